@@ -1,0 +1,3 @@
+//! Receives events, writes ClickHouse, answers queries, serves the dashboards page.
+
+fn main() {}

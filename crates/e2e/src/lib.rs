@@ -1,0 +1,1 @@
+//! Development only: one file a promise to users.

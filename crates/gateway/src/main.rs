@@ -1,0 +1,3 @@
+//! The gateway: wiring only.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One file a policy, and the chain. Verdicts only, no metrics.

@@ -1,0 +1,1 @@
+//! Snapshot, listeners, the pipeline, drain.

@@ -1,0 +1,1 @@
+//! Compiles and matches rules; rewrites paths. Pure.

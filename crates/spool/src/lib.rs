@@ -1,0 +1,1 @@
+//! The rings, the chunk files, the shipper.

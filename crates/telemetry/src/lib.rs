@@ -1,0 +1,1 @@
+//! Trace context, metric catalogue and cells, exposition.

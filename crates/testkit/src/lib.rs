@@ -1,0 +1,1 @@
+//! Development only: an upstream, traffic, the witness client, the demo.

@@ -1,0 +1,1 @@
+//! Pools, connecting, outbound TLS.
