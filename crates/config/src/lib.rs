@@ -1,1 +1,20 @@
-//! YAML resources to a checked GatewayConfig; the watcher of conf.d; Live over arc-swap.
+//! YAML resources of `conf.d` folders to one checked [`GatewayConfig`].
+//!
+//! Three stages: the text becomes a *marked tree* (values with line and column), the tree is read into specs with every
+//! mistake collected, and the specs of all files become one immutable [`GatewayConfig`] in which nothing is left to
+//! check: patterns are compiled, addresses parsed, secrets resolved. Whoever uses it cannot fail on it.
+//!
+//! The border: no tokio, no HTTP client, no request. The source may be files today and a control plane later; both end
+//! in a `GatewayConfig`.
+
+mod api;
+mod model;
+mod pattern;
+pub mod policy;
+mod units;
+
+pub use api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+pub use model::{Analytics, GatewayConfig, Identity, LogLevel, Spool, Timeouts};
+pub use pattern::{Pattern, PatternError, Rule};
+pub use policy::Policy;
+pub use units::{ByteSize, Secret, UnitError, parse_duration};

@@ -1,0 +1,122 @@
+//! One API as the data plane sees it: a listener's base path, its routes, its policies.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::pattern::Rule;
+use crate::policy::Policy;
+
+/// An `ApiInstance`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    /// Unique within its namespace.
+    pub name: String,
+    /// `default` unless `metadata.namespace` says otherwise.
+    pub namespace: String,
+    pub labels: BTreeMap<String, String>,
+    pub listen: Listen,
+    /// At least one, in the order of the file.
+    pub services: Vec<Service>,
+    /// At least one per service, in the order of the file: the first that matches wins.
+    pub routes: Vec<Route>,
+    /// In the order of the file, which is the order on requests; responses pass them in reverse.
+    pub policies: Vec<PolicyBinding>,
+}
+
+/// Where an API is reached: `scheme://address base_path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    pub scheme: Scheme,
+    pub address: SocketAddr,
+    /// Empty, or a path that begins with `/` and does not end with one: `/api`.
+    pub base_path: String,
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port of an address that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An upstream of an API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `<api>-<service>`, as Flex names what it generates.
+    pub name: String,
+    pub address: UpstreamAddress,
+}
+
+/// Where an upstream is reached. The host is a DNS name or an IP address without brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpstreamAddress {
+    pub scheme: Scheme,
+    pub host: String,
+    pub port: u16,
+}
+
+impl UpstreamAddress {
+    /// `host`, or `host:port` where the port is not the scheme's own: what goes into `Host`. IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        if self.port == self.scheme.default_port() {
+            format!("{open}{}{close}", self.host)
+        } else {
+            format!("{open}{}{close}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority())
+    }
+}
+
+/// Which requests go to which service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// `<api>-<service>-route-<n>`, `n` counted from 0 within the service, as in Flex's dump.
+    pub name: String,
+    /// Index into [`Api::services`].
+    pub service: usize,
+    /// Any of them is enough; none at all means every request.
+    pub rules: Vec<Rule>,
+    /// Put before the forwarded path. Begins with `/` and does not end with one.
+    pub destination_path: Option<String>,
+}
+
+/// A policy of an API, with the requests that it applies to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyBinding {
+    /// The policy's name, with `-2`, `-3` … where one API binds it more than once.
+    pub name: String,
+    pub policy: Policy,
+    /// Any of them is enough; none at all means every request.
+    pub rules: Vec<Rule>,
+}

@@ -1,0 +1,174 @@
+//! The checked configuration of one gateway: plain immutable data, the same whatever source it came from.
+//!
+//! Times are [`Duration`]s, sizes [`ByteSize`]s, addresses parsed. Defaults are those of Flex where it has one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::api::Api;
+use crate::units::{ByteSize, Secret};
+
+/// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayConfig {
+    /// Who this gateway says it is, in events, metrics and spans.
+    pub identity: Identity,
+    /// Where admin, `/metrics` and the probes are served. Default `127.0.0.1:9901`.
+    pub admin: SocketAddr,
+    /// A second address for the probes alone (Flex's `probe.port`); `None` unless configured.
+    pub probe: Option<SocketAddr>,
+    /// Where events are shipped; `None` keeps them in the spool.
+    pub analytics: Option<Analytics>,
+    /// Where events wait for shipping.
+    pub spool: Spool,
+    /// Timeouts of every API.
+    pub timeouts: Timeouts,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
+    pub trusted_peers: Vec<IpNet>,
+    /// The least severe level that the programs log. Default `info`.
+    pub log_level: LogLevel,
+    /// Whether `Host` becomes the upstream's (`FLEX_REWRITE_HOST_HEADER`). Default true.
+    pub rewrite_host: bool,
+    /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
+    pub preserve_request_id: bool,
+    /// How long requests in flight may take after SIGTERM (`FLEX_SERVICE_ENVOY_DRAIN_TIME`). Default 25 s.
+    pub drain: Duration,
+    /// The APIs, sorted by namespace and name. No two of them share a port and overlap in base path.
+    pub apis: Vec<Api>,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            identity: Identity::default(),
+            admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
+            probe: None,
+            analytics: None,
+            spool: Spool::default(),
+            timeouts: Timeouts::default(),
+            trusted_peers: Vec::new(),
+            log_level: LogLevel::default(),
+            rewrite_host: true,
+            preserve_request_id: false,
+            drain: Duration::from_secs(25),
+            apis: Vec::new(),
+        }
+    }
+}
+
+/// The names that every event carries. Each is one to 128 characters of `A-Za-z0-9._-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Default `default`.
+    pub organization: String,
+    /// Default `default`.
+    pub environment: String,
+    /// Default `default`.
+    pub site: String,
+    /// Default: the host's name, or `weir` where it has none that fits.
+    pub gateway: String,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let default = || "default".to_owned();
+        Self { organization: default(), environment: default(), site: default(), gateway: host_name() }
+    }
+}
+
+/// Whether `name` may be an identity: 1 to 128 characters of `A-Za-z0-9._-`.
+pub(crate) fn is_identity(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if is_identity(&name) { name } else { "weir".to_owned() }
+}
+
+/// Where the events go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analytics {
+    /// Scheme, authority and an optional path prefix. `https`, or `http` to a loopback address.
+    pub endpoint: http::Uri,
+    /// The bearer token that names this gateway to the ingestor.
+    pub token: Secret,
+}
+
+/// The ring of each worker and the chunk files on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// The folder of rings and chunk files. Default `/var/lib/weir/spool`.
+    pub path: PathBuf,
+    /// Past this size of all chunk files the oldest is shed. Default 1 GiB, at least 1 MiB.
+    pub max_bytes: ByteSize,
+    /// Past this age a chunk is shed. Default 24 h, at least 1 min.
+    pub max_age: Duration,
+    /// The size of one worker's ring: a multiple of 4096 (so is every power of two in range), 64 KiB to 4 GiB.
+    /// Default 16 MiB.
+    pub ring_bytes: ByteSize,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/var/lib/weir/spool"),
+            max_bytes: ByteSize::gib(1),
+            max_age: Duration::from_secs(24 * 3600),
+            ring_bytes: ByteSize::mib(16),
+        }
+    }
+}
+
+/// How long the gateway waits for whom. Each is at least 1 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// No byte either way on an exchange (`streamIdleSeconds`). Default 300 s.
+    pub stream_idle: Duration,
+    /// From the end of the request to the head of the upstream's response (`upstreamResponseSeconds`). Default 15 s.
+    pub upstream_response: Duration,
+    /// An unused upstream connection is closed (`upstreamConnectionIdleSeconds`). Default 60 s.
+    pub upstream_connection_idle: Duration,
+    /// TCP and TLS to an upstream. 5 s.
+    pub upstream_connect: Duration,
+    /// A client's connection without a request is closed (`FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS`). Default 60 s.
+    pub downstream_connection_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            stream_idle: Duration::from_secs(300),
+            upstream_response: Duration::from_secs(15),
+            upstream_connection_idle: Duration::from_secs(60),
+            upstream_connect: Duration::from_secs(5),
+            downstream_connection_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Flex's `runtimeLogs.logLevel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+    /// Only what ends the program. `tracing` has no such level: use `error`.
+    Fatal,
+}
+
+impl LogLevel {
+    /// Every level with its name in YAML.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("warn", Self::Warn),
+        ("error", Self::Error),
+        ("fatal", Self::Fatal),
+    ];
+}
