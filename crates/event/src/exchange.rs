@@ -1,0 +1,258 @@
+//! The record of one request, from its head to the last frame of its response.
+//!
+//! One [`Exchange`] a request, filled by plain assignments as the phases go by and closed once by
+//! [`Exchange::finish`]. The event, the metrics, the span and the access log are all made from it afterwards, so
+//! they cannot disagree. It is sync, cannot fail and never blocks; strings are kept as the shared buffers that
+//! they arrived in, never copied before [`crate::record::encode`].
+
+use crate::ids::{SpanId, TraceId};
+use crate::meter::{Meter, Turn};
+use crate::names::NameId;
+use crate::reason::{CLIENT_CLOSED, Outcome, Reason, Side};
+use crate::vocabulary::{AuthKind, CacheState, Kept, Method, Protocol, RateLimitState, Scheme, TlsVersion, Verdict};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// One policy's part in the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyRun {
+    pub policy: NameId,
+    pub verdict: Verdict,
+    /// Request and response side together.
+    pub took: Duration,
+}
+
+/// One try at the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it went; none when it did not get so far (a name that did not resolve).
+    pub address: Option<SocketAddr>,
+    /// `Reason::None` when a response head came.
+    pub outcome: Reason,
+    /// Resolving and connecting; zero on a connection from the pool.
+    pub connect: Duration,
+    /// The TLS handshake; zero without one.
+    pub tls: Duration,
+    /// From the request's hand-over to the response head.
+    pub first_byte: Duration,
+    /// The whole attempt up to the response head, or to its failure.
+    pub took: Duration,
+}
+
+impl Attempt {
+    /// An attempt that has not done anything yet.
+    pub fn new() -> Self {
+        let zero = Duration::ZERO;
+        Self { address: None, outcome: Reason::None, connect: zero, tls: zero, first_byte: zero, took: zero }
+    }
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The trace that the request belongs to, and this gateway's place in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceFacts {
+    pub trace: TraceId,
+    pub span: SpanId,
+    /// The caller's span; none at the head of a trace.
+    pub parent: SpanId,
+    pub sampled: bool,
+    pub kept: Option<Kept>,
+}
+
+/// What is known of one request. Sizes are body bytes unless a field says otherwise.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub started: Instant,
+    /// Microseconds since the Unix epoch, UTC.
+    pub started_us: i64,
+    pub meter: Meter,
+    /// The generation of the configuration that served it.
+    pub generation: u32,
+
+    pub api: NameId,
+    pub api_instance: NameId,
+    pub route: NameId,
+    pub service: NameId,
+    /// The rule's pattern, never the path: what OpenTelemetry calls `http.route`.
+    pub path_template: NameId,
+
+    pub method: Method,
+    /// The method's own spelling where `method` is `_OTHER`.
+    pub method_original: Bytes,
+    pub scheme: Scheme,
+    pub protocol: Protocol,
+    pub tls_version: TlsVersion,
+    /// The IANA name of the cipher suite.
+    pub tls_cipher: &'static str,
+    pub host: Bytes,
+    pub path: Bytes,
+    /// As sent; its values are redacted when the record is encoded.
+    pub query: Bytes,
+    pub user_agent: Bytes,
+    /// The real client: the peer, or what a trusted peer says of it.
+    pub client: IpAddr,
+    pub consumer: Bytes,
+    pub auth: AuthKind,
+
+    pub status: u16,
+    pub upstream_status: u16,
+    pub reason: Reason,
+    pub outcome: Outcome,
+    pub answered_by: NameId,
+    pub cache: CacheState,
+    pub rate_limit: RateLimitState,
+    pub upstream: Option<SocketAddr>,
+
+    /// Body bytes from the client, to the upstream, from the upstream, to the client.
+    pub bytes_in: u64,
+    pub bytes_to_upstream: u64,
+    pub bytes_from_upstream: u64,
+    pub bytes_out: u64,
+    /// The time on the way to and from the next gateway of a chain, where that one told its own; zero otherwise.
+    pub link: Duration,
+
+    pub policies: SmallVec<[PolicyRun; 4]>,
+    pub attempts: SmallVec<[Attempt; 1]>,
+    pub trace: TraceFacts,
+    /// How many requests this event stands for: 1 unless shed by sampling.
+    pub sample_interval: u32,
+    /// Configured extras: allow-listed headers and labels.
+    pub attrs: Vec<(Bytes, Bytes)>,
+    finished: bool,
+}
+
+impl Exchange {
+    /// An exchange that begins at `now` and, until something else is said, was cancelled.
+    pub fn new(now: Instant, started_us: i64) -> Self {
+        Self {
+            started: now,
+            started_us,
+            meter: Meter::start(now),
+            generation: 0,
+            api: NameId::NONE,
+            api_instance: NameId::NONE,
+            route: NameId::NONE,
+            service: NameId::NONE,
+            path_template: NameId::NONE,
+            method: Method::Other,
+            method_original: Bytes::new(),
+            scheme: Scheme::Http,
+            protocol: Protocol::Unknown,
+            tls_version: TlsVersion::None,
+            tls_cipher: "",
+            host: Bytes::new(),
+            path: Bytes::new(),
+            query: Bytes::new(),
+            user_agent: Bytes::new(),
+            client: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            consumer: Bytes::new(),
+            auth: AuthKind::None,
+            status: 0,
+            upstream_status: 0,
+            reason: Reason::None,
+            outcome: Outcome::Cancelled,
+            answered_by: NameId::NONE,
+            cache: CacheState::None,
+            rate_limit: RateLimitState::None,
+            upstream: None,
+            bytes_in: 0,
+            bytes_to_upstream: 0,
+            bytes_from_upstream: 0,
+            bytes_out: 0,
+            link: Duration::ZERO,
+            policies: SmallVec::new(),
+            attempts: SmallVec::new(),
+            trace: TraceFacts::default(),
+            sample_interval: 1,
+            attrs: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// Says whose turn it is from `now` on.
+    #[inline]
+    pub fn hand_to(&mut self, turn: Turn, now: Instant) {
+        self.meter.hand_to(turn, now);
+    }
+
+    /// Blames the first thing that went wrong; what follows from it does not overwrite it.
+    pub fn blame(&mut self, reason: Reason) {
+        if self.reason == Reason::None {
+            self.reason = reason;
+        }
+    }
+
+    /// Who was at fault.
+    pub fn side(&self) -> Side {
+        self.reason.side()
+    }
+
+    /// Closes the record. Answers true the first time, and false ever after: an exchange is recorded once.
+    pub fn finish(&mut self, outcome: Outcome, now: Instant) -> bool {
+        if self.finished {
+            return false;
+        }
+        self.finished = true;
+        self.outcome = outcome;
+        self.meter.hand_to(Turn::Gateway, now);
+        if outcome == Outcome::Cancelled {
+            self.blame(Reason::ClientClosed);
+            if self.status == 0 {
+                self.status = CLIENT_CLOSED.as_u16();
+            }
+        }
+        true
+    }
+
+    /// Whether [`Exchange::finish`] was called.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// From the request's head to `finish`.
+    pub fn total(&self) -> Duration {
+        self.meter.total()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_exchange_is_the_clients_doing_and_counted_once() {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(now, 0);
+        assert!(exchange.finish(Outcome::Cancelled, now));
+        assert!(!exchange.finish(Outcome::Completed, now));
+        assert_eq!((exchange.status, exchange.reason), (499, Reason::ClientClosed));
+        assert_eq!(exchange.outcome, Outcome::Cancelled);
+    }
+
+    #[test]
+    fn the_first_blame_stands() {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(now, 0);
+        exchange.blame(Reason::UpstreamTimeout);
+        exchange.status = 504;
+        exchange.finish(Outcome::Cancelled, now);
+        assert_eq!((exchange.status, exchange.reason), (504, Reason::UpstreamTimeout));
+    }
+
+    #[test]
+    fn what_remains_at_the_end_is_booked() {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(now, 0);
+        exchange.hand_to(Turn::Client, now + Duration::from_millis(5));
+        exchange.finish(Outcome::Completed, now + Duration::from_millis(9));
+        assert_eq!(exchange.meter.spent(Turn::Client), Duration::from_millis(4));
+        assert_eq!(exchange.total(), Duration::from_millis(9));
+    }
+}

@@ -1,0 +1,75 @@
+//! The three times of a request: who was waited for, at every moment of it.
+//!
+//! A request is always waiting for exactly one of three: the **upstream** (connecting, its head, its frames), the
+//! **client** (its body, or room to write to it), or the **gateway** (everything else). [`Meter`] holds whose
+//! turn it is; every change of turn books the time since the last one. So the three times are exclusive and sum
+//! to the total by construction, and a phase that forgets to say whose turn it is books to the last one named.
+
+use std::time::{Duration, Instant};
+
+/// Who is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Gateway,
+    Upstream,
+    Client,
+}
+
+/// The running account of one request's time.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    turn: Turn,
+    since: Instant,
+    spent: [Duration; 3],
+}
+
+impl Meter {
+    /// Starts with the gateway's turn.
+    pub fn start(now: Instant) -> Self {
+        Self { turn: Turn::Gateway, since: now, spent: [Duration::ZERO; 3] }
+    }
+
+    /// Books the time since the last change, and hands the turn on.
+    #[inline]
+    pub fn hand_to(&mut self, turn: Turn, now: Instant) {
+        self.spent[self.turn as usize] += now.saturating_duration_since(self.since);
+        self.since = now;
+        self.turn = turn;
+    }
+
+    /// Whose turn it is.
+    pub fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// The time booked so far to one of the three.
+    pub fn spent(&self, turn: Turn) -> Duration {
+        self.spent[turn as usize]
+    }
+
+    /// The time booked so far to all three.
+    pub fn total(&self) -> Duration {
+        self.spent.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_times_sum_to_the_total() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut meter = Meter::start(start);
+        meter.hand_to(Turn::Upstream, at(3));
+        meter.hand_to(Turn::Client, at(10));
+        meter.hand_to(Turn::Upstream, at(12));
+        meter.hand_to(Turn::Gateway, at(20));
+        meter.hand_to(Turn::Gateway, at(21));
+        assert_eq!(meter.spent(Turn::Gateway), Duration::from_millis(4));
+        assert_eq!(meter.spent(Turn::Upstream), Duration::from_millis(15));
+        assert_eq!(meter.spent(Turn::Client), Duration::from_millis(2));
+        assert_eq!(meter.total(), Duration::from_millis(21));
+    }
+}
