@@ -19,6 +19,7 @@ use crate::names::NameId;
 use crate::record::{Event, MAX_RECORD, RecordError, SCHEMA_VERSION};
 use crate::wire::{Reader, flat, put_text16};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 const MAGIC: &[u8; 8] = b"WEIRCHNK";
 const PREFIX: usize = 16;
@@ -127,8 +128,8 @@ impl ChunkWriter {
             return Err(ChunkError::TooLarge);
         }
         for id in event.name_ids() {
-            if !self.names.contains_key(&id) {
-                self.names.insert(id, name(id).ok_or(ChunkError::Name(id))?);
+            if let Entry::Vacant(vacant) = self.names.entry(id) {
+                vacant.insert(name(id).ok_or(ChunkError::Name(id))?);
             }
         }
         self.advance(event.fixed.seq, event.fixed.seq)?;

@@ -1,1 +1,8 @@
-//! Trace context, metric catalogue and cells, exposition.
+//! What the outside sees of a request besides its answer: the trace context that travels on, and the figures.
+//!
+//! The border: nothing here decides anything about a request, and nothing here blocks or allocates on its path
+//! but for the one header that it sends.
+
+pub mod trace_context;
+
+pub use trace_context::{Continuation, SpanSource, Trust};
