@@ -8,12 +8,15 @@
 //! in a `GatewayConfig`.
 
 mod api;
+mod error;
 mod model;
 mod pattern;
 pub mod policy;
+mod tree;
 mod units;
 
 pub use api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+pub use error::{ConfigError, ConfigErrors};
 pub use model::{Analytics, GatewayConfig, Identity, LogLevel, Spool, Timeouts};
 pub use pattern::{Pattern, PatternError, Rule};
 pub use policy::Policy;
