@@ -7,16 +7,27 @@
 //! The border: no tokio, no HTTP client, no request. The source may be files today and a control plane later; both end
 //! in a `GatewayConfig`.
 
+mod address;
 mod api;
+mod assemble;
+mod check;
+mod environment;
 mod error;
+mod files;
+mod live;
+mod load;
 mod model;
 mod pattern;
 pub mod policy;
+mod read;
+mod spec;
 mod tree;
 mod units;
 
 pub use api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use error::{ConfigError, ConfigErrors};
+pub use live::{Cached, Live, Pinned};
+pub use load::{load, load_text};
 pub use model::{Analytics, GatewayConfig, Identity, LogLevel, Spool, Timeouts};
 pub use pattern::{Pattern, PatternError, Rule};
 pub use policy::Policy;

@@ -1,10 +1,12 @@
 //! `http-basic-authentication-flex`: one name and one password for the whole API.
 
+use crate::read::At;
 use crate::units::Secret;
 
 /// What a request must present in `Authorization: Basic`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpBasicAuthentication {
+    /// Without a colon, which RFC 7617 could not carry.
     pub username: String,
     pub password: Secret,
 }
@@ -12,4 +14,21 @@ pub struct HttpBasicAuthentication {
 impl HttpBasicAuthentication {
     /// Flex's name for it.
     pub const NAME: &'static str = "http-basic-authentication-flex";
+
+    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+        let mut fields = at.fields()?;
+        let username = fields.required("username", username);
+        let password = fields.required("password", At::secret);
+        fields.finish();
+        Some(Self { username: username?, password: password? })
+    }
+}
+
+fn username(at: &At<'_>) -> Option<String> {
+    let name = at.filled()?;
+    if name.contains(':') {
+        at.refuse("contains `:`, which basic authentication cannot carry; remove it")
+    } else {
+        Some(name)
+    }
 }

@@ -6,6 +6,8 @@ mod http_basic_authentication;
 
 pub use http_basic_authentication::HttpBasicAuthentication;
 
+use crate::read::{At, NOT_YET, did_you_mean, show};
+
 /// A policy with its checked configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Policy {
@@ -19,4 +21,87 @@ impl Policy {
             Self::HttpBasicAuthentication(_) => HttpBasicAuthentication::NAME,
         }
     }
+}
+
+/// A policy of the catalogue: its name and how its `config` is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    name: &'static str,
+    read: fn(&At<'_>) -> Option<Policy>,
+}
+
+const CATALOGUE: [Entry; 1] = [Entry {
+    name: HttpBasicAuthentication::NAME,
+    read: |at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication),
+}];
+
+/// Policies of Flex that are still to come, without the `-flex` that most of them end in.
+const TO_COME: [&str; 45] = [
+    "access-block",
+    "agent-connection-telemetry",
+    "circuit-breaker",
+    "client-id-enforcement",
+    "cors",
+    "credential-injection-api-key",
+    "credential-injection-basic-auth",
+    "credential-injection-oauth2",
+    "credential-injection-oauth2-obo",
+    "dataweave-body-transformation",
+    "dataweave-headers-transformation",
+    "dataweave-request-filter",
+    "header-injection",
+    "header-removal",
+    "health-check",
+    "http-caching",
+    "idle-timeout",
+    "injection-protection",
+    "intask-authorization-code-policy",
+    "ip-allowlist",
+    "ip-blocklist",
+    "json-threat-protection",
+    "jwt-validation",
+    "ldap-authentication",
+    "message-logging",
+    "message-logging-outbound",
+    "native-aws-lambda",
+    "native-ext-authz",
+    "native-ext-proc",
+    "oauth2-token-introspection",
+    "openidconnect-access-token-enforcement",
+    "rate-limiting",
+    "rate-limiting-sla-based",
+    "response-timeout",
+    "route",
+    "route-weighted",
+    "script-evaluation-transformation",
+    "spec-validation",
+    "spike-control",
+    "sse-logging",
+    "stream-idle-timeout",
+    "tls",
+    "tls-outbound",
+    "tracing",
+    "xml-threat-protection",
+];
+
+/// The names of all policies that can be bound.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    CATALOGUE.iter().map(|entry| entry.name)
+}
+
+/// The policy that a `policyRef.name` names.
+pub(crate) fn find(at: &At<'_>) -> Option<Entry> {
+    let name = at.text()?;
+    if let Some(entry) = CATALOGUE.iter().find(|entry| entry.name == name) {
+        return Some(*entry);
+    }
+    if TO_COME.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
+        return at.refuse(format!("policy `{name}` is {NOT_YET}; remove it"));
+    }
+    at.refuse(format!("unknown policy `{}`; {}", show(&name), did_you_mean(&name, names())))
+}
+
+/// Reads a policy's `config`.
+pub(crate) fn read(entry: &Entry, config: &At<'_>) -> Option<Policy> {
+    (entry.read)(config)
 }

@@ -20,8 +20,7 @@ const MAX_ALIASED: Weight = Weight { nodes: 100_000, text: 8 << 20, height: MAX_
 
 /// Reads all documents of `text`.
 pub(crate) fn parse(text: &str) -> Parsed {
-    let options =
-        options! { emit_comments: false, flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
+    let options = options! { emit_comments: false, flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut parsed = Parsed::default();
     let mut builder = Builder::default();

@@ -1,0 +1,81 @@
+//! Settings of all files, the environment and the defaults, in that order of precedence.
+
+use std::time::Duration;
+
+use crate::environment::Variables;
+use crate::model::{Analytics, GatewayConfig, Identity, Spool, Timeouts};
+use crate::read::{Env, Errors};
+use crate::spec::{Settings, Slot};
+
+/// A configuration without APIs.
+pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> GatewayConfig {
+    let variables = Variables { env, errors };
+    let default = GatewayConfig::default();
+    let identity = Identity {
+        organization: settings.organization.value().unwrap_or(default.identity.organization),
+        environment: settings.environment.value().unwrap_or(default.identity.environment),
+        site: settings.site.value().unwrap_or(default.identity.site),
+        gateway: settings.gateway.value().unwrap_or(default.identity.gateway),
+    };
+    let spool = Spool {
+        path: settings.spool_path.value().unwrap_or(default.spool.path),
+        max_bytes: settings.spool_max_bytes.value().unwrap_or(default.spool.max_bytes),
+        max_age: settings.spool_max_age.value().unwrap_or(default.spool.max_age),
+        ring_bytes: settings.spool_ring_bytes.value().unwrap_or(default.spool.ring_bytes),
+    };
+    let seconds = |slot: Slot<Duration>, name, default| {
+        let variable = variables.seconds(name);
+        slot.value().or(variable).unwrap_or(default)
+    };
+    let timeouts = Timeouts {
+        stream_idle: seconds(settings.stream_idle, "FLEX_STREAM_IDLE_TIMEOUT_SECONDS", default.timeouts.stream_idle),
+        upstream_response: seconds(
+            settings.upstream_response,
+            "FLEX_UPSTREAM_RESPONSE_TIMEOUT_SECONDS",
+            default.timeouts.upstream_response,
+        ),
+        upstream_connection_idle: seconds(
+            settings.upstream_connection_idle,
+            "FLEX_UPSTREAM_CONNECTION_IDLE_TIMEOUT_SECONDS",
+            default.timeouts.upstream_connection_idle,
+        ),
+        upstream_connect: default.timeouts.upstream_connect,
+        downstream_connection_idle: seconds(
+            Slot::default(),
+            "FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS",
+            default.timeouts.downstream_connection_idle,
+        ),
+    };
+    let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
+    GatewayConfig {
+        identity,
+        admin: settings.admin.value().unwrap_or(default.admin),
+        probe: settings.probe.value().flatten(),
+        analytics: analytics(settings.endpoint, settings.token, errors),
+        spool,
+        timeouts,
+        trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
+        log_level: settings.log_level.value().unwrap_or_default(),
+        rewrite_host: variables.boolean("FLEX_REWRITE_HOST_HEADER").unwrap_or(default.rewrite_host),
+        preserve_request_id: preserve.unwrap_or(default.preserve_request_id),
+        drain: variables.seconds("FLEX_SERVICE_ENVOY_DRAIN_TIME").unwrap_or(default.drain),
+        apis: Vec::new(),
+    }
+}
+
+/// Both or none: an endpoint without a token would answer 401 for ever.
+fn analytics(endpoint: Slot<http::Uri>, token: Slot<crate::Secret>, errors: &Errors) -> Option<Analytics> {
+    let (set, missing) = match (endpoint.0, token.0) {
+        (Some((endpoint, _)), Some((token, _))) => return Some(Analytics { endpoint, token }),
+        (Some((_, place)), None) => (place, "analytics.token"),
+        (None, Some((_, place))) => (place, "analytics.endpoint"),
+        (None, None) => return None,
+    };
+    // It may be there and wrong, which is told already.
+    let told = errors.borrow().iter().any(|error| error.path == missing);
+    if told {
+        return None;
+    }
+    errors.borrow_mut().push(set.error(format!("`{missing}` is missing; add it")));
+    None
+}

@@ -1,0 +1,121 @@
+//! What no resource can see alone: names used twice, ports and base paths that clash.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::api::Listen;
+use crate::error::ConfigError;
+use crate::read::Place;
+use crate::spec::{ApiDraft, Settings};
+
+/// Tells every clash, at the later of the two places, naming the earlier one.
+pub(crate) fn check(apis: &[ApiDraft], settings: &Settings, admin: SocketAddr) -> Vec<ConfigError> {
+    let mut errors = names(apis);
+    let listens: Vec<_> = apis.iter().filter_map(|api| api.listen.as_ref()).collect();
+    errors.extend(listeners(&listens));
+    let admin_place = settings.admin.0.as_ref().map(|(_, place)| place);
+    let probe = settings.probe.0.as_ref().and_then(|(address, place)| Some(((*address)?, place)));
+    for (listen, place) in &listens {
+        if overlap(listen.address, admin) {
+            errors.push(place.error(taken(listen.address, "admin listener", admin_place)));
+        }
+        if let Some((_, at)) = probe.filter(|(address, _)| overlap(listen.address, *address)) {
+            errors.push(place.error(taken(listen.address, "probe port", Some(at))));
+        }
+    }
+    if let Some((address, place)) = probe.filter(|(address, _)| overlap(*address, admin)) {
+        errors.push(place.error(taken(address, "admin listener", admin_place)));
+    }
+    errors
+}
+
+fn taken(address: SocketAddr, owner: &str, place: Option<&Place>) -> String {
+    let whose = place.map_or_else(|| "by default".to_owned(), |place| format!("at {place}"));
+    format!("port {} is that of the {owner}, set {whose}; use another port", address.port())
+}
+
+fn names(apis: &[ApiDraft]) -> Vec<ConfigError> {
+    let mut first: HashMap<(&str, &str), &Place> = HashMap::new();
+    let mut errors = Vec::new();
+    for metadata in apis.iter().filter_map(|api| api.metadata.as_ref()) {
+        match first.entry((&metadata.namespace, &metadata.name)) {
+            std::collections::hash_map::Entry::Vacant(entry) => _ = entry.insert(&metadata.place),
+            std::collections::hash_map::Entry::Occupied(entry) => errors.push(metadata.place.error(format!(
+                "`{}` is also the name of the ApiInstance at {} in namespace `{}`; rename one",
+                metadata.name,
+                entry.get(),
+                metadata.namespace
+            ))),
+        }
+    }
+    errors
+}
+
+/// Each listener against those before it on its port; one error for each that clashes.
+fn listeners(listens: &[&(Listen, Place)]) -> Vec<ConfigError> {
+    let mut ports: HashMap<u16, Vec<&(Listen, Place)>> = HashMap::new();
+    let mut errors = Vec::new();
+    for pair @ (listen, place) in listens {
+        let earlier = ports.entry(listen.address.port()).or_default();
+        if let Some((why, other)) = earlier.iter().find_map(|(other, at)| Some((clash(listen, other)?, at))) {
+            errors.push(place.error(format!("{why} at {other}; {}", why.cure())));
+        }
+        earlier.push(pair);
+    }
+    errors
+}
+
+/// Why two listeners of one port cannot both be.
+enum Clash {
+    Scheme(u16),
+    Address(SocketAddr),
+    Path(String, String),
+}
+
+impl Clash {
+    const fn cure(&self) -> &'static str {
+        match self {
+            Self::Scheme(_) => "one port speaks either http or https",
+            Self::Address(_) => "write the same IP address in both, or use another port",
+            Self::Path(..) => "use base paths of which none begins with the other, or another port",
+        }
+    }
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheme(port) => write!(f, "port {port} is used with another scheme"),
+            Self::Address(other) => write!(f, "the address overlaps with `{other}`"),
+            Self::Path(mine, other) => write!(f, "base path `{mine}` clashes with `{other}`"),
+        }
+    }
+}
+
+fn clash(a: &Listen, b: &Listen) -> Option<Clash> {
+    if !overlap(a.address, b.address) {
+        return None;
+    }
+    let shown = |path: &str| if path.is_empty() { "/".to_owned() } else { path.to_owned() };
+    if a.scheme != b.scheme {
+        Some(Clash::Scheme(a.address.port()))
+    } else if a.address != b.address {
+        Some(Clash::Address(b.address))
+    } else if under(&a.base_path, &b.base_path) || under(&b.base_path, &a.base_path) {
+        Some(Clash::Path(shown(&a.base_path), shown(&b.base_path)))
+    } else {
+        None
+    }
+}
+
+/// Whether `path` is `base` or a path below it.
+fn under(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether two sockets would want the same packets. Port 0 is another port each time, but one listener for one address.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = |ip: IpAddr| ip.is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any(a.ip()) || any(b.ip()))
+}

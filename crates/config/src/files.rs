@@ -1,0 +1,110 @@
+//! The YAML files of the folders that were given: found, bounded, read.
+//!
+//! Hidden entries are passed over: editors' swap files, and the `..data` folders behind which Kubernetes keeps what the
+//! links beside them show.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::ConfigError;
+
+/// The most that one file may hold, in bytes.
+const MAX_FILE: u64 = 8 << 20;
+/// The most files of one load.
+const MAX_FILES: usize = 10_000;
+/// How deep folders may nest.
+const MAX_FOLDERS: usize = 16;
+
+/// A file, and its text or why it cannot be had.
+pub(crate) struct File {
+    pub path: PathBuf,
+    pub text: Result<String, ConfigError>,
+}
+
+/// Every `*.yaml` and `*.yml` below `dirs`, each once, sorted by path; and what is wrong with the folders.
+pub(crate) fn read(dirs: &[PathBuf]) -> (Vec<File>, Vec<ConfigError>) {
+    let mut found = Found::default();
+    for dir in dirs {
+        found.look(dir, 0);
+    }
+    let read = |path: PathBuf| File { text: read_file(&path), path };
+    (found.files.into_iter().map(read).collect(), found.errors)
+}
+
+#[derive(Default)]
+struct Found {
+    files: BTreeSet<PathBuf>,
+    errors: Vec<ConfigError>,
+}
+
+impl Found {
+    fn look(&mut self, path: &Path, depth: usize) {
+        let kind = match fs::metadata(path) {
+            Ok(metadata) => metadata.file_type(),
+            // A file that goes away while we look, or a dangling link of an update under way.
+            Err(error) if depth > 0 && error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.errors.push(unreadable(path, &error)),
+        };
+        if kind.is_dir() {
+            self.look_into(path, depth);
+        } else if kind.is_file() && (depth == 0 || is_yaml(path)) {
+            self.add(path);
+        }
+    }
+
+    fn look_into(&mut self, dir: &Path, depth: usize) {
+        if depth > MAX_FOLDERS {
+            let message = format!("folders nest more than {MAX_FOLDERS} deep; is there a link to a parent?");
+            return self.errors.push(mistake(dir, 0, message));
+        }
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) => return self.errors.push(unreadable(dir, &error)),
+        };
+        for entry in entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")) {
+            self.look(&entry.path(), depth + 1);
+        }
+    }
+
+    fn add(&mut self, path: &Path) {
+        if self.files.len() < MAX_FILES {
+            self.files.insert(path.to_owned());
+        } else if self.files.len() == MAX_FILES && !self.errors.iter().any(|error| error.message.contains("more than"))
+        {
+            self.errors.push(mistake(path, 0, format!("there are more than {MAX_FILES} files; use fewer")));
+        }
+    }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(mistake(path, 0, format!("is larger than {MAX_FILE} bytes; split it")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        mistake(path, line, "is not UTF-8 here; save the file as UTF-8".to_owned())
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
+    let cure = match error.kind() {
+        io::ErrorKind::NotFound => "create it, or name another with `--config`",
+        io::ErrorKind::PermissionDenied => "let the gateway's user read it",
+        _ => "see whether its file system is well",
+    };
+    mistake(path, 0, format!("cannot be read: {}; {cure}", error.kind()))
+}
+
+fn mistake(path: &Path, line: usize, message: String) -> ConfigError {
+    ConfigError { file: path.to_owned(), line, column: 0, resource: String::new(), path: String::new(), message }
+}

@@ -1,0 +1,101 @@
+//! The value that everybody reads and a reload replaces.
+//!
+//! Three verbs, each with its price on one core of an x86-64 machine, uncontended, for choosing the right one:
+//!
+//! | verb | price | what it holds |
+//! |---|---|---|
+//! | [`Live::cached`], then [`Cached::load`] | about 1 ns: one relaxed load and a comparison | the last value loaded, until the next `load` |
+//! | [`Live::pinned`] | about 10 ns: a slot of the thread, no shared counter written | one of eight slots a thread; never hold it across an await |
+//! | [`Live::snapshot`] | about 15 ns: the shared counter of the `Arc` is written | the value, for as long as one likes |
+//!
+//! The counter of an `Arc` that all workers write travels between their caches; that is what `cached` saves. The prices
+//! are those that arc-swap documents and measures; `cargo bench` of this crate is still to come.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache, Guard};
+
+/// A value that is replaced as a whole. Clones show the same value.
+#[derive(Debug)]
+pub struct Live<T> {
+    current: Arc<ArcSwap<T>>,
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self { current: Arc::clone(&self.current) }
+    }
+}
+
+impl<T> Live<T> {
+    pub fn new(value: T) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(value)) }
+    }
+
+    /// A handle for one thread, which notices a new value on its next `load`. Until then it keeps the old one alive.
+    pub fn cached(&self) -> Cached<T> {
+        Cached { cache: Cache::new(Arc::clone(&self.current)) }
+    }
+
+    /// A short look. Drop it before the next await: a thread has eight cheap ones, further ones cost as a snapshot.
+    pub fn pinned(&self) -> Pinned<T> {
+        Pinned { guard: self.current.load() }
+    }
+
+    /// The value of this moment, for one request: held to its end, whatever is published meanwhile.
+    pub fn snapshot(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    /// Replaces the value and gives back the old one, which readers may still hold: whoever publishes keeps it until
+    /// it is its only holder, so that no worker has to free it.
+    pub fn publish(&self, value: T) -> Arc<T> {
+        self.current.swap(Arc::new(value))
+    }
+}
+
+/// See [`Live::cached`].
+#[derive(Debug, Clone)]
+pub struct Cached<T> {
+    cache: Cache<Arc<ArcSwap<T>>, Arc<T>>,
+}
+
+impl<T> Cached<T> {
+    /// The current value. Clone the `Arc` to hold it longer than until the next call.
+    pub fn load(&mut self) -> &Arc<T> {
+        self.cache.load()
+    }
+}
+
+/// See [`Live::pinned`].
+#[derive(Debug)]
+pub struct Pinned<T> {
+    guard: Guard<Arc<T>>,
+}
+
+impl<T> Deref for Pinned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_value_is_seen_by_all_and_the_old_one_lives_with_its_holders() {
+        let live = Live::new(1);
+        let mut cached = live.cached();
+        let (held, pinned) = (live.snapshot(), live.pinned());
+        assert_eq!(**cached.load(), 1);
+        let old = live.clone().publish(2);
+        assert_eq!((**cached.load(), *live.pinned(), *live.snapshot()), (2, 2, 2));
+        assert_eq!((*held, *pinned, *old), (1, 1, 1));
+        drop((held, pinned));
+        assert_eq!(Arc::try_unwrap(old), Ok(1), "the publisher is the only holder in the end");
+    }
+}

@@ -1,0 +1,91 @@
+//! From folders to one checked [`GatewayConfig`], or to every mistake in them.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::api::Api;
+use crate::assemble::assemble;
+use crate::check;
+use crate::error::{ConfigError, ConfigErrors};
+use crate::files;
+use crate::model::GatewayConfig;
+use crate::read::{Env, Errors};
+use crate::spec::{self, Drafts};
+use crate::tree::{self, Value};
+
+/// How many mistakes of one file are told: past that the file is of another kind altogether.
+const MAX_MISTAKES: usize = 100;
+
+/// Loads every `*.yaml` and `*.yml` below `dirs`, recursively and in the order of their paths.
+///
+/// `env` answers for environment variables: those that values name as `$NAME`, and Flex's own. What the YAML sets
+/// counts before the environment, and that before the defaults.
+///
+/// # Errors
+/// Every mistake of every file at once; then nothing of it may be used.
+pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
+    let (files, errors) = files::read(dirs);
+    let errors = RefCell::new(errors);
+    let mut drafts = Drafts::default();
+    for file in files {
+        match file.text {
+            Ok(text) => read_file(&file.path, &text, env, &errors, &mut drafts),
+            Err(error) => errors.borrow_mut().push(error),
+        }
+    }
+    finish(drafts, env, errors)
+}
+
+/// Loads the documents of one text, told as `name` in mistakes: for what is not in a file yet.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
+    let errors = Errors::default();
+    let mut drafts = Drafts::default();
+    read_file(name, text, env, &errors, &mut drafts);
+    finish(drafts, env, errors)
+}
+
+fn read_file(path: &Path, text: &str, env: Env<'_>, errors: &Errors, drafts: &mut Drafts) {
+    let found = Errors::default();
+    let parsed = tree::parse(text);
+    for (mark, message) in parsed.mistakes {
+        let message = format!("{}; mend the YAML", message.replace(['\n', '\r'], " "));
+        let (file, resource) = (path.to_owned(), String::new());
+        found.borrow_mut().push(ConfigError {
+            file,
+            line: mark.line,
+            column: mark.column,
+            resource,
+            path: String::new(),
+            message,
+        });
+    }
+    for document in parsed.documents.iter().filter(|document| !matches!(document.value, Value::Null)) {
+        spec::resource(path, document, env, &found, drafts);
+    }
+    let mut found = found.into_inner();
+    found.sort();
+    let more = found.len().saturating_sub(MAX_MISTAKES);
+    found.truncate(MAX_MISTAKES);
+    if let Some(last) = found.last().filter(|_| more > 0) {
+        let message = format!("has {more} more mistakes than are told here; mend these first");
+        let (resource, path) = (String::new(), String::new());
+        found.push(ConfigError { line: 0, column: 0, resource, path, message, ..last.clone() });
+    }
+    errors.borrow_mut().extend(found);
+}
+
+fn finish(drafts: Drafts, env: Env<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
+    let Drafts { apis, settings } = drafts;
+    let admin = settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
+    errors.borrow_mut().extend(check::check(&apis, &settings, admin));
+    let config = assemble(settings, env, &errors);
+    if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
+        return Err(errors);
+    }
+    let mut apis: Vec<Api> = apis.into_iter().filter_map(|draft| draft.into_api()).collect();
+    apis.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    Ok(GatewayConfig { apis, ..config })
+}

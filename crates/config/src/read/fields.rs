@@ -1,0 +1,114 @@
+//! A mapping with known keys: what nobody asks for is a mistake.
+
+use std::rc::Rc;
+
+use super::{At, NOT_YET, did_you_mean, show};
+use crate::tree::{Key, Node, Value};
+
+/// The keys of one mapping. Ask for each known one, then [`Fields::finish`].
+pub(crate) struct Fields<'a> {
+    at: At<'a>,
+    entries: Vec<(&'a Key, &'a Rc<Node>)>,
+    taken: Vec<bool>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// Tells keys that are there twice; only the first counts.
+    pub(super) fn new(at: &At<'a>) -> Option<Self> {
+        let Value::Map(all) = at.value else {
+            return at.refuse(format!("is {}; write a mapping, `key: value`", at.value.describe()));
+        };
+        let mut entries: Vec<(&Key, &Rc<Node>)> = Vec::with_capacity(all.len());
+        let mut first_lines = std::collections::HashMap::with_capacity(all.len());
+        for (key, node) in all {
+            match first_lines.get(key.text.as_str()) {
+                None => {
+                    first_lines.insert(key.text.as_str(), key.mark.line);
+                    entries.push((key, node));
+                }
+                Some(line) => at_key(at, key)
+                    .refuse::<()>(format!("is here twice, first in line {line}; remove one"))
+                    .unwrap_or_default(),
+            }
+        }
+        Some(Self { at: at.clone(), taken: vec![false; entries.len()], entries, known: Vec::new() })
+    }
+
+    /// The value of `name`, unless it is absent or null.
+    pub fn take(&mut self, name: &'static str) -> Option<At<'a>> {
+        let (at, node) = self.find(name)?;
+        (!matches!(node.value, Value::Null)).then_some(at)
+    }
+
+    pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+        self.take(name).and_then(|at| read(&at))
+    }
+
+    /// Tells when `name` is absent or null.
+    pub fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+        match self.take(name) {
+            Some(at) => read(&at),
+            None => self.missing(name, "add it"),
+        }
+    }
+
+    /// The mapping `name`, or an empty one in its place, so that what is missing in it is told.
+    pub fn take_map(&mut self, name: &'static str) -> At<'a> {
+        const EMPTY: &Value = &Value::Map(Vec::new());
+        self.take(name).unwrap_or_else(|| At { path: self.at.join(name), value: EMPTY, ..self.at.clone() })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Tells that `name` is not there.
+    pub fn missing<T>(&self, name: &str, cure: &str) -> Option<T> {
+        let mut at = self.at.clone();
+        at.path = self.at.join(name);
+        at.refuse(format!("is missing; {cure}"))
+    }
+
+    /// Known, and refused when it is there.
+    pub fn refuse(&mut self, name: &'static str, why: &str) {
+        if let Some((at, _)) = self.find(name) {
+            at.refuse::<()>(why);
+        }
+    }
+
+    /// Keys of Flex that this version cannot honour, and will not ignore.
+    pub fn not_yet(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.refuse(name, &format!("is {NOT_YET}; remove it"));
+        }
+    }
+
+    /// Refuses every key that was not asked for.
+    pub fn finish(self) {
+        for ((key, _), _) in self.entries.iter().zip(&self.taken).filter(|(_, taken)| !**taken) {
+            let hint = did_you_mean(&key.text, self.known.iter().copied());
+            at_key(&self.at, key).refuse::<()>(format!("unknown key `{}`; {hint}", show(&key.text)));
+        }
+    }
+
+    /// Every key with its value, null or not.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a str, At<'a>)> {
+        self.entries.iter().map(|(key, node)| (key.text.as_str(), self.at.child(node, self.at.join(&key.text))))
+    }
+
+    fn find(&mut self, name: &'static str) -> Option<(At<'a>, &'a Node)> {
+        self.known.push(name);
+        let index = self.entries.iter().position(|(key, _)| key.text == name)?;
+        self.taken[index] = true;
+        let node = self.entries[index].1;
+        Some((self.at.child(node, self.at.join(name)), node))
+    }
+}
+
+/// The place of the key itself.
+fn at_key<'a>(at: &At<'a>, key: &Key) -> At<'a> {
+    let mut place = at.clone();
+    (place.mark, place.path) = (key.mark, at.join(&key.text));
+    place
+}

@@ -1,0 +1,235 @@
+//! Reading specs from marked trees, with every mistake collected on the way.
+//!
+//! A reader is a function from an [`At`] - a value and where it stands - to `Option<T>`: `None` means that the mistake
+//! is already told, so a reader goes on with the next field. Names of fields are written once, where they are read:
+//! what [`Fields`] was not asked for is refused.
+
+mod fields;
+mod nearest;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::error::ConfigError;
+use crate::tree::{Mark, Node, Value};
+use crate::units::Secret;
+
+pub(crate) use fields::Fields;
+pub(crate) use nearest::{did_you_mean, list};
+
+/// Said of what Flex has and weir has not.
+pub(crate) const NOT_YET: &str = "not supported yet by this version of weir";
+
+/// Environment variables, by name.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The mistakes of a load, as they are found.
+pub(crate) type Errors = RefCell<Vec<ConfigError>>;
+
+/// Where something was written, kept for comparing with what other files say.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    pub file: PathBuf,
+    pub mark: Mark,
+    pub resource: String,
+    pub path: String,
+}
+
+impl Place {
+    pub fn error(&self, message: String) -> ConfigError {
+        let (Self { file, resource, path, .. }, Mark { line, column }) = (self.clone(), self.mark);
+        ConfigError { file, line, column, resource, path, message }
+    }
+}
+
+/// `conf.d/a.yaml:12`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.mark.line)
+    }
+}
+
+/// What all values of one resource share.
+pub(crate) struct Scope<'a> {
+    pub file: &'a Path,
+    /// `ApiInstance "orders"`, once known.
+    pub resource: String,
+    pub env: Env<'a>,
+    pub errors: &'a Errors,
+}
+
+/// A value and where it stands.
+#[derive(Clone)]
+pub(crate) struct At<'a> {
+    scope: &'a Scope<'a>,
+    value: &'a Value,
+    mark: Mark,
+    path: String,
+    substitute: bool,
+}
+
+impl<'a> At<'a> {
+    pub fn new(scope: &'a Scope<'a>, node: &'a Node) -> Self {
+        Self { scope, value: &node.value, mark: node.mark, path: String::new(), substitute: false }
+    }
+
+    /// The same value, in which (and under which) `$NAME` stands for an environment variable.
+    pub fn with_env(mut self) -> Self {
+        self.substitute = true;
+        self
+    }
+
+    /// The same value with field names counted from here: `spec` is left out of what users read.
+    pub fn rooted(mut self) -> Self {
+        self.path.clear();
+        self
+    }
+
+    pub fn place(&self) -> Place {
+        let (file, resource) = (self.scope.file.to_owned(), self.scope.resource.clone());
+        Place { file, mark: self.mark, resource, path: self.path.clone() }
+    }
+
+    /// Tells a mistake.
+    pub fn refuse<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.scope.errors.borrow_mut().push(self.place().error(message.into()));
+        None
+    }
+
+    fn child(&self, node: &'a Node, path: String) -> Self {
+        Self { scope: self.scope, value: &node.value, mark: node.mark, path, substitute: self.substitute }
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { show(name) } else { format!("{}.{}", self.path, show(name)) }
+    }
+
+    /// A single value as text, as written or from the environment. Numbers and `true` are text too.
+    pub fn text(&self) -> Option<String> {
+        match self.value {
+            Value::Scalar(text) if self.substitute => self.substituted(text),
+            Value::Scalar(text) => Some(text.clone()),
+            Value::Null => self.refuse("has no value; write one"),
+            Value::List(_) | Value::Map(_) => {
+                self.refuse(format!("is {}; write a single value", self.value.describe()))
+            }
+        }
+    }
+
+    /// Text of at least one character.
+    pub fn filled(&self) -> Option<String> {
+        self.text().and_then(|text| if text.is_empty() { self.refuse("is empty; write a value") } else { Some(text) })
+    }
+
+    pub fn secret(&self) -> Option<Secret> {
+        self.filled().map(Secret::new)
+    }
+
+    /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `cure`".
+    pub fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>, cure: &str) -> Option<T> {
+        self.parse_cured(|text| read(text).map_err(|error| format!("{error}; {cure}")))
+    }
+
+    /// As [`At::parse`], for errors that say their own cure.
+    pub fn parse_cured<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text()?;
+        read(&text).map_or_else(|error| self.refuse(format!("{} {error}", self.quote(&text))), Some)
+    }
+
+    pub fn boolean(&self) -> Option<bool> {
+        self.parse(read_bool, "write true or false")
+    }
+
+    pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.text()?;
+        match text.parse::<u64>() {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                let (least, most) = range.into_inner();
+                self.refuse(format!("{} is not a whole number from {least} to {most}; write one", self.quote(&text)))
+            }
+        }
+    }
+
+    /// One of a closed set of names.
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = choices.iter().find(|(name, _)| *name == text);
+        let names = || list(choices.iter().map(|(name, _)| *name));
+        found.map_or_else(
+            || self.refuse(format!("{} is unknown; write {}", self.quote(&text), names())),
+            |(_, v)| Some(*v),
+        )
+    }
+
+    /// A list, read item by item; what is wrong is left out and told.
+    pub fn items<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let Value::List(items) = self.value else {
+            return self.refuse(format!("is {}; write a list, each item after `- `", self.value.describe()));
+        };
+        let at = |(index, node): (usize, &'a Rc<Node>)| self.child(node, format!("{}[{index}]", self.path));
+        Some(items.iter().enumerate().map(at).filter_map(|item| read(&item)).collect())
+    }
+
+    /// A mapping whose keys are the user's own, in the order of the file.
+    pub fn entries<T>(&self, mut read: impl FnMut(&str, &Self) -> Option<T>) -> Option<Vec<T>> {
+        let fields = self.fields()?;
+        Some(fields.all().filter_map(|(name, at)| read(name, &at)).collect())
+    }
+
+    /// A mapping whose keys are known.
+    pub fn fields(&self) -> Option<Fields<'a>> {
+        Fields::new(self)
+    }
+
+    /// The value for a message. What came from the environment is never shown, only its variable's name.
+    fn quote(&self, text: &str) -> String {
+        match self.value {
+            Value::Scalar(source) if source != text => format!("the value of `{}`", show(source)),
+            _ => format!("`{}`", show(text)),
+        }
+    }
+
+    fn substituted(&self, text: &str) -> Option<String> {
+        let Some(name) = text.strip_prefix('$') else { return Some(text.to_owned()) };
+        if name.starts_with('$') {
+            return Some(name.to_owned());
+        }
+        if !is_variable(name) {
+            return self.refuse("begins with `$` but names no environment variable; write `$$` for a dollar sign");
+        }
+        let cure = || format!("environment variable `{name}` is not set; set it, or write `$$` for a dollar sign");
+        (self.scope.env)(name).map_or_else(|| self.refuse(cure()), Some)
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    word && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+pub(crate) fn read_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        _ => Err("is neither true nor false"),
+    }
+}
+
+/// Text of a user within one line of a message: no control characters, at most 80 characters.
+pub(crate) fn show(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).flat_map(show_char).collect();
+    if text.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn show_char(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = (!c.is_control()).then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}

@@ -1,0 +1,143 @@
+//! The resources as users write them: the envelope, and one file a kind.
+//!
+//! What is known of Flex but not done yet is refused by name, never ignored.
+
+mod api_instance;
+mod configuration;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::read::{At, Env, Errors, NOT_YET, Place, Scope, did_you_mean, show};
+use crate::tree::{Node, Value};
+
+pub(crate) use api_instance::ApiDraft;
+pub(crate) use configuration::{Settings, Slot};
+
+const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
+const WEIR: &str = "gateway.weir.dev/v1";
+const FLEX_ONLY_KINDS: [&str; 5] = ["Service", "PolicyBinding", "Extension", "Secret", "Contract"];
+
+/// What all files together say, before it is held against itself.
+#[derive(Default)]
+pub(crate) struct Drafts {
+    pub apis: Vec<ApiDraft>,
+    pub settings: Settings,
+}
+
+/// `metadata`, with the place of the name.
+pub(crate) struct Metadata {
+    pub name: String,
+    pub namespace: String,
+    pub labels: BTreeMap<String, String>,
+    pub place: Place,
+}
+
+/// Reads one resource into `drafts`.
+pub(crate) fn resource(file: &Path, node: &Node, env: Env<'_>, errors: &Errors, drafts: &mut Drafts) {
+    let scope = Scope { file, resource: title(node), env, errors };
+    let at = At::new(&scope, node);
+    let Some(mut fields) = at.fields() else { return };
+    let version = fields.required("apiVersion", api_version);
+    let kind = fields.required("kind", kind);
+    let metadata = fields.required("metadata", metadata);
+    let spec = fields.take("spec").map(At::rooted);
+    if spec.is_none() && kind.is_some() {
+        fields.missing::<()>("spec", "add it");
+    }
+    fields.finish();
+    let (Some(version), Some(kind), Some(spec)) = (version, kind, spec) else { return };
+    match kind {
+        Kind::ApiInstance => drafts.apis.extend(api_instance::read(&spec, metadata)),
+        Kind::Configuration => configuration::read(&spec, version, &mut drafts.settings),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    Mulesoft,
+    Weir,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    ApiInstance,
+    Configuration,
+}
+
+const KINDS: [(&str, Kind); 2] = [("ApiInstance", Kind::ApiInstance), ("Configuration", Kind::Configuration)];
+
+fn api_version(at: &At<'_>) -> Option<Version> {
+    let text = at.text()?;
+    match text.as_str() {
+        WEIR => Some(Version::Weir),
+        text if MULESOFT.contains(&text) => Some(Version::Mulesoft),
+        _ => {
+            let hint = did_you_mean(&text, MULESOFT.into_iter().chain([WEIR]));
+            at.refuse(format!("unknown apiVersion `{}`; {hint}", show(&text)))
+        }
+    }
+}
+
+fn kind(at: &At<'_>) -> Option<Kind> {
+    let text = at.text()?;
+    if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
+        return Some(*kind);
+    }
+    if FLEX_ONLY_KINDS.contains(&text.as_str()) {
+        return at.refuse(format!("kind `{text}` is {NOT_YET}; remove the resource, or write it into its ApiInstance"));
+    }
+    let hint = did_you_mean(&text, KINDS.iter().map(|(name, _)| *name));
+    at.refuse(format!("unknown kind `{}`; {hint}", show(&text)))
+}
+
+fn metadata(at: &At<'_>) -> Option<Metadata> {
+    let mut fields = at.fields()?;
+    let name = fields.required("name", |at| Some((name(at)?, at.place())));
+    let namespace = fields.optional("namespace", self::name).unwrap_or_else(|| "default".to_owned());
+    let labels = fields.optional("labels", |at| at.entries(|key, value| Some((key.to_owned(), value.text()?))));
+    // Notes of other tools, without a meaning here by their very nature.
+    fields.optional("annotations", |at| at.entries(|_, _| Some(())));
+    fields.finish();
+    let (name, place) = name?;
+    Some(Metadata { name, namespace, labels: labels.unwrap_or_default().into_iter().collect(), place })
+}
+
+/// A name that may become part of metric labels and routes.
+pub(crate) fn name(at: &At<'_>) -> Option<String> {
+    let text = at.text()?;
+    check_name(at, &text).then_some(text)
+}
+
+/// Tells when `name` is no name: 1 to 253 characters of `A-Za-z0-9._-`.
+pub(crate) fn check_name(at: &At<'_>, name: &str) -> bool {
+    let well =
+        (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if !well {
+        at.refuse::<()>(format!("`{}` is no name; use 1 to 253 of letters, digits, `.`, `_` and `-`", show(name)));
+    }
+    well
+}
+
+/// `Kind "name"` as far as the document says so, however wrong the rest of it is.
+fn title(node: &Node) -> String {
+    let kind = entry(node, "kind").and_then(|node| scalar(node));
+    let name = entry(node, "metadata").and_then(|node| entry(node, "name")).and_then(|node| scalar(node));
+    match (kind, name) {
+        (Some(kind), Some(name)) => format!("{} \"{}\"", show(kind), show(name)),
+        (Some(kind), None) => show(kind),
+        (None, Some(name)) => format!("\"{}\"", show(name)),
+        (None, None) => String::new(),
+    }
+}
+
+fn entry<'a>(node: &'a Node, name: &str) -> Option<&'a Rc<Node>> {
+    let Value::Map(entries) = &node.value else { return None };
+    entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
+}
+
+fn scalar(node: &Node) -> Option<&str> {
+    if let Value::Scalar(text) = &node.value { Some(text) } else { None }
+}

@@ -1,0 +1,56 @@
+//! Every mistake of a folder is told at once, each with its place and its cure.
+
+use std::path::PathBuf;
+
+use weir_config::load;
+
+/// What users read, to the letter. `BLESS=1 cargo test -p weir-config` writes it anew; read the difference.
+#[test]
+fn every_mistake_is_told() {
+    let folder = PathBuf::from("tests/conf.d/mistakes");
+    let told = load(&[folder], &|_| None).unwrap_err().to_string() + "\n";
+    let golden = "tests/conf.d/mistakes.txt";
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(golden, &told).unwrap();
+    }
+    assert_eq!(told, std::fs::read_to_string(golden).unwrap());
+}
+
+#[test]
+fn the_environment_is_checked_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = |name: &str| match name {
+        "FLEX_REWRITE_HOST_HEADER" => Some("maybe".to_owned()),
+        "FLEX_STREAM_IDLE_TIMEOUT_SECONDS" => Some("0".to_owned()),
+        _ => None,
+    };
+    let told = load(&[folder.path().to_owned()], &env).unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "environment: FLEX_REWRITE_HOST_HEADER: `maybe` cannot be used; write true or false\n\
+         environment: FLEX_STREAM_IDLE_TIMEOUT_SECONDS: `0` cannot be used; write a number of seconds from 1"
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("binary.yaml"), b"a: b\n\xff").unwrap();
+    let gone = folder.path().join("gone");
+    let errors = load(&[folder.path().to_owned(), gone], &|_| None).unwrap_err();
+    let told = errors.to_string();
+    assert_eq!(errors.len(), 2, "{told}");
+    assert!(told.contains("binary.yaml:2: is not UTF-8"), "{told}");
+    assert!(told.contains("gone: cannot be read: entity not found; create it"), "{told}");
+}
+
+/// A secret is never in a message, not even when its field is wrong.
+#[test]
+fn secrets_stay_secret() {
+    let text = "{apiVersion: gateway.weir.dev/v1, kind: Configuration, metadata: {name: a}, \
+                spec: {analytics: {endpoint: $URL, token: $URL}}}";
+    let env = |name: &str| (name == "URL").then(|| "hunter2 hunter2".to_owned());
+    let told = weir_config::load_text("x".as_ref(), text, &env).unwrap_err().to_string();
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.contains("the value of `$URL`"), "{told}");
+}

@@ -1,0 +1,134 @@
+//! Resources that are well become the configuration that they say.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use weir_config::{Api, ByteSize, GatewayConfig, LogLevel, Policy, load, load_text};
+
+fn env(name: &str) -> Option<String> {
+    let variables = [
+        ("GATEWAY", "edge-1"),
+        ("WEIR_ANALYTICS_TOKEN", "t0ken"),
+        ("USER_NAME", "chris"),
+        ("FLEX_STREAM_IDLE_TIMEOUT_SECONDS", "99"),
+        ("FLEX_UPSTREAM_CONNECTION_IDLE_TIMEOUT_SECONDS", "7"),
+        ("FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS", "8"),
+        ("FLEX_REWRITE_HOST_HEADER", "false"),
+        ("FLEX_PRESERVE_EXTERNAL_REQUEST_ID", "true"),
+        ("FLEX_SERVICE_ENVOY_DRAIN_TIME", "3s"),
+    ];
+    variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+}
+
+fn flex() -> GatewayConfig {
+    load(&[PathBuf::from("tests/conf.d/flex")], &env).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn settings() {
+    let config = flex();
+    assert_eq!(config.identity.organization, "acme");
+    assert_eq!(config.identity.gateway, "edge-1");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9902");
+    assert_eq!(config.probe.unwrap().to_string(), "0.0.0.0:3000");
+    let analytics = config.analytics.unwrap();
+    assert_eq!(analytics.endpoint, "https://analytics.example.com/base");
+    assert_eq!(analytics.token.expose(), "t0ken");
+    assert_eq!(config.spool.max_bytes, ByteSize::mib(64));
+    assert_eq!(config.spool.max_age, Duration::from_secs(7200));
+    assert_eq!(config.trusted_peers.len(), 2);
+    assert_eq!(config.log_level, LogLevel::Debug);
+}
+
+#[test]
+fn yaml_before_environment_before_default() {
+    let config = flex();
+    let seconds = Duration::from_secs;
+    assert_eq!(config.timeouts.stream_idle, seconds(30), "yaml");
+    assert_eq!(config.timeouts.upstream_connection_idle, seconds(7), "environment");
+    assert_eq!(config.timeouts.downstream_connection_idle, seconds(8), "environment");
+    assert_eq!(config.timeouts.upstream_connect, seconds(5), "default");
+    assert_eq!((config.rewrite_host, config.preserve_request_id, config.drain), (false, true, seconds(3)));
+}
+
+#[test]
+fn apis() {
+    let config = flex();
+    let [example, orders] = &config.apis[..] else { panic!("two APIs") };
+    assert_eq!((example.name.as_str(), example.namespace.as_str()), ("api-example", "default"));
+    assert_eq!(example.services[0].address.to_string(), "https://example.com");
+    assert_eq!(example.routes[0].destination_path.as_deref(), Some("/v1/apps"));
+    assert_eq!(example.routes[0].rules[1].path.as_ref().unwrap().source(), "/api(/comments/.*)");
+    assert_eq!(orders.listen.base_path, "/api");
+    assert_eq!(orders.labels["secured"], "yes");
+    let routes: Vec<_> = orders.routes.iter().map(|route| (route.name.as_str(), route.service)).collect();
+    let second = ("orders-second-in-the-alphabet-route-0", 0);
+    let first = ["orders-first-in-the-alphabet-route-0", "orders-first-in-the-alphabet-route-1"];
+    assert_eq!(routes, [second, (first[0], 1), (first[1], 1)], "the order of the file");
+    assert_eq!(orders.routes[2].destination_path.as_deref(), Some("/v2"));
+    let rule = &orders.routes[1].rules[0];
+    assert!(rule.host.as_ref().unwrap().is_match("API.example.com"));
+    assert_eq!((rule.headers[0].0.as_str(), rule.headers[0].1.source()), ("x-kind", "a|b"));
+}
+
+#[test]
+fn policies() {
+    let config = flex();
+    let orders = &config.apis[1];
+    let names: Vec<_> = orders.policies.iter().map(|binding| binding.name.as_str()).collect();
+    assert_eq!(names, ["http-basic-authentication-flex", "http-basic-authentication-flex-2"]);
+    let Policy::HttpBasicAuthentication(first) = &orders.policies[0].policy;
+    assert_eq!((first.username.as_str(), first.password.expose()), ("chris", "$5"));
+    let Policy::HttpBasicAuthentication(second) = &orders.policies[1].policy;
+    assert_eq!(second.password.expose(), "0123", "a number is the text as written");
+}
+
+#[test]
+fn an_empty_folder_is_a_gateway_without_apis() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = load(&[folder.path().to_owned()], &|_| None).unwrap();
+    assert_eq!(config, GatewayConfig::default());
+}
+
+/// Two resources on the addresses; whether they can both be.
+fn together(first: &str, second: &str) -> Result<Vec<Api>, String> {
+    let api = |name: &str, address: &str| {
+        format!(
+            "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {{name: {name}}}\n\
+             spec: {{address: \"{address}\", services: {{s: {{address: http://b}}}}}}\n---\n"
+        )
+    };
+    let text = api("a", first) + &api("b", second);
+    load_text("x.yaml".as_ref(), &text, &|_| None).map(|config| config.apis).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn ports_are_shared_when_base_paths_do_not_overlap() {
+    for (first, second) in [
+        ("http://0.0.0.0:1/cats", "http://0.0.0.0:1/dogs"),
+        ("http://0.0.0.0:1/cats", "http://0.0.0.0:1/catsup"),
+        ("http://0.0.0.0:1/cats", "http://0.0.0.0:2/cats"),
+        ("http://127.0.0.1:1/cats", "http://127.0.0.2:1/cats"),
+    ] {
+        assert_eq!(together(first, second).map(|apis| apis.len()), Ok(2), "{first} {second}");
+    }
+    for (first, second, why) in [
+        ("http://0.0.0.0:1/cats", "http://0.0.0.0:1/cats/", "base path `/cats` clashes with `/cats`"),
+        ("http://0.0.0.0:1/cats/dogs", "http://0.0.0.0:1/cats", "base path `/cats` clashes with `/cats/dogs`"),
+        ("http://0.0.0.0:1", "http://0.0.0.0:1/cats", "base path `/cats` clashes with `/`"),
+        ("http://0.0.0.0:1/a", "http://127.0.0.1:1/b", "overlaps with `0.0.0.0:1`"),
+        ("http://0.0.0.0:1/a", "https://0.0.0.0:1/b", "port 1 is used with another scheme"),
+        ("http://0.0.0.0:1/a", "http://127.0.0.1:9901/b", "that of the admin listener, set by default"),
+    ] {
+        let told = together(first, second).unwrap_err();
+        assert!(told.contains(why), "{first} {second}: {told}");
+    }
+}
+
+#[test]
+fn aliases_are_values() {
+    let text = "apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  \
+                address: http://0.0.0.0:1\n  services:\n    one: &one {address: \"http://b\"}\n    two: *one\n";
+    let config = load_text("x.yaml".as_ref(), text, &|_| None).unwrap();
+    assert_eq!(config.apis[0].services[1].address, config.apis[0].services[0].address);
+}
