@@ -11,6 +11,7 @@ use crate::names::NameId;
 use crate::reason::{CLIENT_CLOSED, Outcome, Reason, Side};
 use crate::vocabulary::{AuthKind, CacheState, Kept, Method, Protocol, RateLimitState, Scheme, TlsVersion, Verdict};
 use bytes::Bytes;
+use http::{HeaderValue, Uri};
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -91,11 +92,11 @@ pub struct Exchange {
     pub tls_version: TlsVersion,
     /// The IANA name of the cipher suite.
     pub tls_cipher: &'static str,
-    pub host: Bytes,
-    pub path: Bytes,
-    /// As sent; its values are redacted when the record is encoded.
-    pub query: Bytes,
-    pub user_agent: Bytes,
+    /// The authority that the client asked for.
+    pub host: Option<HeaderValue>,
+    /// As sent; the values of its query are redacted when the record is encoded.
+    pub target: Uri,
+    pub user_agent: Option<HeaderValue>,
     /// The real client: the peer, or what a trusted peer says of it.
     pub client: IpAddr,
     pub consumer: Bytes,
@@ -147,10 +148,9 @@ impl Exchange {
             protocol: Protocol::Unknown,
             tls_version: TlsVersion::None,
             tls_cipher: "",
-            host: Bytes::new(),
-            path: Bytes::new(),
-            query: Bytes::new(),
-            user_agent: Bytes::new(),
+            host: None,
+            target: Uri::default(),
+            user_agent: None,
             client: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             consumer: Bytes::new(),
             auth: AuthKind::None,

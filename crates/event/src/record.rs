@@ -17,6 +17,7 @@ use crate::names::NameId;
 use crate::reason::{Outcome, Reason};
 use crate::vocabulary::{AuthKind, CacheState, Kept, Method, Protocol, RateLimitState, Scheme, TlsVersion, Verdict};
 use crate::wire::{Reader, flat, put_text16};
+use http::HeaderValue;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -120,10 +121,10 @@ pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes);
     }
     put_text16(out, cut(&exchange.method_original, 32));
-    put_text16(out, cut(&exchange.host, MAX_TEXT));
-    put_text16(out, cut(&exchange.path, MAX_PATH));
-    put_redacted_query(out, &exchange.query);
-    put_text16(out, cut(&exchange.user_agent, MAX_TEXT));
+    put_text16(out, cut(header_bytes(&exchange.host), MAX_TEXT));
+    put_text16(out, cut(exchange.target.path().as_bytes(), MAX_PATH));
+    put_redacted_query(out, exchange.target.query().unwrap_or_default().as_bytes());
+    put_text16(out, cut(header_bytes(&exchange.user_agent), MAX_TEXT));
     put_text16(out, cut(&exchange.consumer, MAX_TEXT));
     put_text16(out, exchange.tls_cipher.as_bytes());
     for (key, value) in attrs {
@@ -199,6 +200,10 @@ fn put_redacted_query(out: &mut Vec<u8>, query: &[u8]) {
     }
     let len = (out.len() - len_at - 2) as u16;
     out[len_at..len_at + 2].copy_from_slice(&len.to_le_bytes());
+}
+
+fn header_bytes(value: &Option<HeaderValue>) -> &[u8] {
+    value.as_ref().map_or(&[], HeaderValue::as_bytes)
 }
 
 fn cut(bytes: &[u8], most: usize) -> &[u8] {
@@ -429,9 +434,8 @@ mod tests {
         let mut exchange = Exchange::new(now, 1_700_000_000_000_001);
         exchange.api = NameId(3);
         exchange.method = Method::Post;
-        exchange.path = Bytes::from_static(b"/api/users/7");
-        exchange.query = Bytes::from_static(b"page=2&token=s3cret&bare");
-        exchange.host = Bytes::from_static(b"api.example");
+        exchange.target = "/api/users/7?page=2&token=s3cret&bare".parse().unwrap();
+        exchange.host = Some(HeaderValue::from_static("api.example"));
         exchange.client = "192.0.2.7".parse().unwrap();
         exchange.upstream = Some("[2001:db8::1]:8443".parse().unwrap());
         exchange.status = 201;
@@ -489,10 +493,9 @@ mod tests {
     fn the_largest_exchange_fits_a_record() {
         let mut exchange = exchange();
         let long = Bytes::from(vec![b'a'; 100_000]);
-        exchange.path = long.clone();
-        exchange.query = Bytes::from("a&".repeat(50_000));
-        exchange.host = long.clone();
-        exchange.user_agent = long.clone();
+        exchange.target = format!("/{}?{}", "p".repeat(30_000), "a&".repeat(15_000)).parse().unwrap();
+        exchange.host = Some(HeaderValue::from_maybe_shared(long.clone()).unwrap());
+        exchange.user_agent = exchange.host.clone();
         exchange.consumer = long.clone();
         exchange.method_original = long.clone();
         exchange.attrs = vec![(long.clone(), long); 50];

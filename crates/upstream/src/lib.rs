@@ -1,1 +1,21 @@
-//! Pools, connecting, outbound TLS.
+//! The way out: where an upstream is, a connection to it, and the connections kept for the next request.
+//!
+//! Everything here belongs to one worker (one thread, one current-thread runtime): a [`Pool`] is not shared and
+//! takes no lock. What is shared is read-only: the [`Origins`] table, made at load, and the TLS configuration.
+//!
+//! The border: nothing here knows routes, policies or telemetry. A failure is told as a [`Failure`], which is a
+//! `Reason` with the words for people; times are told in the [`Attempt`] that the caller hands in.
+//!
+//! [`Attempt`]: weir_event::Attempt
+
+mod connect;
+mod failure;
+mod origin;
+mod pool;
+mod tls;
+
+pub use connect::Timeouts;
+pub use failure::Failure;
+pub use origin::{Origin, OriginId, Origins};
+pub use pool::{Connection, Pool};
+pub use tls::{TlsError, TlsRoots};

@@ -1,0 +1,103 @@
+//! A new connection: resolve, connect, TLS, HTTP/1.1 - under one deadline, each part timed.
+
+use crate::failure::Failure;
+use crate::origin::Origin;
+use crate::pool::Connection;
+use http_body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+use weir_event::Attempt;
+
+/// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long each part may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Resolving, connecting and the TLS handshake together.
+    pub connect: Duration,
+    /// A connection unused for longer is closed.
+    pub idle: Duration,
+}
+
+/// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
+/// current `LocalSet` and ends with the connection.
+pub(crate) async fn connect<B>(
+    origin: &Origin,
+    timeouts: &Timeouts,
+    attempt: &mut Attempt,
+) -> Result<Connection<B>, Failure>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+{
+    let started = Instant::now();
+    let deadline = started + timeouts.connect;
+    let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
+    let dialled = timeout_at(deadline.into(), dial(origin, attempt)).await;
+    attempt.connect = started.elapsed();
+    let stream = dialled.map_err(|_| late())??;
+    let address = stream.peer_addr().ok();
+    let Some((config, name)) = &origin.tls else {
+        return handshake(origin, stream, address).await;
+    };
+    let started = Instant::now();
+    let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
+    attempt.tls = started.elapsed();
+    let stream = shaken.map_err(|_| late())?;
+    let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
+    handshake(origin, stream, address).await
+}
+
+/// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).
+async fn dial(origin: &Origin, attempt: &mut Attempt) -> Result<TcpStream, Failure> {
+    let host = &origin.address.host;
+    let mut last = None;
+    for address in resolve(host, origin.address.port).await? {
+        attempt.address = Some(address);
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Without Nagle: a request head must not wait for the acknowledgement of the one before.
+                stream.set_nodelay(true).ok();
+                return Ok(stream);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    match attempt.address {
+        Some(_) => Err(Failure::Connect { target: origin.address.to_string(), error }),
+        None => Err(Failure::Dns { host: host.clone(), error }),
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => Err(Failure::Dns { host: host.to_owned(), error }),
+    }
+}
+
+async fn handshake<S, B>(origin: &Origin, stream: S, address: Option<SocketAddr>) -> Result<Connection<B>, Failure>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::of_exchange(origin.address.to_string(), error))?;
+    // How it ends is told to whoever holds the sender or the body; there is nobody else to tell.
+    tokio::task::spawn_local(async move { drop(connection.await) });
+    Ok(Connection::new(origin.id, sender, address))
+}

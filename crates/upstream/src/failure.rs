@@ -1,0 +1,83 @@
+//! What can go wrong on the way to an upstream, each with its reason.
+
+use std::io;
+use weir_event::Reason;
+
+/// A failed attempt: the reason for the record, and the words for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("`{host}` does not resolve: {error}")]
+    Dns { host: String, error: io::Error },
+    #[error("no connection to {target} within {seconds} s")]
+    ConnectTimeout { target: String, seconds: u64 },
+    #[error("{target}: {error}")]
+    Connect { target: String, error: io::Error },
+    #[error("TLS with {target}: {error}")]
+    Tls { target: String, error: io::Error },
+    #[error("{target} is not speaking HTTP/1.1: {error}")]
+    Protocol { target: String, error: hyper::Error },
+    #[error("{target} closed the connection before its response: {error}")]
+    Terminated { target: String, error: hyper::Error },
+}
+
+impl Failure {
+    /// Why, in the closed list.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Dns { .. } => Reason::DnsError,
+            Self::ConnectTimeout { .. } => Reason::ConnectionTimeout,
+            Self::Connect { error, .. } => connect_reason(error),
+            Self::Tls { error, .. } => tls_reason(error),
+            Self::Protocol { error, .. } if error.is_parse_too_large() => Reason::UpstreamHeadersTooLarge,
+            Self::Protocol { .. } => Reason::UpstreamProtocolError,
+            Self::Terminated { .. } => Reason::ConnectionTerminated,
+        }
+    }
+
+    /// Sorts what hyper says of an exchange that brought no response head.
+    pub fn of_exchange(target: String, error: hyper::Error) -> Self {
+        if error.is_parse() { Self::Protocol { target, error } } else { Self::Terminated { target, error } }
+    }
+}
+
+fn connect_reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Reason::ConnectionRefused,
+        io::ErrorKind::TimedOut => Reason::ConnectionTimeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
+            Reason::ConnectionUnreachable
+        }
+        _ => Reason::ConnectionTerminated,
+    }
+}
+
+fn tls_reason(error: &io::Error) -> Reason {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Reason::TlsCertificateError
+        }
+        Some(_) => Reason::TlsProtocolError,
+        None => Reason::ConnectionTerminated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_errors_find_their_reason() {
+        let reason = |kind| connect_reason(&io::Error::from(kind));
+        assert_eq!(reason(io::ErrorKind::ConnectionRefused), Reason::ConnectionRefused);
+        assert_eq!(reason(io::ErrorKind::NetworkUnreachable), Reason::ConnectionUnreachable);
+        assert_eq!(reason(io::ErrorKind::ConnectionReset), Reason::ConnectionTerminated);
+    }
+
+    #[test]
+    fn a_bad_certificate_is_told_apart_from_a_bad_handshake() {
+        let tls = |error: rustls::Error| tls_reason(&io::Error::new(io::ErrorKind::InvalidData, error));
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        assert_eq!(tls(expired), Reason::TlsCertificateError);
+        assert_eq!(tls(rustls::Error::DecryptError), Reason::TlsProtocolError);
+    }
+}

@@ -1,0 +1,80 @@
+//! Origins: the distinct upstream addresses of all configurations of one life of the process.
+//!
+//! An origin keeps its id over reloads, so that each worker's idle connections are found again by index, without
+//! hashing a name on the request path, and survive a reload that does not touch them.
+
+use crate::tls::{TlsError, TlsRoots};
+use http::HeaderValue;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use weir_config::{Scheme, UpstreamAddress};
+
+/// An origin's index in every worker's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginId(pub(crate) usize);
+
+/// One upstream address, with everything that a connection to it needs, made at load.
+#[derive(Debug)]
+pub struct Origin {
+    pub id: OriginId,
+    pub address: UpstreamAddress,
+    /// What `Host` says where the gateway rewrites it.
+    pub authority: HeaderValue,
+    pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+/// The process-wide table of origins. Used at load only.
+#[derive(Debug, Default)]
+pub struct Origins {
+    known: Mutex<HashMap<UpstreamAddress, Arc<Origin>>>,
+    roots: TlsRoots,
+}
+
+impl Origins {
+    /// An empty table, whose `https` origins are verified against `roots`.
+    pub fn new(roots: TlsRoots) -> Self {
+        Self { known: Mutex::default(), roots }
+    }
+
+    /// The origin at `address`; the same one for the same address, always.
+    pub fn origin(&self, address: &UpstreamAddress) -> Result<Arc<Origin>, TlsError> {
+        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(origin) = known.get(address) {
+            return Ok(Arc::clone(origin));
+        }
+        let authority =
+            HeaderValue::from_str(&address.authority()).map_err(|_| TlsError::Name { host: address.host.clone() })?;
+        let tls = match address.scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some((self.roots.client_config()?, server_name(&address.host)?)),
+        };
+        let origin = Arc::new(Origin { id: OriginId(known.len()), address: address.clone(), authority, tls });
+        known.insert(address.clone(), Arc::clone(&origin));
+        Ok(origin)
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name { host: host.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> UpstreamAddress {
+        UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn an_origin_keeps_its_id() {
+        let origins = Origins::default();
+        let first = origins.origin(&address(80)).unwrap();
+        let second = origins.origin(&address(81)).unwrap();
+        assert_ne!(first.id, second.id);
+        assert!(Arc::ptr_eq(&first, &origins.origin(&address(80)).unwrap()));
+        assert_eq!(second.authority, "127.0.0.1:81");
+    }
+}
