@@ -23,13 +23,14 @@ pub struct Rule {
 #[derive(Debug, Clone)]
 pub struct Pattern {
     source: String,
+    ignores_case: bool,
     regex: Regex,
 }
 
 /// Two patterns are equal when they are written the same.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        (&self.source, self.ignores_case) == (&other.source, other.ignores_case)
     }
 }
 
@@ -66,6 +67,11 @@ impl Pattern {
         &self.source
     }
 
+    /// Whether it was made by [`Pattern::ignoring_case`].
+    pub fn ignores_case(&self) -> bool {
+        self.ignores_case
+    }
+
     /// The compiled pattern, anchored at both ends. Its capture groups are those of the source, from 1.
     pub fn regex(&self) -> &Regex {
         &self.regex
@@ -81,7 +87,7 @@ impl Pattern {
         // Alone first: `a)(b` is wrong, though the anchors around it would make it right.
         build(source).map_err(|error| explain(source, &error))?;
         let regex = build(&format!(r"\A(?:{source})\z")).map_err(|error| explain(source, &error))?;
-        Ok(Self { source: source.to_owned(), regex })
+        Ok(Self { source: source.to_owned(), ignores_case: ignore_case, regex })
     }
 }
 

@@ -1,0 +1,39 @@
+//! Any pattern against any path: no panic, and what is forwarded is a path.
+//!
+//! Input: lines, `rule`, `destination`, `host pattern`, `host`, `path`.
+#![no_main]
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method};
+use libfuzzer_sys::fuzz_target;
+use weir_config::{Api, Listen, Pattern, Route, Rule, Scheme};
+use weir_router::{Request, Router};
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (rule, destination, host_rule, host, path) = (next(), next(), next(), next(), next());
+    let (Ok(rule), Ok(host_rule)) = (Pattern::new(rule), Pattern::ignoring_case(host_rule)) else { return };
+    let rule = Rule { path: Some(rule.clone()), host: Some(host_rule), ..Rule::default() };
+    let destination_path = (!destination.is_empty()).then(|| format!("/{}", destination.trim_matches('/')));
+    let route = Route { name: String::new(), service: 0, rules: vec![rule], destination_path };
+    let listen = Listen { scheme: Scheme::Http, address: SocketAddr::from(([0; 4], 0)), base_path: "/é".into() };
+    let (name, namespace) = (String::new(), String::new());
+    let api = Api {
+        name,
+        namespace,
+        labels: Default::default(),
+        listen,
+        services: vec![],
+        routes: vec![route],
+        policies: vec![],
+    };
+    let root = Api { listen: Listen { base_path: String::new(), ..api.listen.clone() }, ..api.clone() };
+    let router = Router::compile(&[api, root]);
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    let Some(matched) = router.route(&Request { method: &method, host, path, headers: &headers }) else { return };
+    let forwarded = matched.path.to_cow();
+    assert!(forwarded.starts_with('/'));
+    assert_eq!(forwarded.len(), matched.path.len());
+});

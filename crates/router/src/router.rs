@@ -1,0 +1,104 @@
+//! From a request to its API and route.
+
+use weir_config::{Api, Route};
+
+use crate::path::{Forwarded, Pieces};
+use crate::rules::{Request, Rules};
+
+/// The APIs of one listener, compiled.
+///
+/// Clone it for each worker: a regular expression keeps scratch memory, which clones do not share.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// Sorted by base path.
+    apis: Vec<CompiledApi>,
+    /// The most segments and the most bytes of any base path: how far into a path it is worth looking.
+    most_segments: usize,
+    most_bytes: usize,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matched<'a> {
+    /// Index into the slice that the router was compiled from.
+    pub api: usize,
+    /// Index into [`Api::routes`] of that API.
+    pub route: usize,
+    /// The path after the base path, which rules of policies look at. Begins with `/`.
+    pub path_in_api: &'a str,
+    /// The path to send upstream.
+    pub path: Forwarded<'a>,
+}
+
+impl Router {
+    /// Compiles the APIs of one listener.
+    pub fn compile(apis: &[Api]) -> Self {
+        let mut compiled: Vec<_> =
+            apis.iter().enumerate().map(|(index, api)| CompiledApi::compile(index, api)).collect();
+        compiled.sort_by(|a, b| a.base_path.cmp(&b.base_path));
+        let paths = || compiled.iter().map(|api| &api.base_path);
+        let most_segments = paths().map(|path| path.matches('/').count()).max().unwrap_or(0);
+        let most_bytes = paths().map(|path| path.len()).max().unwrap_or(0);
+        Self { apis: compiled, most_segments, most_bytes }
+    }
+
+    /// The route of a request: first the API with the longest base path that fits, then its first route that matches.
+    /// `None` where there is none (404), and for targets that are no path, such as the `*` of `OPTIONS *`.
+    pub fn route<'a>(&'a self, request: &Request<'a>) -> Option<Matched<'a>> {
+        let api = self.api(request.path)?;
+        let path_in_api = match &request.path[api.base_path.len()..] {
+            "" => "/",
+            path => path,
+        };
+        let (route, pieces) = api.route(request, path_in_api)?;
+        let destination = api.routes[route].destination_path.as_deref();
+        Some(Matched { api: api.index, route, path_in_api, path: Forwarded::new(destination, pieces) })
+    }
+
+    /// Looks at the end of each segment as far as base paths go: `/a`, `/a/b` … Costs a binary search each.
+    fn api(&self, path: &str) -> Option<&CompiledApi> {
+        if !path.starts_with('/') {
+            return None;
+        }
+        let slashes = path.bytes().take(self.most_bytes + 1).enumerate().filter(|(_, b)| *b == b'/').map(|(at, _)| at);
+        let whole = (path.len() <= self.most_bytes).then_some(path.len());
+        let ends = slashes.chain(whole).take(self.most_segments + 1);
+        ends.filter_map(|end| self.with_base_path(&path[..end])).last()
+    }
+
+    fn with_base_path(&self, base_path: &str) -> Option<&CompiledApi> {
+        let found = self.apis.binary_search_by(|api| (*api.base_path).cmp(base_path)).ok()?;
+        self.apis.get(found)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct CompiledApi {
+    index: usize,
+    base_path: Box<str>,
+    routes: Vec<CompiledRoute>,
+}
+
+#[derive(Debug, Clone)]
+struct CompiledRoute {
+    rules: Rules,
+    destination_path: Option<Box<str>>,
+}
+
+impl CompiledApi {
+    fn compile(index: usize, api: &Api) -> Self {
+        let route = |route: &Route| CompiledRoute {
+            rules: Rules::compile(&route.rules),
+            destination_path: route.destination_path.as_deref().map(Into::into),
+        };
+        let base_path = api.listen.base_path.as_str().into();
+        Self { index, base_path, routes: api.routes.iter().map(route).collect() }
+    }
+
+    fn route<'a>(&self, request: &Request<'a>, path: &'a str) -> Option<(usize, Pieces<'a>)> {
+        self.routes.iter().enumerate().find_map(|(index, route)| {
+            let matcher = route.rules.find(request, path)?;
+            Some((index, matcher.forwarded(path)))
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Rules, compiled: any rule of a list is enough, and of one rule all conditions must hold.
+
+use http::{HeaderMap, HeaderName, Method};
+use weir_config::Rule;
+
+use crate::path::PathMatcher;
+use crate::text::TextMatcher;
+
+/// What rules look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a Method,
+    /// `Host` or `:authority`, with or without a port.
+    pub host: &'a str,
+    /// As the client sent it, percent-encoded, without the query. What to make of `//`, `..` and `%2f` is decided by
+    /// whoever makes a `Request`, once for routing, policies and forwarding alike; here no two texts are the same.
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+}
+
+/// The rules under which a policy applies.
+#[derive(Debug, Clone)]
+pub struct PolicyRules(Rules);
+
+impl PolicyRules {
+    /// Compiles the rules of a policy binding; none means always.
+    pub fn compile(rules: &[Rule]) -> Self {
+        Self(Rules::compile(rules))
+    }
+
+    /// Whether the policy applies. `path` is [`Matched::path_in_api`](crate::Matched): the one after the base path.
+    pub fn matches(&self, request: &Request<'_>, path: &str) -> bool {
+        self.0.find(request, path).is_some()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// Never empty: no rules at all are one that always holds.
+    rules: Vec<CompiledRule>,
+}
+
+impl Rules {
+    pub fn compile(rules: &[Rule]) -> Self {
+        let all = [Rule::default()];
+        let rules = if rules.is_empty() { &all } else { rules };
+        Self { rules: rules.iter().map(CompiledRule::compile).collect() }
+    }
+
+    /// The path condition of the first rule that holds.
+    pub fn find(&self, request: &Request<'_>, path: &str) -> Option<&PathMatcher> {
+        self.rules.iter().find(|rule| rule.matches(request, path)).map(|rule| &rule.path)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct CompiledRule {
+    path: PathMatcher,
+    methods: Option<TextMatcher>,
+    host: Option<TextMatcher>,
+    headers: Vec<(HeaderName, TextMatcher)>,
+}
+
+impl CompiledRule {
+    fn compile(rule: &Rule) -> Self {
+        let header = |(name, pattern): &(HeaderName, _)| (name.clone(), TextMatcher::compile(pattern));
+        Self {
+            path: rule.path.as_ref().map_or(PathMatcher::Any, PathMatcher::compile),
+            methods: rule.methods.as_ref().map(TextMatcher::compile),
+            host: rule.host.as_ref().map(TextMatcher::compile),
+            headers: rule.headers.iter().map(header).collect(),
+        }
+    }
+
+    fn matches(&self, request: &Request<'_>, path: &str) -> bool {
+        self.path.is_match(path)
+            && self.methods.as_ref().is_none_or(|methods| methods.is_match(request.method.as_str()))
+            && self.host.as_ref().is_none_or(|host| is_host(host, request.host))
+            && self.headers.iter().all(|(name, value)| has(request.headers, name, value))
+    }
+}
+
+/// A pattern without a port means the host on any port.
+fn is_host(matcher: &TextMatcher, host: &str) -> bool {
+    matcher.is_match(host) || without_port(host).is_some_and(|host| matcher.is_match(host))
+}
+
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = host.rsplit_once(':')?;
+    port.bytes().all(|b| b.is_ascii_digit()).then_some(name)
+}
+
+/// A header that is there several times matches by any of its values; one that is absent never does.
+fn has(headers: &HeaderMap, name: &HeaderName, matcher: &TextMatcher) -> bool {
+    headers.get_all(name).iter().any(|value| matcher.is_match_bytes(value.as_bytes()))
+}
