@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::server::Limits;
+
+/// ClickHouse's engine behind ClickHouse's HTTP interface, for one machine.
+///
+/// Talk to it as to a ClickHouse server:
+///
+///   curl 'http://127.0.0.1:8123/?query=SELECT+version()'
+///   curl 'http://127.0.0.1:8123/' -d 'CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a'
+///   curl 'http://127.0.0.1:8123/?query=INSERT+INTO+t+FORMAT+CSV' --data-binary @rows.csv
+///
+/// Every request has a session of its own: URL parameters that are settings hold for that request
+/// only. GET may only read. SIGTERM lets running statements finish; a kill loses nothing that was
+/// acknowledged.
+#[derive(Debug, Parser)]
+#[command(name = "weir-chdb", version, verbatim_doc_comment)]
+#[command(
+    after_help = "Exit codes: 0 well, 1 the configuration is wrong (the message says how to mend it), 2 usage.\nLogs go to standard error; WEIR_CHDB_LOG=debug shows failed statements."
+)]
+pub struct Args {
+    /// Address and port to serve on; port 0 takes a free one. Not loopback only with --users
+    #[arg(long, env = "WEIR_CHDB_LISTEN", default_value = "127.0.0.1:8123", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// Folder of the data; made if it is not there. One program at a time
+    #[arg(long, env = "WEIR_CHDB_PATH", value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// File of who may ask, one a line: `name:sha256-of-the-password-in-hex:full` or `...:readonly`.
+    /// Without it the user `default` with an empty password may do all, from this machine
+    #[arg(long, env = "WEIR_CHDB_USERS", value_name = "FILE")]
+    pub users: Option<PathBuf>,
+
+    /// The engine's library; without it, libchdb.so beside this program, in ../lib, or in the repository
+    #[arg(long, env = "WEIR_CHDB_LIB", value_name = "FILE")]
+    pub library: Option<PathBuf>,
+
+    /// Connections at once; further ones wait to be accepted
+    #[arg(long, env = "WEIR_CHDB_MAX_CONNECTIONS", default_value_t = 256, value_name = "N", value_parser = at_least_one)]
+    pub max_connections: usize,
+
+    /// Statements at once; further ones get error 202
+    #[arg(long, env = "WEIR_CHDB_MAX_QUERIES", default_value_t = 32, value_name = "N", value_parser = at_least_one)]
+    pub max_queries: usize,
+
+    /// Longest text of a statement, in bytes, its data apart
+    #[arg(long, env = "WEIR_CHDB_MAX_QUERY_SIZE", default_value_t = 1 << 20, value_name = "BYTES", value_parser = at_least_one)]
+    pub max_query_size: usize,
+
+    /// Longest head of a request (line and headers, so also a query in the URL), in bytes
+    #[arg(long, env = "WEIR_CHDB_MAX_HEAD", default_value_t = 128 << 10, value_name = "BYTES", value_parser = head_size)]
+    pub max_head: usize,
+
+    /// Seconds until a connection without a request is closed
+    #[arg(long, env = "WEIR_CHDB_IDLE_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
+    pub idle_timeout: u64,
+
+    /// Seconds that a client may take to send the next piece of a body, or to read the next piece of a result
+    #[arg(long, env = "WEIR_CHDB_TRANSFER_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
+    pub transfer_timeout: u64,
+
+    /// Seconds that running statements get to finish after SIGTERM or SIGINT
+    #[arg(long, env = "WEIR_CHDB_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
+    pub drain_timeout: u64,
+}
+
+impl Args {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections,
+            max_queries: self.max_queries,
+            max_query_size: self.max_query_size,
+            max_head: self.max_head,
+            idle: Duration::from_secs(self.idle_timeout),
+            transfer: Duration::from_secs(self.transfer_timeout),
+            drain: Duration::from_secs(self.drain_timeout),
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "give a whole number above 0".to_owned())
+}
+
+/// hyper reads heads into a buffer of 8 KiB at least.
+fn head_size(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number >= 8192).ok_or_else(|| "give a whole number of at least 8192".to_owned())
+}

@@ -1,0 +1,415 @@
+//! The engine as safe types: one process-wide engine on one folder, and connections to it.
+//!
+//! A connection is cheap (0.1 ms) and carries its own settings, current database and temporary
+//! tables, so every request gets a fresh one and nothing can leak from one request to the next.
+//! One statement runs on a connection at a time: the borrow checker holds that here, since every
+//! statement takes `&mut Connection`. Whatever the library allocates is freed by a `Drop` below.
+
+use std::ffi::{CStr, CString, c_char};
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+use crate::exception::Exception;
+use crate::ffi::{Analysis, Conn, InsertPtr, ResultPtr, Symbols};
+
+/// Settings of every connection: what makes the embedded engine behave as the server does.
+/// `async_insert` is off so that an acknowledged insert is a part on disk; a request may set it.
+const CONNECTION_SETTINGS: [&str; 3] = ["--implicit_select=0", "--allow_introspection_functions=0", "--async_insert=0"];
+
+/// Why the engine did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "cannot load `{path}`: {source}; reinstall it with `npm ci --ignore-scripts --prefix crates/chdb/engine` or point WEIR_CHDB_LIB at a whole libchdb.so"
+    )]
+    Load { path: PathBuf, source: libloading::Error },
+    #[error("`{path}` is not usable as a path for the engine: it holds a NUL byte; choose another --path")]
+    Nul { path: PathBuf },
+    #[error(
+        "the engine refused the folder `{path}`; see its message above, and check that it is a folder of this engine, that its files are readable and writable and that no other program has it open"
+    )]
+    Refused { path: PathBuf },
+    #[error("the engine opened `{path}` but does not answer: {error}")]
+    Mute { path: PathBuf, error: String },
+}
+
+/// The engine, open on its folder until it is dropped.
+pub struct Engine {
+    symbols: &'static Symbols,
+    arguments: Vec<CString>,
+    version: String,
+    timezone: String,
+    /// Keeps the engine alive between requests, and runs `KILL QUERY`.
+    anchor: Mutex<Connection>,
+}
+
+impl Engine {
+    /// Loads the library and opens `path`. Call it once, before other threads start.
+    ///
+    /// # Errors
+    /// One sentence with the cure; see [`OpenError`].
+    pub fn open(library: &Path, path: &Path) -> Result<Engine, OpenError> {
+        let symbols = Symbols::load(library).map_err(|source| OpenError::Load { path: library.to_owned(), source })?;
+        // SAFETY: called before the first connect, as the library asks.
+        unsafe { (symbols.set_signal_handlers)(0) };
+        let arguments = arguments(path)?;
+        let refused = || OpenError::Refused { path: path.to_owned() };
+        let mut anchor = Connection::open(symbols, &arguments).ok_or_else(refused)?;
+        let answer = anchor
+            .query(b"SELECT version(), timezone()", "TSV", &Params::default())
+            .map_err(|exception| OpenError::Mute { path: path.to_owned(), error: exception.text })?;
+        let text = String::from_utf8_lossy(answer.bytes()).trim().to_owned();
+        let (version, timezone) = text.split_once('\t').unwrap_or((&text, "UTC"));
+        Ok(Engine {
+            symbols,
+            arguments,
+            version: version.to_owned(),
+            timezone: timezone.to_owned(),
+            anchor: Mutex::new(anchor),
+        })
+    }
+
+    /// A fresh connection, with default settings and the database `default`.
+    ///
+    /// # Errors
+    /// When the engine is out of threads or memory.
+    pub fn connect(&self) -> Result<Connection, Exception> {
+        Connection::open(self.symbols, &self.arguments)
+            .ok_or_else(|| Exception::new(439, "CANNOT_SCHEDULE_TASK", "the engine gives no further connection"))
+    }
+
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub fn timezone(&self) -> &str {
+        &self.timezone
+    }
+
+    /// Asks the engine to stop the statement that runs with this `log_comment`. Does not wait.
+    pub fn kill(&self, comment: &str) {
+        self.kill_where(&format!("Settings['log_comment'] = '{comment}'"));
+    }
+
+    /// Asks the engine to stop every statement. Does not wait.
+    pub fn kill_all(&self) {
+        self.kill_where("query NOT ILIKE 'KILL%'");
+    }
+
+    fn kill_where(&self, condition: &str) {
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = format!("KILL QUERY WHERE {condition} ASYNC");
+        if let Err(error) = anchor.query(sql.as_bytes(), "TSV", &Params::default()) {
+            tracing::warn!(error = %error.text, "a statement could not be cancelled");
+        }
+    }
+}
+
+fn arguments(path: &Path) -> Result<Vec<CString>, OpenError> {
+    let nul = |_| OpenError::Nul { path: path.to_owned() };
+    let mut arguments = vec![c"clickhouse".to_owned()];
+    arguments.push(CString::new(format!("--path={}", path.display())).map_err(nul)?);
+    for setting in CONNECTION_SETTINGS {
+        arguments.push(CString::new(setting).map_err(nul)?);
+    }
+    Ok(arguments)
+}
+
+/// Server-side parameters of one statement: `{name:Type}` in its text.
+#[derive(Debug, Default, Clone)]
+pub struct Params {
+    pub names: Vec<String>,
+    pub values: Vec<String>,
+}
+
+/// The four parallel arrays that the library wants; they borrow from a [`Params`].
+struct RawParams {
+    names: Vec<*const c_char>,
+    name_lengths: Vec<usize>,
+    values: Vec<*const c_char>,
+    value_lengths: Vec<usize>,
+}
+
+impl RawParams {
+    fn new(params: &Params) -> RawParams {
+        RawParams {
+            names: params.names.iter().map(|name| name.as_ptr().cast()).collect(),
+            name_lengths: params.names.iter().map(String::len).collect(),
+            values: params.values.iter().map(|value| value.as_ptr().cast()).collect(),
+            value_lengths: params.values.iter().map(String::len).collect(),
+        }
+    }
+}
+
+/// What the engine's parser says of a text, without running it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statements {
+    pub count: u32,
+    pub class: Class,
+}
+
+/// What a statement does to what outlives it; of several, the most far-reaching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    ReadOnly,
+    Writes,
+    Unknown,
+}
+
+/// One session of the engine.
+pub struct Connection {
+    symbols: &'static Symbols,
+    raw: *mut Conn,
+}
+
+// SAFETY: the library locks a connection inside every call and ties none of it to a thread; we
+// never share a `&Connection` between threads for a call, since every call takes `&mut`.
+unsafe impl Send for Connection {}
+
+impl Connection {
+    fn open(symbols: &'static Symbols, arguments: &[CString]) -> Option<Connection> {
+        let mut argv: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
+        let argc = i32::try_from(argv.len()).ok()?;
+        // SAFETY: `argv` holds `argc` NUL-terminated strings that outlive the call; the library copies them.
+        let raw = unsafe { (symbols.connect)(argc, argv.as_mut_ptr()) };
+        (!raw.is_null()).then_some(Connection { symbols, raw })
+    }
+
+    fn handle(&self) -> Conn {
+        // SAFETY: `raw` came from a successful connect and is closed only in `drop`.
+        unsafe { *self.raw }
+    }
+
+    /// Runs one statement; the whole result is in memory.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn query(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<Output, Exception> {
+        let raw = self.call(self.symbols.query, sql, format, params);
+        Output::new(self.symbols, raw)
+    }
+
+    /// Starts a SELECT whose result is fetched block by block.
+    ///
+    /// # Errors
+    /// What the engine says, also that it cannot stream this kind of statement: nothing has run then.
+    pub fn stream(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<ResultStream<'_>, Exception> {
+        let raw = self.call(self.symbols.stream_query, sql, format, params);
+        let result = Output::new(self.symbols, raw)?;
+        Ok(ResultStream { connection: self, result, ended: false })
+    }
+
+    /// Starts an INSERT (`sql` ends before its `FORMAT`); data is appended in `format`.
+    ///
+    /// # Errors
+    /// What the engine says; nothing is stored then.
+    pub fn insert(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<InsertStream<'_>, Exception> {
+        let raw = self.call(self.symbols.stream_insert, sql, format, params);
+        let stream = InsertStream { connection: self, raw };
+        // SAFETY: the stream is alive; the text it returns lives as long as the stream and is copied here.
+        match unsafe { text((stream.connection.symbols.insert_error)(raw)) } {
+            Some(error) => Err(Exception::from_engine(&error)),
+            None => Ok(stream),
+        }
+    }
+
+    /// Asks the engine's parser what `sql` is.
+    pub fn classify(&mut self, sql: &[u8]) -> Statements {
+        let size = u32::try_from(size_of::<Analysis>()).unwrap_or(16);
+        let mut analysis = Analysis { struct_size: size, ..Analysis::default() };
+        // SAFETY: `sql` and `analysis` outlive the call; a null target database is allowed.
+        let state = unsafe {
+            (self.symbols.classify)(self.handle(), sql.as_ptr().cast(), sql.len(), ptr::null(), 0, &raw mut analysis)
+        };
+        let class = match (state, analysis.query_class) {
+            (0, 0) => Class::ReadOnly,
+            (0, 1..=3) => Class::Writes,
+            _ => Class::Unknown,
+        };
+        Statements { count: analysis.statement_count, class }
+    }
+
+    fn call<T>(&mut self, function: crate::ffi::WithParams<T>, sql: &[u8], format: &str, params: &Params) -> T {
+        let raw = RawParams::new(params);
+        // SAFETY: every pointer comes with its length, borrows from an argument of this function and
+        // so outlives the call; the library copies what it keeps. `&mut self`: one statement at a time.
+        unsafe {
+            function(
+                self.handle(),
+                sql.as_ptr().cast(),
+                sql.len(),
+                format.as_ptr().cast(),
+                format.len(),
+                raw.names.as_ptr(),
+                raw.name_lengths.as_ptr(),
+                raw.values.as_ptr(),
+                raw.value_lengths.as_ptr(),
+                params.names.len(),
+            )
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // SAFETY: opened once, closed once; streams borrow the connection and are gone by now.
+        unsafe { (self.symbols.close)(self.raw) };
+    }
+}
+
+/// Figures of a statement, as `X-ClickHouse-Summary` tells them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    pub read_rows: u64,
+    pub read_bytes: u64,
+    pub written_rows: u64,
+    pub written_bytes: u64,
+    pub result_rows: u64,
+    pub result_bytes: u64,
+}
+
+impl Stats {
+    pub fn add(&mut self, other: Stats) {
+        self.read_rows += other.read_rows;
+        self.read_bytes += other.read_bytes;
+        self.written_rows += other.written_rows;
+        self.written_bytes += other.written_bytes;
+        self.result_rows += other.result_rows;
+        self.result_bytes += other.result_bytes;
+    }
+}
+
+/// A result, or one block of a streamed one; owns the library's buffer.
+pub struct Output {
+    symbols: &'static Symbols,
+    raw: ResultPtr,
+}
+
+impl Output {
+    fn new(symbols: &'static Symbols, raw: ResultPtr) -> Result<Output, Exception> {
+        if raw.is_null() {
+            return Err(Exception::from_engine("the engine returned no result"));
+        }
+        let output = Output { symbols, raw };
+        // SAFETY: the result is alive; the text is copied before it can be freed.
+        match unsafe { text((symbols.result_error)(raw)) } {
+            Some(error) => Err(Exception::from_engine(&error)),
+            None => Ok(output),
+        }
+    }
+
+    /// The formatted data; empty for statements without a result.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the result is alive until `self` is dropped.
+        let (data, length) =
+            unsafe { ((self.symbols.result_buffer)(self.raw), (self.symbols.result_length)(self.raw)) };
+        if data.is_null() || length == 0 {
+            return &[];
+        }
+        // SAFETY: the library says that `length` bytes start at `data`, and they live as long as `self`.
+        unsafe { std::slice::from_raw_parts(data.cast(), length) }
+    }
+
+    pub fn stats(&self) -> Stats {
+        let symbols = self.symbols;
+        // SAFETY: plain accessors on a result that is alive.
+        unsafe {
+            Stats {
+                read_rows: (symbols.read_rows)(self.raw),
+                read_bytes: (symbols.read_bytes)(self.raw),
+                written_rows: (symbols.written_rows)(self.raw),
+                written_bytes: (symbols.written_bytes)(self.raw),
+                result_rows: (symbols.result_rows)(self.raw),
+                result_bytes: (symbols.result_bytes)(self.raw),
+            }
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // SAFETY: made by the library, destroyed once.
+        unsafe { (self.symbols.destroy_result)(self.raw) };
+    }
+}
+
+/// A running SELECT. Dropped before its end, it is cancelled.
+pub struct ResultStream<'a> {
+    connection: &'a mut Connection,
+    result: Output,
+    ended: bool,
+}
+
+impl ResultStream<'_> {
+    /// The next block, `None` at the end.
+    ///
+    /// # Errors
+    /// What the engine says; the stream has ended then.
+    pub fn next(&mut self) -> Result<Option<Output>, Exception> {
+        if self.ended {
+            return Ok(None);
+        }
+        let symbols = self.connection.symbols;
+        // SAFETY: connection and stream are alive, and only this thread uses them (`&mut self`).
+        let raw = unsafe { (symbols.stream_fetch)(self.connection.handle(), self.result.raw) };
+        let block = Output::new(symbols, raw).inspect_err(|_| self.ended = true)?;
+        self.ended = block.bytes().is_empty();
+        Ok((!self.ended).then_some(block))
+    }
+}
+
+impl Drop for ResultStream<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // SAFETY: the stream is alive and has not ended.
+            unsafe { (self.connection.symbols.stream_cancel)(self.connection.handle(), self.result.raw) };
+        }
+    }
+}
+
+/// A running INSERT. Dropped before [`InsertStream::finish`], it is cancelled.
+pub struct InsertStream<'a> {
+    connection: &'a mut Connection,
+    raw: InsertPtr,
+}
+
+impl InsertStream<'_> {
+    /// Hands over a piece of the data; it need not end at a row. Blocks while the engine is behind.
+    /// `false`: the engine has given up, and [`InsertStream::finish`] says why.
+    pub fn append(&mut self, data: &[u8]) -> bool {
+        // SAFETY: the stream is alive; the library copies `data` before it returns.
+        unsafe { (self.connection.symbols.insert_append)(self.raw, data.as_ptr().cast(), data.len()) == 0 }
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn finish(self) -> Result<Stats, Exception> {
+        let symbols = self.connection.symbols;
+        // SAFETY: the stream is alive; the handle itself is destroyed by `drop`.
+        let raw = unsafe { (symbols.insert_done)(self.raw) };
+        Output::new(symbols, raw).map(|output| output.stats())
+    }
+}
+
+impl Drop for InsertStream<'_> {
+    fn drop(&mut self) {
+        // SAFETY: destroyed once; the library cancels first what was not finished.
+        unsafe { (self.connection.symbols.insert_destroy)(self.raw) };
+    }
+}
+
+/// Copies a C string of the library.
+///
+/// # Safety
+/// `text` is null or a NUL-terminated string that is alive during the call.
+unsafe fn text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) };
+    Some(text.to_string_lossy().into_owned())
+}

@@ -1,0 +1,160 @@
+//! What a user who may only read may not reach, although the engine would read it for him: files,
+//! other servers, anything outside the databases. The engine itself refuses writes (`readonly = 2`);
+//! it knows no rights on sources, so the names of functions and files are looked for in the tokens.
+
+use crate::engine::Params;
+use crate::exception::Exception;
+use crate::lexer::{Kind, Lexer, Token};
+
+/// The statements that only read.
+const READING: [&str; 9] = ["SELECT", "WITH", "FROM", "SHOW", "DESC", "DESCRIBE", "EXPLAIN", "EXISTS", "VALUES"];
+
+/// Beginnings of the names of functions that reach outside the databases.
+const OUTSIDE: [&str; 30] = [
+    "file",
+    "url",
+    "s3",
+    "gcs",
+    "cosn",
+    "oss",
+    "hdfs",
+    "azure",
+    "remote",
+    "cluster",
+    "mysql",
+    "postgresql",
+    "sqlite",
+    "mongodb",
+    "redis",
+    "odbc",
+    "jdbc",
+    "executable",
+    "iceberg",
+    "deltalake",
+    "hudi",
+    "paimon",
+    "ytsaurus",
+    "python",
+    "arrow",
+    "input",
+    "hive",
+    "filesystem",
+    "catboost",
+    "arrowstream",
+];
+
+/// Checks a statement of a user who may only read.
+///
+/// # Errors
+/// 164 for a statement that is not a read, 497 for a source outside the databases.
+pub fn check(sql: &[u8], first: &str, params: &Params) -> Result<(), Exception> {
+    if !READING.contains(&first) {
+        return Err(Exception::readonly("this user may only read: SELECT, SHOW, DESCRIBE, EXPLAIN and EXISTS"));
+    }
+    let tokens: Vec<Token> = Lexer::new(sql).collect();
+    let denied = |what: &[u8]| {
+        let what = String::from_utf8_lossy(what).into_owned();
+        Err(Exception::new(
+            497,
+            "ACCESS_DENIED",
+            format!("this user may only read tables: `{what}` reaches outside the databases"),
+        ))
+    };
+    let mut tables = vec![false];
+    for (at, token) in tokens.iter().enumerate() {
+        let raw = &sql[token.start..token.end];
+        let called = tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+        let in_tables = tables.last().copied().unwrap_or(false);
+        match token.kind {
+            Kind::Symbol(b'(') => tables.push(in_tables && !is_call(&tokens[..at], sql)),
+            Kind::Symbol(b')') if tables.len() > 1 => drop(tables.pop()),
+            Kind::Word | Kind::Quoted if called && is_outside(raw) => return denied(raw),
+            Kind::Quoted if raw.contains(&b'/') => return denied(raw),
+            Kind::Text if in_tables => return denied(raw),
+            Kind::Word => {
+                if let (Some(last), Some(now)) = (tables.last_mut(), opens_tables(raw)) {
+                    *last = now;
+                }
+                if raw.eq_ignore_ascii_case(b"Identifier") && params.values.iter().any(|value| value.contains('/')) {
+                    return denied(raw);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the parenthesis after these tokens holds the arguments of a function.
+fn is_call(before: &[Token], sql: &[u8]) -> bool {
+    before.last().is_some_and(|token| token.kind == Kind::Word && opens_tables(&sql[token.start..token.end]).is_none())
+}
+
+fn is_outside(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).trim_matches(['`', '"']).to_ascii_lowercase();
+    OUTSIDE.iter().any(|outside| name.starts_with(outside))
+}
+
+/// Whether string literals after this word would be names of files that are read as tables.
+fn opens_tables(word: &[u8]) -> Option<bool> {
+    let word = word.to_ascii_uppercase();
+    match word.as_slice() {
+        b"FROM" | b"JOIN" | b"TABLE" | b"DESC" | b"DESCRIBE" | b"EXISTS" => Some(true),
+        b"SELECT" | b"WHERE" | b"PREWHERE" | b"ON" | b"USING" | b"GROUP" | b"ORDER" | b"HAVING" | b"LIMIT"
+        | b"SETTINGS" | b"FORMAT" | b"ARRAY" | b"WINDOW" | b"QUALIFY" | b"UNION" | b"LIKE" | b"ILIKE" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(sql: &str) -> u32 {
+        let first = crate::sql::query(sql.as_bytes()).first;
+        check(sql.as_bytes(), &first, &Params::default()).map_or_else(|error| error.code, |()| 0)
+    }
+
+    #[test]
+    fn reading_tables_is_allowed() {
+        for sql in [
+            "SELECT a, 'x/y' FROM t WHERE path = '/etc' AND b IN ('/a', 'b') GROUP BY a",
+            "WITH 'x' AS y SELECT toStartOfMinute(ts), y FROM weir.access_events JOIN u ON u.a = '/x' ORDER BY 1",
+            "SHOW TABLES FROM weir LIKE '%a%'",
+            "SELECT * FROM (SELECT 'a/b' AS c)",
+            "SELECT * FROM numbers(3) AS n, values('a UInt8', 1)",
+        ] {
+            assert_eq!(code(sql), 0, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_refused() {
+        for sql in [
+            "INSERT INTO t VALUES (1)",
+            "SYSTEM FLUSH LOGS",
+            "SET readonly = 0",
+            "KILL QUERY WHERE 1",
+            "DROP TABLE t",
+            "",
+        ] {
+            assert_eq!(code(sql), 164, "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM file('/etc/passwd')",
+            "SELECT * FROM `file` ('/etc/passwd')",
+            "SELECT file('/etc/passwd')",
+            "SELECT * FROM urlCluster('x', 'http://a')",
+            "SELECT * FROM `/etc/passwd`",
+            "SELECT * FROM '/etc/passwd'",
+            "SELECT * FROM t, 'passwd.csv'",
+            "SELECT * FROM (SELECT 1) AS a, ('x.csv')",
+            "DESCRIBE TABLE s3('x')",
+            "WITH x AS (SELECT * FROM/**/remote('h', a.b)) SELECT * FROM x",
+        ] {
+            assert_eq!(code(sql), 497, "{sql}");
+        }
+        let params = Params { names: vec!["t".to_owned()], values: vec!["/etc/passwd".to_owned()] };
+        assert!(check(b"SELECT * FROM {t:Identifier}", "SELECT", &params).is_err());
+    }
+}
