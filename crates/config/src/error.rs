@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// One mistake. Prints as `file:line:column: Kind "name": path: message`, leaving out what is not known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 pub struct ConfigError {
     /// The file as it was reached from the folder that was given; `environment` for an environment variable.
     pub file: PathBuf,

@@ -17,20 +17,28 @@ const MAX_FILES: usize = 10_000;
 /// How deep folders may nest.
 const MAX_FOLDERS: usize = 16;
 
+/// What was found, in the order of the paths, each file once; and what is wrong with the folders.
+#[derive(Hash)]
+pub(crate) struct Files {
+    pub files: Vec<File>,
+    pub errors: Vec<ConfigError>,
+}
+
 /// A file, and its text or why it cannot be had.
+#[derive(Hash)]
 pub(crate) struct File {
     pub path: PathBuf,
     pub text: Result<String, ConfigError>,
 }
 
-/// Every `*.yaml` and `*.yml` below `dirs`, each once, sorted by path; and what is wrong with the folders.
-pub(crate) fn read(dirs: &[PathBuf]) -> (Vec<File>, Vec<ConfigError>) {
+/// Reads every `*.yaml` and `*.yml` below `dirs`.
+pub(crate) fn read(dirs: &[PathBuf]) -> Files {
     let mut found = Found::default();
     for dir in dirs {
         found.look(dir, 0);
     }
     let read = |path: PathBuf| File { text: read_file(&path), path };
-    (found.files.into_iter().map(read).collect(), found.errors)
+    Files { files: found.files.into_iter().map(read).collect(), errors: found.errors }
 }
 
 #[derive(Default)]

@@ -23,6 +23,7 @@ mod read;
 mod spec;
 mod tree;
 mod units;
+mod watch;
 
 pub use api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use error::{ConfigError, ConfigErrors};
@@ -32,3 +33,4 @@ pub use model::{Analytics, GatewayConfig, Identity, LogLevel, Spool, Timeouts};
 pub use pattern::{Pattern, PatternError, Rule};
 pub use policy::Policy;
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
+pub use watch::{Fingerprint, Watcher};

@@ -1,15 +1,15 @@
 //! The value that everybody reads and a reload replaces.
 //!
-//! Three verbs, each with its price on one core of an x86-64 machine, uncontended, for choosing the right one:
+//! Three verbs, each with its price (one thread of an AMD EPYC, uncontended, `examples/live_prices.rs`):
 //!
 //! | verb | price | what it holds |
 //! |---|---|---|
-//! | [`Live::cached`], then [`Cached::load`] | about 1 ns: one relaxed load and a comparison | the last value loaded, until the next `load` |
-//! | [`Live::pinned`] | about 10 ns: a slot of the thread, no shared counter written | one of eight slots a thread; never hold it across an await |
-//! | [`Live::snapshot`] | about 15 ns: the shared counter of the `Arc` is written | the value, for as long as one likes |
+//! | [`Live::cached`], then [`Cached::load`] | 0.5 ns: a load and a comparison | the last value loaded, until the next `load` |
+//! | [`Live::pinned`] | 8 ns: a slot of the thread, no shared counter | one of eight slots; never hold it across an await |
+//! | [`Live::snapshot`] | 12 ns: the counter of the `Arc` is written | the value, for as long as one likes |
 //!
-//! The counter of an `Arc` that all workers write travels between their caches; that is what `cached` saves. The prices
-//! are those that arc-swap documents and measures; `cargo bench` of this crate is still to come.
+//! A counter that all workers write travels between their caches, which costs more the more workers there are: for a
+//! request's snapshot, clone the `Arc` of a `Cached` only where the request outlives the look.
 
 use std::ops::Deref;
 use std::sync::Arc;

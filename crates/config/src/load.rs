@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::assemble::assemble;
 use crate::check;
 use crate::error::{ConfigError, ConfigErrors};
-use crate::files;
+use crate::files::{self, Files};
 use crate::model::GatewayConfig;
 use crate::read::{Env, Errors};
 use crate::spec::{self, Drafts};
@@ -24,10 +24,14 @@ const MAX_MISTAKES: usize = 100;
 /// # Errors
 /// Every mistake of every file at once; then nothing of it may be used.
 pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
-    let (files, errors) = files::read(dirs);
-    let errors = RefCell::new(errors);
+    load_files(files::read(dirs), env)
+}
+
+/// As [`load`], from files that are read already.
+pub(crate) fn load_files(files: Files, env: Env<'_>) -> Result<GatewayConfig, ConfigErrors> {
+    let errors = RefCell::new(files.errors);
     let mut drafts = Drafts::default();
-    for file in files {
+    for file in files.files {
         match file.text {
             Ok(text) => read_file(&file.path, &text, env, &errors, &mut drafts),
             Err(error) => errors.borrow_mut().push(error),
