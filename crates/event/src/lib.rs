@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod field;
 pub mod identity;
 pub mod ids;
+pub mod json;
 pub mod meter;
 pub mod names;
 pub mod reason;

@@ -1,1 +1,35 @@
-//! Snapshot, listeners, the pipeline, drain.
+//! The data plane: listeners, workers and the pipeline that every request goes through.
+//!
+//! One worker is one thread with a current-thread runtime of its own: its listeners (SO_REUSEPORT), its upstream
+//! pools, its counters and its sink of events. On the path of a request nothing is shared between workers but
+//! what is read only. [`Proxy`] is the handle for the rest of the process: publish a configuration, drain, stop.
+//!
+//! The life of a request is one list, in [`pipeline`]; each phase of it is one file of that name.
+//!
+//! The border: this crate never sees the spool, the ingestor or a control plane. Events leave through
+//! [`EventSink`], configuration comes in as a [`Snapshot`].
+
+mod accept;
+mod answer;
+mod body;
+mod client_io;
+mod connection;
+mod forwarded;
+mod headers;
+mod listener;
+mod patience;
+mod pipeline;
+mod proxy;
+mod record;
+mod request_policies;
+mod response_policies;
+mod route;
+mod sink;
+mod snapshot;
+mod upstream;
+mod worker;
+
+pub use listener::BindError;
+pub use proxy::{Proxy, ProxyError, Registry};
+pub use sink::{EventSink, SinkFactory, WorkerStats};
+pub use snapshot::{Snapshot, SnapshotError};

@@ -1,0 +1,154 @@
+//! One event as JSON, field by field under the names of [`crate::field::FIELDS`]: for people and their tools.
+//!
+//! Not a wire form: the pipeline carries records. What the ingestor adds (`block`, `ts_received`) is not in it.
+
+use crate::identity::Stream;
+use crate::names::NameId;
+use crate::record::{AttemptEntry, Event};
+use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
+
+/// The event as a JSON object; `name` looks up the names that the record uses. An unknown name shows as `?`.
+pub fn to_json(event: &Event<'_>, stream: &Stream, name: impl Fn(NameId) -> Option<String>) -> Value {
+    let mut out = Map::new();
+    let mut set = |key: &str, value: Value| drop(out.insert(key.to_owned(), value));
+    let fixed = &event.fixed;
+    let named = |id: u32| name(NameId(id)).unwrap_or_else(|| "?".to_owned());
+    let identity = &stream.identity;
+    set("ts", json!(rfc3339_us(fixed.start_us)));
+    set("organization", json!(identity.organization));
+    set("environment", json!(identity.environment));
+    set("site", json!(identity.site));
+    set("gateway", json!(identity.gateway));
+    set("replica", json!(identity.replica));
+    set("boot", json!(stream.boot.to_string()));
+    set("worker", json!(stream.worker));
+    set("stream", json!(stream.id().to_string()));
+    set("seq", json!(fixed.seq));
+    set("generation", json!(fixed.generation));
+    set("api", json!(named(fixed.api)));
+    set("api_instance", json!(named(fixed.api_instance)));
+    set("route", json!(named(fixed.route)));
+    set("service", json!(named(fixed.service)));
+    set("upstream", json!(address(event.upstream())));
+    set("consumer", text(event.consumer));
+    set("auth", json!(event.auth().as_str()));
+    set("method", json!(event.method().as_str()));
+    set("method_original", text(event.method_original));
+    set("scheme", json!(event.scheme().as_str()));
+    set("host", text(event.host));
+    set("path", text(event.path));
+    set("query", text(event.query));
+    set("path_template", json!(named(fixed.path_template)));
+    set("protocol", json!(event.protocol().as_str()));
+    set("tls_version", json!(event.tls_version().as_str()));
+    set("tls_cipher", text(event.tls_cipher));
+    set("client_ip", json!(event.client().to_string()));
+    set("user_agent", text(event.user_agent));
+    set("status", json!(fixed.status));
+    set("upstream_status", json!(fixed.upstream_status));
+    set("reason", json!(event.reason().as_str()));
+    set("side", json!(event.reason().side().as_str()));
+    set("outcome", json!(event.outcome().as_str()));
+    set("answered_by", json!(named(fixed.answered_by)));
+    set("retries", json!(event.retries()));
+    set("cache", json!(event.cache().as_str()));
+    set("rate_limit", json!(event.rate_limit().as_str()));
+    set("total_us", json!(event.total_us()));
+    set("gateway_us", json!(fixed.gateway_us));
+    set("upstream_us", json!(fixed.upstream_us));
+    set("client_us", json!(fixed.client_us));
+    set("link_us", json!(fixed.link_us));
+    let last = event.attempts().last();
+    let of_last = |part: fn(&AttemptEntry) -> u32| json!(last.as_ref().map_or(0, part));
+    set("connect_us", of_last(|attempt| attempt.connect_us));
+    set("tls_us", of_last(|attempt| attempt.tls_us));
+    set("first_byte_us", of_last(|attempt| attempt.first_byte_us));
+    set("bytes_in", json!(fixed.bytes_in));
+    set("bytes_to_upstream", json!(fixed.bytes_to_upstream));
+    set("bytes_from_upstream", json!(fixed.bytes_from_upstream));
+    set("bytes_out", json!(fixed.bytes_out));
+    set("policy_names", event.policies().map(|run| named(run.policy)).collect());
+    set("policy_verdicts", event.policies().map(|run| run.verdict().as_str()).collect());
+    set("policy_us", event.policies().map(|run| run.us).collect());
+    set("attempt_upstreams", event.attempts().map(|attempt| address(attempt.socket())).collect());
+    set("attempt_outcomes", event.attempts().map(|attempt| attempt.outcome().as_str()).collect());
+    set("attempt_us", event.attempts().map(|attempt| attempt.total_us).collect());
+    set("trace_id", json!(event.trace().to_string()));
+    set("span_id", json!(event.span().to_string()));
+    set("parent_span_id", json!(if event.parent().is_none() { String::new() } else { event.parent().to_string() }));
+    set("sampled", json!(fixed.sampled != 0));
+    set("kept", json!(event.kept().as_str()));
+    set("sample_interval", json!(fixed.sample_interval));
+    set("attrs", event.attrs().map(|(key, value)| (lossy(key), text(value))).collect::<Map<_, _>>().into());
+    Value::Object(out)
+}
+
+fn address(address: Option<SocketAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn text(bytes: &[u8]) -> Value {
+    Value::String(lossy(bytes))
+}
+
+/// Microseconds since the Unix epoch as `2026-11-23T06:41:25.123456Z` (RFC 3339), by Howard Hinnant's algorithm of
+/// days and civil dates.
+pub fn rfc3339_us(us: i64) -> String {
+    let (seconds, micros) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+fn civil(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Exchange;
+    use crate::field::FIELDS;
+    use crate::ids::BootId;
+    use crate::reason::Outcome;
+    use std::time::Instant;
+
+    #[test]
+    fn json_has_the_fields_of_the_table_and_no_others() {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(now, 0);
+        exchange.finish(Outcome::Completed, now);
+        let mut bytes = Vec::new();
+        crate::record::encode(&exchange, 0, &mut bytes);
+        let stream = Stream { identity: Default::default(), boot: BootId::default(), worker: 0 };
+        let value = to_json(&Event::decode(&bytes).unwrap(), &stream, |_| Some(String::new()));
+        let mut expected: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
+        expected.retain(|name| !["block", "ts_received"].contains(name));
+        expected.sort_unstable();
+        let mut keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        assert_eq!(rfc3339_us(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(rfc3339_us(951_827_696_789_012), "2000-02-29T12:34:56.789012Z");
+        assert_eq!(rfc3339_us(-1), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(rfc3339_us(1_795_416_085_000_000), "2026-11-23T06:41:25.000000Z");
+    }
+}

@@ -1,0 +1,102 @@
+//! Phase `accept`: a request head is in, and its exchange begins.
+//!
+//! Here is what a request must be before anything looks at it: a host, and exactly one (RFC 9112 3.2). The trace
+//! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
+
+use crate::answer::Refusal;
+use crate::connection::Connection;
+use crate::forwarded::client_address;
+use crate::pipeline::Flow;
+use crate::record::{Closer, ExchangeRef};
+use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use hyper::body::Incoming;
+use std::rc::Rc;
+use weir_config::Scheme;
+use weir_event::ids::hex_into;
+use weir_event::{Exchange, Reason, SpanId, TraceId};
+use weir_telemetry::Continuation;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is left of a request once its exchange knows the rest.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) host: HeaderValue,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Incoming,
+}
+
+/// Begins the exchange. Its refusal, where there is one, is answered like any other.
+pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Head, Refusal>) {
+    connection.begin_exchange();
+    let worker = Rc::clone(connection.worker());
+    let snapshot = worker.snapshot();
+    let (parts, body) = request.into_parts();
+    let mut headers = parts.headers;
+    let trace = worker.continue_trace(&mut headers, snapshot.trust);
+    let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
+    let host = host(&parts.uri, &headers, parts.version);
+
+    let now = worker.clock.now();
+    let mut exchange = Exchange::new(now, worker.clock.wall_us(now));
+    exchange.generation = snapshot.generation;
+    exchange.method = (&parts.method).into();
+    if exchange.method == weir_event::Method::Other {
+        exchange.method_original = Bytes::copy_from_slice(parts.method.as_str().as_bytes());
+    }
+    exchange.scheme = match snapshot.listener(connection.listener()).map(|listener| listener.scheme) {
+        Some(Scheme::Https) => weir_event::Scheme::Https,
+        _ => weir_event::Scheme::Http,
+    };
+    exchange.protocol = parts.version.into();
+    exchange.host = host.as_ref().ok().cloned();
+    exchange.user_agent = headers.get(USER_AGENT).cloned();
+    exchange.target = parts.uri;
+    exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
+    exchange.trace = trace.facts;
+
+    let exchange = ExchangeRef::new(exchange, Rc::clone(&worker), Rc::clone(&connection));
+    let closer = Closer::new(exchange.clone());
+    let method = parts.method.clone();
+    let flow = Flow { worker, snapshot, connection, exchange, closer, trace, request_id, method };
+    let head = host.map(|host| Head { method: parts.method, host, headers, body });
+    (flow, head)
+}
+
+/// The one authority that the request is for: of the absolute form if it has one, otherwise `Host`.
+fn host(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
+    let refused = |detail| Err(Refusal::new(Reason::MalformedRequest, detail));
+    let mut lines = headers.get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return refused("the request has more than one Host header");
+    }
+    if let Some(authority) = uri.authority() {
+        return HeaderValue::from_str(authority.as_str())
+            .or_else(|_| refused("the authority of the request target is not a valid host"));
+    }
+    match line {
+        Some(value) if value.to_str().is_ok() => Ok(value.clone()),
+        Some(_) => refused("the Host header is not a valid host"),
+        None if version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        None => refused("the request has no Host header"),
+    }
+}
+
+/// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its
+/// trace, so that no third random id need be stored.
+fn request_id(headers: &mut HeaderMap, preserve: bool, trace: &Continuation) -> HeaderValue {
+    if preserve && let Some(theirs) = headers.get(&X_REQUEST_ID) {
+        return theirs.clone();
+    }
+    compose(trace.facts.trace, trace.facts.span)
+}
+
+fn compose(trace: TraceId, span: SpanId) -> HeaderValue {
+    let mut text = [b'-'; 49];
+    hex_into(&trace.0, &mut text[..32]);
+    hex_into(&span.0, &mut text[33..]);
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hex digits and a dash are visible ASCII")
+}

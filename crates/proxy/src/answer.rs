@@ -1,0 +1,95 @@
+//! The gateway's own answers: `application/problem+json` (RFC 9457) with the reason in Proxy-Status (RFC 9209).
+//!
+//! Nothing of the request is repeated in an answer, and no internals: a reason, a sentence, the trace id.
+
+use crate::body::Reply;
+use crate::pipeline::Flow;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use weir_event::{Reason, TraceId};
+use weir_policies::Rejection;
+
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Why a request goes no further.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    reason: Reason,
+    status: StatusCode,
+    detail: &'static str,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// With the status that belongs to the reason.
+    pub(crate) fn new(reason: Reason, detail: &'static str) -> Self {
+        Self { reason, status: reason.status(), detail, header: None }
+    }
+
+    /// Books the refusal and makes the answer.
+    pub(crate) fn answer(self, flow: &mut Flow) -> Response<Reply> {
+        let mut exchange = flow.exchange.borrow_mut();
+        exchange.blame(self.reason);
+        exchange.status = self.status.as_u16();
+        let problem = problem(self.reason, self.status, self.detail, exchange.trace.trace);
+        let mut response = Response::new(Reply::fixed(problem));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
+        }
+        if let Some(value) = proxy_status(&flow.snapshot.pseudonym, self.reason) {
+            headers.insert(PROXY_STATUS, value);
+        }
+        response
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { reason: rejection.reason, status: rejection.status, detail: rejection.detail, header: rejection.header }
+    }
+}
+
+fn proxy_status(pseudonym: &str, reason: Reason) -> Option<HeaderValue> {
+    let error = reason.proxy_status()?;
+    // A name that is no structured-field token is sent as a string (RFC 9209 2).
+    let token = pseudonym.starts_with(|first: char| first.is_ascii_alphabetic());
+    let name = if token { pseudonym.to_owned() } else { format!("\"{pseudonym}\"") };
+    HeaderValue::from_str(&format!("{name}; error={error}")).ok()
+}
+
+/// The body. Every part of it is the gateway's own text, so that nothing needs escaping.
+pub(crate) fn problem(reason: Reason, status: StatusCode, detail: &str, trace: TraceId) -> Bytes {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let code = status.as_u16();
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}","reason":"{reason}","trace_id":"{trace}"}}"#
+    );
+    Bytes::from(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_and_where_to_look() {
+        let body = problem(Reason::NoRoute, StatusCode::NOT_FOUND, "no API", TraceId([0xab; 16]));
+        let expected = format!(
+            r#"{{"type":"about:blank","title":"Not Found","status":404,"detail":"no API","reason":"no_route","trace_id":"{}"}}"#,
+            "ab".repeat(16)
+        );
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn proxy_status_quotes_a_name_that_is_no_token() {
+        let value = |name| proxy_status(name, Reason::ConnectionRefused).unwrap();
+        assert_eq!(value("edge-1"), "edge-1; error=connection_refused");
+        assert_eq!(value("1edge"), "\"1edge\"; error=connection_refused");
+    }
+}

@@ -1,0 +1,241 @@
+//! Phase `body`: the request's body on its way up and the response's on its way down, streamed, counted, timed.
+//!
+//! Both wrap hyper's own body and pass its frames (data and trailers) on as they are; nothing is collected. Each
+//! poll says whose turn it is: a body that has no frame is waiting for its source, one that handed a frame over is
+//! waiting for its sink.
+
+use crate::patience::IdleTimer;
+use crate::pipeline::Flow;
+use crate::record::{Closer, ExchangeRef};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use weir_event::{Outcome, Reason, Turn};
+use weir_upstream::Connection;
+
+/// Why a body ends before its end: it closes the connection that it is written to.
+#[derive(Debug)]
+pub(crate) struct Broken(Reason);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the body broke off: {}", self.0)
+    }
+}
+
+impl Error for Broken {}
+
+/// The client's body, on its way to the upstream.
+pub(crate) struct RequestBody {
+    /// `None` for a request that is sent again, which has no body.
+    inner: Option<Incoming>,
+    exchange: ExchangeRef,
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef) -> Self {
+        if inner.is_end_stream() {
+            return Self::empty(exchange);
+        }
+        Self { inner: Some(inner), exchange }
+    }
+
+    pub(crate) fn empty(exchange: ExchangeRef) -> Self {
+        exchange.request_is_done(exchange.worker().clock.now());
+        Self { inner: None, exchange }
+    }
+
+    fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
+        let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.bytes_in += len;
+        exchange.bytes_to_upstream += len;
+        drop(exchange);
+        if self.is_end_stream() {
+            self.exchange.request_is_done(now);
+        } else {
+            self.exchange.progressed(now);
+        }
+    }
+
+    /// A client that closed in the middle left; one that broke the framing is malformed.
+    fn broke(&self, error: &hyper::Error) -> Broken {
+        let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        let reason = if left { Reason::ClientClosed } else { Reason::MalformedRequestBody };
+        self.exchange.blame(reason);
+        Broken(reason)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Pending => {
+                this.exchange.hand_to(Turn::Client);
+                Poll::Pending
+            }
+            Poll::Ready(next) => {
+                let now = this.exchange.hand_to(Turn::Upstream);
+                match next {
+                    Some(Ok(frame)) => {
+                        this.handed_over(&frame, now);
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                    Some(Err(error)) => Poll::Ready(Some(Err(this.broke(&error)))),
+                    None => {
+                        this.exchange.request_is_done(now);
+                        Poll::Ready(None)
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// What an answer's bytes come from.
+pub(crate) enum Reply {
+    /// The gateway's own.
+    Fixed(Option<Bytes>),
+    /// The upstream's, with the connection that it comes on.
+    Upstream { incoming: Incoming, connection: Connection<RequestBody> },
+}
+
+impl Reply {
+    pub(crate) fn fixed(bytes: Bytes) -> Self {
+        Self::Fixed(Some(bytes))
+    }
+}
+
+/// Turns the reply into what hyper writes. A response without a body is closed here: hyper will not ask for it.
+pub(crate) fn body(flow: Flow, reply: Response<Reply>) -> Response<ResponseBody> {
+    let Flow { exchange, closer, snapshot, method, .. } = flow;
+    let (parts, reply) = reply.into_parts();
+    exchange.borrow_mut().status = parts.status.as_u16();
+    let idle = IdleTimer::new(snapshot.timeouts.stream_idle);
+    let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut body = ResponseBody { reply: Some(reply), exchange, closer: Some(closer), idle };
+    if bodiless || body.is_end_stream() {
+        body.complete(Outcome::Completed);
+        if bodiless {
+            body.reply = None;
+        }
+    }
+    Response::from_parts(parts, body)
+}
+
+/// The answer's body, on its way to the client.
+pub(crate) struct ResponseBody {
+    reply: Option<Reply>,
+    exchange: ExchangeRef,
+    closer: Option<Closer>,
+    idle: IdleTimer,
+}
+
+impl ResponseBody {
+    /// Closes the exchange and, where the response is whole, keeps its connection for the next.
+    fn complete(&mut self, outcome: Outcome) {
+        if let Some(closer) = self.closer.take() {
+            closer.close(outcome);
+        }
+        let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream { .. }));
+        if whole && let Some(Reply::Upstream { connection, .. }) = self.reply.take() {
+            let worker = self.exchange.worker();
+            worker.pool.give_back(connection, worker.clock.now());
+        }
+    }
+
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(Reply::Upstream { incoming, .. }) = &mut self.reply else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Pending => {
+                self.exchange.hand_to(Turn::Upstream);
+                ready!(self.idle.poll_expired(cx, &self.exchange));
+                Poll::Ready(Some(Err(self.broke(Reason::UpstreamIdleTimeout))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.handed_over(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.broke(Reason::ResponseIncomplete)))),
+            Poll::Ready(None) => {
+                self.complete(Outcome::Completed);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn handed_over(&mut self, frame: &Frame<Bytes>) {
+        let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let now = self.exchange.hand_to(Turn::Client);
+        self.exchange.progressed(now);
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.bytes_from_upstream += len;
+        exchange.bytes_out += len;
+        drop(exchange);
+        if matches!(&self.reply, Some(Reply::Upstream { incoming, .. }) if incoming.is_end_stream()) {
+            self.complete(Outcome::Completed);
+        }
+    }
+
+    fn broke(&mut self, reason: Reason) -> Broken {
+        self.exchange.blame(reason);
+        self.complete(Outcome::Truncated);
+        Broken(reason)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        match &mut this.reply {
+            None => Poll::Ready(None),
+            Some(Reply::Fixed(bytes)) => {
+                let bytes = bytes.take();
+                if let Some(bytes) = &bytes {
+                    this.exchange.borrow_mut().bytes_out += bytes.len() as u64;
+                }
+                this.complete(Outcome::Completed);
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Some(Reply::Upstream { .. }) => this.poll_upstream(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.reply {
+            None | Some(Reply::Fixed(None)) => true,
+            Some(Reply::Fixed(Some(bytes))) => bytes.is_empty(),
+            Some(Reply::Upstream { incoming, .. }) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.reply {
+            None | Some(Reply::Fixed(None)) => SizeHint::with_exact(0),
+            Some(Reply::Fixed(Some(bytes))) => SizeHint::with_exact(bytes.len() as u64),
+            Some(Reply::Upstream { incoming, .. }) => incoming.size_hint(),
+        }
+    }
+}

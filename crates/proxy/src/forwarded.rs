@@ -1,0 +1,137 @@
+//! Who the client really is, and what the upstream is told of it.
+//!
+//! `X-Forwarded-*` from a peer that is not trusted is overwritten, not appended to: otherwise any client could
+//! say that it is another. Of a trusted peer's chain the right-most address that is not itself trusted counts.
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Addresses of a chain that are looked at, from the right: a bound on what a header may cost.
+const MAX_HOPS: usize = 32;
+
+/// Whether the peers' word is taken.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+/// The address of the real client.
+pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim).take(MAX_HOPS);
+    let mut client = peer;
+    for hop in hops {
+        // What is no address was not written by a gateway that we trust: the chain ends before it.
+        let Some(address) = hop_address(hop) else { break };
+        client = address;
+        if !is_trusted(address, trusted) {
+            break;
+        }
+    }
+    client
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = match hop.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None if hop.matches(':').count() == 1 => hop.split_once(':')?.0,
+        None => hop,
+    };
+    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// What the upstream is told.
+pub(crate) struct Forwarded<'a> {
+    pub(crate) trusted: bool,
+    /// The peer's address as text, made once a connection.
+    pub(crate) peer: &'a HeaderValue,
+    pub(crate) proto: &'static str,
+    pub(crate) host: &'a HeaderValue,
+}
+
+impl Forwarded<'_> {
+    /// Writes the `X-Forwarded-*` headers.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        if self.trusted && headers.contains_key(&X_FORWARDED_FOR) {
+            headers.append(X_FORWARDED_FOR, self.peer.clone());
+        } else {
+            headers.insert(X_FORWARDED_FOR, self.peer.clone());
+        }
+        if !self.trusted {
+            headers.remove(FORWARDED);
+        }
+        if !self.trusted || !headers.contains_key(&X_FORWARDED_PROTO) {
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
+        }
+        if !self.trusted || !headers.contains_key(&X_FORWARDED_HOST) {
+            headers.insert(X_FORWARDED_HOST, self.host.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+        }
+        headers
+    }
+
+    fn client(peer: &str, lines: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        client_address(peer.parse().unwrap(), &headers(lines), &trusted).to_string()
+    }
+
+    #[test]
+    fn a_stranger_is_its_own_address_whatever_it_says() {
+        assert_eq!(client("192.0.2.9", &["1.2.3.4"]), "192.0.2.9");
+    }
+
+    #[test]
+    fn of_a_trusted_chain_the_right_most_stranger_counts() {
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 192.0.2.7", "10.1.1.1"]), "192.0.2.7");
+        assert_eq!(client("10.0.0.1", &["192.0.2.7:4711"]), "192.0.2.7");
+        assert_eq!(client("2001:db8::9", &["[2001:dead::1]:80"]), "2001:dead::1");
+        assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.7"]), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_chain_of_trusted_peers_ends_at_the_first_of_them() {
+        assert_eq!(client("10.0.0.1", &["10.9.9.9, 10.1.1.1"]), "10.9.9.9");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_chain() {
+        assert_eq!(client("10.0.0.1", &["192.0.2.7, unknown, 10.1.1.1"]), "10.1.1.1");
+    }
+
+    #[test]
+    fn a_strangers_headers_are_overwritten_and_a_trusted_peers_extended() {
+        let peer = HeaderValue::from_static("192.0.2.9");
+        let host = HeaderValue::from_static("api.example");
+        for (trusted, expected) in [(false, vec!["192.0.2.9"]), (true, vec!["1.2.3.4", "192.0.2.9"])] {
+            let mut headers = headers(&["1.2.3.4"]);
+            headers.insert(FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+            Forwarded { trusted, peer: &peer, proto: "http", host: &host }.write(&mut headers);
+            assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), expected);
+            assert_eq!(headers.contains_key(FORWARDED), trusted);
+            assert_eq!(headers[X_FORWARDED_PROTO], if trusted { "https" } else { "http" });
+            assert_eq!(headers[X_FORWARDED_HOST], "api.example");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What an intermediary owes a message (RFC 9110 7.6): hop-by-hop fields end here, `Via` is added.
+
+use http::header::{
+    CONNECTION, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// Removes what was meant for this hop only, and what `Connection` names. `TE: trailers` stays, and so does
+/// `Trailer`: trailers are passed on both ways.
+pub(crate) fn end_hop(headers: &mut HeaderMap) {
+    let wants_trailers = headers.contains_key(TE) && names_trailers(headers);
+    if headers.contains_key(CONNECTION) {
+        remove_named(headers);
+        headers.remove(CONNECTION);
+    }
+    for name in [TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+    if wants_trailers {
+        headers.insert(TE, TRAILERS);
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+fn names_trailers(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+}
+
+/// A name that is both in `Connection` and end-to-end by its definition is not ours to remove: without this a
+/// client could strip the length or the host of its own message on the way.
+fn remove_named(headers: &mut HeaderMap) {
+    let values: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        match HeaderName::from_bytes(token.trim().as_bytes()) {
+            Ok(name) if !is_protected(&name) => drop(headers.remove(&name)),
+            _ => {}
+        }
+    }
+}
+
+fn is_protected(name: &HeaderName) -> bool {
+    use http::header::{CONTENT_LENGTH, HOST};
+    [CONTENT_LENGTH, HOST, TRAILER, VIA].contains(name)
+}
+
+/// How often this gateway's own name stands in `Via` already.
+pub(crate) fn passes(headers: &HeaderMap, pseudonym: &str) -> usize {
+    let lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).filter(|member| received_by(member) == Some(pseudonym)).count()
+}
+
+/// `1.1 name (comment)` → `name`.
+fn received_by(member: &str) -> Option<&str> {
+    member.split_whitespace().nth(1)
+}
+
+/// Adds this gateway's member to `Via`.
+pub(crate) fn add_via(headers: &mut HeaderMap, via: &HeaderValue) {
+    match headers.entry(VIA) {
+        Entry::Occupied(mut line) => line.append(via.clone()),
+        Entry::Vacant(line) => drop(line.insert(via.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_that_connection_names_end_here() {
+        let mut map = headers(&[
+            ("connection", "close, x-private"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("te", "gzip"),
+            ("x-public", "1"),
+        ]);
+        end_hop(&mut map);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-public"]);
+    }
+
+    #[test]
+    fn connection_cannot_strip_what_frames_the_message() {
+        let mut map = headers(&[("connection", "content-length, host"), ("content-length", "3"), ("host", "a")]);
+        end_hop(&mut map);
+        assert!(map.contains_key("content-length") && map.contains_key("host"));
+    }
+
+    #[test]
+    fn te_trailers_goes_on() {
+        let mut map = headers(&[("te", "gzip, Trailers"), ("connection", "te"), ("trailer", "x-sum")]);
+        end_hop(&mut map);
+        assert_eq!(map["te"], "trailers");
+        assert_eq!(map["connection"], "te");
+        assert_eq!(map["trailer"], "x-sum");
+    }
+
+    #[test]
+    fn via_counts_and_grows() {
+        let mut map = headers(&[("via", "1.1 edge, 1.0 other (edge)"), ("via", "1.1 edge")]);
+        assert_eq!(passes(&map, "edge"), 2);
+        add_via(&mut map, &HeaderValue::from_static("1.1 edge"));
+        assert_eq!(passes(&map, "edge"), 3);
+    }
+}

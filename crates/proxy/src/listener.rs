@@ -1,0 +1,125 @@
+//! Listening sockets: one a worker and address, all bound before any is used.
+//!
+//! Binding happens off the workers, for all of them at once, so that a configuration whose port is taken is
+//! refused as a whole. A listener that goes away is accepted empty first: closing a SO_REUSEPORT socket resets
+//! what waits in its queue.
+
+use crate::connection::{Connection, serve};
+use crate::worker::Worker;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+/// Connections that may wait to be accepted, per worker and listener.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("port {} of {} is taken by another process; stop it, or change the port in `spec.address`", .0.port(), .0.ip())]
+    Taken(SocketAddr),
+    #[error("no permission to listen on {0}; take a port from 1024 up, or grant CAP_NET_BIND_SERVICE to the program")]
+    Permission(SocketAddr),
+    #[error("cannot listen on {0}: this machine has no such address; see `ip address`")]
+    NoSuchAddress(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// The sockets of one address.
+pub(crate) struct Bound {
+    /// As configured: its port may be 0.
+    pub(crate) configured: SocketAddr,
+    pub(crate) actual: SocketAddr,
+    /// One a worker.
+    pub(crate) sockets: Vec<StdListener>,
+}
+
+/// Binds `workers` sockets to one address.
+pub(crate) fn bind(configured: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+    // Alone first and without sharing: SO_REUSEPORT would let two gateways of one user take the same port, and
+    // each would get half of the requests.
+    if configured.port() != 0 {
+        bind_one(configured, false).map_err(|error| explain(configured, error))?;
+    }
+    let mut actual = configured;
+    let mut sockets = Vec::new();
+    for _ in 0..workers {
+        let socket = bind_one(actual, true).map_err(|error| explain(configured, error))?;
+        actual = socket.local_addr().map_err(|error| BindError::Other(configured, error))?;
+        sockets.push(socket);
+    }
+    Ok(Bound { configured, actual, sockets })
+}
+
+fn bind_one(address: SocketAddr, share: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if share {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> BindError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(address),
+        io::ErrorKind::PermissionDenied => BindError::Permission(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress(address),
+        _ => BindError::Other(address, error),
+    }
+}
+
+/// Accepts on one worker's socket until told to stop, then until its queue is empty.
+pub(crate) async fn accept_loop(
+    worker: Rc<Worker>,
+    configured: SocketAddr,
+    listener: TcpListener,
+    mut stop: oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => welcome(&worker, configured, stream, peer),
+                Err(error) => pause(&error).await,
+            },
+        }
+    }
+    poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
+            welcome(&worker, configured, stream, peer);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn welcome(worker: &Rc<Worker>, configured: SocketAddr, stream: TcpStream, peer: SocketAddr) {
+    let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer));
+    let entry = worker.enter(&connection);
+    tokio::task::spawn_local(async move {
+        serve(connection, stream).await;
+        drop(entry);
+    });
+}
+
+/// Out of descriptors or memory: what is there must be let go first, so wait a moment rather than spin.
+async fn pause(error: &io::Error) {
+    let gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
+    if !gone {
+        warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

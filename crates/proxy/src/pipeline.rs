@@ -1,0 +1,54 @@
+//! The life of a request, as a list: `accept → route → request_policies → upstream → response_policies → body →
+//! record`. Each phase is one file; these names are also those of spans, metric labels and documentation.
+
+use crate::accept::{Head, accept};
+use crate::answer::Refusal;
+use crate::body::{Reply, ResponseBody, body};
+use crate::connection::Connection;
+use crate::record::{Closer, ExchangeRef};
+use crate::request_policies::request_policies;
+use crate::response_policies::response_policies;
+use crate::route::route;
+use crate::snapshot::Snapshot;
+use crate::upstream::upstream;
+use crate::worker::Worker;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_telemetry::Continuation;
+
+/// What one request carries through its phases. Dropped before its end, it records a cancelled exchange.
+pub(crate) struct Flow {
+    pub(crate) worker: Rc<Worker>,
+    /// Held from the first phase to the last: one request is served by one configuration.
+    pub(crate) snapshot: Rc<Arc<Snapshot>>,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) exchange: ExchangeRef,
+    pub(crate) closer: Closer,
+    pub(crate) trace: Continuation,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) method: Method,
+}
+
+/// Serves one request. The answer's body records the exchange when its last frame is handed over.
+pub(crate) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let (mut flow, request) = accept(connection, request);
+    let reply = match request {
+        Ok(head) => forward(&mut flow, head).await,
+        Err(refusal) => Err(refusal),
+    };
+    let reply = reply.unwrap_or_else(|refusal| refusal.answer(&mut flow));
+    let reply = response_policies(&mut flow, reply);
+    Ok(body(flow, reply))
+}
+
+async fn forward(flow: &mut Flow, mut head: Head) -> Result<Response<Reply>, Refusal> {
+    let target = route(flow, &head)?;
+    request_policies(flow, &target, &mut head)?;
+    upstream(flow, &target, head).await
+}

@@ -1,0 +1,152 @@
+//! The handle that the rest of the process has on the data plane: start, publish, drain.
+
+use crate::BindError;
+use crate::listener::{Bound, bind};
+use crate::sink::{SinkFactory, WorkerStats};
+use crate::snapshot::{Snapshot, SnapshotError};
+use crate::worker::{Command, Worker, run};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use weir_config::{GatewayConfig, Live};
+use weir_event::Names;
+use weir_upstream::Origins;
+
+/// What outlives a reload: the numbers of names and of origins.
+#[derive(Default)]
+pub struct Registry {
+    pub names: Names,
+    pub origins: Origins,
+}
+
+/// Why the data plane cannot run a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("cannot start a worker thread: {0}")]
+    Thread(std::io::Error),
+}
+
+struct Running {
+    commands: mpsc::UnboundedSender<Command>,
+    stats: Arc<WorkerStats>,
+    thread: JoinHandle<()>,
+}
+
+/// The workers, and what they serve.
+pub struct Proxy {
+    live: Live<Snapshot>,
+    workers: Vec<Running>,
+    /// Configured address → actual address.
+    listening: BTreeMap<SocketAddr, SocketAddr>,
+    /// Old snapshots, kept until this is their only holder, so that no worker pays for freeing one.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+impl Proxy {
+    /// Starts `workers` workers on `snapshot`. All its addresses are bound when this returns.
+    pub fn start(snapshot: Snapshot, workers: u16, sinks: Arc<SinkFactory>) -> Result<Self, ProxyError> {
+        let bound = bind_all(snapshot.addresses(), usize::from(workers))?;
+        let live = Live::new(snapshot);
+        let running = (0..workers).map(|index| spawn(index, live.clone(), Arc::clone(&sinks)));
+        let workers = running.collect::<Result<_, _>>()?;
+        let mut proxy = Self { live, workers, listening: BTreeMap::new(), retired: Vec::new() };
+        proxy.listen(bound);
+        Ok(proxy)
+    }
+
+    /// Puts a new snapshot in the old one's place. New addresses are bound first; if one cannot be, nothing
+    /// changes. Requests that began under the old snapshot end under it.
+    pub fn publish(&mut self, snapshot: Snapshot) -> Result<(), ProxyError> {
+        let wanted: Vec<_> = snapshot.addresses().collect();
+        let new = wanted.iter().copied().filter(|address| !self.listening.contains_key(address));
+        let bound = bind_all(new, self.workers.len())?;
+        self.retired.push(self.live.publish(snapshot));
+        self.listen(bound);
+        let gone: Vec<_> = self.listening.keys().copied().filter(|address| !wanted.contains(address)).collect();
+        for address in gone {
+            self.listening.remove(&address);
+            self.tell_all(|| Command::Unlisten(address));
+        }
+        self.reap();
+        Ok(())
+    }
+
+    /// Frees the old snapshots that no worker holds any more. Answers how many are still held.
+    pub fn reap(&mut self) -> usize {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.len()
+    }
+
+    /// The snapshot that new requests are served by.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.snapshot()
+    }
+
+    /// Where it listens: configured address → actual address (they differ where the port is 0).
+    pub fn listening(&self) -> &BTreeMap<SocketAddr, SocketAddr> {
+        &self.listening
+    }
+
+    /// The counts of each worker.
+    pub fn stats(&self) -> impl Iterator<Item = &Arc<WorkerStats>> {
+        self.workers.iter().map(|worker| &worker.stats)
+    }
+
+    /// Stops accepting, lets open requests finish for `limit`, and ends the workers.
+    pub fn drain(self, limit: Duration) {
+        self.tell_all(|| Command::Drain(limit));
+        for worker in self.workers {
+            drop(worker.commands);
+            // A worker that panicked has nothing left to finish.
+            drop(worker.thread.join());
+        }
+    }
+
+    fn listen(&mut self, bound: Vec<Bound>) {
+        for Bound { configured, actual, sockets } in bound {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                drop(worker.commands.send(Command::Listen(configured, socket)));
+            }
+            self.listening.insert(configured, actual);
+        }
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // Fails only for a worker that has ended.
+            drop(worker.commands.send(command()));
+        }
+    }
+}
+
+fn bind_all(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Vec<Bound>, BindError> {
+    addresses.map(|address| bind(address, workers)).collect()
+}
+
+fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Running, ProxyError> {
+    let stats = Arc::new(WorkerStats::default());
+    let (commands, received) = mpsc::unbounded_channel();
+    let shared = Arc::clone(&stats);
+    let body = move || run(Worker::new(&live, sinks(index), shared), received);
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
+    Ok(Running { commands, stats, thread })
+}
+
+impl Snapshot {
+    /// As [`Snapshot::compile`], numbered after `self`.
+    pub fn next(&self, config: &GatewayConfig, registry: &Registry) -> Result<Self, SnapshotError> {
+        Self::compile(config, self.generation() + 1, registry)
+    }
+
+    /// How long open requests may take once the process is told to end.
+    pub fn drain_limit(&self) -> Duration {
+        self.drain
+    }
+}

@@ -1,0 +1,87 @@
+//! Phase `route`: which API and route the request is for, and what it asks of the upstream.
+
+use crate::accept::Head;
+use crate::answer::Refusal;
+use crate::pipeline::Flow;
+use crate::snapshot::{ApiEntry, RouteEntry, Snapshot};
+use bytes::{BufMut, BytesMut};
+use http::Uri;
+use http::uri::PathAndQuery;
+use std::rc::Rc;
+use std::sync::Arc;
+use weir_event::{Exchange, Reason};
+
+/// Where the request goes. Holds the snapshot that it points into.
+pub(crate) struct Target {
+    snapshot: Rc<Arc<Snapshot>>,
+    listener: usize,
+    api: usize,
+    route: usize,
+    /// Where the path after the base path begins.
+    in_api: usize,
+    pub(crate) uri: Uri,
+}
+
+impl Target {
+    pub(crate) fn api(&self) -> &ApiEntry {
+        &self.snapshot.listeners[self.listener].apis[self.api]
+    }
+
+    /// Of the path asked for, the part after the base path: what the rules of policies look at.
+    pub(crate) fn path_in_api<'a>(&self, path: &'a str) -> &'a str {
+        path.get(self.in_api..).filter(|rest| !rest.is_empty()).unwrap_or("/")
+    }
+
+    pub(crate) fn route(&self) -> &RouteEntry {
+        &self.api().routes[self.route]
+    }
+}
+
+/// Finds the target and names it in the exchange.
+pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
+    let no_route = || Refusal::new(Reason::NoRoute, "no API of this gateway serves this path");
+    let snapshot = &flow.snapshot;
+    let address = flow.connection.listener();
+    let listener = snapshot.listeners.iter().position(|listener| listener.address == address).ok_or_else(no_route)?;
+    let table = &snapshot.listeners[listener];
+    let exchange = flow.exchange.borrow();
+    let request = weir_router::Request {
+        method: &head.method,
+        host: head.host.to_str().unwrap_or_default(),
+        path: exchange.target.path(),
+        headers: &head.headers,
+    };
+    let matched = table.router.route(&request).ok_or_else(no_route)?;
+    let uri = upstream_uri(&matched.path, exchange.target.query())?;
+    let (api, route) = (matched.api, matched.route);
+    // A path that is the base path itself is matched as `/`, which is no part of it.
+    let path = exchange.target.path();
+    let in_api = path.strip_suffix(matched.path_in_api).map_or(path.len(), str::len);
+    drop(matched);
+    drop(exchange);
+    let target = Target { snapshot: Rc::clone(snapshot), listener, api, route, in_api, uri };
+    name(&mut flow.exchange.borrow_mut(), target.api(), target.route());
+    Ok(target)
+}
+
+fn name(exchange: &mut Exchange, api: &ApiEntry, route: &RouteEntry) {
+    exchange.api = api.name;
+    exchange.api_instance = api.instance;
+    exchange.route = route.name;
+    exchange.service = route.service;
+    exchange.path_template = route.template;
+}
+
+/// The origin form that the upstream is asked for.
+fn upstream_uri(path: &weir_router::Forwarded<'_>, query: Option<&str>) -> Result<Uri, Refusal> {
+    let mut text = BytesMut::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1) + 1);
+    path.append_to(&mut text);
+    if let Some(query) = query {
+        text.put_u8(b'?');
+        text.put_slice(query.as_bytes());
+    }
+    match PathAndQuery::from_maybe_shared(text.freeze()) {
+        Ok(target) => Ok(Uri::from(target)),
+        Err(_) => Err(Refusal::new(Reason::GatewayError, "the route makes a path that is not a valid one")),
+    }
+}

@@ -1,0 +1,42 @@
+//! Where a worker's finished exchanges go, and the counts that it keeps itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use weir_event::Exchange;
+
+/// Takes finished exchanges. Called on the worker's thread, on the path of the request: it must not block, and
+/// what it cannot take it sheds and counts.
+pub trait EventSink {
+    /// Records `exchange` as number `seq` of this worker's stream. Numbers come in order and without holes.
+    fn record(&mut self, seq: u64, exchange: &Exchange);
+}
+
+/// Makes the sink of the `index`-th worker, on that worker's thread.
+pub type SinkFactory = dyn Fn(u16) -> Box<dyn EventSink> + Send + Sync;
+
+/// What one worker has done. Written by that worker alone, read by any thread.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    accepted: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl WorkerStats {
+    /// Exchanges finished: the number that the ledger's other columns must add up to. It does not come from
+    /// the spool.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+
+    /// Client connections open now.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_accepted(&self, count: u64) {
+        self.accepted.store(count, Ordering::Release);
+    }
+
+    pub(crate) fn set_connections(&self, count: usize) {
+        self.connections.store(count as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,221 @@
+//! Phase `upstream`: the request goes out, over a kept connection or a new one, and a response head comes back.
+//!
+//! A kept connection may have been closed by its upstream at the very moment that it is used. If no byte of the
+//! request was written, it is sent again on a new connection, whatever it is; if it was written but nothing came
+//! back, only a bodiless request with an idempotent method is (RFC 9110 9.2.2). Each try is one attempt in the
+//! record. The second is always on a new connection, so there is no third.
+
+use crate::accept::{Head, X_REQUEST_ID};
+use crate::answer::Refusal;
+use crate::body::{Reply, RequestBody};
+use crate::forwarded::{Forwarded, is_trusted};
+use crate::headers::{add_via, end_hop, passes};
+use crate::patience::patiently;
+use crate::pipeline::Flow;
+use crate::route::Target;
+use crate::snapshot::MAX_PASSES;
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use std::time::{Duration, Instant};
+use tracing::debug;
+use weir_event::{Attempt, Reason, Turn};
+use weir_upstream::{Connection, Failure, Origin};
+
+/// A connection that lay unused for longer than this may have been closed by now: keep what it takes to ask again.
+const FRESH: Duration = Duration::from_millis(500);
+
+type Upstream = Connection<RequestBody>;
+
+/// What it takes to ask again: a request without a body.
+struct Again {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// Sends the request and waits for the response head.
+pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Result<Response<Reply>, Refusal> {
+    let origin = &target.route().origin;
+    let mut request = prepare(flow, target, head)?;
+    let started = flow.exchange.hand_to(Turn::Upstream);
+    let kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
+    if let Some(connection) = kept {
+        match over_kept(flow, origin, connection, request).await {
+            Kept::Answered(answer) => return answer,
+            Kept::AskAgain(unsent) => request = unsent,
+        }
+    }
+    let mut attempt = Attempt::new();
+    let started = flow.exchange.hand_to(Turn::Upstream);
+    let connected = flow.worker.pool.connect(origin, &flow.snapshot.upstream_timeouts(), &mut attempt).await;
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(failure) => return Err(failed(flow, attempt, started, &failure)),
+    };
+    stamp(flow, &mut request);
+    match exchange(flow, connection, request, attempt, started).await {
+        Ok(answer) => answer,
+        Err(Unanswered { attempt, error, .. }) => {
+            let failure = Failure::of_exchange(origin.address.to_string(), error);
+            Err(failed(flow, attempt, started, &failure))
+        }
+    }
+}
+
+enum Kept {
+    Answered(Result<Response<Reply>, Refusal>),
+    AskAgain(Request<RequestBody>),
+}
+
+async fn over_kept(flow: &mut Flow, origin: &Origin, connection: Upstream, mut request: Request<RequestBody>) -> Kept {
+    let started = flow.worker.clock.now();
+    let attempt = Attempt { address: connection.address(), ..Attempt::new() };
+    stamp(flow, &mut request);
+    let again = again(&request, &connection, started);
+    let unanswered = match exchange(flow, connection, request, attempt, started).await {
+        Ok(answer) => return Kept::Answered(answer),
+        Err(unanswered) => unanswered,
+    };
+    let unsent = unanswered.unsent.or_else(|| again.map(|again| again.request(flow)));
+    let failure = Failure::of_exchange(origin.address.to_string(), unanswered.error);
+    let refusal = failed(flow, unanswered.attempt, started, &failure);
+    match unsent {
+        Some(request) => Kept::AskAgain(request),
+        None => Kept::Answered(Err(refusal)),
+    }
+}
+
+/// The connection ended without a response head.
+struct Unanswered {
+    attempt: Attempt,
+    error: hyper::Error,
+    /// The request, if no byte of it was written.
+    unsent: Option<Request<RequestBody>>,
+}
+
+/// One request over one connection. Answers the answer, or the refusal that a timeout makes; an error of the
+/// connection is the caller's to judge.
+async fn exchange(
+    flow: &Flow,
+    mut connection: Upstream,
+    request: Request<RequestBody>,
+    mut attempt: Attempt,
+    started: Instant,
+) -> Result<Result<Response<Reply>, Refusal>, Unanswered> {
+    let sent = flow.worker.clock.now();
+    let waited = patiently(&flow.exchange, &flow.snapshot.timeouts, connection.send(request)).await;
+    let now = flow.exchange.hand_to(Turn::Gateway);
+    attempt.took = now.saturating_duration_since(started);
+    match waited {
+        Ok(Ok(response)) => {
+            attempt.first_byte = now.saturating_duration_since(sent);
+            Ok(Ok(answered(flow, connection, response, attempt)))
+        }
+        Ok(Err(mut error)) => {
+            let unsent = error.take_message();
+            Err(Unanswered { attempt, error: error.into_error(), unsent })
+        }
+        Err(reason) => {
+            attempt.outcome = reason;
+            book(flow, attempt);
+            Ok(Err(Refusal::new(reason, "no response came in time")))
+        }
+    }
+}
+
+fn answered(flow: &Flow, connection: Upstream, response: Response<Incoming>, attempt: Attempt) -> Response<Reply> {
+    book(flow, attempt);
+    flow.exchange.borrow_mut().upstream_status = response.status().as_u16();
+    flow.exchange.progressed(flow.worker.clock.now());
+    let (mut parts, incoming) = response.into_parts();
+    end_hop(&mut parts.headers);
+    Response::from_parts(parts, Reply::Upstream { incoming, connection })
+}
+
+fn failed(flow: &Flow, mut attempt: Attempt, started: Instant, failure: &Failure) -> Refusal {
+    let now = flow.exchange.hand_to(Turn::Gateway);
+    attempt.took = now.saturating_duration_since(started);
+    attempt.outcome = failure.reason();
+    book(flow, attempt);
+    debug!(reason = %failure.reason(), error = %failure, "upstream attempt failed");
+    // A request body that broke is why the attempt failed: the client is to blame then, not the upstream.
+    let blamed = flow.exchange.borrow().reason;
+    let reason = if blamed == Reason::None { failure.reason() } else { blamed };
+    Refusal::new(reason, detail(reason))
+}
+
+fn detail(reason: Reason) -> &'static str {
+    match reason {
+        Reason::DnsError => "the upstream's name does not resolve",
+        Reason::ConnectionRefused => "the upstream refused the connection",
+        Reason::ConnectionTimeout => "the upstream did not accept a connection in time",
+        Reason::ConnectionUnreachable => "there is no way to the upstream's address",
+        Reason::TlsProtocolError => "the TLS handshake with the upstream failed",
+        Reason::TlsCertificateError => "the upstream's certificate does not hold",
+        Reason::UpstreamProtocolError => "the upstream's response is not HTTP",
+        Reason::UpstreamHeadersTooLarge => "the head of the upstream's response is too large",
+        Reason::MalformedRequestBody => "the request body breaks its own framing",
+        _ => "the upstream closed the connection before its response",
+    }
+}
+
+fn book(flow: &Flow, attempt: Attempt) {
+    let mut exchange = flow.exchange.borrow_mut();
+    exchange.upstream = attempt.address.or(exchange.upstream);
+    exchange.attempts.push(attempt);
+}
+
+/// The trace context of the attempt that comes next.
+fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
+    let attempt = flow.exchange.borrow().attempts.len() + 1;
+    flow.trace.inject(attempt, request.headers_mut());
+}
+
+/// Turns the client's head into the upstream's.
+fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBody>, Refusal> {
+    let snapshot = &flow.snapshot;
+    let mut headers = head.headers;
+    if passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
+        return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
+    }
+    end_hop(&mut headers);
+    add_via(&mut headers, &snapshot.via);
+    Forwarded {
+        trusted: is_trusted(flow.connection.peer(), &snapshot.trusted_peers),
+        peer: flow.connection.peer_text(),
+        proto: flow.exchange.borrow().scheme.as_str(),
+        host: &head.host,
+    }
+    .write(&mut headers);
+    headers.insert(X_REQUEST_ID, flow.request_id.clone());
+    let host = if snapshot.rewrite_host { target.route().origin.authority.clone() } else { head.host };
+    headers.insert(HOST, host);
+    let mut request = Request::new(RequestBody::new(head.body, flow.exchange.clone()));
+    *request.method_mut() = head.method;
+    *request.uri_mut() = target.uri.clone();
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Only what may be lost is worth a copy: 0.3 µs that a busy connection does not pay.
+fn again(request: &Request<RequestBody>, connection: &Upstream, now: Instant) -> Option<Again> {
+    let doubtful = connection.idle_for(now).is_some_and(|idle| idle > FRESH);
+    let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
+    (doubtful && repeatable).then(|| Again {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        headers: request.headers().clone(),
+    })
+}
+
+impl Again {
+    fn request(self, flow: &Flow) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::empty(flow.exchange.clone()));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}

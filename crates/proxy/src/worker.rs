@@ -1,0 +1,197 @@
+//! One worker: a thread, a current-thread runtime, and everything that its requests touch.
+//!
+//! A worker is told things by [`Command`]s and tells nothing back but its [`WorkerStats`]. It looks for a newer
+//! snapshot with one relaxed load a request; taking it costs two counter updates a worker and generation, not a
+//! request, because requests share the worker's own handle.
+
+use crate::body::RequestBody;
+use crate::connection::Connection;
+use crate::listener::accept_loop;
+use crate::sink::{EventSink, WorkerStats};
+use crate::snapshot::Snapshot;
+use http::HeaderMap;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error};
+use weir_config::{Cached, Live};
+use weir_event::exchange::TraceFacts;
+use weir_event::{Clock, Exchange};
+use weir_telemetry::{Continuation, SpanSource, Trust};
+use weir_upstream::Pool;
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Accept on this socket too. The address is the configured one.
+    Listen(SocketAddr, StdListener),
+    /// Accept no more at this address.
+    Unlisten(SocketAddr),
+    /// Accept no more at all, finish what is open within this time, then end.
+    Drain(Duration),
+}
+
+/// What a worker's requests touch. One thread, so no lock and no atomic but for the counts that others read.
+pub(crate) struct Worker {
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool<RequestBody>,
+    newest: RefCell<Cached<Snapshot>>,
+    current: RefCell<Rc<Arc<Snapshot>>>,
+    spans: RefCell<SpanSource>,
+    sink: RefCell<Box<dyn EventSink>>,
+    accepted: Cell<u64>,
+    stats: Arc<WorkerStats>,
+    connections: RefCell<HashMap<usize, Weak<Connection>>>,
+    next_connection: Cell<usize>,
+}
+
+impl Worker {
+    pub(crate) fn new(live: &Live<Snapshot>, sink: Box<dyn EventSink>, stats: Arc<WorkerStats>) -> Self {
+        let current = RefCell::new(Rc::new(live.snapshot()));
+        Self {
+            clock: Clock::new(),
+            pool: Pool::default(),
+            newest: RefCell::new(live.cached()),
+            current,
+            spans: RefCell::default(),
+            sink: RefCell::new(sink),
+            accepted: Cell::new(0),
+            stats,
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+        }
+    }
+
+    /// The newest snapshot, for one request to hold to its end.
+    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let mut newest = self.newest.borrow_mut();
+        let newest = newest.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(newest, &current) {
+            *current = Rc::new(Arc::clone(newest));
+        }
+        Rc::clone(&current)
+    }
+
+    pub(crate) fn continue_trace(&self, headers: &mut HeaderMap, trust: Trust) -> Continuation {
+        Continuation::take(headers, trust, &mut self.spans.borrow_mut(), false)
+    }
+
+    /// A trace for a request that brought none that could be read.
+    pub(crate) fn new_trace(&self) -> TraceFacts {
+        self.continue_trace(&mut HeaderMap::new(), Trust::Restart).facts
+    }
+
+    /// Counts a finished exchange and hands it to the sink under its number.
+    pub(crate) fn record(&self, exchange: &Exchange) {
+        let seq = self.accepted.get();
+        self.sink.borrow_mut().record(seq, exchange);
+        self.accepted.set(seq + 1);
+        self.stats.set_accepted(seq + 1);
+    }
+
+    /// Keeps `connection` in the worker's list for as long as the entry lives.
+    pub(crate) fn enter(self: &Rc<Self>, connection: &Rc<Connection>) -> Entry {
+        let id = self.next_connection.replace(self.next_connection.get().wrapping_add(1));
+        let mut connections = self.connections.borrow_mut();
+        connections.insert(id, Rc::downgrade(connection));
+        self.stats.set_connections(connections.len());
+        Entry { worker: Rc::clone(self), id }
+    }
+
+    fn each_connection(&self, act: impl Fn(&Connection)) {
+        let connections: Vec<_> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
+        connections.iter().for_each(|connection| act(connection));
+    }
+
+    fn sweep(&self, now: Instant) {
+        let snapshot = self.snapshot();
+        let limit = snapshot.timeouts.downstream_connection_idle;
+        self.each_connection(|connection| connection.close_if_idle(now, limit));
+        self.pool.evict(now, &snapshot.upstream_timeouts());
+    }
+}
+
+/// A connection's place in its worker's list.
+pub(crate) struct Entry {
+    worker: Rc<Worker>,
+    id: usize,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut connections = self.worker.connections.borrow_mut();
+        connections.remove(&self.id);
+        self.worker.stats.set_connections(connections.len());
+    }
+}
+
+/// A worker's accept loops, by configured address.
+type Listeners = HashMap<SocketAddr, oneshot::Sender<()>>;
+
+/// Runs a worker on the calling thread until it has drained.
+pub(crate) fn run(worker: Worker, commands: mpsc::UnboundedReceiver<Command>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return error!(%error, "a worker cannot start its runtime"),
+    };
+    let local = LocalSet::new();
+    local.block_on(&runtime, obey(Rc::new(worker), commands));
+    // What did not finish in time is dropped with the tasks here: each open exchange records itself as cancelled.
+    drop(local);
+}
+
+async fn obey(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let mut listeners = Listeners::new();
+    let mut tick = interval(SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Listen(address, socket)) => listen(&worker, &mut listeners, address, socket),
+                Some(Command::Unlisten(address)) => drop(listeners.remove(&address)),
+                Some(Command::Drain(limit)) => return drain(&worker, listeners, limit).await,
+                None => return drain(&worker, listeners, Duration::ZERO).await,
+            },
+            now = tick.tick() => worker.sweep(now.into_std()),
+        }
+    }
+}
+
+fn listen(worker: &Rc<Worker>, listeners: &mut Listeners, address: SocketAddr, socket: StdListener) {
+    match TcpListener::from_std(socket) {
+        Ok(listener) => {
+            let (stop, stopped) = oneshot::channel();
+            listeners.insert(address, stop);
+            tokio::task::spawn_local(accept_loop(Rc::clone(worker), address, listener, stopped));
+        }
+        Err(error) => error!(%address, %error, "a worker cannot use its listener"),
+    }
+}
+
+async fn drain(worker: &Rc<Worker>, listeners: Listeners, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    // Dropping a sender stops its loop, which takes in what is queued before it closes.
+    drop(listeners);
+    tokio::task::yield_now().await;
+    let mut tick = interval(Duration::from_millis(10));
+    loop {
+        worker.each_connection(Connection::drain);
+        let open = worker.connections.borrow().len();
+        if open == 0 || Instant::now() >= deadline {
+            debug!(open, "worker drained");
+            return;
+        }
+        tick.tick().await;
+    }
+}
