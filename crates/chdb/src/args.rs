@@ -20,7 +20,7 @@ use crate::server::Limits;
 /// only. GET may only read. SIGTERM lets running statements finish; a kill loses nothing that was
 /// acknowledged.
 #[derive(Debug, Parser)]
-#[command(name = "weir-chdb", version, verbatim_doc_comment)]
+#[command(name = "weir-chdb", version, verbatim_doc_comment, args_override_self = true)]
 #[command(
     after_help = "Exit codes: 0 well, 1 the configuration is wrong (the message says how to mend it), 2 usage.\nLogs go to standard error; WEIR_CHDB_LOG=debug shows failed statements."
 )]

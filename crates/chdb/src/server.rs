@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -143,6 +143,8 @@ impl Server {
         let (parts, body) = request.into_parts();
         let (order, credentials) = Order::read(&parts.method, &parts.uri, &parts.headers)?;
         context.query_id.clone_from(&order.query_id);
+        let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        self.users.check_origin(header(HOST), header(ORIGIN))?;
         let right = self.users.authenticate(&credentials)?;
         let permit = Arc::clone(&self.statements).try_acquire_owned().map_err(|_| {
             let most = self.limits.max_queries;

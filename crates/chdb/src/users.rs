@@ -72,6 +72,29 @@ impl Users {
         Ok(Users::Named(users))
     }
 
+    /// Where nobody needs a password, a web page that the operator looks at must not ask in his name:
+    /// neither across sites (`Origin`) nor under a name that was made to point here (`Host`).
+    ///
+    /// # Errors
+    /// 497 (403).
+    pub fn check_origin(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Exception> {
+        let name = host.map(|host| {
+            host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name })
+        });
+        let is_local = |name: &str| {
+            name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
+        match self {
+            Users::Named(_) => Ok(()),
+            Users::Open if origin.is_none() && name.is_none_or(is_local) => Ok(()),
+            Users::Open => Err(Exception::new(
+                497,
+                "ACCESS_DENIED",
+                "without --users only programs of this machine may ask: no `Origin`, and a `Host` of 127.0.0.1, [::1] or localhost",
+            )),
+        }
+    }
+
     /// Finds out who asks. A name that does not exist takes as long as a wrong password.
     ///
     /// # Errors
@@ -158,6 +181,19 @@ mod tests {
         assert_eq!(ask(&users, "a", "Secret"), Err(516));
         assert_eq!(ask(&users, "nobody", ""), Err(516));
         assert_eq!(users.authenticate(&Credentials::default()).map_err(|error| error.code), Err(194));
+    }
+
+    #[test]
+    fn without_users_only_this_machine_asks() {
+        for host in
+            [None, Some("localhost"), Some("localhost:1"), Some("127.0.0.1:8123"), Some("[::1]:8123"), Some("[::1]")]
+        {
+            assert!(Users::Open.check_origin(host, None).is_ok(), "{host:?}");
+        }
+        for host in ["a.example", "10.0.0.1:8123", "127.0.0.1.a.example:80", ""] {
+            assert!(Users::Open.check_origin(Some(host), None).is_err(), "{host}");
+        }
+        assert!(Users::Open.check_origin(None, Some("null")).is_err());
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! The program itself: how it starts, refuses to start, ends, and who may ask.
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+
+use common::{Engine, command};
+
+fn refused(command: &mut Command) -> String {
+    let Output { status, stderr, stdout } = command.stderr(Stdio::piped()).output().expect("weir-chdb runs");
+    let text = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(stdout.is_empty() && text.contains("weir-chdb: ") && text.contains("; "), "{text}");
+    text
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_acknowledged() {
+    let mut folder = tempfile::TempDir::new().expect("folder");
+    for round in 1..=3 {
+        let engine = Engine::on(folder, &[]);
+        engine.sql("CREATE TABLE IF NOT EXISTS t (a UInt64) ENGINE = MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 100");
+        let target = format!("/?query=INSERT%20INTO%20t%20FORMAT%20TSV&insert_deduplication_token=round-{round}");
+        assert_eq!(engine.post(&target, "1\n2\n").status, 200);
+        folder = engine.kill();
+        let engine = Engine::on(folder, &[]);
+        assert_eq!(engine.sql("SELECT count() FROM t"), (2 * round).to_string());
+        // The same token after the kill: it is remembered.
+        assert_eq!(engine.post(&target, "1\n2\n").status, 200);
+        assert_eq!(engine.sql("SELECT count() FROM t"), (2 * round).to_string());
+        folder = engine.kill();
+    }
+}
+
+#[test]
+fn a_signal_lets_statements_finish() {
+    let engine = Engine::start();
+    let mut running = engine.connect();
+    common::send(&mut running, "POST", "/", &[], b"SELECT sleep(1), 'done' FORMAT JSONCompact");
+    engine.await_sql(
+        "SELECT count() FROM system.processes WHERE query LIKE '%sleep(1)%' AND query NOT LIKE '%processes%'",
+        "1",
+    );
+    engine.terminate();
+    let reply = common::receive(&mut std::io::BufReader::new(running));
+    assert!(reply.status == 200 && reply.text().contains("done"), "{}", reply.text());
+    assert_eq!(engine.wait(), Some(0));
+}
+
+#[test]
+fn a_statement_that_does_not_end_is_cancelled_at_the_end() {
+    let engine = Engine::with(&["--drain-timeout", "1"]);
+    let mut running = engine.connect();
+    common::send(
+        &mut running,
+        "POST",
+        "/",
+        &[],
+        b"SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 3 FORMAT JSON",
+    );
+    engine.await_sql(
+        "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64%' AND query NOT LIKE '%processes%'",
+        "1",
+    );
+    engine.terminate();
+    let reply = common::receive(&mut std::io::BufReader::new(running));
+    assert_eq!(reply.code(), "394", "{}", reply.text());
+    assert_eq!(engine.wait(), Some(0));
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_sentence() {
+    let engine = Engine::start();
+    let other = tempfile::TempDir::new().expect("folder");
+    let taken = refused(command(other.path()).args(["--listen", &engine.address]));
+    assert!(taken.contains("cannot listen on") && taken.contains("--listen"), "{taken}");
+    let locked = refused(&mut command(engine.folder.path()));
+    assert!(locked.contains("in use by another weir-chdb"), "{locked}");
+    let missing = refused(command(other.path()).env("WEIR_CHDB_LIB", "/nowhere/libchdb.so"));
+    assert!(missing.contains("WEIR_CHDB_LIB names `/nowhere/libchdb.so`"), "{missing}");
+    let broken = refused(command(other.path()).env("WEIR_CHDB_LIB", "/etc/hostname"));
+    assert!(broken.contains("cannot load `/etc/hostname`") && broken.contains("npm ci"), "{broken}");
+    // Nothing is beside a copy of the program in an empty folder.
+    let alone = other.path().join("weir-chdb");
+    std::fs::copy(env!("CARGO_BIN_EXE_weir-chdb"), &alone).expect("copied");
+    let nowhere = refused(Command::new(&alone).arg("--path").arg(other.path()));
+    assert!(nowhere.contains("libchdb.so is not beside this program"), "{nowhere}");
+    let exposed = refused(command(other.path()).args(["--listen", "0.0.0.0:0"]));
+    assert!(exposed.contains("--users FILE"), "{exposed}");
+    let file = refused(&mut command(&alone));
+    assert!(file.contains("cannot use the folder"), "{file}");
+    let usage = Command::new(&alone).output().expect("runs");
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn a_stray_configuration_is_not_picked_up() {
+    let stray = tempfile::TempDir::new().expect("folder");
+    std::fs::create_dir(stray.path().join(".clickhouse-local")).expect("folder");
+    let config = "<clickhouse><profiles><default><max_threads>3</max_threads></default></profiles><not closed";
+    for path in ["config.xml", ".clickhouse-local/config.xml"] {
+        std::fs::write(stray.path().join(path), config).expect("written");
+    }
+    let folder = tempfile::TempDir::new().expect("folder");
+    let mut child = command(folder.path()).current_dir(stray.path()).env("HOME", stray.path()).spawn().expect("starts");
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("piped")), &mut line)
+        .expect("a line");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert!(line.starts_with("listening on"), "{line}");
+}
+
+#[test]
+fn users_get_what_they_may() {
+    let root = tempfile::TempDir::new().expect("folder");
+    let file = root.path().join("users");
+    let secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of `secret`
+    std::fs::write(&file, format!("writer:{secret}:full\nreader:{secret}:readonly\n")).expect("written");
+    let engine = Engine::with(&["--users", file.to_str().expect("a path")]);
+    let ask = |user: &str, sql: &str| {
+        let headers = [("x-clickhouse-user", user), ("x-clickhouse-key", "secret")];
+        engine.request("POST", "/", &headers, sql.as_bytes())
+    };
+    assert_eq!(ask("writer", "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a").status, 200);
+    assert_eq!(ask("writer", "INSERT INTO t VALUES (1)").status, 200);
+    assert_eq!(ask("reader", "SELECT a FROM t").text(), "1\n");
+    assert_eq!(ask("reader", "SHOW TABLES").text(), "t\n");
+    for sql in [
+        "INSERT INTO t VALUES (2)",
+        "INSERT INTO t SELECT 2",
+        "DROP TABLE t",
+        "SYSTEM FLUSH LOGS",
+        "SET readonly = 0",
+        "CREATE TEMPORARY TABLE x (a UInt8)",
+        "SELECT 1 SETTINGS readonly = 0",
+        "KILL QUERY WHERE 1",
+    ] {
+        assert_eq!(ask("reader", sql).code(), "164", "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM `/etc/hostname`",
+        "SELECT * FROM '/etc/hostname'",
+        "SELECT * FROM url('http://127.0.0.1:1')",
+    ] {
+        let reply = ask("reader", sql);
+        assert_eq!((reply.status, reply.code()), (403, "497"), "{sql}");
+    }
+    let none = engine.post("/", "SELECT 1");
+    assert_eq!((none.status, none.header("www-authenticate").is_some()), (401, true));
+    assert_eq!(engine.post("/?user=reader&password=wrong", "SELECT 1").status, 403);
+    assert_eq!(engine.post("/?user=nobody&password=secret", "SELECT 1").status, 403);
+    assert_eq!(engine.post("/?user=reader&password=secret", "SELECT 1").text(), "1\n");
+    let basic = engine.request("GET", "/?query=SELECT%201", &[("authorization", "Basic cmVhZGVyOnNlY3JldA==")], b"");
+    assert_eq!(basic.text(), "1\n");
+    assert_eq!(engine.get("/ping").status, 200);
+}
