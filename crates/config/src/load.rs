@@ -74,7 +74,7 @@ fn read_file(path: &Path, text: &str, env: Env<'_>, errors: &Errors, drafts: &mu
     let more = found.len().saturating_sub(MAX_MISTAKES);
     found.truncate(MAX_MISTAKES);
     if let Some(last) = found.last().filter(|_| more > 0) {
-        let message = format!("has {more} more mistakes than are told here; mend these first");
+        let message = format!("has at least {more} more mistakes than are told here; mend these first");
         let (resource, path) = (String::new(), String::new());
         found.push(ConfigError { line: 0, column: 0, resource, path, message, ..last.clone() });
     }

@@ -54,3 +54,23 @@ fn secrets_stay_secret() {
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains("the value of `$URL`"), "{told}");
 }
+
+/// A file that is something else altogether is told in a screenful, at bounded cost.
+#[test]
+fn a_hopeless_file_is_told_shortly() {
+    let texts = [
+        "a: [\n---\n".repeat(500_000),
+        "a\n---\n".repeat(500_000),
+        format!("{{apiVersion: gateway.weir.dev/v1, kind: Configuration, metadata: {{name: a}}, spec: {{{}}}}}", {
+            let keys: Vec<_> = (0..300_000).map(|n| format!("k{n}: 1")).collect();
+            keys.join(", ")
+        }),
+        "[".repeat(1 << 20),
+        "- ".repeat(1 << 20),
+        "?".repeat(1 << 20),
+    ];
+    for text in texts {
+        let errors = weir_config::load_text("x".as_ref(), &text, &|_| None).unwrap_err();
+        assert!((1..=101).contains(&errors.len()), "{}", errors.len());
+    }
+}

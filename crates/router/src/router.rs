@@ -20,7 +20,7 @@ pub struct Router {
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
-    /// Index into the slice that the router was compiled from.
+    /// The number of the API, from 0, in the order in which the router was given them.
     pub api: usize,
     /// Index into [`Api::routes`] of that API.
     pub route: usize,
@@ -31,10 +31,10 @@ pub struct Matched<'a> {
 }
 
 impl Router {
-    /// Compiles the APIs of one listener.
-    pub fn compile(apis: &[Api]) -> Self {
+    /// Compiles the APIs of one listener: a slice of them, or those of a configuration that listen there.
+    pub fn compile<'c>(apis: impl IntoIterator<Item = &'c Api>) -> Self {
         let mut compiled: Vec<_> =
-            apis.iter().enumerate().map(|(index, api)| CompiledApi::compile(index, api)).collect();
+            apis.into_iter().enumerate().map(|(index, api)| CompiledApi::compile(index, api)).collect();
         compiled.sort_by(|a, b| a.base_path.cmp(&b.base_path));
         let paths = || compiled.iter().map(|api| &api.base_path);
         let most_segments = paths().map(|path| path.matches('/').count()).max().unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{At, NOT_YET, did_you_mean, show};
+use super::{At, MAX_ERRORS, NOT_YET, did_you_mean, show};
 use crate::tree::{Key, Node, Value};
 
 /// The keys of one mapping. Ask for each known one, then [`Fields::finish`].
@@ -86,7 +86,8 @@ impl<'a> Fields<'a> {
 
     /// Refuses every key that was not asked for.
     pub fn finish(self) {
-        for ((key, _), _) in self.entries.iter().zip(&self.taken).filter(|(_, taken)| !**taken) {
+        let unknown = self.entries.iter().zip(&self.taken).filter(|(_, taken)| !**taken);
+        for ((key, _), _) in unknown.take(MAX_ERRORS) {
             let hint = did_you_mean(&key.text, self.known.iter().copied());
             at_key(&self.at, key).refuse::<()>(format!("unknown key `{}`; {hint}", show(&key.text)));
         }

@@ -23,6 +23,9 @@ pub(crate) use nearest::{did_you_mean, list};
 /// Said of what Flex has and weir has not.
 pub(crate) const NOT_YET: &str = "not supported yet by this version of weir";
 
+/// How many mistakes of one file are kept.
+pub(crate) const MAX_ERRORS: usize = 1_000;
+
 /// Environment variables, by name.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -93,9 +96,12 @@ impl<'a> At<'a> {
         Place { file, mark: self.mark, resource, path: self.path.clone() }
     }
 
-    /// Tells a mistake.
+    /// Tells a mistake. Past [`MAX_ERRORS`] of them nobody reads on, and memory must not grow with them.
     pub fn refuse<T>(&self, message: impl Into<String>) -> Option<T> {
-        self.scope.errors.borrow_mut().push(self.place().error(message.into()));
+        let mut errors = self.scope.errors.borrow_mut();
+        if errors.len() < MAX_ERRORS {
+            errors.push(self.place().error(message.into()));
+        }
         None
     }
 

@@ -15,7 +15,9 @@ use super::{Key, Mark, Node, Parsed, Value};
 const MAX_DEPTH: usize = 64;
 /// How many values one file may have, aliases written out: what the largest file (8 MiB) could need in earnest.
 const MAX_NODES: usize = 1_000_000;
-/// How many of them aliases may add, and how much text. A file of 1 KiB must not become a million values.
+/// After how many broken documents a file is given up.
+const MAX_MISTAKES: usize = 100;
+/// How many values aliases may add, and how much text. A file of 1 KiB must not become a million values.
 const MAX_ALIASED: Weight = Weight { nodes: 100_000, text: 8 << 20, height: MAX_DEPTH };
 
 /// Reads all documents of `text`.
@@ -33,8 +35,9 @@ pub(crate) fn parse(text: &str) -> Parsed {
         let Err((mark, message)) = outcome else { continue };
         parsed.mistakes.push((mark, message));
         builder.abandon();
-        // Nothing more to be had from a file that is too large in itself.
-        if builder.used.nodes > MAX_NODES || !matches!(parser.proceed_next_document(), Ok(true)) {
+        // Nothing more to be had from a file that is too large in itself, or no YAML at all.
+        let hopeless = builder.used.nodes > MAX_NODES || parsed.mistakes.len() >= MAX_MISTAKES;
+        if hopeless || !matches!(parser.proceed_next_document(), Ok(true)) {
             return parsed;
         }
     }
