@@ -12,7 +12,7 @@ pub enum Kind {
     Text,
     /// Any other single byte.
     Symbol(u8),
-    /// A literal or comment that the text ends within.
+    /// A literal or comment that the text ends within, or more than is looked at. It is the last token.
     Unfinished,
 }
 
@@ -37,11 +37,13 @@ impl Token {
 pub struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
+    /// Heredocs that may still be looked for: each costs a search of the rest of the text.
+    heredocs: u16,
 }
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a [u8]) -> Lexer<'a> {
-        Lexer { text, at: 0 }
+        Lexer { text, at: 0, heredocs: 256 }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -102,7 +104,11 @@ impl Iterator for Lexer<'_> {
             _ if !whole => (Kind::Unfinished, self.text.len() - start),
             b'\'' => self.quoted(first).map_or((Kind::Unfinished, self.rest().len()), |end| (Kind::Text, end)),
             b'`' | b'"' => self.quoted(first).map_or((Kind::Unfinished, self.rest().len()), |end| (Kind::Quoted, end)),
-            b'$' => self.heredoc().map_or((Kind::Symbol(b'$'), 1), |end| (Kind::Text, end)),
+            b'$' if self.heredocs == 0 => (Kind::Unfinished, self.rest().len()),
+            b'$' => {
+                self.heredocs -= 1;
+                self.heredoc().map_or((Kind::Symbol(b'$'), 1), |end| (Kind::Text, end))
+            }
             byte if is_word(byte) => (Kind::Word, self.rest().iter().take_while(|byte| is_word(**byte)).count()),
             byte => (Kind::Symbol(byte), 1),
         };
