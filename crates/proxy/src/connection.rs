@@ -189,7 +189,7 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     };
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.
-    builder.max_buf_size(MAX_HEAD).header_read_timeout(None);
+    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
     let mut served = pin!(builder.serve_connection(io, service));
     let mut told = false;
     poll_fn(|cx| {

@@ -9,21 +9,20 @@ use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::request_policies;
 use crate::response_policies::response_policies;
 use crate::route::route;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Held;
 use crate::upstream::upstream;
 use crate::worker::Worker;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 use weir_telemetry::Continuation;
 
 /// What one request carries through its phases. Dropped before its end, it records a cancelled exchange.
 pub(crate) struct Flow {
     pub(crate) worker: Rc<Worker>,
     /// Held from the first phase to the last: one request is served by one configuration.
-    pub(crate) snapshot: Rc<Arc<Snapshot>>,
+    pub(crate) snapshot: Rc<Held>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) exchange: ExchangeRef,
     pub(crate) closer: Closer,

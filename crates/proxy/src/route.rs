@@ -3,17 +3,16 @@
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::pipeline::Flow;
-use crate::snapshot::{ApiEntry, RouteEntry, Snapshot};
+use crate::snapshot::{ApiEntry, Held, RouteEntry};
 use bytes::{BufMut, BytesMut};
 use http::Uri;
 use http::uri::PathAndQuery;
 use std::rc::Rc;
-use std::sync::Arc;
 use weir_event::{Exchange, Reason};
 
 /// Where the request goes. Holds the snapshot that it points into.
 pub(crate) struct Target {
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: Rc<Held>,
     listener: usize,
     api: usize,
     route: usize,

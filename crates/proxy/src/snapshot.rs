@@ -7,6 +7,7 @@ use crate::proxy::Registry;
 use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_config::{Api, GatewayConfig, Rule, Scheme};
@@ -33,6 +34,18 @@ pub struct Snapshot {
     pub(crate) pseudonym: String,
     pub(crate) via: HeaderValue,
     pub(crate) drain: Duration,
+}
+
+/// One worker's hold on a snapshot, which its requests share without touching the counter that workers share.
+#[derive(Debug)]
+pub(crate) struct Held(pub(crate) Arc<Snapshot>);
+
+impl Deref for Held {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
 }
 
 /// What is served at one address.

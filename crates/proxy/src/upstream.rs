@@ -18,13 +18,10 @@ use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::debug;
 use weir_event::{Attempt, Reason, Turn};
 use weir_upstream::{Connection, Failure, Origin};
-
-/// A connection that lay unused for longer than this may have been closed by now: keep what it takes to ask again.
-const FRESH: Duration = Duration::from_millis(500);
 
 type Upstream = Connection<RequestBody>;
 
@@ -73,7 +70,7 @@ async fn over_kept(flow: &mut Flow, origin: &Origin, connection: Upstream, mut r
     let started = flow.worker.clock.now();
     let attempt = Attempt { address: connection.address(), ..Attempt::new() };
     stamp(flow, &mut request);
-    let again = again(&request, &connection, started);
+    let again = again(&request);
     let unanswered = match exchange(flow, connection, request, attempt, started).await {
         Ok(answer) => return Kept::Answered(answer),
         Err(unanswered) => unanswered,
@@ -199,11 +196,10 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBo
     Ok(request)
 }
 
-/// Only what may be lost is worth a copy: 0.3 µs that a busy connection does not pay.
-fn again(request: &Request<RequestBody>, connection: &Upstream, now: Instant) -> Option<Again> {
-    let doubtful = connection.idle_for(now).is_some_and(|idle| idle > FRESH);
+/// A copy of the head, because hyper keeps the one that it wrote.
+fn again(request: &Request<RequestBody>) -> Option<Again> {
     let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
-    (doubtful && repeatable).then(|| Again {
+    repeatable.then(|| Again {
         method: request.method().clone(),
         uri: request.uri().clone(),
         headers: request.headers().clone(),

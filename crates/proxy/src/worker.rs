@@ -8,7 +8,7 @@ use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::listener::accept_loop;
 use crate::sink::{EventSink, WorkerStats};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Held, Snapshot};
 use http::HeaderMap;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) pool: Pool<RequestBody>,
     newest: RefCell<Cached<Snapshot>>,
-    current: RefCell<Rc<Arc<Snapshot>>>,
+    current: RefCell<Rc<Held>>,
     spans: RefCell<SpanSource>,
     sink: RefCell<Box<dyn EventSink>>,
     accepted: Cell<u64>,
@@ -56,7 +56,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(live: &Live<Snapshot>, sink: Box<dyn EventSink>, stats: Arc<WorkerStats>) -> Self {
-        let current = RefCell::new(Rc::new(live.snapshot()));
+        let current = RefCell::new(Rc::new(Held(live.snapshot())));
         Self {
             clock: Clock::new(),
             pool: Pool::default(),
@@ -72,12 +72,12 @@ impl Worker {
     }
 
     /// The newest snapshot, for one request to hold to its end.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self) -> Rc<Held> {
         let mut newest = self.newest.borrow_mut();
         let newest = newest.load();
         let mut current = self.current.borrow_mut();
-        if !Arc::ptr_eq(newest, &current) {
-            *current = Rc::new(Arc::clone(newest));
+        if !Arc::ptr_eq(newest, &current.0) {
+            *current = Rc::new(Held(Arc::clone(newest)));
         }
         Rc::clone(&current)
     }

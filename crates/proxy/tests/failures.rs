@@ -1,0 +1,231 @@
+//! What goes wrong, and what each is told as: status, reason, side, outcome - and an event, always.
+
+mod common;
+
+use common::{DEADLINE, Gateway, Upstream, api, delay, header, timeouts};
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
+use std::time::Duration;
+use weir_event::{Exchange, Outcome, Reason, Side, Turn};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn told(event: &Exchange) -> (u16, Reason, Side, Outcome) {
+    (event.status, event.reason, event.side(), event.outcome)
+}
+
+fn is_problem(answer: &str, status: u16, reason: Reason) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert_eq!(header(answer, "content-type"), Some("application/problem+json"), "{answer}");
+    assert!(answer.contains(&format!("\"reason\":\"{reason}\"")), "{answer}");
+}
+
+#[test]
+fn a_path_that_nobody_serves_is_404() {
+    let upstream = Upstream::answering(OK);
+    let rules = "      routes: [{rules: [{path: /api/.*}]}]";
+    let gateway = Gateway::start(&api(upstream.address, "").replace(
+        &format!("{{address: \"http://{}\"}}", upstream.address),
+        &format!("\n      address: \"http://{}\"\n{rules}", upstream.address),
+    ));
+    let answer = gateway.get("/elsewhere");
+    is_problem(&answer, 404, Reason::NoRoute);
+    assert!(header(&answer, "proxy-status").unwrap().ends_with("error=destination_not_found"));
+    assert_eq!(told(&gateway.event()), (404, Reason::NoRoute, Side::Downstream, Outcome::Completed));
+}
+
+#[test]
+fn basic_authentication_lets_in_who_knows_the_word() {
+    let upstream = Upstream::answering(OK);
+    let policies =
+        "  policies: [{policyRef: {name: http-basic-authentication-flex}, config: {username: chris, password: admin}}]";
+    let gateway = Gateway::start(&api(upstream.address, policies));
+    let answer = gateway.get("/");
+    is_problem(&answer, 401, Reason::AuthenticationFailed);
+    assert_eq!(header(&answer, "www-authenticate"), Some("Basic realm=\"mule-realm\""));
+    let event = gateway.event();
+    assert_eq!(gateway.registry.names.name(event.answered_by).as_deref(), Some("http-basic-authentication-flex"));
+    assert_eq!((event.policies.len(), event.attempts.len()), (1, 0));
+
+    let answer = gateway
+        .exchange("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Basic Y2hyaXM6YWRtaW4=\r\nconnection: close\r\n\r\n");
+    assert!(answer.ends_with("ok"), "{answer}");
+    assert_eq!(header(&upstream.request(), "authorization"), None);
+    assert_eq!(gateway.event().consumer, "chris");
+}
+
+#[test]
+fn heads_that_are_not_http_get_a_problem_and_an_event() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    for bytes in [
+        "\u{1}\u{2}\u{3}\r\n\r\n",
+        "GET / HTTP/9.9\r\nhost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nbad header: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+    ] {
+        is_problem(&gateway.exchange(bytes), 400, Reason::MalformedRequest);
+        let event = gateway.event();
+        assert_eq!(told(&event), (400, Reason::MalformedRequest, Side::Downstream, Outcome::Completed), "{bytes:?}");
+        assert_eq!(event.client.to_string(), "127.0.0.1");
+    }
+    assert!(gateway.events().is_empty());
+}
+
+#[test]
+fn a_request_has_exactly_one_host() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    for bytes in [
+        "GET / HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n",
+    ] {
+        is_problem(&gateway.exchange(bytes), 400, Reason::MalformedRequest);
+        assert_eq!(gateway.event().reason, Reason::MalformedRequest);
+    }
+}
+
+#[test]
+fn a_head_of_60_kilobytes_is_431() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    let answer = gateway.exchange(&format!("GET / HTTP/1.1\r\nhost: a\r\nx-big: {}\r\n\r\n", "b".repeat(70_000)));
+    is_problem(&answer, 431, Reason::HeadersTooLarge);
+    assert_eq!(told(&gateway.event()), (431, Reason::HeadersTooLarge, Side::Downstream, Outcome::Completed));
+    let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx-big: {}\r\nconnection: close\r\n\r\n", "b".repeat(55_000));
+    assert!(gateway.exchange(&large).ends_with("ok"));
+}
+
+#[test]
+fn a_malformed_head_after_a_good_request_is_answered_too() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.read_until("\r\n\r\nok");
+    client.send(b"NOT HTTP AT ALL\r\n\r\n");
+    is_problem(&client.read_to_end(), 400, Reason::MalformedRequest);
+    assert_eq!((gateway.event().status, gateway.event().status), (200, 400));
+}
+
+#[test]
+fn a_body_that_looks_like_hypers_own_answer_is_left_alone() {
+    let upstream = Upstream::after_one(|stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nHTTP/1.1 400 Bad Request\r\n\r\n"));
+    });
+    let gateway = Gateway::before(upstream.address);
+    assert!(gateway.get("/").contains("HTTP/1.1 400 Bad Request"));
+    assert_eq!(gateway.event().status, 200);
+}
+
+#[test]
+fn an_upstream_that_refuses_is_502() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let gateway = Gateway::before(address);
+    is_problem(&gateway.get("/"), 502, Reason::ConnectionRefused);
+    let event = gateway.event();
+    assert_eq!(told(&event), (502, Reason::ConnectionRefused, Side::Upstream, Outcome::Completed));
+    assert_eq!((event.attempts[0].outcome, event.attempts[0].address), (Reason::ConnectionRefused, Some(address)));
+}
+
+#[test]
+fn an_upstream_that_hangs_up_is_502() {
+    let upstream = Upstream::after_one(|stream| drop(stream.shutdown(Shutdown::Both)));
+    let gateway = Gateway::before(upstream.address);
+    is_problem(&gateway.get("/"), 502, Reason::ConnectionTerminated);
+    assert_eq!(told(&gateway.event()), (502, Reason::ConnectionTerminated, Side::Upstream, Outcome::Completed));
+}
+
+#[test]
+fn an_upstream_that_does_not_speak_http_is_502() {
+    let upstream = Upstream::after_one(|stream| drop(stream.write_all(b"220 mail.example ESMTP\r\n\r\n")));
+    let gateway = Gateway::before(upstream.address);
+    is_problem(&gateway.get("/"), 502, Reason::UpstreamProtocolError);
+    assert_eq!(gateway.event().reason, Reason::UpstreamProtocolError);
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_504() {
+    let upstream = Upstream::after_one(|stream| drop(common::read_request(stream)));
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(10, 1)));
+    is_problem(&gateway.get("/"), 504, Reason::UpstreamTimeout);
+    let event = gateway.event();
+    assert_eq!(told(&event), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
+    assert!(event.meter.spent(Turn::Upstream) >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_response_that_stops_half_way_is_truncated() {
+    for tail in ["", "stall"] {
+        let upstream = Upstream::after_one(move |stream| {
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"));
+            if tail == "stall" {
+                drop(common::read_request(stream));
+            }
+        });
+        let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(1, 1)));
+        assert!(gateway.get("/").ends_with("half"));
+        let event = gateway.event();
+        let reason = if tail == "stall" { Reason::UpstreamIdleTimeout } else { Reason::ResponseIncomplete };
+        assert_eq!(told(&event), (200, reason, Side::Upstream, Outcome::Truncated));
+        assert_eq!(event.bytes_out, 4);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_its_answer_is_499() {
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    let left = std::sync::Mutex::new(left);
+    let upstream = Upstream::after_one(move |_| left.lock().unwrap().recv_timeout(DEADLINE).unwrap_or_default());
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    upstream.request();
+    drop(client);
+    assert_eq!(told(&gateway.event()), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    leave.send(()).unwrap();
+}
+
+#[test]
+fn a_client_that_breaks_its_chunks_is_to_blame() {
+    let upstream = Upstream::new(vec![Box::new(|stream, _| drop(common::read_request(stream)))]);
+    let gateway = Gateway::before(upstream.address);
+    gateway.exchange("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nbroken\r\n");
+    let event = gateway.event();
+    assert_eq!((event.reason, event.side()), (Reason::MalformedRequestBody, Side::Downstream));
+}
+
+/// 200 ms injected in each of the three; the other two stay under 20 ms.
+#[test]
+fn the_three_times_say_who_was_waited_for() {
+    const INJECTED: Duration = Duration::from_millis(200);
+    let slow = Upstream::after_one(|stream| {
+        delay(INJECTED);
+        drop(stream.write_all(OK.as_bytes()));
+    });
+    let quick = Upstream::answering(OK);
+
+    let gateway = Gateway::before(slow.address);
+    gateway.get("/");
+    only(&gateway.event(), Turn::Upstream);
+
+    let gateway = Gateway::before(quick.address);
+    let mut client = gateway.connect();
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\nab");
+    delay(INJECTED);
+    client.send(b"cd");
+    client.read_to_end();
+    only(&gateway.event(), Turn::Client);
+}
+
+fn only(event: &Exchange, slow: Turn) {
+    for turn in [Turn::Gateway, Turn::Upstream, Turn::Client] {
+        let spent = event.meter.spent(turn);
+        let expected =
+            if turn == slow { spent >= Duration::from_millis(195) } else { spent < Duration::from_millis(20) };
+        assert!(expected, "{turn:?} {spent:?}, waited for {slow:?}");
+    }
+    assert_eq!(event.total(), event.meter.total());
+}
