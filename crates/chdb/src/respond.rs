@@ -15,9 +15,11 @@ use crate::engine::Stats;
 use crate::exception::Exception;
 use crate::formats;
 
-/// Where the answer to one request goes. It is given once; what comes after is dropped.
+/// Where the answer to one request goes. It is given once; what comes after is dropped. An answer
+/// that is whole waits for [`Responder::deliver`], so that the statement's slot is free when it arrives.
 pub struct Responder {
     answer: Option<oneshot::Sender<Response<Reply>>>,
+    ready: Option<Response<Reply>>,
     context: Context,
     coding: Coding,
     runtime: Handle,
@@ -41,7 +43,7 @@ impl Responder {
         coding: Coding,
         limit: Duration,
     ) -> Responder {
-        Responder { answer: Some(answer), context, coding, runtime: Handle::current(), limit }
+        Responder { answer: Some(answer), ready: None, context, coding, runtime: Handle::current(), limit }
     }
 
     /// A result that is at hand.
@@ -56,7 +58,7 @@ impl Responder {
         };
         let mut response = self.context.response(StatusCode::OK, format, stats, Reply::whole(packed));
         set_coding(&mut response, coding);
-        self.send(response);
+        self.ready = Some(response);
         Ok(())
     }
 
@@ -78,8 +80,14 @@ impl Responder {
 
     /// An error, if nothing was answered yet.
     pub fn fail(&mut self, error: &Exception) {
-        let response = self.context.error(error);
-        self.send(response);
+        self.ready = Some(self.context.error(error));
+    }
+
+    /// Gives the answer, if it was not begun before.
+    pub fn deliver(mut self) {
+        if let Some(response) = self.ready.take() {
+            self.send(response);
+        }
     }
 
     fn send(&mut self, response: Response<Reply>) {

@@ -170,8 +170,9 @@ impl Server {
         let engine = Arc::clone(&self.engine);
         let mut guard = CancelOnDrop { engine: Arc::clone(&engine), marker: Some(marker) };
         tokio::task::spawn_blocking(move || {
-            let _permit = permit;
             statement::run(&engine, job, &mut responder);
+            drop(permit);
+            responder.deliver();
         });
         let answered = answer.await;
         guard.marker = None;

@@ -39,7 +39,7 @@ enum Statement {
     Insert { head: Vec<u8>, format: String, data: Vec<u8> },
 }
 
-/// Runs the job; the answer, whatever it is, goes to `responder`.
+/// Runs the job; the answer, whatever it is, is left with `responder` or was begun by it.
 pub fn run(engine: &Engine, job: Job, responder: &mut Responder) {
     if let Err(error) = execute(engine, job, responder) {
         tracing::debug!(code = error.code, error = %error.text, "statement failed");

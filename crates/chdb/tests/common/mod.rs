@@ -167,6 +167,7 @@ pub fn receive(reader: &mut BufReader<TcpStream>) -> Reply {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = Vec::new();
     let complete = match length {
+        None if status == Some(100) => true,
         Some(length) => {
             body = vec![0; length];
             reader.read_exact(&mut body).is_ok()
