@@ -22,6 +22,8 @@ pub struct Order {
     pub settings: Vec<(String, String)>,
     /// Only reading is allowed: a GET, or a user who may only read.
     pub readonly: bool,
+    /// Native blocks are wanted as the native protocol has them; see [`Order::check_format`].
+    pub native_protocol: bool,
     /// The result is wanted whole, so that an error is never late.
     pub wait_end_of_query: bool,
     pub request_coding: Option<Coding>,
@@ -80,12 +82,7 @@ impl Order {
                         format!("role `{value}` does not exist: weir-chdb has no roles"),
                     ));
                 }
-                "client_protocol_version" if value != "0" => {
-                    return Err(Exception::not_implemented(
-                        "`client_protocol_version` is not served here; ask for Native without it, or for RowBinaryWithNamesAndTypes",
-                    ));
-                }
-                "client_protocol_version" => {}
+                "client_protocol_version" => order.native_protocol = value != "0",
                 _ => match name.strip_prefix("param_") {
                     Some(parameter) => order.add_param(parameter, value),
                     None => order.settings.push((name, value)),
@@ -101,6 +98,20 @@ impl Order {
             () => Coding::Identity,
         });
         Ok((order, credentials))
+    }
+
+    /// Whether data can go in or out in `format`: the engine writes Native blocks only as files have
+    /// them, and a client of the native protocol would misread those.
+    ///
+    /// # Errors
+    /// 48 for what cannot be served.
+    pub fn check_format(&self, format: &str) -> Result<(), Exception> {
+        if self.native_protocol && format.eq_ignore_ascii_case("Native") {
+            return Err(Exception::not_implemented(
+                "Native with `client_protocol_version` is not served here; ask for Native without it, or for RowBinaryWithNamesAndTypes",
+            ));
+        }
+        Ok(())
     }
 
     pub fn add_param(&mut self, name: &str, value: String) {

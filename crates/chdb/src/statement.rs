@@ -68,6 +68,7 @@ fn execute(engine: &Engine, mut job: Job, responder: &mut Responder) -> Result<(
                     "Cannot execute query in readonly mode: send it by POST, as a user with the right `full`",
                 ));
             }
+            job.order.check_format(&format)?;
             prepare(&mut connection, &job)?;
             let insert = connection.insert(&head, &format, &job.order.params)?;
             let stats = copy(insert, &data, &mut reader)?;
@@ -213,6 +214,7 @@ fn answer(
     responder: &mut Responder,
 ) -> Result<(), Exception> {
     let format = query.format.clone().or_else(|| job.order.format.clone()).unwrap_or_else(|| "TabSeparated".to_owned());
+    job.order.check_format(&format)?;
     let joining = formats::joining(&format);
     let reads = matches!(query.first.as_str(), "SELECT" | "WITH" | "FROM");
     let changes_shape = |name: &str| matches!(name, "extremes" | "output_format_json_array_of_rows");

@@ -95,6 +95,9 @@ fn errors_come_as_clickhouse_reports_them() {
     let setting = engine.post("/?nosuch_setting=1", "SELECT 1");
     assert_eq!((setting.status, setting.code()), (404, "115"));
     assert_eq!(engine.post("/?session_id=a", "SELECT 1").status, 501);
+    let revised = "/?client_protocol_version=54492";
+    assert_eq!(engine.post(revised, "SELECT 1 FORMAT Native").code(), "48");
+    assert_eq!(engine.post(revised, "SELECT 1").text(), "1\n");
 }
 
 #[test]
