@@ -1,1 +1,17 @@
-//! Development only: an upstream, traffic, the witness client, the demo.
+//! For development only: what the tests, the demo and the benches need to be sure of what they see.
+//!
+//! - [`upstream`]: an HTTP server whose endpoints differ in speed, size and failure, and do exactly what they say.
+//! - [`witness`]: a client that keeps a log of its own of every request that it sends.
+//! - [`compare`]: holds that log against what ClickHouse has stored: completed ⊆ events ⊆ sent, none twice.
+//! - [`process`]: the programs of the workspace as children that end with their handle.
+//!
+//! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
+//! is independent so that it can be believed.
+
+pub mod compare;
+mod fetch;
+pub mod process;
+pub mod upstream;
+pub mod witness;
+
+pub use fetch::get;
