@@ -1,0 +1,35 @@
+//! `weirctl trace`: one trace, from the events of every gateway that it passed.
+
+use crate::args::TraceOptions;
+use crate::waterfall::{Span, render};
+use crate::{Failure, Outcome, fetch};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Answer {
+    events: Vec<Span>,
+}
+
+/// Fetches and draws the trace. The answer is no when nobody has an event of it.
+pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, Failure> {
+    // An x-request-id is `<trace id>-<span id>`.
+    let id = options.id.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        eprintln!("`{}` is no trace id; one is 32 hex digits, as in `x-request-id` before the dash", options.id);
+        return Ok(Outcome::No);
+    }
+    let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/trace/{id}")).await?;
+    let answer: Answer = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+    let found = !answer.events.is_empty();
+    if options.json {
+        println!("{}", body.trim_end());
+    } else if found {
+        print!("{}", render(&id, answer.events));
+    } else {
+        eprintln!(
+            "no event of trace {id} is stored; an event takes up to about 2 s to arrive, and `weirctl ledger` tells \
+             whether a gateway still holds some"
+        );
+    }
+    Ok(if found { Outcome::Well } else { Outcome::No })
+}
