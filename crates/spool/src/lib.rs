@@ -1,1 +1,47 @@
-//! The rings, the chunk files, the shipper.
+//! The rings, the chunk files, the shipper: an event's way from the worker that recorded it to the ingestor's
+//! acknowledgement.
+//!
+//! Each worker appends to its own [`RingWriter`], which never waits. One thread copies the rings to chunk files,
+//! keeps the spool within its bounds and takes over what earlier lives of the gateway left; another ships the
+//! chunks and removes none: only an acknowledgement does. At every moment a recorded event is in a ring or in a
+//! file, or its loss is told with a reason: see [`Spool::ledger`].
+//!
+//! The border: records come in as bytes with their sequence number; what is in them is `weir_event`'s, where they
+//! go is the ingestor's. Knows no proxy, no configuration, no metrics.
+
+mod adopt;
+mod answer;
+mod bound;
+mod builder;
+mod client;
+mod config;
+mod counters;
+mod endpoint;
+mod failpoint;
+mod folder;
+mod format;
+mod keeper;
+mod lane;
+mod map;
+mod names;
+mod ranges;
+mod recover;
+mod report;
+mod ring;
+mod shared;
+mod shelf;
+mod shipper;
+mod spool;
+mod tail;
+
+pub use config::{Seal, SpoolConfig, SpoolError};
+pub use counters::{RingFill, ShedCounts, SpoolStats};
+pub use endpoint::{Endpoint, EndpointError};
+pub use format::RingHeader;
+pub use names::read_names;
+pub use ranges::Ranges;
+pub use recover::{Recovered, RingEnd};
+pub use ring::{Appended, RingWriter};
+pub use shelf::StreamLedger;
+pub use spool::Spool;
+pub use tail::{Tail, TailItem};

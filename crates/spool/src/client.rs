@@ -1,0 +1,167 @@
+//! One POST to the ingestor: HTTP/1.1 over connections that are kept, TLS with the system's roots.
+//!
+//! Small on purpose: at most a few requests at a time to one host. What an answer means is [`crate::answer`]'s.
+
+use crate::endpoint::Endpoint;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Connecting, sending and the answer together.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 64 * 1024;
+
+type Connection = SendRequest<Full<Bytes>>;
+
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    idle: Mutex<Vec<Connection>>,
+    tls: Mutex<Option<Arc<ClientConfig>>>,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
+    /// The beginning of what it says, for people.
+    pub(crate) text: String,
+}
+
+/// Why no answer came. Whether the request was heard is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PostError {
+    #[error("no answer from `{endpoint}` within 30 s")]
+    Timeout { endpoint: Endpoint },
+    #[error("cannot connect to `{endpoint}`: {error}")]
+    Connect { endpoint: Endpoint, error: io::Error },
+    #[error("`{endpoint}` broke off: {error}")]
+    Broken { endpoint: Endpoint, error: hyper::Error },
+    #[error("the request to `{endpoint}` cannot be made: {error}")]
+    Request { endpoint: Endpoint, error: http::Error },
+}
+
+impl Client {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None) }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Posts `body` to `path` under the endpoint.
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
+        let posted = tokio::time::timeout(TIMEOUT, self.exchange(path, content_type, body));
+        posted.await.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
+    }
+
+    async fn exchange(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
+            // The other side may have closed it a moment ago: one more try on a new one, for a chunk bears a resend.
+            if let Ok(answer) = self.send(connection, path, content_type, body.clone()).await {
+                return Ok(answer);
+            }
+        }
+        let connection = self.connect().await?;
+        self.send(connection, path, content_type, body).await
+    }
+
+    async fn send(
+        &self,
+        mut connection: Connection,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Answer, PostError> {
+        let broken = |error| PostError::Broken { endpoint: self.endpoint.clone(), error };
+        let request = Request::post(format!("{}{path}", self.endpoint.base))
+            .header(HOST, self.endpoint.authority.clone())
+            .header(AUTHORIZATION, self.endpoint.bearer.clone())
+            .header(CONTENT_TYPE, content_type)
+            .body(Full::new(body))
+            .map_err(|error| PostError::Request { endpoint: self.endpoint.clone(), error })?;
+        connection.ready().await.map_err(broken)?;
+        let response = connection.send_request(request).await.map_err(broken)?;
+        let (answer, whole) = read(response).await;
+        if whole && !connection.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        Ok(answer)
+    }
+
+    async fn connect(&self) -> Result<Connection, PostError> {
+        let endpoint = &self.endpoint;
+        let failed = |error| PostError::Connect { endpoint: endpoint.clone(), error };
+        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
+        stream.set_nodelay(true).ok();
+        if !endpoint.https {
+            return self.shake(stream).await;
+        }
+        let config = self.tls_config().map_err(failed)?;
+        let name = ServerName::try_from(endpoint.host.clone());
+        let name = name.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        self.shake(TlsConnector::from(config).connect(name, stream).await.map_err(failed)?).await
+    }
+
+    async fn shake<S>(&self, stream: S) -> Result<Connection, PostError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shaken = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) =
+            shaken.map_err(|error| PostError::Broken { endpoint: self.endpoint.clone(), error })?;
+        // How it ends is told to whoever sends on it.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn tls_config(&self) -> io::Result<Arc<ClientConfig>> {
+        let mut kept = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = &*kept {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(system_tls()?);
+        *kept = Some(Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+fn system_tls() -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let missing = "no root certificate found on this system; install `ca-certificates`, or set `SSL_CERT_FILE`";
+        return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The answer, and whether its body came whole - the status counts in any case.
+async fn read(response: Response<Incoming>) -> (Answer, bool) {
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    let whole = body.is_ok();
+    let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).chars().take(200).collect::<String>();
+    (Answer { status, retry_after, text: text.replace(char::is_control, " ") }, whole)
+}

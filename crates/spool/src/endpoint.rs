@@ -1,0 +1,111 @@
+//! Where chunks go: the ingestor's address and the token that says who sends them.
+
+use http::uri::Authority;
+use http::{HeaderValue, Uri};
+use std::net::IpAddr;
+
+/// An ingestor. Its token is never shown: `Debug` leaves it out.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub(crate) https: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) authority: HeaderValue,
+    /// Before `/v1/chunks`, without a slash at its end.
+    pub(crate) base: String,
+    pub(crate) bearer: HeaderValue,
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    #[error("analytics endpoint `{0}` is not a URI; write it as `https://host:port`")]
+    Uri(String),
+    #[error("analytics endpoint `{0}` is plain http to another machine; use https, or an address of loopback")]
+    Plain(String),
+    #[error("the analytics token holds characters that a header cannot; paste it again without line breaks")]
+    Token,
+    #[error("the analytics token is empty; set `WEIR_ANALYTICS_TOKEN`")]
+    NoToken,
+}
+
+impl Endpoint {
+    /// Checks `uri` (`https`, or `http` to loopback) and the bearer `token`.
+    pub fn new(uri: &str, token: &str) -> Result<Self, EndpointError> {
+        let bad = || EndpointError::Uri(uri.to_owned());
+        let parsed: Uri = uri.parse().map_err(|_| bad())?;
+        let https = match parsed.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(bad()),
+        };
+        let authority = parsed.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !https && !is_loopback(&host) {
+            return Err(EndpointError::Plain(uri.to_owned()));
+        }
+        Ok(Self {
+            https,
+            host,
+            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
+            authority: header(authority).ok_or_else(bad)?,
+            base: parsed.path().trim_end_matches('/').to_owned(),
+            bearer: bearer(token)?,
+        })
+    }
+}
+
+fn header(authority: &Authority) -> Option<HeaderValue> {
+    HeaderValue::from_str(authority.as_str()).ok()
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, EndpointError> {
+    if token.trim().is_empty() {
+        return Err(EndpointError::NoToken);
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| EndpointError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority.to_str().unwrap_or_default(), self.base)
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        for uri in ["http://127.0.0.1:8686", "http://[::1]:8686/", "http://localhost", "https://weir.example/a/"] {
+            assert!(Endpoint::new(uri, "t").is_ok(), "{uri}");
+        }
+        let refused = |uri: &str| Endpoint::new(uri, "t").unwrap_err();
+        assert_eq!(refused("http://weir.example"), EndpointError::Plain("http://weir.example".into()));
+        assert_eq!(refused("ftp://weir.example"), EndpointError::Uri("ftp://weir.example".into()));
+        assert_eq!(refused("weir.example:80"), EndpointError::Uri("weir.example:80".into()));
+        assert_eq!(Endpoint::new("https://weir.example", " ").unwrap_err(), EndpointError::NoToken);
+        assert_eq!(Endpoint::new("https://weir.example", "a\nb").unwrap_err(), EndpointError::Token);
+    }
+
+    #[test]
+    fn the_token_is_not_shown() {
+        let endpoint = Endpoint::new("https://weir.example:8443/a/", "s3cret").unwrap();
+        assert_eq!(format!("{endpoint:?}"), "https://weir.example:8443/a");
+        assert_eq!((endpoint.port, &*endpoint.base), (8443, "/a"));
+    }
+}

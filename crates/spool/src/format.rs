@@ -1,0 +1,198 @@
+//! The bytes of a ring file: one header page, then the data area, in which positions run on for ever and a lap is
+//! one time around.
+//!
+//! ```text
+//! header: magic "WEIRRING" · version u32 · worker u16, 0 u16 · boot 16 · size u64 · crc32c u32 of all before
+//!         at 64: committed u64, next_seq u64 (the worker's line) · at 128: sealed u64, sealed_seq u64 (the spool's)
+//! record: len u32 · crc32c u32 · seq u64 · payload, padded to 8      where len is the payload's
+//! wrap:   u32::MAX · crc32c u32                                      the rest of this lap is empty
+//! ```
+//!
+//! Every CRC is seeded with boot and lap, so that what an earlier lap or life left behind never reads as a record.
+//! [`Scan`] trusts nothing: any bytes give records that were really written, and then an end; see the fuzz target
+//! `ring`.
+
+use weir_event::BootId;
+use weir_event::record::MAX_RECORD;
+
+pub(crate) const HEADER: usize = 4096;
+pub(crate) const COMMITTED_AT: usize = 64;
+pub(crate) const NEXT_SEQ_AT: usize = 72;
+pub(crate) const SEALED_AT: usize = 128;
+pub(crate) const SEALED_SEQ_AT: usize = 136;
+pub(crate) const RECORD_HEAD: usize = 16;
+pub(crate) const WRAP_LEN: usize = 8;
+/// A ring holds some records of the largest size whatever is configured.
+pub(crate) const MIN_SIZE: usize = 8 * MAX_RECORD;
+
+const MAGIC: &[u8; 8] = b"WEIRRING";
+const VERSION: u32 = 1;
+const WRAP: u32 = u32::MAX;
+const FIXED: usize = 40;
+
+/// What of a ring's header never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingHeader {
+    pub boot: BootId,
+    pub worker: u16,
+    /// The data area, in bytes; a multiple of 4096.
+    pub size: u64,
+}
+
+impl RingHeader {
+    pub(crate) fn encode(&self) -> [u8; FIXED + 4] {
+        let mut out = [0; FIXED + 4];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[12..14].copy_from_slice(&self.worker.to_le_bytes());
+        out[16..32].copy_from_slice(&self.boot.0);
+        out[32..40].copy_from_slice(&self.size.to_le_bytes());
+        let crc = crc32c::crc32c(&out[..FIXED]);
+        out[FIXED..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads the header of a whole ring file.
+    pub(crate) fn decode(file: &[u8]) -> Option<Self> {
+        let fixed = file.get(..FIXED)?;
+        let sound = fixed[..8] == *MAGIC
+            && u32_at(file, 8)? == VERSION
+            && u32_at(file, FIXED)? == crc32c::crc32c(fixed)
+            && file.len() >= HEADER + MIN_SIZE;
+        let size = u64_at(file, 32)?;
+        let header = Self {
+            boot: BootId(*file.get(16..)?.first_chunk()?),
+            worker: u16::from_le_bytes(*file.get(12..)?.first_chunk()?),
+            size,
+        };
+        (sound && size == (file.len() - HEADER) as u64 && size.is_multiple_of(8)).then_some(header)
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// What the CRCs of one lap start from.
+pub(crate) fn seed(boot: &BootId, lap: u64) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&boot.0), &lap.to_le_bytes())
+}
+
+/// Bytes that a payload takes in the ring.
+#[inline]
+pub(crate) fn record_len(payload: usize) -> usize {
+    (RECORD_HEAD + payload).next_multiple_of(8)
+}
+
+/// The head of a record: it and the payload are under the CRC.
+#[inline]
+pub(crate) fn record_head(seed: u32, seq: u64, payload: &[u8]) -> [u8; RECORD_HEAD] {
+    let mut head = [0; RECORD_HEAD];
+    head[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    head[4..8].copy_from_slice(&record_crc(seed, seq, payload).to_le_bytes());
+    head[8..].copy_from_slice(&seq.to_le_bytes());
+    head
+}
+
+#[inline]
+fn record_crc(seed: u32, seq: u64, payload: &[u8]) -> u32 {
+    let mut covered = [0; 12];
+    covered[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    covered[4..].copy_from_slice(&seq.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(seed, &covered), payload)
+}
+
+pub(crate) fn wrap_marker(seed: u32) -> [u8; WRAP_LEN] {
+    let mut marker = [0; WRAP_LEN];
+    marker[..4].copy_from_slice(&WRAP.to_le_bytes());
+    marker[4..].copy_from_slice(&crc32c::crc32c_append(seed, &WRAP.to_le_bytes()).to_le_bytes());
+    marker
+}
+
+/// Records of a stretch of a ring, one after the other.
+pub(crate) struct Scan<'a> {
+    /// The bytes from `start` on, laps laid end to end.
+    bytes: &'a [u8],
+    start: u64,
+    header: &'a RingHeader,
+    at: u64,
+    lap: u64,
+    seed: u32,
+}
+
+/// One record as it stands in the ring.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RingRecord<'a> {
+    pub(crate) seq: u64,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Scan<'a> {
+    /// `bytes` are those of the positions from `start` on.
+    pub(crate) fn new(header: &'a RingHeader, start: u64, bytes: &'a [u8]) -> Self {
+        let lap = start / header.size;
+        Self { bytes, start, header, at: start, lap, seed: seed(&header.boot, lap) }
+    }
+
+    /// The position after the last record given: where to read on, or where the ring is torn.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether every byte was understood.
+    pub(crate) fn is_done(&self) -> bool {
+        self.at - self.start == self.bytes.len() as u64
+    }
+
+    /// The next record; none at the end, and none for ever at the first bytes that are not a record.
+    pub(crate) fn next(&mut self) -> Option<RingRecord<'a>> {
+        self.enter_lap();
+        if u32_at(self.rest(), 0)? == WRAP {
+            self.skip_wrap()?;
+        }
+        let rest = self.rest();
+        let (len, crc, seq) = (u32_at(rest, 0)? as usize, u32_at(rest, 4)?, u64_at(rest, 8)?);
+        if len > MAX_RECORD || record_len(len) as u64 > self.to_lap_end() || record_len(len) > rest.len() {
+            return None;
+        }
+        let payload = rest.get(RECORD_HEAD..RECORD_HEAD + len)?;
+        if record_crc(self.seed, seq, payload) != crc {
+            return None;
+        }
+        self.at += record_len(len) as u64;
+        Some(RingRecord { seq, payload })
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get((self.at - self.start) as usize..).unwrap_or_default()
+    }
+
+    fn to_lap_end(&self) -> u64 {
+        self.header.size - self.at % self.header.size
+    }
+
+    fn enter_lap(&mut self) {
+        let lap = self.at / self.header.size;
+        if lap != self.lap {
+            self.lap = lap;
+            self.seed = seed(&self.header.boot, lap);
+        }
+    }
+
+    fn skip_wrap(&mut self) -> Option<()> {
+        if self.rest().get(..WRAP_LEN)? != wrap_marker(self.seed) {
+            return None;
+        }
+        let next = self.at.checked_add(self.to_lap_end())?;
+        if next - self.start > self.bytes.len() as u64 {
+            return None;
+        }
+        self.at = next;
+        self.enter_lap();
+        Some(())
+    }
+}

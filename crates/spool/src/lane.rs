@@ -1,0 +1,196 @@
+//! One worker's way to disk: ring → chunk → file → ring released, in this order, so that an event is always in
+//! one of two places that outlive the process.
+
+use crate::builder::{Builder, Built};
+use crate::config::Seal;
+use crate::counters::{Counters, RingFill};
+use crate::folder::BootFolder;
+use crate::ranges::Ranges;
+use crate::ring::RingReader;
+use crate::shared::Shared;
+use crate::shelf::Entry;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_event::chunk::{Gap, GapReason};
+use weir_event::json::to_json;
+use weir_event::{Event, NameId, Stream, StreamId};
+
+/// A failed write is tried again after this long.
+const RETRY: Duration = Duration::from_millis(500);
+const MAX_SEAL_BYTES: usize = 8 * 1024 * 1024;
+/// Bounds the header of a chunk in which records and gaps alternate.
+const MAX_SEAL_COUNT: u32 = 100_000;
+
+pub(crate) struct Lane {
+    ring: RingReader,
+    stream: Stream,
+    id: StreamId,
+    folder: Arc<BootFolder>,
+    builder: Builder,
+    /// Up to here the ring was copied.
+    read: u64,
+    /// When the oldest of what is collected was seen.
+    since: Option<Instant>,
+    /// Built, and not on disk yet; while it waits, nothing more is copied, and the ring fills.
+    unsaved: Option<Built>,
+    retry_at: Option<Instant>,
+}
+
+impl Lane {
+    pub(crate) fn new(ring: RingReader, stream: Stream, folder: Arc<BootFolder>) -> Self {
+        let (id, builder) = (stream.id(), Builder::new(stream.clone(), 0));
+        Self { ring, stream, id, folder, builder, read: 0, since: None, unsaved: None, retry_at: None }
+    }
+
+    pub(crate) fn fill(&self) -> RingFill {
+        RingFill { used: self.ring.used(), size: self.ring.size() }
+    }
+
+    /// Whether a chunk waits for the disk.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.unsaved.is_some()
+    }
+
+    /// Copies what is there, and writes a chunk when one is due - or at once if `all`.
+    pub(crate) fn step(&mut self, shared: &Shared, all: bool) -> io::Result<()> {
+        let offered = self.ring.offered();
+        shared.shelf.offered(self.id, offered);
+        loop {
+            self.save(shared, all)?;
+            let more = self.copy(shared);
+            if !more && all {
+                self.give_up_to(shared, offered, GapReason::RingFull);
+            }
+            if !self.is_due(&shared.config.seal, offered, all) {
+                return Ok(());
+            }
+            if !more {
+                self.give_up_to(shared, offered, GapReason::RingFull);
+            }
+            crate::failpoint::pass("spool.before_seal");
+            self.unsaved = self.builder.build();
+            self.since = None;
+            self.save(shared, true)?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Copies records until there are no more, or a chunk is full. Answers whether there are more.
+    fn copy(&mut self, shared: &Shared) -> bool {
+        let full = |builder: &Builder, seal: &Seal| {
+            builder.count() >= seal.count.min(MAX_SEAL_COUNT) || builder.raw_len() >= seal.bytes.min(MAX_SEAL_BYTES)
+        };
+        let (seal, listening) = (shared.config.seal, shared.listeners.any());
+        let (mut copied, mut gaps) = (Ranges::new(), Vec::new());
+        let mut more = true;
+        while more && !full(&self.builder, &seal) {
+            let (builder, stream) = (&mut self.builder, &self.stream);
+            let stretch = self.ring.read(self.read, |seq, payload| {
+                let before = builder.next();
+                let taken = builder.record(seq, payload, |id| name(shared, id));
+                book(&mut copied, &mut gaps, before, seq, taken);
+                if taken && listening {
+                    hand_out(shared, stream, payload);
+                }
+                !full(builder, &seal)
+            });
+            self.read = stretch.position;
+            more = stretch.more;
+            if stretch.torn {
+                more = self.skip_torn(&mut gaps);
+            }
+        }
+        Counters::add(&shared.counters.events_written, copied.count());
+        self.booked(shared, &copied, &gaps);
+        more
+    }
+
+    /// Something wrote over this process's memory: what was committed is given up, and what comes after it is read.
+    fn skip_torn(&mut self, gaps: &mut Vec<Gap>) -> bool {
+        let offered = self.ring.offered();
+        self.read = self.ring.committed();
+        if offered > self.builder.next() {
+            gaps.push(Gap { first: self.builder.next(), last: offered - 1, reason: GapReason::Torn });
+            self.builder.give_up_to(offered, GapReason::Torn);
+        }
+        false
+    }
+
+    fn give_up_to(&mut self, shared: &Shared, end: u64, reason: GapReason) {
+        if end > self.builder.next() {
+            let gap = Gap { first: self.builder.next(), last: end - 1, reason };
+            self.builder.give_up_to(end, reason);
+            self.booked(shared, &Ranges::new(), &[gap]);
+        }
+    }
+
+    fn booked(&self, shared: &Shared, copied: &Ranges, gaps: &[Gap]) {
+        if !copied.is_empty() || !gaps.is_empty() {
+            gaps.iter().for_each(|gap| shared.counters.shed(gap.reason, gap.count()));
+            shared.shelf.book(self.id, copied, gaps);
+        }
+    }
+
+    fn is_due(&mut self, seal: &Seal, offered: u64, all: bool) -> bool {
+        if self.builder.is_empty() && offered <= self.builder.next() {
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        all || since.elapsed() >= seal.age
+            || self.builder.count() >= seal.count.min(MAX_SEAL_COUNT)
+            || self.builder.raw_len() >= seal.bytes.min(MAX_SEAL_BYTES)
+            || self.ring.used() >= self.ring.size() / 2
+    }
+
+    /// Writes what waits, and releases the ring up to it; not before the time of a retry unless `now`.
+    fn save(&mut self, shared: &Shared, now: bool) -> io::Result<()> {
+        let Some(built) = &self.unsaved else { return Ok(()) };
+        if !now && self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if let Err(error) = self.folder.write_chunk(built.name, &built.bytes) {
+            self.retry_at = Some(Instant::now() + RETRY);
+            return Err(error);
+        }
+        crate::failpoint::pass("spool.after_rename");
+        self.ring.release(self.read, built.name.last + 1);
+        Counters::add(&shared.counters.chunks_sealed, 1);
+        let entry = Entry {
+            name: built.name,
+            bytes: built.bytes.len() as u64,
+            sealed_us: built.sealed_us,
+            gaps: built.gaps.clone(),
+            in_flight: false,
+        };
+        (self.unsaved, self.retry_at) = (None, None);
+        shared.shelf.put(self.id, entry);
+        Ok(())
+    }
+}
+
+/// What taking record `seq` did to numbers from `before` on.
+fn book(copied: &mut Ranges, gaps: &mut Vec<Gap>, before: u64, seq: u64, taken: bool) {
+    if seq < before || seq == u64::MAX {
+        return;
+    }
+    if seq > before {
+        gaps.push(Gap { first: before, last: seq - 1, reason: GapReason::RingFull });
+    }
+    match taken {
+        true => copied.insert(seq, seq),
+        false => gaps.push(Gap { first: seq, last: seq, reason: GapReason::Unknown }),
+    }
+}
+
+fn name(shared: &Shared, id: NameId) -> Option<String> {
+    Some(shared.names.name(id).map_or_else(|| format!("?{}", id.0), |name| name.to_string()))
+}
+
+fn hand_out(shared: &Shared, stream: &Stream, payload: &[u8]) {
+    if let Ok(event) = Event::decode(payload) {
+        shared.listeners.hand_out(to_json(&event, stream, |id| name(shared, id)));
+    }
+}

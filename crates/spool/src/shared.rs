@@ -1,0 +1,46 @@
+//! What the spool's threads and its handle share.
+
+use crate::config::SpoolConfig;
+use crate::counters::{Counters, RingFill};
+use crate::shelf::{Parcel, Shelf, Verdict};
+use crate::tail::Listeners;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::sync::Notify;
+use weir_event::{BootId, Names};
+
+/// Tells how many requests a worker has counted.
+pub(crate) type Accepted = Box<dyn Fn(u16) -> u64 + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) config: SpoolConfig,
+    pub(crate) boot: BootId,
+    pub(crate) names: Arc<Names>,
+    pub(crate) shelf: Shelf,
+    pub(crate) counters: Counters,
+    pub(crate) listeners: Listeners,
+    pub(crate) rings: Mutex<Vec<RingFill>>,
+    pub(crate) accepted: OnceLock<Accepted>,
+    /// The workers have ended: the next report of this life's streams is its last.
+    pub(crate) closing: AtomicBool,
+    /// Streams of an earlier life were found: the ingestor should hear of their end.
+    pub(crate) ended: Notify,
+}
+
+impl Shared {
+    /// The request counter of a worker of this life, where the program has handed one in.
+    pub(crate) fn accepted(&self, worker: u16) -> Option<u64> {
+        self.accepted.get().map(|accepted| accepted(worker))
+    }
+}
+
+/// What the spool's thread is asked to do.
+pub(crate) enum Command {
+    /// A parcel's journey is over.
+    Settled(Parcel, Verdict),
+    /// Put everything that is committed into chunk files, and say when.
+    Flush(SyncSender<()>),
+    /// End.
+    Finish,
+}

@@ -1,0 +1,147 @@
+//! The spool of one gateway process: the handle that the program holds.
+
+use crate::config::{SpoolConfig, SpoolError};
+use crate::counters::{Counters, SpoolStats};
+use crate::endpoint::Endpoint;
+use crate::folder::BootFolder;
+use crate::keeper::Keeper;
+use crate::lane::Lane;
+use crate::names::NamesLog;
+use crate::ring::{self, RingWriter};
+use crate::shared::{Command, Shared};
+use crate::shelf::{Shelf, StreamLedger};
+use crate::shipper::Shipper;
+use crate::tail::{Listeners, Tail};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use weir_event::{BootId, Identity, Names};
+
+/// Rings, chunk files and shipper of this process. Dropped without [`Spool::stop`], it leaves on disk what the
+/// next life takes over.
+pub struct Spool {
+    shared: Arc<Shared>,
+    names_log: Mutex<NamesLog>,
+    commands: Sender<Command>,
+    keeper: JoinHandle<()>,
+    shipper: Option<Shipper>,
+}
+
+impl Spool {
+    /// Makes this life's folder and a ring for each of `workers` workers, and starts the spool's thread. What earlier
+    /// lives left is taken over from there.
+    pub fn start(
+        config: SpoolConfig,
+        identity: Identity,
+        workers: u16,
+        names: Arc<Names>,
+    ) -> Result<(Self, Vec<RingWriter>), SpoolError> {
+        crate::failpoint::arm_from_env();
+        let boot = BootId(fastrand::u128(1..).to_le_bytes());
+        let path = config.path.clone();
+        let folder = BootFolder::create(&path, boot, identity).map_err(|error| SpoolError::Folder { path, error })?;
+        let folder = Arc::new(folder);
+        let path = folder.names();
+        let names_log = NamesLog::create(&path).map_err(|error| SpoolError::Names { path, error })?;
+        let shelf = Shelf::default();
+        let (mut writers, mut lanes) = (Vec::new(), Vec::new());
+        for worker in 0..workers {
+            let path = folder.ring(worker);
+            let made = ring::create(&path, boot, worker, config.ring_bytes);
+            let (writer, reader) = made.map_err(|error| SpoolError::Ring { path, error })?;
+            let stream = folder.stream(worker);
+            shelf.open(stream.clone(), Arc::clone(&folder), None);
+            writers.push(writer);
+            lanes.push(Lane::new(reader, stream, Arc::clone(&folder)));
+        }
+        let shared = Arc::new(Shared {
+            config,
+            boot,
+            names,
+            shelf,
+            counters: Counters::default(),
+            listeners: Listeners::default(),
+            rings: Mutex::new(lanes.iter().map(Lane::fill).collect()),
+            accepted: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            ended: Notify::new(),
+        });
+        let (commands, receiver) = channel();
+        let keeper = Keeper::new(Arc::clone(&shared), lanes);
+        let keeper = std::thread::Builder::new().name("weir-spool".into()).spawn(move || keeper.run(receiver));
+        let keeper = keeper.map_err(SpoolError::Thread)?;
+        let spool = Self { shared, names_log: Mutex::new(names_log), commands, keeper, shipper: None };
+        spool.sync_names()?;
+        Ok((spool, writers))
+    }
+
+    /// Returns when every name that is registered now is on disk; to be called before a snapshot that uses them is
+    /// published.
+    pub fn sync_names(&self) -> Result<(), SpoolError> {
+        let mut log = self.names_log.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = || self.shared.config.path.join(self.boot().to_string()).join("names");
+        log.sync(&self.shared.names).map_err(|error| SpoolError::Names { path: path(), error })
+    }
+
+    /// The id of this life.
+    pub fn boot(&self) -> BootId {
+        self.shared.boot
+    }
+
+    /// Names where the number of requests that each worker has counted comes from: the ledger's `accepted`. Until
+    /// then the rings are believed. Only the first call counts.
+    pub fn accepted_from(&self, accepted: impl Fn(u16) -> u64 + Send + Sync + 'static) {
+        self.shared.accepted.set(Box::new(accepted)).ok();
+    }
+
+    /// Starts to ship chunks to `endpoint`; without it they stay on disk, within the spool's bounds. A second call
+    /// has no effect.
+    pub fn ship_to(&mut self, endpoint: Endpoint) -> Result<(), SpoolError> {
+        if self.shipper.is_none() {
+            self.shipper = Some(Shipper::start(endpoint, Arc::clone(&self.shared), self.commands.clone())?);
+        }
+        Ok(())
+    }
+
+    /// The figures of this moment.
+    pub fn stats(&self) -> SpoolStats {
+        let mut stats = self.shared.counters.snapshot();
+        stats.rings.clone_from(&self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.shelf.describe(&mut stats);
+        stats
+    }
+
+    /// Where every sequence number is, for each stream of this life and of those taken over.
+    pub fn ledger(&self) -> Vec<StreamLedger> {
+        self.shared.shelf.ledgers(|worker| self.shared.accepted(worker))
+    }
+
+    /// Listens to the events from now on.
+    pub fn tail(&self) -> Tail {
+        self.shared.listeners.subscribe()
+    }
+
+    /// Puts everything that was committed into chunk files; returns when that was done, or was tried and the disk
+    /// was in the way.
+    pub fn flush(&self) -> Result<(), SpoolError> {
+        let (done, wait) = sync_channel(1);
+        self.commands.send(Command::Flush(done)).map_err(|_| SpoolError::Ended)?;
+        wait.recv().map_err(|_| SpoolError::Ended)
+    }
+
+    /// Ends the spool, after the workers: everything committed goes to chunk files, which takes what it takes; then
+    /// it is shipped, and the end of the streams told, until `within` is over. What is left stays on disk.
+    pub fn stop(mut self, within: Duration) -> Result<(), SpoolError> {
+        let deadline = Instant::now() + within;
+        self.flush()?;
+        self.shared.closing.store(true, Ordering::Release);
+        if let Some(shipper) = self.shipper.take() {
+            shipper.stop(deadline);
+        }
+        self.commands.send(Command::Finish).map_err(|_| SpoolError::Ended)?;
+        self.keeper.join().map_err(|_| SpoolError::Ended)
+    }
+}

@@ -1,0 +1,114 @@
+//! Listening to events as they pass, for `weirctl tail`.
+//!
+//! While nobody listens, this costs one load a copied record. A listener that is slow misses events and is told how
+//! many, for the spool waits for nobody.
+
+use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Events that wait for one listener.
+const ROOM: usize = 1024;
+
+/// What a listener gets.
+#[derive(Clone, Debug)]
+pub enum TailItem {
+    /// One event, as [`weir_event::json::to_json`] shows it.
+    Event(Arc<Value>),
+    /// So many events went by while the listener was busy.
+    Missed(u64),
+}
+
+/// A subscription; dropped, it ends.
+pub struct Tail {
+    receiver: Receiver<TailItem>,
+}
+
+impl Tail {
+    /// The next item; none once the spool has stopped.
+    pub async fn next(&mut self) -> Option<TailItem> {
+        self.receiver.recv().await
+    }
+
+    /// The same, for a thread without a runtime.
+    pub fn next_blocking(&mut self) -> Option<TailItem> {
+        self.receiver.blocking_recv()
+    }
+}
+
+struct Listener {
+    sender: Sender<TailItem>,
+    missed: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Listeners {
+    count: AtomicUsize,
+    all: Mutex<Vec<Listener>>,
+}
+
+impl Listeners {
+    pub(crate) fn subscribe(&self) -> Tail {
+        let (sender, receiver) = channel(ROOM);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Listener { sender, missed: 0 });
+        self.count.store(all.len(), Ordering::Relaxed);
+        Tail { receiver }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn hand_out(&self, event: Value) {
+        let event = Arc::new(event);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|listener| listener.offer(&event));
+        self.count.store(all.len(), Ordering::Relaxed);
+    }
+
+    /// Ends all subscriptions.
+    pub(crate) fn close(&self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.count.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Listener {
+    /// Whether the listener is still there.
+    fn offer(&mut self, event: &Arc<Value>) -> bool {
+        // Two places: the number missed, then the event, so that the number is always told before what follows.
+        if self.missed > 0 && self.sender.capacity() >= 2 && self.sender.try_send(TailItem::Missed(self.missed)).is_ok()
+        {
+            self.missed = 0;
+        }
+        if self.missed > 0 || self.sender.try_send(TailItem::Event(Arc::clone(event))).is_err() {
+            self.missed += 1;
+        }
+        !self.sender.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_listener_is_told_what_it_missed() {
+        let listeners = Listeners::default();
+        let mut tail = listeners.subscribe();
+        for number in 0..ROOM + 5 {
+            listeners.hand_out(number.into());
+        }
+        for number in 0..ROOM {
+            assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == number));
+        }
+        listeners.hand_out("after".into());
+        assert!(matches!(tail.next_blocking(), Some(TailItem::Missed(5))));
+        assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == "after"));
+        drop(tail);
+        listeners.hand_out("nobody".into());
+        assert!(!listeners.any());
+    }
+}
