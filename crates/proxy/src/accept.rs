@@ -57,7 +57,7 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
     exchange.trace = trace.facts;
 
-    let exchange = ExchangeRef::new(exchange, Rc::clone(&worker), Rc::clone(&connection));
+    let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
     let flow = Flow { worker, snapshot, connection, exchange, closer, trace, request_id, method };

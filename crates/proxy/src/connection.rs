@@ -167,14 +167,15 @@ impl Connection {
         exchange.hand_to(weir_event::Turn::Client, began);
         let trace = self.worker.new_trace();
         exchange.trace = trace;
-        exchange.generation = self.worker.snapshot().generation();
+        let snapshot = self.worker.snapshot();
+        exchange.generation = snapshot.generation();
         exchange.protocol = Protocol::Unknown;
         exchange.client = self.peer;
         exchange.status = status.as_u16();
         exchange.blame(reason);
         let outcome = if reason == Reason::RequestHeadTimeout { Outcome::Cancelled } else { Outcome::Completed };
         exchange.finish(outcome, now);
-        self.worker.record(&exchange);
+        self.worker.record(&exchange, &snapshot.unrouted);
         trace.trace
     }
 }

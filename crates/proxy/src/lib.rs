@@ -14,6 +14,7 @@ mod answer;
 mod body;
 mod client_io;
 mod connection;
+mod figures;
 mod forwarded;
 mod headers;
 mod listener;
@@ -29,6 +30,7 @@ mod snapshot;
 mod upstream;
 mod worker;
 
+pub use figures::Figures;
 pub use listener::BindError;
 pub use proxy::{Proxy, ProxyError, Registry};
 pub use sink::{EventSink, SinkFactory, WorkerStats};

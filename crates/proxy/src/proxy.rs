@@ -1,6 +1,7 @@
 //! The handle that the rest of the process has on the data plane: start, publish, drain.
 
 use crate::BindError;
+use crate::figures::Figures;
 use crate::listener::{Bound, bind};
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -15,11 +16,18 @@ use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_upstream::Origins;
 
-/// What outlives a reload: the numbers of names and of origins.
-#[derive(Default)]
+/// What outlives a reload: the numbers of names and of origins, and the figures of routes.
 pub struct Registry {
-    pub names: Names,
+    pub names: Arc<Names>,
     pub origins: Origins,
+    pub figures: Figures,
+}
+
+impl Registry {
+    /// For a data plane of `workers` workers.
+    pub fn new(workers: u16) -> Self {
+        Self { names: Arc::default(), origins: Origins::default(), figures: Figures::new(workers) }
+    }
 }
 
 /// Why the data plane cannot run a configuration.
@@ -134,7 +142,7 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
     let stats = Arc::new(WorkerStats::default());
     let (commands, received) = mpsc::unbounded_channel();
     let shared = Arc::clone(&stats);
-    let body = move || run(Worker::new(&live, sinks(index), shared), received);
+    let body = move || run(Worker::new(index, &live, sinks(index), shared), received);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
     Ok(Running { commands, stats, thread })
 }

@@ -4,6 +4,7 @@
 //! has the whole response proves by it that the event exists. Whatever ends otherwise is closed by its [`Closer`].
 
 use crate::connection::Connection;
+use crate::snapshot::Held;
 use crate::worker::Worker;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -14,10 +15,21 @@ struct Shared {
     exchange: RefCell<Exchange>,
     worker: Rc<Worker>,
     connection: Rc<Connection>,
+    snapshot: Rc<Held>,
+    /// Listener, API and route, once known: where the figures are.
+    place: Cell<Option<Place>>,
     /// When the last byte of the request was handed to the upstream; `None` while there is more to come.
     request_done: Cell<Option<Instant>>,
     /// When a frame last moved, either way.
     progress: Cell<Instant>,
+}
+
+/// Where in a snapshot a route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) listener: usize,
+    pub(crate) api: usize,
+    pub(crate) route: usize,
 }
 
 /// The exchange as its phases share it: the request's side, the bodies, the attempts. One thread, no lock.
@@ -25,10 +37,16 @@ struct Shared {
 pub(crate) struct ExchangeRef(Rc<Shared>);
 
 impl ExchangeRef {
-    pub(crate) fn new(exchange: Exchange, worker: Rc<Worker>, connection: Rc<Connection>) -> Self {
+    pub(crate) fn new(exchange: Exchange, connection: Rc<Connection>, snapshot: Rc<Held>) -> Self {
+        let worker = Rc::clone(connection.worker());
+        let (request_done, place) = (Cell::new(None), Cell::new(None));
         let progress = Cell::new(exchange.started);
         let exchange = RefCell::new(exchange);
-        Self(Rc::new(Shared { exchange, worker, connection, request_done: Cell::new(None), progress }))
+        Self(Rc::new(Shared { exchange, worker, connection, snapshot, place, request_done, progress }))
+    }
+
+    pub(crate) fn is_at(&self, place: Place) {
+        self.0.place.set(Some(place));
     }
 
     pub(crate) fn borrow(&self) -> Ref<'_, Exchange> {
@@ -75,7 +93,10 @@ impl ExchangeRef {
         let now = self.0.worker.clock.now();
         let mut exchange = self.0.exchange.borrow_mut();
         if exchange.finish(outcome, now) {
-            self.0.worker.record(&exchange);
+            let metrics = self.0.place.get().map_or(&self.0.snapshot.unrouted, |place| {
+                &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
+            });
+            self.0.worker.record(&exchange, metrics);
             self.0.connection.end_exchange(now);
         }
     }

@@ -3,6 +3,7 @@
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::pipeline::Flow;
+use crate::record::Place;
 use crate::snapshot::{ApiEntry, Held, RouteEntry};
 use bytes::{BufMut, BytesMut};
 use http::Uri;
@@ -13,9 +14,7 @@ use weir_event::{Exchange, Reason};
 /// Where the request goes. Holds the snapshot that it points into.
 pub(crate) struct Target {
     snapshot: Rc<Held>,
-    listener: usize,
-    api: usize,
-    route: usize,
+    place: Place,
     /// Where the path after the base path begins.
     in_api: usize,
     pub(crate) uri: Uri,
@@ -23,7 +22,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn api(&self) -> &ApiEntry {
-        &self.snapshot.listeners[self.listener].apis[self.api]
+        &self.snapshot.listeners[self.place.listener].apis[self.place.api]
     }
 
     /// Of the path asked for, the part after the base path: what the rules of policies look at.
@@ -32,7 +31,7 @@ impl Target {
     }
 
     pub(crate) fn route(&self) -> &RouteEntry {
-        &self.api().routes[self.route]
+        &self.api().routes[self.place.route]
     }
 }
 
@@ -52,13 +51,14 @@ pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
     };
     let matched = table.router.route(&request).ok_or_else(no_route)?;
     let uri = upstream_uri(&matched.path, exchange.target.query())?;
-    let (api, route) = (matched.api, matched.route);
+    let place = Place { listener, api: matched.api, route: matched.route };
     // A path that is the base path itself is matched as `/`, which is no part of it.
     let path = exchange.target.path();
     let in_api = path.strip_suffix(matched.path_in_api).map_or(path.len(), str::len);
     drop(matched);
     drop(exchange);
-    let target = Target { snapshot: Rc::clone(snapshot), listener, api, route, in_api, uri };
+    let target = Target { snapshot: Rc::clone(snapshot), place, in_api, uri };
+    flow.exchange.is_at(place);
     name(&mut flow.exchange.borrow_mut(), target.api(), target.route());
     Ok(target)
 }

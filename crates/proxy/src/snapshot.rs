@@ -15,6 +15,7 @@ use weir_event::NameId;
 use weir_policies::Policy;
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::Trust;
+use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
 use weir_upstream::{Origin, TlsError};
 
 /// A request that has passed this gateway more often than this, by `Via`, is going round in circles.
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub(crate) pseudonym: String,
     pub(crate) via: HeaderValue,
     pub(crate) drain: Duration,
+    /// The cells of what belongs to no route.
+    pub(crate) unrouted: Arc<RouteMetrics>,
 }
 
 /// One worker's hold on a snapshot, which its requests share without touching the counter that workers share.
@@ -74,6 +77,7 @@ pub(crate) struct RouteEntry {
     /// Base path and pattern; several patterns of one route are told as `a|b`.
     pub(crate) template: NameId,
     pub(crate) origin: Arc<Origin>,
+    pub(crate) metrics: Arc<RouteMetrics>,
 }
 
 /// A policy with the requests that it applies to.
@@ -116,6 +120,7 @@ impl Snapshot {
             pseudonym,
             via,
             drain: config.drain,
+            unrouted: registry.figures.unrouted(),
         })
     }
 
@@ -175,6 +180,11 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
             service: names.register(&service.name),
             template: names.register(&template(&api.listen.base_path, &route.rules)),
             origin,
+            metrics: registry.figures.route(RouteLabels {
+                api: api.name.clone(),
+                route: route.name.clone(),
+                service: service.name.clone(),
+            }),
         });
     }
     let bound = api.policies.iter().map(|binding| BoundPolicy {

@@ -24,6 +24,7 @@ use tracing::{debug, error};
 use weir_config::{Cached, Live};
 use weir_event::exchange::TraceFacts;
 use weir_event::{Clock, Exchange};
+use weir_telemetry::metrics::RouteMetrics;
 use weir_telemetry::{Continuation, SpanSource, Trust};
 use weir_upstream::Pool;
 
@@ -42,6 +43,7 @@ pub(crate) enum Command {
 
 /// What a worker's requests touch. One thread, so no lock and no atomic but for the counts that others read.
 pub(crate) struct Worker {
+    index: usize,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool<RequestBody>,
     newest: RefCell<Cached<Snapshot>>,
@@ -55,9 +57,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(live: &Live<Snapshot>, sink: Box<dyn EventSink>, stats: Arc<WorkerStats>) -> Self {
+    pub(crate) fn new(index: u16, live: &Live<Snapshot>, sink: Box<dyn EventSink>, stats: Arc<WorkerStats>) -> Self {
         let current = RefCell::new(Rc::new(Held(live.snapshot())));
         Self {
+            index: usize::from(index),
             clock: Clock::new(),
             pool: Pool::default(),
             newest: RefCell::new(live.cached()),
@@ -92,7 +95,8 @@ impl Worker {
     }
 
     /// Counts a finished exchange and hands it to the sink under its number.
-    pub(crate) fn record(&self, exchange: &Exchange) {
+    pub(crate) fn record(&self, exchange: &Exchange, metrics: &RouteMetrics) {
+        metrics.observe(self.index, exchange);
         let seq = self.accepted.get();
         self.sink.borrow_mut().record(seq, exchange);
         self.accepted.set(seq + 1);

@@ -3,6 +3,7 @@
 //! The border: nothing here decides anything about a request, and nothing here blocks or allocates on its path
 //! but for the one header that it sends.
 
+pub mod metrics;
 pub mod trace_context;
 
 pub use trace_context::{Continuation, SpanSource, Trust};

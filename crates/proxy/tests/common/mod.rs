@@ -34,7 +34,7 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(yaml: &str) -> Self {
-        let registry = Registry::default();
+        let registry = Registry::new(2);
         let snapshot = Snapshot::compile(&config(yaml), 1, &registry).expect("the configuration compiles");
         let (sender, events) = channel();
         let sender = Mutex::new(sender);

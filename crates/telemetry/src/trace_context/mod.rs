@@ -76,7 +76,7 @@ impl Default for SpanSource {
 /// The id of the `attempt`-th upstream attempt (from 1) under a server span; attempts past the 15th share one.
 pub fn attempt_span(server: SpanId, attempt: usize) -> SpanId {
     let mut id = server.0;
-    id[7] = id[7] & 0xf0 | attempt.clamp(1, 15) as u8;
+    id[7] = (id[7] & 0xf0) | attempt.clamp(1, 15) as u8;
     SpanId(id)
 }
 

@@ -52,7 +52,7 @@ impl TraceParent {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         hex_into(&self.trace.0, &mut text[3..35]);
         hex_into(&self.span.0, &mut text[36..52]);
-        let flags = u8::from(self.sampled) * SAMPLED | u8::from(self.random) * RANDOM;
+        let flags = (u8::from(self.sampled) * SAMPLED) | (u8::from(self.random) * RANDOM);
         hex_into(&[flags], &mut text[53..55]);
         HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hex digits and dashes are visible ASCII")
     }

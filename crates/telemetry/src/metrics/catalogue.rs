@@ -1,0 +1,131 @@
+//! Every metric that Weir exposes, named once. `dashboards/metrics.md` is printed from here, and a test fails when the
+//! two differ; names are OpenTelemetry's HTTP conventions in Prometheus form where those have one.
+
+/// What a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    /// Prometheus' word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// UCUM: `s`, `By`, `{request}` …
+    pub unit: &'static str,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($constant:ident $kind:ident $name:literal $unit:literal [$($label:literal)*] $help:literal;)+) => {
+        $(pub const $constant: Metric = Metric {
+            name: $name, kind: Kind::$kind, unit: $unit, labels: &[$($label),*], help: $help,
+        };)+
+        /// Every metric, in the order of the documentation.
+        pub const ALL: &[&Metric] = &[$(&$constant),+];
+    };
+}
+
+catalogue! {
+    SERVER_DURATION Histogram "http_server_request_duration_seconds" "s"
+        ["api" "route" "service" "http_request_method" "http_response_status_code" "reason"]
+        "Time from a request's head to the last frame of its response. Its count is the number of requests.";
+    OVERHEAD Histogram "weir_gateway_overhead_seconds" "s" ["api" "route"]
+        "Part of a request's time in which neither the upstream nor the client was waited for.";
+    CLIENT_DURATION Histogram "http_client_request_duration_seconds" "s" ["api" "route" "service" "reason"]
+        "Time of one attempt at the upstream, to its response head or its failure.";
+    REQUEST_BODY Histogram "http_server_request_body_size_bytes" "By" ["api" "route"]
+        "Body bytes received from clients.";
+    RESPONSE_BODY Histogram "http_server_response_body_size_bytes" "By" ["api" "route"]
+        "Body bytes handed over to clients.";
+    POLICY_DURATION Histogram "weir_policy_duration_seconds" "s" ["api" "route" "policy" "verdict"]
+        "Time of one policy in one request.";
+    REJECTED Counter "weir_requests_rejected_total" "{request}" ["api" "route" "policy" "reason"]
+        "Requests that a policy rejected.";
+    UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
+        "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
+    CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
+    ACCEPTED Counter "weir_events_accepted_total" "{event}" ["worker"]
+        "Requests finished, each of which is an event: what the ledger must add up to.";
+    EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";
+    EVENTS_SHED Counter "weir_events_shed_total" "{event}" ["reason"] "Events given up, by why.";
+    EVENTS_ACKED Counter "weir_events_acknowledged_total" "{event}" [] "Events that weir-analytics has acknowledged.";
+    SPOOL_BYTES Gauge "weir_spool_bytes" "By" [] "Bytes of chunk files on disk.";
+    SPOOL_CHUNKS Gauge "weir_spool_chunks" "{chunk}" [] "Chunk files on disk, not yet acknowledged.";
+    SPOOL_AGE Gauge "weir_spool_oldest_age_seconds" "s" [] "Age of the oldest chunk that is not acknowledged.";
+    CHUNKS_SET_ASIDE Counter "weir_spool_chunks_set_aside_total" "{chunk}" []
+        "Chunks that weir-analytics refused for good, kept aside.";
+    CONFIG_GENERATION Gauge "weir_config_generation" "1" [] "Generation of the configuration that serves new requests.";
+    CONFIG_RELOADS Counter "weir_config_reloads_total" "{reload}" ["outcome"]
+        "Changed configurations, by whether they were taken.";
+    CONFIG_FAILING Gauge "weir_config_last_reload_failed" "1" [] "1 while the last edit of the configuration is wrong.";
+    BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
+    START_TIME Gauge "process_start_time_seconds" "s" [] "When the process started, in seconds since the Unix epoch.";
+}
+
+/// The catalogue as the documentation shows it.
+pub fn markdown() -> String {
+    let mut out = "# Metrics\n\nPrinted from the catalogue in `crates/telemetry`; a test keeps the two the same.\n\n\
+        | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for metric in ALL {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let row = format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.as_str(),
+            metric.unit,
+            labels.join(" "),
+            metric.help
+        );
+        out += &row;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_documentation_is_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards/metrics.md");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, markdown(), "run the test with BLESS=1 to print dashboards/metrics.md anew");
+    }
+
+    #[test]
+    fn names_are_prometheus_names() {
+        let mut names = HashSet::new();
+        for metric in ALL {
+            assert!(names.insert(metric.name), "{} twice", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            let unit = match metric.unit {
+                "s" => "_seconds",
+                "By" => "_bytes",
+                _ => "",
+            };
+            assert!(metric.name.ends_with(unit), "{} is in {}", metric.name, metric.unit);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}
