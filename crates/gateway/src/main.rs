@@ -1,3 +1,25 @@
-//! The gateway: wiring only.
+//! `weir`, the gateway. Wiring only: parse, load, build, run, drain.
 
-fn main() {}
+mod admin;
+mod args;
+mod exit;
+mod logging;
+mod reload;
+mod run;
+mod sink;
+mod validate;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Run(options) => run::run(options),
+        Command::Validate { config } => validate::validate(&config),
+        Command::Version => {
+            println!("weir {}", env!("CARGO_PKG_VERSION"));
+            exit::WELL
+        }
+    }
+}

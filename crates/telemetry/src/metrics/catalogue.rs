@@ -64,7 +64,7 @@ catalogue! {
         "Requests finished, each of which is an event: what the ledger must add up to.";
     EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";
     EVENTS_SHED Counter "weir_events_shed_total" "{event}" ["reason"] "Events given up, by why.";
-    EVENTS_ACKED Counter "weir_events_acknowledged_total" "{event}" [] "Events that weir-analytics has acknowledged.";
+    CHUNKS_ACKED Counter "weir_spool_chunks_acknowledged_total" "{chunk}" [] "Chunks that weir-analytics has acknowledged.";
     SPOOL_BYTES Gauge "weir_spool_bytes" "By" [] "Bytes of chunk files on disk.";
     SPOOL_CHUNKS Gauge "weir_spool_chunks" "{chunk}" [] "Chunk files on disk, not yet acknowledged.";
     SPOOL_AGE Gauge "weir_spool_oldest_age_seconds" "s" [] "Age of the oldest chunk that is not acknowledged.";

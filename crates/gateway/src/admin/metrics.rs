@@ -1,0 +1,57 @@
+//! `/metrics`: the figures of all workers added up, and those of the spool and of the configuration.
+
+use super::{Admin, Body, with_type};
+use crate::reload::lock;
+use http::header::HeaderValue;
+use http::{Response, StatusCode};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+use weir_telemetry::metrics::{CONTENT_TYPE, Families, catalogue};
+
+/// One scrape.
+pub fn metrics(admin: &Admin) -> Response<Body> {
+    let mut out = Families::default();
+    admin.registry.figures.expose(&admin.registry.names, &mut out);
+    workers(admin, &mut out);
+    spool(admin, &mut out);
+    process(admin, &mut out);
+    with_type(StatusCode::OK, HeaderValue::from_static(CONTENT_TYPE), out.text().into())
+}
+
+fn workers(admin: &Admin, out: &mut Families) {
+    let proxy = lock(&admin.proxy);
+    let Some(proxy) = proxy.as_ref() else { return };
+    for (number, stats) in proxy.stats().enumerate() {
+        let worker = number.to_string();
+        out.gauge(&catalogue::CONNECTIONS, &[&worker], stats.connections() as f64);
+        out.counter(&catalogue::ACCEPTED, &[&worker], stats.accepted());
+    }
+    out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(proxy.snapshot().generation()));
+}
+
+fn spool(admin: &Admin, out: &mut Families) {
+    let stats = admin.spool.stats();
+    out.counter(&catalogue::EVENTS_WRITTEN, &[], stats.events_written);
+    let shed = &stats.shed;
+    let by_reason = [("ring_full", shed.ring_full), ("spool_full", shed.spool_full), ("torn", shed.torn)];
+    for (reason, count) in by_reason.into_iter().chain([("unknown", shed.unknown)]) {
+        out.counter(&catalogue::EVENTS_SHED, &[reason], count);
+    }
+    out.counter(&catalogue::CHUNKS_ACKED, &[], stats.chunks_acked);
+    out.counter(&catalogue::CHUNKS_SET_ASIDE, &[], stats.chunks_set_aside);
+    out.gauge(&catalogue::SPOOL_BYTES, &[], stats.bytes_on_disk as f64);
+    out.gauge(&catalogue::SPOOL_CHUNKS, &[], stats.chunks_on_disk as f64);
+    let age = stats.oldest_age.map_or(0.0, |age: Duration| age.as_secs_f64());
+    out.gauge(&catalogue::SPOOL_AGE, &[], age);
+}
+
+fn process(admin: &Admin, out: &mut Families) {
+    let reloads = &admin.reloads;
+    for (outcome, count) in [("succeeded", &reloads.succeeded), ("failed", &reloads.failed)] {
+        out.counter(&catalogue::CONFIG_RELOADS, &[outcome], count.load(Ordering::Relaxed));
+    }
+    out.gauge(&catalogue::CONFIG_FAILING, &[], f64::from(u8::from(reloads.last_error().is_some())));
+    out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+    let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());
+}

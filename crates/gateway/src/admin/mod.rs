@@ -1,0 +1,158 @@
+//! The admin listener: probes, status and the tail of events, beside the data plane and never in its way.
+//!
+//! It answers from counters and copies; nothing that it does takes a lock that a worker takes.
+
+mod metrics;
+mod probes;
+mod status;
+mod tail;
+
+use crate::reload::{ReloadStats, lock};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tracing::warn;
+use weir_config::GatewayConfig;
+use weir_proxy::{Proxy, Registry};
+use weir_spool::Spool;
+
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// How long a client of the admin listener may take over a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+const INDEX: &str = "weir\n\n\
+    /probes/liveness    is the process alive\n\
+    /probes/readiness   does it serve\n\
+    /metrics            figures for Prometheus\n\
+    /status             what it serves, and how it fares (JSON)\n\
+    /ledger             what became of every event of this process (JSON)\n\
+    /tail               events as they happen, one JSON object a line, until you leave\n";
+
+/// What the admin listener answers from.
+pub struct Admin {
+    proxy: Arc<Mutex<Option<Proxy>>>,
+    registry: Arc<Registry>,
+    spool: Arc<Spool>,
+    reloads: Arc<ReloadStats>,
+    started: SystemTime,
+    identity: weir_config::Identity,
+    has_apis: bool,
+    draining: AtomicBool,
+}
+
+impl Admin {
+    pub fn new(
+        proxy: Arc<Mutex<Option<Proxy>>>,
+        registry: Arc<Registry>,
+        spool: Arc<Spool>,
+        reloads: Arc<ReloadStats>,
+        config: &GatewayConfig,
+    ) -> Arc<Self> {
+        let (identity, has_apis) = (config.identity.clone(), !config.apis.is_empty());
+        let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
+        Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining })
+    }
+
+    /// From now on the gateway is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Once a second: frees what workers have let go of.
+    pub fn tick(&self) {
+        if let Some(proxy) = lock(&self.proxy).as_mut() {
+            proxy.reap();
+        }
+    }
+}
+
+/// Serves everything, for as long as it is polled.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    accept(listener, move |request| answer(Arc::clone(&admin), request)).await;
+}
+
+/// Serves the probes alone, for a port of their own.
+pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
+    accept(listener, move |request| {
+        let admin = Arc::clone(&admin);
+        async move { probes::answer(&admin, request.uri()).unwrap_or_else(not_found) }
+    })
+    .await;
+}
+
+async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+    }
+    match request.uri().path() {
+        "/" => text(StatusCode::OK, INDEX),
+        "/status" => json(&status::status(&admin)),
+        "/ledger" => json(&status::ledger(&admin)),
+        "/tail" => tail::tail(&admin),
+        "/metrics" => metrics::metrics(&admin),
+        _ => probes::answer(&admin, request.uri()).unwrap_or_else(not_found),
+    }
+}
+
+async fn accept<F>(listener: TcpListener, service: impl Fn(Request<Incoming>) -> F + Clone + 'static)
+where
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            loop {
+                let stream = match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        warn!(%error, "the admin listener cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                };
+                let service = service.clone();
+                let served =
+                    http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(
+                        TokioIo::new(stream),
+                        service_fn(move |request| {
+                            let answered = service(request);
+                            async move { Ok::<_, Infallible>(answered.await) }
+                        }),
+                    );
+                tokio::task::spawn_local(async move { drop(served.await) });
+            }
+        })
+        .await;
+}
+
+fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "not here; GET / lists what is\n")
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), text.into())
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    with_type(StatusCode::OK, HeaderValue::from_static("application/json"), format!("{value:#}\n").into())
+}
+
+fn with_type(status: StatusCode, kind: HeaderValue, bytes: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(bytes).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

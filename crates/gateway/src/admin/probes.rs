@@ -1,0 +1,44 @@
+//! Probes: is the process alive, and does it serve.
+//!
+//! Liveness is that the admin thread answers. Readiness begins when every listener of the first configuration with
+//! an API is bound - which is before this listener answers at all - and ends with the drain; a bad edit does not end
+//! it, because what ran before goes on.
+
+use super::{Admin, Body, text};
+use http::{Response, StatusCode, Uri};
+use std::sync::atomic::Ordering;
+
+/// The answer to a probe's path; `None` for another path.
+pub fn answer(admin: &Admin, uri: &Uri) -> Option<Response<Body>> {
+    match uri.path() {
+        "/probes/liveness" => Some(text(StatusCode::OK, "alive\n")),
+        "/probes/readiness" => Some(match readiness(admin, uri) {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+        }),
+        _ => None,
+    }
+}
+
+fn readiness(admin: &Admin, uri: &Uri) -> Result<(), String> {
+    if admin.draining.load(Ordering::Relaxed) {
+        return Err("the gateway is draining".to_owned());
+    }
+    if !admin.has_apis {
+        return Err("no ApiInstance is configured".to_owned());
+    }
+    match admin.reloads.last_error() {
+        Some(error) if !allows_errors(uri) => {
+            let first = error.lines().next().unwrap_or_default().to_owned();
+            Err(format!("the last edit of the configuration is wrong: {first}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Flex's three ways of saying that a configuration error should not make a gateway unready.
+fn allows_errors(uri: &Uri) -> bool {
+    let flags = ["allowEnvoyErrors", "allowAPIErrors", "allowPolicyErrors"];
+    let query = uri.query().unwrap_or_default();
+    query.split('&').filter_map(|pair| pair.split_once('=')).any(|(key, value)| flags.contains(&key) && value == "true")
+}

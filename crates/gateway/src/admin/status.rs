@@ -1,0 +1,87 @@
+//! What the gateway serves and how it fares, for people and for `weirctl`.
+
+use super::Admin;
+use crate::reload::lock;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use weir_spool::{Ranges, SpoolStats, StreamLedger};
+
+/// The `/status` document.
+pub fn status(admin: &Admin) -> Value {
+    let proxy = lock(&admin.proxy);
+    let serving = proxy.as_ref().map(|proxy| {
+        let workers: Vec<_> = proxy
+            .stats()
+            .map(|stats| json!({"accepted": stats.accepted(), "connections": stats.connections()}))
+            .collect();
+        let listeners: Vec<_> = proxy
+            .listening()
+            .iter()
+            .map(|(configured, actual)| json!({"configured": configured, "actual": actual}))
+            .collect();
+        json!({"generation": proxy.snapshot().generation(), "listeners": listeners, "workers": workers})
+    });
+    let identity = &admin.identity;
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "boot": admin.spool.boot().to_string(),
+        "identity": {
+            "organization": identity.organization,
+            "environment": identity.environment,
+            "site": identity.site,
+            "gateway": identity.gateway,
+        },
+        "serving": serving,
+        "draining": admin.draining.load(Ordering::Relaxed),
+        "reloads": {
+            "succeeded": admin.reloads.succeeded.load(Ordering::Relaxed),
+            "failed": admin.reloads.failed.load(Ordering::Relaxed),
+            "last_error": admin.reloads.last_error(),
+        },
+        "spool": spool(&admin.spool.stats()),
+    })
+}
+
+fn spool(stats: &SpoolStats) -> Value {
+    let rings: Vec<_> = stats.rings.iter().map(|ring| json!({"used": ring.used, "size": ring.size})).collect();
+    json!({
+        "events_written": stats.events_written,
+        "shed": {
+            "ring_full": stats.shed.ring_full,
+            "spool_full": stats.shed.spool_full,
+            "torn": stats.shed.torn,
+            "unknown": stats.shed.unknown,
+        },
+        "chunks": {
+            "sealed": stats.chunks_sealed,
+            "acknowledged": stats.chunks_acked,
+            "set_aside": stats.chunks_set_aside,
+            "on_disk": stats.chunks_on_disk,
+        },
+        "bytes_on_disk": stats.bytes_on_disk,
+        "oldest_age_seconds": stats.oldest_age.map(|age| age.as_secs_f64()),
+        "rings": rings,
+        "last_error": stats.last_error,
+    })
+}
+
+/// The `/ledger` document: this process's half of the account, per stream, as ranges of sequence numbers.
+pub fn ledger(admin: &Admin) -> Value {
+    let ranges = |ranges: &Ranges| ranges.iter().map(|(first, last)| json!([first, last])).collect::<Vec<_>>();
+    let stream = |ledger: &StreamLedger| {
+        let shed = ledger.shed.iter().map(|(reason, set)| (reason.as_str().to_owned(), json!(ranges(set))));
+        json!({
+            "stream": ledger.stream.id().to_string(),
+            "worker": ledger.stream.worker,
+            "boot": ledger.stream.boot.to_string(),
+            "accepted": ledger.accepted,
+            "spooled": ranges(&ledger.spooled),
+            "acknowledged": ranges(&ledger.acked),
+            "shed": shed.collect::<serde_json::Map<_, _>>(),
+            "set_aside": ranges(&ledger.set_aside),
+            "open": ranges(&ledger.open()),
+            "closed": ledger.closed,
+        })
+    };
+    json!({"streams": admin.spool.ledger().iter().map(stream).collect::<Vec<_>>()})
+}

@@ -1,0 +1,109 @@
+//! A changed configuration: compiled beside the one that runs, and put in its place as a whole - or not at all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tracing::{error, info, warn};
+use weir_config::{ConfigErrors, GatewayConfig};
+use weir_proxy::{Proxy, ProxyError, Registry};
+use weir_spool::{Spool, SpoolError};
+
+/// How the configuration has fared, for the status page and the metrics.
+#[derive(Default)]
+pub struct ReloadStats {
+    pub succeeded: AtomicU64,
+    pub failed: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl ReloadStats {
+    /// What was wrong with the last edit; `None` when it was taken.
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
+    fn took(&self) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last_error) = None;
+    }
+
+    fn refused(&self, error: String) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last_error) = Some(error);
+    }
+}
+
+/// Why a checked configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// What a reload needs of the running gateway.
+pub struct Reloader {
+    pub proxy: Arc<Mutex<Option<Proxy>>>,
+    pub registry: Arc<Registry>,
+    pub spool: Arc<Spool>,
+    pub stats: Arc<ReloadStats>,
+    /// What the process was started with: some of it cannot change while it runs.
+    pub started_with: GatewayConfig,
+}
+
+impl Reloader {
+    /// Takes the outcome of a load. A bad one is told once and changes nothing.
+    pub fn loaded(&self, outcome: Result<GatewayConfig, ConfigErrors>) {
+        let taken = match outcome {
+            Ok(config) => self.publish(&config).map_err(|error| error.to_string()),
+            Err(errors) => Err(errors.to_string()),
+        };
+        match taken {
+            Ok(Some(generation)) => {
+                self.stats.took();
+                info!(generation, "configuration loaded");
+            }
+            Ok(None) => {}
+            Err(errors) => {
+                for line in errors.lines() {
+                    error!("{line}");
+                }
+                warn!("the changed configuration is not taken; what ran before goes on");
+                self.stats.refused(errors);
+            }
+        }
+    }
+
+    fn publish(&self, config: &GatewayConfig) -> Result<Option<u32>, ReloadError> {
+        for fixed in fixed_changes(&self.started_with, config) {
+            warn!("`{fixed}` changed: it takes effect when the gateway is started again");
+        }
+        let mut proxy = lock(&self.proxy);
+        // Gone while draining: there is nothing left to configure.
+        let Some(proxy) = proxy.as_mut() else { return Ok(None) };
+        let snapshot = proxy.snapshot().next(config, &self.registry).map_err(ProxyError::from)?;
+        let generation = snapshot.generation();
+        // Names go to disk before a request can use them: a record without its names could not be read after a crash.
+        self.spool.sync_names()?;
+        proxy.publish(snapshot)?;
+        Ok(Some(generation))
+    }
+}
+
+/// What differs of that which only a start reads.
+fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> {
+    let changes = [
+        ("spec.identity", old.identity != new.identity),
+        ("spec.admin", old.admin != new.admin),
+        ("spec.probe", old.probe != new.probe),
+        ("spec.analytics", old.analytics != new.analytics),
+        ("spec.spool", old.spool != new.spool),
+        ("spec.logging", old.log_level != new.log_level),
+    ];
+    changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Nothing that is guarded here can be left half-done.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
