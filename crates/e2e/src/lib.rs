@@ -154,10 +154,7 @@ impl Gateway {
 }
 
 /// Asks `question` until its answer is some, for as long as a test may take.
-pub async fn eventually<T, F>(what: &str, mut question: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = question().await {
