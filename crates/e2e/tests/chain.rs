@@ -1,5 +1,7 @@
 //! A request that passes two chained gateways is one trace: `weirctl tail` shows it at both, parent and child.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

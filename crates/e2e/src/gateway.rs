@@ -1,0 +1,125 @@
+//! A gateway as a process, with a configuration made for the test.
+
+use crate::{DEADLINE, Site};
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use weir_testkit::process::Process;
+
+/// How a gateway of a test is configured.
+#[derive(Clone, Debug)]
+pub struct GatewaySpec {
+    pub name: String,
+    pub site: String,
+    /// Each with its base path, where it forwards to, and a path to put before what is forwarded.
+    pub apis: Vec<(String, SocketAddr, String)>,
+    /// weir-analytics and the token for it.
+    pub analytics: Option<(SocketAddr, String)>,
+    pub workers: u16,
+    /// Where to listen; a port of its own choice unless said.
+    pub listen: Option<SocketAddr>,
+    /// Appended to the configuration as it is.
+    pub more_yaml: String,
+}
+
+impl GatewaySpec {
+    /// A gateway that forwards everything of `/` to `upstream`.
+    pub fn new(site: &str, name: &str, upstream: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            site: site.to_owned(),
+            apis: vec![(String::new(), upstream, String::new())],
+            analytics: None,
+            workers: 1,
+            listen: None,
+            more_yaml: String::new(),
+        }
+    }
+
+    pub fn yaml(&self, folder: &Path) -> String {
+        let analytics = match &self.analytics {
+            Some((address, token)) => format!("  analytics: {{endpoint: \"http://{address}\", token: {token}}}\n"),
+            None => String::new(),
+        };
+        let spool = folder.join("spool");
+        let listen = self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut yaml = format!(
+            "apiVersion: gateway.weir.dev/v1
+kind: Configuration
+metadata: {{name: gateway}}
+spec:
+  identity: {{organization: acme, environment: test, site: {}, gateway: {}}}
+  admin: {{address: \"127.0.0.1:0\"}}
+  spool: {{path: \"{}\", maxBytes: 64MiB, maxAge: 1h, ringBytes: 1MiB}}
+  trustedPeers: [127.0.0.0/8]
+{analytics}",
+            self.site,
+            self.name,
+            spool.display()
+        );
+        for (number, (base, upstream, destination)) in self.apis.iter().enumerate() {
+            let config = if destination.is_empty() {
+                String::new()
+            } else {
+                format!("\n          config: {{destinationPath: {destination}}}")
+            };
+            let _ = write!(
+                yaml,
+                "---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {{name: api-{number}}}
+spec:
+  address: http://{listen}{base}
+  services:
+    main:
+      address: http://{upstream}
+      routes:
+        - rules: [{{path: /.*}}]{config}
+"
+            );
+        }
+        yaml + &self.more_yaml
+    }
+}
+
+/// A gateway as a process.
+pub struct Gateway {
+    pub process: Process,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub conf: PathBuf,
+}
+
+impl Gateway {
+    pub fn start(site: &Site, spec: &GatewaySpec) -> io::Result<Self> {
+        Self::start_with(site, spec, &[])
+    }
+
+    /// With variables of the environment.
+    pub fn start_with(site: &Site, spec: &GatewaySpec, env: &[(&str, &str)]) -> io::Result<Self> {
+        let folder = site.path(&spec.name);
+        let conf = folder.join("conf.d");
+        std::fs::create_dir_all(&conf)?;
+        std::fs::write(conf.join("gateway.yaml"), spec.yaml(&folder))?;
+        Self::start_in(site, spec, conf, env)
+    }
+
+    fn start_in(site: &Site, spec: &GatewaySpec, conf: PathBuf, env: &[(&str, &str)]) -> io::Result<Self> {
+        let (workers, dir) = (spec.workers.to_string(), conf.to_string_lossy().into_owned());
+        let args = ["run", "--workers", &workers, "--name", "r1", "--config", &dir];
+        let mut process = site.start(&spec.name, "weir", &args, env)?;
+        let said = |line: &str, mark: &str| line.split_once(mark)?.1.trim().parse::<SocketAddr>().ok();
+        let explain = |error| io::Error::other(format!("{error}\n{}", site.log(&spec.name)));
+        let address = process.wait_for(DEADLINE, |line| said(line, "listening on http://")).map_err(explain)?;
+        let admin = process.wait_for(DEADLINE, |line| said(line, "admin on http://")).map_err(explain)?;
+        Ok(Self { process, address, admin, conf })
+    }
+
+    /// The `/status` document.
+    pub async fn status(&self) -> io::Result<serde_json::Value> {
+        let (_, body) = weir_testkit::get(&format!("http://{}/status", self.admin)).await?;
+        serde_json::from_str(&body).map_err(io::Error::other)
+    }
+}

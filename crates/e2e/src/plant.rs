@@ -1,0 +1,181 @@
+//! The whole plant for one gateway: upstream, engine, analytics, gateway - each of which can be killed and started
+//! again at its own address, with a failpoint armed in it.
+
+use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use weir_testkit::process::Process;
+use weir_testkit::{compare, get, upstream, witness};
+
+/// What can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Engine,
+    Analytics,
+    Gateway,
+}
+
+/// One gateway and everything behind it. Parts end with the plant.
+pub struct Plant {
+    pub site: Site,
+    spec: GatewaySpec,
+    gateway: Option<Gateway>,
+    analytics: Option<Process>,
+    engine: Option<Process>,
+    pub analytics_at: SocketAddr,
+    pub engine_at: SocketAddr,
+    pub gateway_at: SocketAddr,
+}
+
+impl Plant {
+    /// Starts everything, with `failpoint` armed in one part.
+    pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
+        let site = Site::new()?;
+        let upstream = upstream::spawn("127.0.0.1:0").await?;
+        let mut ports = fastrand::Rng::new();
+        let (analytics_at, engine_at, gateway_at) = (reserve(&mut ports)?, reserve(&mut ports)?, reserve(&mut ports)?);
+        let mut spec = GatewaySpec::new("here", "edge", upstream);
+        spec.listen = Some(gateway_at);
+        spec.analytics = Some((analytics_at, "token-edge".to_owned()));
+        std::fs::write(site.path("tokens"), "token-edge acme test here edge\n")?;
+        let (gateway, analytics, engine) = (None, None, None);
+        let mut plant = Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at };
+        for part in [Part::Engine, Part::Analytics, Part::Gateway] {
+            plant.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
+        }
+        Ok(plant)
+    }
+
+    /// Starts one part, at its address, with a failpoint armed or none.
+    pub fn start_part(&mut self, part: Part, failpoint: Option<&str>) -> io::Result<()> {
+        let env: Vec<_> = failpoint.map(|name| ("WEIR_FAILPOINT", name)).into_iter().collect();
+        match part {
+            Part::Engine => self.engine = Some(self.start_engine()?),
+            Part::Analytics => self.analytics = Some(self.start_analytics(&env)?),
+            Part::Gateway => self.gateway = Some(Gateway::start_with(&self.site, &self.spec, &env)?),
+        }
+        Ok(())
+    }
+
+    fn start_engine(&self) -> io::Result<Process> {
+        let (listen, path) = (self.engine_at.to_string(), self.folder("engine")?);
+        self.ready("engine", "weir-chdb", &["--listen", &listen, "--path", &path], &[])
+    }
+
+    fn start_analytics(&self, env: &[(&str, &str)]) -> io::Result<Process> {
+        let (listen, engine) = (self.analytics_at.to_string(), format!("http://{}", self.engine_at));
+        let (tokens, state) = (self.path("tokens"), self.folder("analytics")?);
+        let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
+        self.ready("analytics", "weir-analytics", &args, env)
+    }
+
+    fn ready(&self, name: &str, executable: &str, args: &[&str], env: &[(&str, &str)]) -> io::Result<Process> {
+        let mut process = self.site.start(name, executable, args, env)?;
+        process
+            .wait_until_listening(DEADLINE)
+            .map_err(|error| io::Error::other(format!("{error}\n{}", self.site.log(name))))?;
+        Ok(process)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.site.path(name).to_string_lossy().into_owned()
+    }
+
+    fn folder(&self, name: &str) -> io::Result<String> {
+        let path: PathBuf = self.site.path(&format!("{name}.d"));
+        std::fs::create_dir_all(&path)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    fn process(&mut self, part: Part) -> Option<&mut Process> {
+        match part {
+            Part::Engine => self.engine.as_mut(),
+            Part::Analytics => self.analytics.as_mut(),
+            Part::Gateway => self.gateway.as_mut().map(|gateway| &mut gateway.process),
+        }
+    }
+
+    /// Whether a part has ended, or is not there.
+    pub fn has_ended(&mut self, part: Part) -> bool {
+        self.process(part).is_none_or(|process| process.ended().is_some())
+    }
+
+    /// Ends a part as a crash would.
+    pub fn kill(&mut self, part: Part) -> io::Result<()> {
+        let taken = match part {
+            Part::Engine => self.engine.take(),
+            Part::Analytics => self.analytics.take(),
+            Part::Gateway => self.gateway.take().map(|gateway| gateway.process),
+        };
+        match taken {
+            Some(process) => process.kill().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the gateway's admin listener is.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.admin)
+    }
+
+    /// A plan for the witness: mixed traffic to the gateway.
+    pub fn traffic(&self, requests: u64, rate: f64) -> witness::Plan {
+        witness::Plan {
+            target: self.gateway_at,
+            connections: 8,
+            rate: Some(rate),
+            requests: Some(requests),
+            duration: Some(DEADLINE),
+            mix: [("/fast", 80), ("/slow?ms=15", 10), ("/status/404", 5), ("/large?kib=40", 4), ("/broken", 1)]
+                .map(|(path, weight)| (path.to_owned(), weight))
+                .to_vec(),
+            log: self.site.path("witness.ndjson"),
+        }
+    }
+
+    /// Waits until the gateway holds nothing that is not acknowledged, of this life and of those before it.
+    pub async fn settle(&self) {
+        let admin = self.admin().expect("the gateway runs");
+        let url = format!("http://{admin}/ledger");
+        eventually("everything recorded is acknowledged", async || {
+            let (_, body) = get(&url).await.ok()?;
+            let ledger: serde_json::Value = serde_json::from_str(&body).ok()?;
+            let streams = ledger["streams"].as_array()?;
+            let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+            streams
+                .iter()
+                .all(|stream| empty(&stream["spooled"]) && (stream["closed"] == true || empty(&stream["open"])))
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// ClickHouse as a client sees it.
+    pub fn client(&self) -> clickhouse::Client {
+        clickhouse::Client::default().with_url(format!("http://{}", self.engine_at)).with_database("weir")
+    }
+
+    /// Holds the witness's log against what is stored, and the roll-ups against the raw table. An empty answer is
+    /// what one hopes for.
+    pub async fn verdict(&self) -> io::Result<(compare::Report, Vec<String>)> {
+        let client = self.client();
+        let stored = compare::stored(&client, "edge").await.map_err(io::Error::other)?;
+        let report = compare::compare(&witness::read_log(&self.site.path("witness.ndjson"))?, &stored);
+        let disagreement = disagreement(&client).await.map_err(io::Error::other)?;
+        Ok((report, disagreement))
+    }
+}
+
+/// An address that nobody has, outside the range from which the system takes ports for outgoing connections: it must
+/// still be free when the part that listens there is started a second time.
+fn reserve(rng: &mut fastrand::Rng) -> io::Result<SocketAddr> {
+    let mut last = io::Error::other("no port");
+    for _ in 0..100 {
+        match TcpListener::bind(("127.0.0.1", rng.u16(10_000..32_000))) {
+            Ok(listener) => return listener.local_addr(),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
