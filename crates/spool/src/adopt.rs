@@ -1,5 +1,5 @@
-//! Taking over the folder of a life that is over: its chunk files are indexed, its rings are read to chunk files,
-//! all under its own streams, identity and names.
+//! Taking over the folder of a life that is over: its chunk files are indexed and can be shipped, its rings are
+//! read to chunk files, all under its own streams, identity and names.
 //!
 //! Safe to repeat: a crash in the middle leaves a folder that the next life takes over in the same way. What is
 //! damaged is set aside and told; it never stops what comes after it.
@@ -9,13 +9,13 @@ use crate::counters::Counters;
 use crate::folder::{BootFolder, ChunkName};
 use crate::names::read_names;
 use crate::ranges::Ranges;
-use crate::recover::Recovered;
+use crate::recover::{Recovered, mark_empty};
 use crate::shared::Shared;
 use crate::shelf::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use tracing::warn;
@@ -26,57 +26,69 @@ use weir_event::chunk::{ChunkError, ChunkHeader, GapReason};
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 const CHUNK_COUNT: u32 = 20_000;
 
-/// One worker of the life taken over.
+/// What was found in a folder.
+pub(crate) struct Taken {
+    pub(crate) streams: usize,
+    /// Still to be emptied.
+    pub(crate) rings: Vec<LeftRing>,
+}
+
+/// The ring of a life that is over.
+pub(crate) struct LeftRing {
+    folder: Arc<BootFolder>,
+    worker: u16,
+    path: PathBuf,
+}
+
+/// The chunk files of one worker.
 #[derive(Default)]
 struct Found {
     chunks: Vec<Entry>,
-    /// Every number below this was offered.
-    accepted: u64,
+    set_aside: Ranges,
+    /// Every number below this is in a chunk file, or was.
+    covered: u64,
 }
 
-/// Takes over `folder`; answers how many streams it had.
-pub(crate) fn take_over(folder: BootFolder, shared: &Shared) -> io::Result<usize> {
+/// Takes over `folder`: its chunks are on the shelf from here on.
+pub(crate) fn take_over(folder: BootFolder, shared: &Shared) -> io::Result<Taken> {
+    let rings = rings(&folder)?;
     let mut found = index_chunks(&folder, shared)?;
-    let names = match fs::read(folder.names()) {
-        Ok(bytes) => read_names(&bytes),
-        Err(_) => HashMap::new(),
-    };
-    for (worker, path) in rings(&folder)? {
-        let stream = found.entry(worker).or_default();
-        let next = stream.chunks.iter().map(|entry| entry.name.last + 1).max().unwrap_or(0);
-        stream.accepted = stream.accepted.max(next);
-        match fs::read(&path).map(|bytes| Recovered::read(&bytes))? {
-            Some(ring) if ring.boot() == folder.boot && ring.worker() == worker => {
-                stream.accepted = empty_ring(&folder, &ring, &names, stream, shared)?;
-            }
-            _ => damaged(
-                shared,
-                &path,
-                "its header does not check out",
-                &folder.path.join(format!("damaged-ring-{worker}")),
-            ),
-        }
+    for worker in rings.keys() {
+        found.entry(*worker).or_default();
     }
-    let folder = Arc::new(folder);
-    let streams = found.len();
-    for (worker, stream) in found {
-        shelve(shared, &folder, worker, stream);
+    let (folder, streams) = (Arc::new(folder), found.len());
+    for (worker, found) in found {
+        let stream = folder.stream(worker);
+        let id = stream.id();
+        shared.shelf.open(stream, Arc::clone(&folder));
+        shared.shelf.book_set_aside(id, &found.set_aside);
+        for entry in found.chunks {
+            shared.shelf.book(id, &entry.records(), &entry.gaps);
+            shared.shelf.put(id, entry);
+        }
+        shared.shelf.offered(id, found.covered);
+        if !rings.contains_key(&worker) {
+            shared.shelf.close(id, found.covered);
+        }
     }
     // A life without a single stream has nothing to tell.
     if streams == 0 {
         folder.remove()?;
     }
-    Ok(streams)
+    let rings = rings.into_iter().map(|(worker, path)| LeftRing { folder: Arc::clone(&folder), worker, path });
+    Ok(Taken { streams, rings: rings.collect() })
 }
 
-fn shelve(shared: &Shared, folder: &Arc<BootFolder>, worker: u16, found: Found) {
-    let stream = folder.stream(worker);
-    let id = stream.id();
-    shared.shelf.open(stream, Arc::clone(folder), Some(found.accepted));
-    for entry in found.chunks {
-        shared.shelf.book(id, &entry.records(), &entry.gaps);
-        shared.shelf.put(id, entry);
+fn rings(folder: &BootFolder) -> io::Result<BTreeMap<u16, PathBuf>> {
+    let mut rings = BTreeMap::new();
+    for entry in fs::read_dir(&folder.path)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(worker) = name.strip_prefix("ring-").and_then(|worker| worker.parse().ok()) {
+            rings.insert(worker, path);
+        }
     }
+    Ok(rings)
 }
 
 /// The chunk files, by worker; a file whose range another covers was being replaced by it, and goes.
@@ -87,6 +99,7 @@ fn index_chunks(folder: &BootFolder, shared: &Shared) -> io::Result<BTreeMap<u16
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match ChunkName::parse(&name) {
             Some(name) => names.push(name),
+            // What was being written when the process died.
             None => fs::remove_file(path)?,
         }
     }
@@ -94,14 +107,17 @@ fn index_chunks(folder: &BootFolder, shared: &Shared) -> io::Result<BTreeMap<u16
     let mut found: BTreeMap<u16, Found> = BTreeMap::new();
     for name in names {
         let stream = found.entry(name.worker).or_default();
-        if stream.accepted > name.last {
+        if stream.covered > name.last {
             fs::remove_file(folder.chunk(name))?;
             continue;
         }
-        stream.accepted = name.last + 1;
+        stream.covered = name.last + 1;
         match read_entry(folder, name) {
             Ok(entry) => stream.chunks.push(entry),
-            Err(why) => set_aside(folder, name, shared, &why)?,
+            Err(why) => {
+                set_aside(folder, name, shared, &why)?;
+                stream.set_aside.insert(name.first, name.last);
+            }
         }
     }
     Ok(found)
@@ -137,65 +153,68 @@ fn set_aside(folder: &BootFolder, name: ChunkName, shared: &Shared, why: &str) -
     folder.set_aside(name)
 }
 
-fn damaged(shared: &Shared, path: &Path, why: &str, aside: &Path) {
-    warn!(path = %path.display(), why, "an event ring is damaged and left out");
-    shared.counters.failed(format!("the event ring `{}` is damaged and left out: {why}", path.display()));
-    fs::rename(path, aside).ok();
-}
-
-fn rings(folder: &BootFolder) -> io::Result<Vec<(u16, std::path::PathBuf)>> {
-    let mut rings = Vec::new();
-    for entry in fs::read_dir(&folder.path)? {
-        let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(worker) = name.strip_prefix("ring-").and_then(|worker| worker.parse().ok()) {
-            rings.push((worker, path));
+impl LeftRing {
+    /// Writes what the ring still holds to chunk files, and closes its stream.
+    pub(crate) fn empty(&self, shared: &Shared) -> io::Result<()> {
+        let stream = self.folder.stream(self.worker);
+        let id = stream.id();
+        let ledger = shared.shelf.ledgers(shared.boot, |_| None);
+        let covered = ledger.iter().find(|ledger| ledger.stream == stream).map_or(0, |ledger| ledger.accepted);
+        let ring = Recovered::read(&fs::read(&self.path)?);
+        let Some(ring) = ring.filter(|ring| ring.boot() == self.folder.boot && ring.worker() == self.worker) else {
+            self.set_aside(shared);
+            shared.shelf.close(id, covered);
+            return Ok(());
+        };
+        let covered = covered.max(ring.sealed_seq());
+        let (built, next) = self.read(&ring, Builder::new(stream, covered));
+        for built in built {
+            let entry = self.keep(built, shared)?;
+            shared.shelf.book(id, &entry.records(), &entry.gaps);
+            shared.shelf.offered(id, entry.name.last + 1);
+            shared.shelf.put(id, entry);
         }
+        shared.shelf.close(id, next.max(covered));
+        // All of it is in chunk files now; the ring stays to tell the next life how far the stream got.
+        mark_empty(&self.path, &ring, next.max(covered))
     }
-    Ok(rings)
+
+    fn read(&self, ring: &Recovered, mut builder: Builder) -> (Vec<Built>, u64) {
+        let names = fs::read(self.folder.names()).map(|bytes| read_names(&bytes)).unwrap_or_default();
+        let mut built = Vec::new();
+        let end = ring.records(|seq, payload| {
+            builder.record(seq, payload, |id| Some(name(&names, id)));
+            if builder.count() >= CHUNK_COUNT || builder.raw_len() >= CHUNK_BYTES {
+                built.extend(builder.build());
+            }
+        });
+        // Behind a bad CRC there may have been records; behind a good end there were only events without room.
+        builder.give_up_to(end.next_seq, if end.whole { GapReason::RingFull } else { GapReason::Torn });
+        built.extend(builder.build());
+        (built, end.next_seq)
+    }
+
+    fn keep(&self, built: Built, shared: &Shared) -> io::Result<Entry> {
+        self.folder.write_chunk(built.name, &built.bytes)?;
+        let (bytes, sealed_us) = (built.bytes.len() as u64, built.sealed_us);
+        let entry = Entry { name: built.name, bytes, sealed_us, gaps: built.gaps, in_flight: false };
+        Counters::add(&shared.counters.events_written, entry.events());
+        Counters::add(&shared.counters.chunks_sealed, 1);
+        entry.gaps.iter().for_each(|gap| shared.counters.shed(gap.reason, gap.count()));
+        Ok(entry)
+    }
+
+    fn set_aside(&self, shared: &Shared) {
+        let path = self.path.display();
+        warn!(path = %path, "an event ring is damaged and set aside: its header does not check out");
+        shared
+            .counters
+            .failed(format!("the event ring `{path}` is damaged and set aside: its header does not check out"));
+        self.folder.set_ring_aside(self.worker);
+    }
 }
 
-/// Writes what a ring still holds to chunk files; answers the number after the last that it was offered.
-fn empty_ring(
-    folder: &BootFolder,
-    ring: &Recovered,
-    names: &HashMap<NameId, String>,
-    found: &mut Found,
-    shared: &Shared,
-) -> io::Result<u64> {
-    let stream = folder.stream(ring.worker());
-    let covered = found.accepted.max(ring.sealed_seq());
-    let mut builder = Builder::new(stream, covered);
-    let name = |id: NameId| Some(names.get(&id).cloned().unwrap_or_else(|| format!("?{}", id.0)));
-    let mut built = Vec::new();
-    let end = ring.records(|seq, payload| {
-        builder.record(seq, payload, name);
-        if builder.count() >= CHUNK_COUNT || builder.raw_len() >= CHUNK_BYTES {
-            built.extend(builder.build());
-        }
-    });
-    // Behind a bad CRC there may have been records; behind a good end there were only events that found no room.
-    let reason = if end.whole { GapReason::RingFull } else { GapReason::Torn };
-    builder.give_up_to(end.next_seq, reason);
-    built.extend(builder.build());
-    for built in built {
-        found.chunks.push(keep(folder, built, shared)?);
-    }
-    Ok(end.next_seq.max(covered))
-}
-
-fn keep(folder: &BootFolder, built: Built, shared: &Shared) -> io::Result<Entry> {
-    folder.write_chunk(built.name, &built.bytes)?;
-    let entry = Entry {
-        name: built.name,
-        bytes: built.bytes.len() as u64,
-        sealed_us: built.sealed_us,
-        gaps: built.gaps,
-        in_flight: false,
-    };
-    let copied: &Ranges = &entry.records();
-    Counters::add(&shared.counters.events_written, copied.count());
-    Counters::add(&shared.counters.chunks_sealed, 1);
-    entry.gaps.iter().for_each(|gap| shared.counters.shed(gap.reason, gap.count()));
-    Ok(entry)
+/// An id whose name was lost shows as its number: better than losing the event.
+fn name(names: &HashMap<NameId, String>, id: NameId) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| format!("?{}", id.0))
 }

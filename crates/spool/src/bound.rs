@@ -36,7 +36,7 @@ pub(crate) fn keep(shared: &Shared) -> io::Result<()> {
 fn bury(shared: &Shared, mut oldest: Oldest) -> io::Result<()> {
     let gaps: usize = oldest.run.iter().map(|entry| entry.gaps.len()).sum();
     if gaps > MAX_GAPS {
-        oldest.run.retain(|entry| !entry.records().is_empty());
+        oldest.run.retain(|entry| entry.events() > 0);
     }
     let (Some(head), Some(tail)) = (oldest.run.first(), oldest.run.last()) else { return Ok(()) };
     let name = ChunkName { worker: head.name.worker, first: head.name.first, last: tail.name.last };
@@ -45,9 +45,12 @@ fn bury(shared: &Shared, mut oldest: Oldest) -> io::Result<()> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its range makes no tombstone"))?;
     oldest.folder.write_chunk(name, &built.bytes)?;
     for entry in oldest.run.iter().filter(|entry| entry.name != name) {
-        fs::remove_file(oldest.folder.chunk(entry.name))?;
+        match fs::remove_file(oldest.folder.chunk(entry.name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
-    let events: u64 = oldest.run.iter().map(|entry| entry.records().count()).sum();
+    let events: u64 = oldest.run.iter().map(|entry| entry.events()).sum();
     shared.counters.shed(GapReason::SpoolFull, events);
     Counters::add(&shared.counters.tombstones, 1);
     let (sealed_us, bytes) = (oldest.sealed_us, built.bytes.len() as u64);

@@ -134,6 +134,12 @@ impl BootFolder {
         fs::rename(self.chunk(name), root.join(SET_ASIDE).join(format!("{}-{name}", self.boot)))
     }
 
+    /// Moves a ring that cannot be read out of the way; if even that fails, it goes with the folder.
+    pub(crate) fn set_ring_aside(&self, worker: u16) {
+        let root = self.path.parent().unwrap_or(&self.path);
+        fs::rename(self.ring(worker), root.join(SET_ASIDE).join(format!("{}-ring-{worker}", self.boot))).ok();
+    }
+
     /// Removes the folder of a life that is over and told, the lock last.
     pub(crate) fn remove(&self) -> io::Result<()> {
         // Without its identity it is nobody's: a crash in the middle leaves nothing that would be adopted again.

@@ -4,6 +4,7 @@
 //! One loop, woken by a command or every [`POLL`]; it is the only one that unlinks. Trouble with the disk never
 //! ends it: rings fill up, their sheds are counted, and it goes on when there is room again.
 
+use crate::adopt::LeftRing;
 use crate::counters::Counters;
 use crate::folder::{BootFolder, SET_ASIDE, others};
 use crate::lane::Lane;
@@ -13,7 +14,6 @@ use crate::{adopt, bound};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use tracing::{info, warn};
 /// How long an event may lie in a ring before it is copied: 40 wake-ups a second cost 0.1 % of a core.
 const POLL: Duration = Duration::from_millis(25);
 const ADOPT_EVERY: Duration = Duration::from_secs(10);
+/// The index of all chunk files is looked through for their size and age this often.
+const BOUND_EVERY: Duration = Duration::from_millis(200);
 /// The same trouble is told again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Refused chunks that are kept, as a part of the bound of the spool.
@@ -30,45 +32,77 @@ const SET_ASIDE_PART: u64 = 8;
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     lanes: Vec<Lane>,
-    /// Of the folders taken over, those that could not be read: told once.
+    /// Folders of earlier lives that cannot be taken over: told once.
     unreadable: Vec<PathBuf>,
+    /// Rings of earlier lives that could not be emptied yet.
+    unfinished: Vec<LeftRing>,
     adopt_at: Instant,
+    bound_at: Instant,
     trouble: Option<Instant>,
 }
 
 impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>, lanes: Vec<Lane>) -> Self {
-        Self { shared, lanes, unreadable: Vec::new(), adopt_at: Instant::now(), trouble: None }
+        let now = Instant::now();
+        Self {
+            shared,
+            lanes,
+            unreadable: Vec::new(),
+            unfinished: Vec::new(),
+            adopt_at: now,
+            bound_at: now,
+            trouble: None,
+        }
     }
 
     pub(crate) fn run(mut self, commands: Receiver<Command>) {
+        let mut wait = POLL;
         loop {
-            match commands.recv_timeout(POLL) {
-                Ok(Command::Settled(parcel, verdict)) => self.settle(&parcel, verdict),
-                Ok(Command::Flush(done)) => {
-                    self.copy(true);
-                    done.send(()).ok();
-                }
+            match commands.recv_timeout(wait) {
                 Ok(Command::Finish) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
+                Ok(command) => self.obey(command),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.copy(false);
-            if Instant::now() >= self.adopt_at {
-                self.adopt_at = Instant::now() + ADOPT_EVERY;
-                self.adopt();
+            let more = self.copy(false);
+            wait = if more { Duration::ZERO } else { POLL };
+            self.look_after(Instant::now());
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Settled(parcel, verdict) => self.settle(&parcel, verdict),
+            Command::Flush(done) => {
+                self.copy(true);
+                done.send(()).ok();
             }
+            // Only the loop can end itself.
+            Command::Finish => {}
+        }
+    }
+
+    /// What is done every now and then.
+    fn look_after(&mut self, now: Instant) {
+        if now >= self.adopt_at {
+            self.adopt_at = now + ADOPT_EVERY;
+            self.adopt();
+        }
+        if now >= self.bound_at {
+            self.bound_at = now + BOUND_EVERY;
             self.keep_bounds();
             self.remove_done();
         }
     }
 
-    fn copy(&mut self, all: bool) {
-        let mut failed = None;
+    /// Empties the rings; answers whether there is more to do at once.
+    fn copy(&mut self, all: bool) -> bool {
+        let (mut failed, mut more) = (None, false);
         for lane in &mut self.lanes {
             match lane.step(&self.shared, all) {
+                Ok(of_lane) => more |= of_lane,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => failed = Some(error),
                 // It waits for the time of its retry.
-                Ok(()) | Err(_) => {}
+                Err(_) => {}
             }
         }
         let fills = self.lanes.iter().map(Lane::fill).collect();
@@ -81,6 +115,7 @@ impl Keeper {
             None if self.lanes.iter().all(|lane| !lane.is_stuck()) => self.well_again(),
             None => {}
         }
+        more
     }
 
     /// Says that the disk is in the way: once, and again after a while.
@@ -106,13 +141,9 @@ impl Keeper {
         let done = match verdict {
             Verdict::Stored => {
                 crate::failpoint::pass("spool.before_unlink");
-                Counters::add(&self.shared.counters.chunks_acked, 1);
                 fs::remove_file(folder.chunk(entry.name))
             }
-            Verdict::Refused => {
-                Counters::add(&self.shared.counters.chunks_set_aside, 1);
-                folder.set_aside(entry.name)
-            }
+            Verdict::Refused => folder.set_aside(entry.name),
         };
         if let Err(error) = done
             && error.kind() != io::ErrorKind::NotFound
@@ -122,8 +153,12 @@ impl Keeper {
             return self.shared.shelf.put_back(parcel);
         }
         self.shared.shelf.settle(parcel, verdict);
-        if verdict == Verdict::Refused {
-            self.bound_set_aside();
+        match verdict {
+            Verdict::Stored => Counters::add(&self.shared.counters.chunks_acked, 1),
+            Verdict::Refused => {
+                self.bound_set_aside();
+                Counters::add(&self.shared.counters.chunks_set_aside, 1);
+            }
         }
     }
 
@@ -154,17 +189,32 @@ impl Keeper {
                 Err(error) => self.leave(path, &error),
             }
         }
+        self.empty_rings();
     }
 
     fn take_over(&mut self, folder: BootFolder) {
         let (boot, path) = (folder.boot, folder.path.clone());
         match adopt::take_over(folder, &self.shared) {
-            Ok(streams) => {
+            Ok(taken) => {
                 Counters::add(&self.shared.counters.adopted, 1);
-                self.shared.ended.notify_one();
-                info!(%boot, streams, "took over the spool of an earlier life");
+                info!(%boot, streams = taken.streams, "took over the spool of an earlier life");
+                self.unfinished.extend(taken.rings);
             }
             Err(error) => self.leave(path, &error),
+        }
+    }
+
+    /// Empties what is left of the rings of earlier lives; without room on disk they wait, while the chunks that are
+    /// there are shipped.
+    fn empty_rings(&mut self) {
+        for ring in std::mem::take(&mut self.unfinished) {
+            match ring.empty(&self.shared) {
+                Ok(()) => self.shared.ended.notify_one(),
+                Err(error) => {
+                    self.say(&error, "empty the ring of an earlier life");
+                    self.unfinished.push(ring);
+                }
+            }
         }
     }
 
@@ -189,6 +239,5 @@ impl Keeper {
         self.copy(true);
         self.remove_done();
         self.shared.listeners.close();
-        self.shared.closing.store(true, Ordering::Relaxed);
     }
 }

@@ -18,6 +18,7 @@ use weir_event::{Event, NameId, Stream, StreamId};
 
 /// A failed write is tried again after this long.
 const RETRY: Duration = Duration::from_millis(500);
+const CHUNKS_A_STEP: u32 = 4;
 const MAX_SEAL_BYTES: usize = 8 * 1024 * 1024;
 /// Bounds the header of a chunk in which records and gaps alternate.
 const MAX_SEAL_COUNT: u32 = 100_000;
@@ -52,30 +53,38 @@ impl Lane {
         self.unsaved.is_some()
     }
 
-    /// Copies what is there, and writes a chunk when one is due - or at once if `all`.
-    pub(crate) fn step(&mut self, shared: &Shared, all: bool) -> io::Result<()> {
+    /// Copies what is there, and writes a chunk when one is due; with `all` whatever was offered by now. Answers
+    /// whether there is more to do at once: a ring that fills as fast as it is emptied must not keep the spool from
+    /// all else.
+    pub(crate) fn step(&mut self, shared: &Shared, all: bool) -> io::Result<bool> {
         let offered = self.ring.offered();
         shared.shelf.offered(self.id, offered);
-        loop {
+        let mut chunks = 0;
+        while all || chunks < CHUNKS_A_STEP {
             self.save(shared, all)?;
             let more = self.copy(shared);
             if !more && all {
                 self.give_up_to(shared, offered, GapReason::RingFull);
             }
             if !self.is_due(&shared.config.seal, offered, all) {
-                return Ok(());
+                return Ok(false);
             }
-            if !more {
-                self.give_up_to(shared, offered, GapReason::RingFull);
-            }
-            crate::failpoint::pass("spool.before_seal");
-            self.unsaved = self.builder.build();
-            self.since = None;
-            self.save(shared, true)?;
-            if !more {
-                return Ok(());
+            self.seal(shared, if more { 0 } else { offered })?;
+            chunks += 1;
+            if !more || (all && self.builder.next() >= offered) {
+                return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// Closes the chunk, in which the numbers below `offered` have their place, and writes it.
+    fn seal(&mut self, shared: &Shared, offered: u64) -> io::Result<()> {
+        self.give_up_to(shared, offered, GapReason::RingFull);
+        crate::failpoint::pass("spool.before_seal");
+        self.unsaved = self.builder.build();
+        self.since = None;
+        self.save(shared, true)
     }
 
     /// Copies records until there are no more, or a chunk is full. Answers whether there are more.

@@ -4,6 +4,10 @@
 //! there unless the machine itself went down; the first bad CRC ends the ring.
 
 use crate::format::{COMMITTED_AT, HEADER, NEXT_SEQ_AT, RingHeader, SEALED_AT, SEALED_SEQ_AT, Scan, u64_at};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use weir_event::BootId;
 
 /// Numbers past the last record that a header can plausibly claim: what is more is damage.
@@ -69,4 +73,15 @@ impl Recovered {
         let plausible = self.next_seq.saturating_sub(next) <= MAX_MISSING;
         RingEnd { next_seq: if plausible { next.max(self.next_seq) } else { next }, whole: scan.is_done() }
     }
+}
+
+/// Writes to the file of a ring that has been emptied that nothing is left in it, and that numbers below `next` were
+/// offered. In an order in which a crash in between leaves records that are known to be settled.
+pub(crate) fn mark_empty(path: &Path, ring: &Recovered, next: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let committed = ring.start + ring.bytes.len() as u64;
+    for (at, value) in [(NEXT_SEQ_AT, next), (SEALED_SEQ_AT, next), (SEALED_AT, committed)] {
+        file.write_all_at(&value.to_le_bytes(), at as u64)?;
+    }
+    file.sync_data()
 }

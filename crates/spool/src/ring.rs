@@ -154,3 +154,183 @@ impl RingReader {
         self.consumer.release(position, next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{COMMITTED_AT, SEALED_AT};
+    use crate::recover::{Recovered, RingEnd};
+    use std::fs;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    const BOOT: BootId = BootId([5; 16]);
+
+    fn ring() -> (TempDir, PathBuf, RingWriter, RingReader) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ring-0");
+        let (writer, reader) = create(&path, BOOT, 3, 0).unwrap();
+        (folder, path, writer, reader)
+    }
+
+    /// A payload whose length and bytes follow from its number.
+    fn payload(seq: u64) -> Vec<u8> {
+        (0..17 + seq * 37 % 1900).map(|index| (seq + index) as u8).collect()
+    }
+
+    fn fill(writer: &mut RingWriter, from: u64) -> u64 {
+        let mut seq = from;
+        while writer.append(seq, &payload(seq)) == Appended::Written {
+            seq += 1;
+        }
+        seq
+    }
+
+    fn read_all(reader: &mut RingReader, from: u64, expect: u64) -> (u64, u64) {
+        let (mut position, mut next) = (from, expect);
+        loop {
+            let stretch = reader.read(position, |seq, bytes| {
+                assert_eq!((seq, bytes), (next, &payload(seq)[..]));
+                next += 1;
+                true
+            });
+            assert!(!stretch.torn);
+            position = stretch.position;
+            if !stretch.more {
+                return (position, next);
+            }
+        }
+    }
+
+    #[test]
+    fn many_laps_come_out_as_they_went_in() {
+        let (_folder, _path, mut writer, mut reader) = ring();
+        let (mut position, mut seq) = (0, 0);
+        for _ in 0..20 {
+            for _ in 0..70 {
+                assert_eq!(writer.append(seq, &payload(seq)), Appended::Written);
+                seq += 1;
+            }
+            let next;
+            (position, next) = read_all(&mut reader, position, seq - 70);
+            assert_eq!(next, seq);
+            reader.release(position, next);
+        }
+        assert!(position > 5 * reader.size(), "{position}");
+        assert_eq!(reader.used(), 0);
+    }
+
+    #[test]
+    fn a_full_ring_sheds_and_goes_on_when_there_is_room() {
+        let (_folder, _path, mut writer, mut reader) = ring();
+        let shed = fill(&mut writer, 0);
+        assert_eq!(writer.append(shed + 1, &[0; MAX_RECORD]), Appended::Shed);
+        assert_eq!(reader.offered(), shed + 2);
+        let (position, next) = read_all(&mut reader, 0, 0);
+        assert_eq!(next, shed);
+        reader.release(position, next);
+        assert_eq!(writer.append(shed + 2, &payload(shed + 2)), Appended::Written);
+        let (_, next) = read_all(&mut reader, position, shed + 2);
+        assert_eq!(next, shed + 3);
+    }
+
+    #[test]
+    fn a_payload_above_the_largest_record_is_shed() {
+        let (_folder, _path, mut writer, reader) = ring();
+        assert_eq!(writer.append(0, &[1; MAX_RECORD + 1]), Appended::Shed);
+        assert_eq!(writer.append(1, &[1; MAX_RECORD]), Appended::Written);
+        assert_eq!(reader.offered(), 2);
+    }
+
+    fn recover(file: &[u8]) -> (Vec<u64>, RingEnd) {
+        let ring = Recovered::read(file).unwrap();
+        let mut seqs = Vec::new();
+        let end = ring.records(|seq, bytes| {
+            assert_eq!(bytes, payload(seq));
+            seqs.push(seq);
+        });
+        (seqs, end)
+    }
+
+    #[test]
+    fn another_process_reads_what_was_committed_and_not_sealed() {
+        let (_folder, path, mut writer, mut reader) = ring();
+        let shed = fill(&mut writer, 0);
+        let mut kept = 0;
+        let stretch = reader.read(0, |seq, _| {
+            kept = seq;
+            seq < 40
+        });
+        reader.release(stretch.position, kept + 1);
+        // The end of the ring now lies on the second lap.
+        let last = fill(&mut writer, shed + 1);
+        drop((writer, reader));
+        let (seqs, end) = recover(&fs::read(&path).unwrap());
+        let expected: Vec<u64> = (kept + 1..shed).chain(shed + 1..last).collect();
+        assert_eq!(seqs, expected);
+        assert_eq!(end, RingEnd { next_seq: last + 1, whole: true });
+    }
+
+    #[test]
+    fn the_first_bad_byte_ends_the_ring() {
+        let (_folder, path, mut writer, _reader) = ring();
+        (0..30).for_each(|seq| assert_eq!(writer.append(seq, &payload(seq)), Appended::Written));
+        let good = fs::read(&path).unwrap();
+        let ends: Vec<usize> = (0..30)
+            .scan(HEADER, |at, seq| {
+                *at += record_len(payload(seq).len());
+                Some(*at)
+            })
+            .collect();
+        for (seq, end) in ends.iter().enumerate().skip(1) {
+            let start = ends[seq - 1];
+            let payload_end = start + 16 + payload(seq as u64).len();
+            for at in [start, start + 3, start + 4, start + 8, start + 15, start + 16, payload_end - 1] {
+                let mut bad = good.clone();
+                bad[at] ^= 0x40;
+                let (seqs, torn) = recover(&bad);
+                assert_eq!(seqs, (0..seq as u64).collect::<Vec<_>>(), "byte {at} of {end}");
+                assert_eq!(torn, RingEnd { next_seq: 30, whole: false });
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_lap_or_life_left_is_no_record() {
+        let (_folder, path, mut writer, _reader) = ring();
+        (0..3).for_each(|seq| assert_eq!(writer.append(seq, &payload(seq)), Appended::Written));
+        let file = fs::read(&path).unwrap();
+        let size = (file.len() - HEADER) as u64;
+        // The same bytes, one lap later.
+        let mut later = file.clone();
+        let committed = u64::from_le_bytes(*file[COMMITTED_AT..].first_chunk().unwrap());
+        later[COMMITTED_AT..COMMITTED_AT + 8].copy_from_slice(&(committed + size).to_le_bytes());
+        later[SEALED_AT..SEALED_AT + 8].copy_from_slice(&size.to_le_bytes());
+        assert!(recover(&later).0.is_empty());
+        // The same bytes, of another boot.
+        let mut foreign = file;
+        let header = RingHeader { boot: BootId([6; 16]), worker: 3, size };
+        foreign[..44].copy_from_slice(&header.encode());
+        assert!(recover(&foreign).0.is_empty());
+    }
+
+    #[test]
+    fn a_header_that_lies_is_refused() {
+        let (_folder, path, mut writer, _reader) = ring();
+        assert_eq!(writer.append(0, &payload(0)), Appended::Written);
+        let good = fs::read(&path).unwrap();
+        assert!(Recovered::read(&good[..good.len() - 1]).is_none());
+        for (at, value) in
+            [(COMMITTED_AT, u64::MAX - 7), (COMMITTED_AT, good.len() as u64), (SEALED_AT, 3), (SEALED_AT, u64::MAX)]
+        {
+            let mut bad = good.clone();
+            bad[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            assert!(Recovered::read(&bad).is_none(), "{value} at {at}");
+        }
+        for at in 0..44 {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(Recovered::read(&bad).is_none(), "byte {at}");
+        }
+    }
+}

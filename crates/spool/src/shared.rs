@@ -2,9 +2,8 @@
 
 use crate::config::SpoolConfig;
 use crate::counters::{Counters, RingFill};
-use crate::shelf::{Parcel, Shelf, Verdict};
+use crate::shelf::{Parcel, Shelf, StreamLedger, Verdict};
 use crate::tail::Listeners;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
@@ -22,16 +21,14 @@ pub(crate) struct Shared {
     pub(crate) listeners: Listeners,
     pub(crate) rings: Mutex<Vec<RingFill>>,
     pub(crate) accepted: OnceLock<Accepted>,
-    /// The workers have ended: the next report of this life's streams is its last.
-    pub(crate) closing: AtomicBool,
     /// Streams of an earlier life were found: the ingestor should hear of their end.
     pub(crate) ended: Notify,
 }
 
 impl Shared {
-    /// The request counter of a worker of this life, where the program has handed one in.
-    pub(crate) fn accepted(&self, worker: u16) -> Option<u64> {
-        self.accepted.get().map(|accepted| accepted(worker))
+    /// The ledgers, this life's `accepted` from the request counters where the program has handed them in.
+    pub(crate) fn ledgers(&self) -> Vec<StreamLedger> {
+        self.shelf.ledgers(self.boot, |worker| self.accepted.get().map(|accepted| accepted(worker)))
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::clock::system_us;
-use weir_event::{Stream, StreamId};
+use weir_event::{BootId, Stream, StreamId};
 
 /// Where every sequence number of one stream is, as far as this process knows.
 #[derive(Clone, Debug)]
@@ -69,6 +69,12 @@ impl Entry {
     pub(crate) fn records(&self) -> Ranges {
         records(self.name, &self.gaps)
     }
+
+    /// How many records it has; a tombstone has none.
+    pub(crate) fn events(&self) -> u64 {
+        let gaps = self.gaps.iter().fold(0, |sum: u64, gap| sum.saturating_add(gap.count()));
+        (self.name.last - self.name.first + 1).saturating_sub(gaps)
+    }
 }
 
 /// A chunk on its way to the ingestor.
@@ -89,6 +95,8 @@ pub(crate) enum Verdict {
 struct Shelved {
     folder: Arc<BootFolder>,
     chunks: BTreeMap<u64, Entry>,
+    /// One of them is on its way.
+    busy: bool,
     ledger: StreamLedger,
 }
 
@@ -104,20 +112,35 @@ impl Shelf {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the account of a stream. Of a closed one `accepted` is final.
-    pub(crate) fn open(&self, stream: Stream, folder: Arc<BootFolder>, closed: Option<u64>) {
+    /// Opens the account of a stream.
+    pub(crate) fn open(&self, stream: Stream, folder: Arc<BootFolder>) {
         let id = stream.id();
         let ledger = StreamLedger {
             stream,
-            accepted: closed.unwrap_or(0),
+            accepted: 0,
             spooled: Ranges::new(),
             acked: Ranges::new(),
             shed: Vec::new(),
             set_aside: Ranges::new(),
-            closed: closed.is_some(),
+            closed: false,
             end_told: false,
         };
-        self.lock().insert(id, Shelved { folder, chunks: BTreeMap::new(), ledger });
+        self.lock().insert(id, Shelved { folder, chunks: BTreeMap::new(), busy: false, ledger });
+    }
+
+    /// A stream has ended: `accepted` numbers were given out.
+    pub(crate) fn close(&self, stream: StreamId, accepted: u64) {
+        if let Some(shelved) = self.lock().get_mut(&stream) {
+            shelved.ledger.accepted = accepted;
+            shelved.ledger.closed = true;
+        }
+    }
+
+    /// Books numbers whose chunk could not be read and was set aside.
+    pub(crate) fn book_set_aside(&self, stream: StreamId, numbers: &Ranges) {
+        if let Some(shelved) = self.lock().get_mut(&stream) {
+            shelved.ledger.set_aside.union(numbers);
+        }
     }
 
     /// Books records that were copied, and the gaps between them.
@@ -141,12 +164,13 @@ impl Shelf {
     /// The oldest chunk that may be offered, of a stream that has none on its way.
     pub(crate) fn take(&self) -> Option<Parcel> {
         let mut streams = self.lock();
-        let heads = streams.iter_mut().filter_map(|(id, shelved)| {
-            let busy = shelved.chunks.values().any(|entry| entry.in_flight);
-            let entry = shelved.chunks.values_mut().next().filter(|_| !busy)?;
-            Some((entry.sealed_us, *id, entry, &shelved.folder))
-        });
-        let (_, stream, entry, folder) = heads.min_by_key(|head| (head.0, head.1))?;
+        let heads = streams.iter().filter(|(_, shelved)| !shelved.busy);
+        let heads = heads.filter_map(|(id, shelved)| Some((shelved.chunks.values().next()?.sealed_us, *id)));
+        let (_, stream) = heads.min()?;
+        let shelved = streams.get_mut(&stream)?;
+        let entry = shelved.chunks.values_mut().next()?;
+        shelved.busy = true;
+        let folder = &shelved.folder;
         entry.in_flight = true;
         Some(Parcel { stream, first: entry.name.first, path: folder.chunk(entry.name) })
     }
@@ -154,8 +178,9 @@ impl Shelf {
     /// Nothing came of it: it may be offered again.
     pub(crate) fn put_back(&self, parcel: &Parcel) {
         let mut streams = self.lock();
-        let shelved = streams.get_mut(&parcel.stream);
-        if let Some(entry) = shelved.and_then(|shelved| shelved.chunks.get_mut(&parcel.first)) {
+        let Some(shelved) = streams.get_mut(&parcel.stream) else { return };
+        shelved.busy = false;
+        if let Some(entry) = shelved.chunks.get_mut(&parcel.first) {
             entry.in_flight = false;
         }
     }
@@ -172,6 +197,7 @@ impl Shelf {
         let mut streams = self.lock();
         let Some(shelved) = streams.get_mut(&parcel.stream) else { return };
         let Some(entry) = shelved.chunks.remove(&parcel.first) else { return };
+        shelved.busy = false;
         let records = entry.records();
         shelved.ledger.spooled.subtract(&records);
         match verdict {
@@ -206,11 +232,11 @@ impl Shelf {
             shelved
                 .chunks
                 .values()
-                .filter(|entry| !entry.in_flight && !entry.records().is_empty())
+                .filter(|entry| !entry.in_flight && entry.events() > 0)
                 .map(move |entry| (id, shelved, entry))
         });
         let (id, shelved, entry) = candidates.min_by_key(|(id, _, entry)| (entry.sealed_us, **id, entry.name.first))?;
-        let is_tombstone = |other: &&Entry| !other.in_flight && other.records().is_empty();
+        let is_tombstone = |other: &&Entry| !other.in_flight && other.events() == 0;
         let before = shelved.chunks.range(..entry.name.first).next_back().map(|(_, other)| other);
         let after = shelved.chunks.range(entry.name.first + 1..).next().map(|(_, other)| other);
         let before = before.filter(is_tombstone).filter(|other| other.name.last + 1 == entry.name.first);
@@ -242,12 +268,12 @@ impl Shelf {
         stats.oldest_age = oldest.map(|at| Duration::from_micros(system_us().saturating_sub(at).max(0) as u64));
     }
 
-    /// The ledgers of all streams; `accepted` counts the requests of this life's workers.
-    pub(crate) fn ledgers(&self, accepted: impl Fn(u16) -> Option<u64>) -> Vec<StreamLedger> {
+    /// The ledgers of all streams; `accepted` counts the requests of the workers of life `own`.
+    pub(crate) fn ledgers(&self, own: BootId, accepted: impl Fn(u16) -> Option<u64>) -> Vec<StreamLedger> {
         let streams = self.lock();
         let ledgers = streams.values().map(|shelved| shelved.ledger.clone());
         let counted = ledgers.map(|mut ledger| {
-            if !ledger.closed {
+            if ledger.stream.boot == own {
                 ledger.accepted = accepted(ledger.stream.worker).unwrap_or(ledger.accepted);
             }
             ledger

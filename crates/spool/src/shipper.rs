@@ -150,7 +150,7 @@ impl Journey {
             return;
         }
         self.reporting = true;
-        let ledgers = self.shared.shelf.ledgers(|worker| self.shared.accepted(worker));
+        let ledgers = self.shared.ledgers();
         let (body, ended) = report(&ledgers, closing);
         let client = Arc::clone(&self.client);
         self.under_way.spawn(async move {

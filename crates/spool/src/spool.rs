@@ -12,7 +12,7 @@ use crate::shared::{Command, Shared};
 use crate::shelf::{Shelf, StreamLedger};
 use crate::shipper::Shipper;
 use crate::tail::{Listeners, Tail};
-use std::sync::atomic::{AtomicBool, Ordering};
+use rustls::crypto::aws_lc_rs;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -40,7 +40,7 @@ impl Spool {
         names: Arc<Names>,
     ) -> Result<(Self, Vec<RingWriter>), SpoolError> {
         crate::failpoint::arm_from_env();
-        let boot = BootId(fastrand::u128(1..).to_le_bytes());
+        let boot = random_boot();
         let path = config.path.clone();
         let folder = BootFolder::create(&path, boot, identity).map_err(|error| SpoolError::Folder { path, error })?;
         let folder = Arc::new(folder);
@@ -53,7 +53,7 @@ impl Spool {
             let made = ring::create(&path, boot, worker, config.ring_bytes);
             let (writer, reader) = made.map_err(|error| SpoolError::Ring { path, error })?;
             let stream = folder.stream(worker);
-            shelf.open(stream.clone(), Arc::clone(&folder), None);
+            shelf.open(stream.clone(), Arc::clone(&folder));
             writers.push(writer);
             lanes.push(Lane::new(reader, stream, Arc::clone(&folder)));
         }
@@ -66,7 +66,6 @@ impl Spool {
             listeners: Listeners::default(),
             rings: Mutex::new(lanes.iter().map(Lane::fill).collect()),
             accepted: OnceLock::new(),
-            closing: AtomicBool::new(false),
             ended: Notify::new(),
         });
         let (commands, receiver) = channel();
@@ -116,7 +115,7 @@ impl Spool {
 
     /// Where every sequence number is, for each stream of this life and of those taken over.
     pub fn ledger(&self) -> Vec<StreamLedger> {
-        self.shared.shelf.ledgers(|worker| self.shared.accepted(worker))
+        self.shared.ledgers()
     }
 
     /// Listens to the events from now on.
@@ -137,11 +136,18 @@ impl Spool {
     pub fn stop(mut self, within: Duration) -> Result<(), SpoolError> {
         let deadline = Instant::now() + within;
         self.flush()?;
-        self.shared.closing.store(true, Ordering::Release);
         if let Some(shipper) = self.shipper.take() {
             shipper.stop(deadline);
         }
         self.commands.send(Command::Finish).map_err(|_| SpoolError::Ended)?;
         self.keeper.join().map_err(|_| SpoolError::Ended)
     }
+}
+
+/// From the system's source of randomness: two machines of one image that start together must differ.
+fn random_boot() -> BootId {
+    let mut boot = fastrand::u128(1..).to_le_bytes();
+    // It fails where the system has no randomness; then the clock and the address space have to do.
+    aws_lc_rs::default_provider().secure_random.fill(&mut boot).ok();
+    BootId(boot)
 }

@@ -1,0 +1,182 @@
+//! An ingestor of a few lines on a port of its own: it answers as it is told and remembers what it heard.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use weir_event::StreamId;
+use weir_event::chunk::{Chunk, Gap};
+use weir_spool::Endpoint;
+
+/// What to say to a chunk.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply {
+    Status(u16),
+    RetryAfter(u16, &'static str),
+    /// Reads it, and closes the connection without a word.
+    Close,
+}
+
+/// One chunk as it arrived.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub stream: StreamId,
+    pub first: u64,
+    pub last: u64,
+    pub seqs: Vec<u64>,
+    pub gaps: Vec<Gap>,
+    pub apis: Vec<String>,
+    pub stored: bool,
+    pub bytes: Bytes,
+}
+
+#[derive(Default)]
+struct State {
+    heard: Vec<Heard>,
+    reports: Vec<serde_json::Value>,
+    mistakes: Vec<String>,
+}
+
+type Answering = Box<dyn FnMut(usize, &Heard) -> Reply + Send>;
+
+pub struct Ingestor {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    answering: Arc<Mutex<Answering>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ingestor {
+    /// Answers the nth chunk (from 0) with `answering`.
+    pub fn start(answering: impl FnMut(usize, &Heard) -> Reply + Send + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", answering)
+    }
+
+    pub fn start_at(address: &str, answering: impl FnMut(usize, &Heard) -> Reply + Send + 'static) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let answering: Arc<Mutex<Answering>> = Arc::new(Mutex::new(Box::new(answering)));
+        let (stop, stopped) = oneshot::channel();
+        let (of_thread, answers) = (Arc::clone(&state), Arc::clone(&answering));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! { () = serve(listener, of_thread, answers) => {}, _ = stopped => {} }
+            });
+        });
+        Self { address, state, answering, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn answer(&self, answering: impl FnMut(usize, &Heard) -> Reply + Send + 'static) {
+        *self.answering.lock().unwrap() = Box::new(answering);
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&format!("http://{}", self.address), "token-of-test").unwrap()
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        let state = self.state.lock().unwrap();
+        assert_eq!(state.mistakes, Vec::<String>::new());
+        state.heard.clone()
+    }
+
+    pub fn reports(&self) -> Vec<serde_json::Value> {
+        self.state.lock().unwrap().reports.clone()
+    }
+
+    /// Every stored number of every stream, with how often it was stored.
+    pub fn stored(&self) -> BTreeMap<(StreamId, u64), u32> {
+        let mut stored = BTreeMap::new();
+        for heard in self.heard().iter().filter(|heard| heard.stored) {
+            heard.seqs.iter().for_each(|seq| *stored.entry((heard.stream, *seq)).or_insert(0) += 1);
+        }
+        stored
+    }
+}
+
+impl Drop for Ingestor {
+    fn drop(&mut self) {
+        self.stop.take().map(|stop| stop.send(()));
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>, answering: Arc<Mutex<Answering>>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (state, answering) = (Arc::clone(&state), Arc::clone(&answering));
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, &state, &answering));
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: &Mutex<State>,
+    answering: &Mutex<Answering>,
+) -> io::Result<Response<Full<Bytes>>> {
+    let header =
+        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let (bearer, kind) = (header("authorization"), header("content-type"));
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    if bearer != "Bearer token-of-test" {
+        state.lock().unwrap().mistakes.push(format!("authorization `{bearer}`"));
+    }
+    let reply = match (path.as_str(), kind.as_str()) {
+        ("/v1/chunks", "application/vnd.weir.chunk") => hear(body, state, answering),
+        ("/v1/streams", "application/json") => {
+            state.lock().unwrap().reports.push(serde_json::from_slice(&body).unwrap());
+            Reply::Status(204)
+        }
+        other => {
+            state.lock().unwrap().mistakes.push(format!("request {other:?}"));
+            Reply::Status(404)
+        }
+    };
+    let response = Response::builder();
+    let (status, response) = match reply {
+        Reply::Status(status) => (status, response),
+        Reply::RetryAfter(status, after) => (status, response.header("retry-after", after)),
+        Reply::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    let status = StatusCode::from_u16(status).unwrap();
+    Ok(response.status(status).body(Full::new(Bytes::from_static(b"as told"))).unwrap())
+}
+
+fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> Reply {
+    let chunk = Chunk::decode(&bytes).unwrap();
+    let name =
+        |event: weir_event::Event<'_>| chunk.header.name(weir_event::NameId(event.fixed.api)).unwrap().to_owned();
+    let mut heard = Heard {
+        stream: chunk.header.stream_id,
+        first: chunk.header.first,
+        last: chunk.header.last,
+        seqs: chunk.events().map(|event| event.fixed.seq).collect(),
+        gaps: chunk.header.gaps.clone(),
+        apis: chunk.events().map(name).collect(),
+        stored: false,
+        bytes,
+    };
+    let mut state = state.lock().unwrap();
+    let reply = answering.lock().unwrap()(state.heard.len(), &heard);
+    heard.stored = matches!(reply, Reply::Status(200..=299));
+    state.heard.push(heard);
+    reply
+}

@@ -1,0 +1,177 @@
+//! The shipper against an ingestor that answers as it is told.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::ingestor::{Ingestor, Reply};
+use common::{append, config, identity, start, wait_until};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weir_event::Names;
+use weir_spool::{Endpoint, Ranges, RingWriter, Spool};
+
+/// Ten events a chunk.
+fn fill(spool: &Spool, ring: &mut RingWriter, chunks: u64) {
+    for chunk in 0..chunks {
+        append(ring, chunk * 10..chunk * 10 + 10);
+        spool.flush().unwrap();
+    }
+}
+
+fn files(folder: &Path) -> usize {
+    fs::read_dir(folder).map_or(0, |files| files.count())
+}
+
+#[test]
+fn what_is_stored_is_acknowledged_and_unlinked_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|_, _| Reply::Status(202));
+    let (mut spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 5);
+    spool.ship_to(ingestor.endpoint()).unwrap();
+    wait_until("acknowledgements", || spool.stats().chunks_acked == 5);
+    let firsts: Vec<_> = ingestor.heard().iter().map(|heard| heard.first).collect();
+    assert_eq!(firsts, [0, 10, 20, 30, 40]);
+    assert_eq!(spool.ledger()[0].acked, Ranges::of(0, 49));
+    assert_eq!(files(&folder.path().join(spool.boot().to_string()).join("chunks")), 0);
+}
+
+#[test]
+fn without_an_endpoint_chunks_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 2);
+    let boot = spool.boot().to_string();
+    spool.stop(Duration::from_secs(5)).unwrap();
+    assert_eq!(files(&folder.path().join(boot).join("chunks")), 2);
+}
+
+#[test]
+fn a_refused_chunk_is_set_aside_and_those_after_it_flow() {
+    for status in [400, 413, 422] {
+        let folder = tempfile::tempdir().unwrap();
+        let ingestor = Ingestor::start(move |nth, _| Reply::Status(if nth == 1 { status } else { 200 }));
+        let (mut spool, mut ring) = start(config(folder.path()));
+        fill(&spool, &mut ring, 3);
+        spool.ship_to(ingestor.endpoint()).unwrap();
+        wait_until("the others", || spool.stats().chunks_acked == 2);
+        let stats = spool.stats();
+        assert_eq!((stats.chunks_set_aside, stats.pauses, stats.chunks_on_disk), (1, 0, 0));
+        assert!(stats.last_error.unwrap().contains(&status.to_string()));
+        assert_eq!(spool.ledger()[0].set_aside, Ranges::of(10, 19));
+        assert!(spool.ledger()[0].open().is_empty());
+        assert_eq!(files(&folder.path().join("set-aside")), 1);
+    }
+}
+
+#[test]
+fn the_set_aside_folder_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|_, _| Reply::Status(400));
+    let (mut spool, mut ring) = start(weir_spool::SpoolConfig { max_bytes: 40_000, ..config(folder.path()) });
+    fill(&spool, &mut ring, 20);
+    spool.ship_to(ingestor.endpoint()).unwrap();
+    wait_until("all of them", || spool.stats().chunks_set_aside == 20);
+    let bytes: u64 = fs::read_dir(folder.path().join("set-aside"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    let stats = spool.stats();
+    assert!(bytes <= 5_000 && stats.set_aside_dropped > 0, "{bytes} bytes, {} dropped", stats.set_aside_dropped);
+}
+
+#[test]
+fn what_only_an_operator_can_mend_keeps_the_chunk() {
+    for status in [401, 403, 404, 415, 302] {
+        let folder = tempfile::tempdir().unwrap();
+        let ingestor = Ingestor::start(move |_, _| Reply::Status(status));
+        let (mut spool, mut ring) = start(config(folder.path()));
+        fill(&spool, &mut ring, 3);
+        spool.ship_to(ingestor.endpoint()).unwrap();
+        wait_until("a pause", || spool.stats().pauses == 1);
+        let stats = spool.stats();
+        assert_eq!((stats.chunks_on_disk, stats.chunks_set_aside, ingestor.heard().len()), (3, 0, 1), "{status}");
+        assert!(stats.last_error.unwrap().contains("check token, address and version"));
+    }
+}
+
+#[test]
+fn a_busy_ingestor_gets_the_same_chunk_again() {
+    for reply in [Reply::Status(429), Reply::Status(503), Reply::Status(500), Reply::Close] {
+        let folder = tempfile::tempdir().unwrap();
+        let ingestor = Ingestor::start(move |nth, _| if nth < 2 { reply } else { Reply::Status(200) });
+        let (mut spool, mut ring) = start(config(folder.path()));
+        fill(&spool, &mut ring, 2);
+        spool.ship_to(ingestor.endpoint()).unwrap();
+        wait_until("both", || spool.stats().chunks_acked == 2);
+        let heard = ingestor.heard();
+        assert_eq!(heard.iter().map(|heard| heard.first).collect::<Vec<_>>(), [0, 0, 0, 10], "{reply:?}");
+        assert!(heard[0].bytes == heard[1].bytes && heard[1].bytes == heard[2].bytes, "the same chunk, byte for byte");
+        assert!(spool.stats().pauses >= 1);
+    }
+}
+
+#[test]
+fn retry_after_is_honoured() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|nth, _| if nth == 0 { Reply::RetryAfter(429, "1") } else { Reply::Status(200) });
+    let (mut spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 1);
+    let begun = Instant::now();
+    spool.ship_to(ingestor.endpoint()).unwrap();
+    wait_until("an acknowledgement", || spool.stats().chunks_acked == 1);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_ingestor_that_comes_late_gets_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mut spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 3);
+    spool.ship_to(Endpoint::new(&format!("http://{address}"), "token-of-test").unwrap()).unwrap();
+    wait_until("a pause", || spool.stats().pauses > 0);
+    assert!(spool.stats().last_error.unwrap().contains("cannot connect"));
+    let ingestor = Ingestor::start_at(&address.to_string(), |_, _| Reply::Status(200));
+    wait_until("acknowledgements", || spool.stats().chunks_acked == 3);
+    assert_eq!(ingestor.stored().len(), 30);
+}
+
+#[test]
+fn two_streams_ship_side_by_side_and_their_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|_, _| Reply::Status(200));
+    let (mut spool, mut rings) = Spool::start(config(folder.path()), identity(), 2, Arc::new(Names::new())).unwrap();
+    spool.accepted_from(|worker| 20 + u64::from(worker));
+    rings.iter_mut().for_each(|ring| append(ring, 0..20));
+    spool.ship_to(ingestor.endpoint()).unwrap();
+    let boot = spool.boot().to_string();
+    spool.stop(Duration::from_secs(20)).unwrap();
+    assert_eq!(ingestor.stored().len(), 40);
+    let reports = ingestor.reports();
+    let last = reports.last().unwrap().as_array().unwrap();
+    assert_eq!(last.len(), 2);
+    for line in last {
+        let worker = line["worker"].as_u64().unwrap();
+        assert_eq!((line["accepted"].as_u64(), line["closed"].as_bool()), (Some(20 + worker), Some(true)));
+        assert_eq!((line["site"].as_str(), line["boot"].as_str()), (Some("on-prem"), Some(&*boot)));
+    }
+    assert!(!folder.path().join(boot).exists(), "nothing is left to do for this life");
+}
+
+#[test]
+fn stopping_waits_for_a_dead_ingestor_no_longer_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|_, _| Reply::Status(503));
+    let (mut spool, mut ring) = start(config(folder.path()));
+    append(&mut ring, 0..20);
+    spool.ship_to(ingestor.endpoint()).unwrap();
+    let begun = Instant::now();
+    let boot = spool.boot().to_string();
+    spool.stop(Duration::from_secs(20)).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(15), "one last attempt, {:?}", begun.elapsed());
+    assert_eq!(files(&folder.path().join(boot).join("chunks")), 1);
+}
