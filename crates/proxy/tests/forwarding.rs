@@ -190,3 +190,41 @@ fn draining_finishes_what_is_open_and_closes_the_rest() {
     assert_eq!(idle.read_to_end(), "");
     assert_eq!(gateway.event().status, 200);
 }
+
+#[test]
+fn a_hundred_reloads_under_load_fail_no_request() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let upstreams = [Upstream::answering(OK), Upstream::answering(OK)];
+    let mut gateway = Gateway::before(upstreams[0].address);
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut client, stop, served) = (gateway.connect(), Arc::clone(&stop), Arc::clone(&served));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+                    assert!(client.read_until("\r\n\r\nok").starts_with("HTTP/1.1 200 OK"));
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for number in 1..=100 {
+        gateway.reload(&api(upstreams[number % 2].address, ""));
+        // Each configuration serves something before the next one comes.
+        let seen = served.load(Ordering::Relaxed);
+        while served.load(Ordering::Relaxed) < seen + 8 {
+            assert!(!clients.iter().any(std::thread::JoinHandle::is_finished), "a client failed");
+            std::thread::yield_now();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("no request failed");
+    }
+    let events = gateway.events();
+    assert!(events.iter().all(|event| event.status == 200));
+    assert_eq!(events.iter().map(|event| event.generation).max(), Some(101));
+    assert_eq!(events.len() as u64, served.load(Ordering::Relaxed));
+}
