@@ -7,7 +7,7 @@ mod rollups;
 mod site;
 
 pub use gateway::{Gateway, GatewaySpec};
-pub use plant::{Part, Plant};
+pub use plant::{Part, Plant, reserve};
 pub use rollups::disagreement;
 pub use site::Site;
 

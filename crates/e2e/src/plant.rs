@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use weir_testkit::process::Process;
 use weir_testkit::{compare, get, upstream, witness};
 
+/// For the plant's gateway, and for one that a test may put in front of it.
+const TOKENS: &str = "token-edge acme test here edge\ntoken-front acme test on-prem front\n";
+
 /// What can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -33,12 +36,11 @@ impl Plant {
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
         let site = Site::new()?;
         let upstream = upstream::spawn("127.0.0.1:0").await?;
-        let mut ports = fastrand::Rng::new();
-        let (analytics_at, engine_at, gateway_at) = (reserve(&mut ports)?, reserve(&mut ports)?, reserve(&mut ports)?);
+        let (analytics_at, engine_at, gateway_at) = (reserve()?, reserve()?, reserve()?);
         let mut spec = GatewaySpec::new("here", "edge", upstream);
         spec.listen = Some(gateway_at);
         spec.analytics = Some((analytics_at, "token-edge".to_owned()));
-        std::fs::write(site.path("tokens"), "token-edge acme test here edge\n")?;
+        std::fs::write(site.path("tokens"), TOKENS)?;
         let (gateway, analytics, engine) = (None, None, None);
         let mut plant = Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at };
         for part in [Part::Engine, Part::Analytics, Part::Gateway] {
@@ -169,10 +171,10 @@ impl Plant {
 
 /// An address that nobody has, outside the range from which the system takes ports for outgoing connections: it must
 /// still be free when the part that listens there is started a second time.
-fn reserve(rng: &mut fastrand::Rng) -> io::Result<SocketAddr> {
+pub fn reserve() -> io::Result<SocketAddr> {
     let mut last = io::Error::other("no port");
     for _ in 0..100 {
-        match TcpListener::bind(("127.0.0.1", rng.u16(10_000..32_000))) {
+        match TcpListener::bind(("127.0.0.1", fastrand::u16(10_000..32_000))) {
             Ok(listener) => return listener.local_addr(),
             Err(error) => last = error,
         }

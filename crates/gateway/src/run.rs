@@ -121,7 +121,7 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>) -> Result<(), RunErro
         }
     };
     tokio::pin!(serve, probe);
-    info!("running");
+    info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), admin = %config.admin, "running");
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -66,6 +66,11 @@ impl Admin {
         Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining })
     }
 
+    /// The id of this life of the process.
+    pub fn boot(&self) -> weir_event::BootId {
+        self.spool.boot()
+    }
+
     /// From now on the gateway is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

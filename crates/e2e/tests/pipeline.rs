@@ -1,0 +1,99 @@
+//! An event's way: from two gateways to ClickHouse, to the roll-ups, to a trace in the terminal, to the ledger - and
+//! with the ingestor away for a while, nothing of it lost.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::process::Command;
+use weir_e2e::{Gateway, GatewaySpec, Part, Plant, eventually};
+use weir_testkit::get;
+use weir_testkit::process::program;
+use weir_testkit::witness::Witness;
+
+fn weirctl(plant: &Plant, args: &[&str]) -> (i32, String) {
+    let output = Command::new(program("weirctl").unwrap())
+        .args(["--analytics", &format!("http://{}", plant.analytics_at)])
+        .args(args)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_witness_sent_is_stored_whole() {
+    let plant = Plant::start(None).await.unwrap();
+    let tally = Witness::start(plant.traffic(800, 400.0)).unwrap().wait().await.unwrap();
+    plant.settle().await;
+    let (report, disagreement) = plant.verdict().await.unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!((report.sent as u64, report.stored as u64), (tally.sent, tally.sent));
+    assert!(disagreement.is_empty(), "{disagreement:#?}");
+    let (_, overview) = get(&format!("http://{}/api/v1/overview?minutes=60", plant.analytics_at)).await.unwrap();
+    assert!(overview.contains("\"here\"") && overview.contains("api-0"), "{overview}");
+    let (status, page) = get(&format!("http://{}/", plant.analytics_at)).await.unwrap();
+    assert!(status == 200 && page.contains("<html"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_through_two_gateways_is_a_waterfall() {
+    let plant = Plant::start(None).await.unwrap();
+    let mut spec = GatewaySpec::new("on-prem", "front", plant.gateway_at);
+    spec.analytics = Some((plant.analytics_at, "token-front".to_owned()));
+    let front = Gateway::start(&plant.site, &spec).unwrap();
+    let id = asked(&front).await;
+    let picture = eventually("the trace is stored", async || {
+        let (code, out) = weirctl(&plant, &["trace", &id]);
+        (code == 0 && out.contains("2 gateways")).then_some(out)
+    })
+    .await;
+    assert!(picture.contains("on-prem/front") && picture.contains("  here/edge"), "{picture}");
+    assert!(picture.contains("between") && picture.contains("own "), "{picture}");
+    let (code, out) = weirctl(&plant, &["trace", &"a".repeat(32)]);
+    assert!(code == 1 && out.contains("no event of trace"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_gone_is_told_by_the_one_before_it() {
+    let mut plant = Plant::start(None).await.unwrap();
+    let mut spec = GatewaySpec::new("on-prem", "front", plant.gateway_at);
+    spec.analytics = Some((plant.analytics_at, "token-front".to_owned()));
+    let front = Gateway::start(&plant.site, &spec).unwrap();
+    plant.kill(Part::Gateway).unwrap();
+    let id = asked(&front).await;
+    let picture = eventually("the trace is stored", async || {
+        let (code, out) = weirctl(&plant, &["trace", &id]);
+        (code == 0).then_some(out)
+    })
+    .await;
+    assert!(picture.contains("502") && picture.contains("upstream: connection_refused"), "{picture}");
+}
+
+/// The `x-request-id` of one request.
+async fn asked(gateway: &Gateway) -> String {
+    let output = Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%header{x-request-id}", &format!("http://{}/fast", gateway.address)])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_ingestor_away_nothing_is_lost_and_the_ledger_balances() {
+    let mut plant = Plant::start(None).await.unwrap();
+    plant.kill(Part::Analytics).unwrap();
+    let tally = Witness::start(plant.traffic(600, 300.0)).unwrap().wait().await.unwrap();
+    plant.start_part(Part::Analytics, None).unwrap();
+    plant.settle().await;
+    let (report, disagreement) = plant.verdict().await.unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!(report.stored as u64, tally.sent);
+    assert!(disagreement.is_empty(), "{disagreement:#?}");
+    let ledger = eventually("the ledger balances", async || {
+        let (code, out) = weirctl(&plant, &["ledger"]);
+        (code == 0 && out.contains("balanced")).then_some(out)
+    })
+    .await;
+    assert!(ledger.contains(&tally.sent.to_string()), "{ledger}");
+    let (code, out) = weirctl(&plant, &["ledger", "--json"]);
+    assert_eq!(code, 0, "{out}");
+}

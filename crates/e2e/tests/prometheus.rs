@@ -1,0 +1,72 @@
+//! A real Prometheus scrapes a gateway: its total, ClickHouse's and the witness's are one number.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use weir_e2e::{Plant, eventually, reserve};
+use weir_testkit::get;
+use weir_testkit::process::Process;
+use weir_testkit::witness::Witness;
+
+fn prometheus(plant: &Plant, scrape: &str) -> (Process, String) {
+    let config = format!(
+        "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: weir, static_configs: [{{targets: [\"{scrape}\"]}}]}}]\n"
+    );
+    let file = plant.site.path("prometheus.yml");
+    std::fs::write(&file, config).unwrap();
+    let listen = reserve().unwrap();
+    let mut command = Command::new("prometheus");
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", plant.site.path("tsdb").display()))
+        .arg(format!("--web.listen-address={listen}"));
+    let process = Process::start("prometheus", command, &plant.site.path("prometheus.log"))
+        .expect("prometheus is installed: make tools");
+    (process, format!("http://{listen}"))
+}
+
+async fn promql(base: &str, query: &str) -> Option<f64> {
+    let (status, body) = get(&format!("{base}/api/v1/query?query={query}")).await.ok()?;
+    let answer: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+    answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_clickhouse_and_the_witness_agree() {
+    let plant = Plant::start(None).await.unwrap();
+    let scrape = plant.admin().unwrap().to_string();
+    let (_prometheus, base) = prometheus(&plant, &scrape);
+    let tally = Witness::start(plant.traffic(600, 400.0)).unwrap().wait().await.unwrap();
+    plant.settle().await;
+    let total = "sum(http_server_request_duration_seconds_count)";
+    eventually("prometheus has the witness's total", async || {
+        (promql(&base, total).await? == tally.sent as f64).then_some(())
+    })
+    .await;
+    let stored: u64 = plant.client().query("SELECT count() FROM access_events").fetch_one().await.unwrap();
+    assert_eq!(stored, tally.sent);
+    let rolled: u64 = plant.client().query("SELECT sum(n) FROM requests_1m").fetch_one().await.unwrap();
+    assert_eq!(rolled, tally.sent);
+    let accepted = promql(&base, "sum(weir_events_accepted_total)").await.unwrap();
+    assert_eq!(accepted, tally.sent as f64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promtool_has_nothing_to_say() {
+    let plant = Plant::start(None).await.unwrap();
+    Witness::start(plant.traffic(50, 400.0)).unwrap().wait().await.unwrap();
+    let (_, metrics) = get(&format!("http://{}/metrics", plant.admin().unwrap())).await.unwrap();
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed: make tools");
+    check.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
