@@ -7,7 +7,7 @@ use crate::folder::BootFolder;
 use crate::keeper::Keeper;
 use crate::lane::Lane;
 use crate::names::NamesLog;
-use crate::ring::{self, RingWriter};
+use crate::ring::{self, RingReader, RingWriter};
 use crate::shared::{Command, Shared};
 use crate::shelf::{Shelf, StreamLedger};
 use crate::shipper::Shipper;
@@ -47,11 +47,9 @@ impl Spool {
         let path = folder.names();
         let names_log = NamesLog::create(&path).map_err(|error| SpoolError::Names { path, error })?;
         let shelf = Shelf::default();
+        let rings = make_rings(&folder, workers, config.ring_bytes).inspect_err(|_| drop(folder.remove()))?;
         let (mut writers, mut lanes) = (Vec::new(), Vec::new());
-        for worker in 0..workers {
-            let path = folder.ring(worker);
-            let made = ring::create(&path, boot, worker, config.ring_bytes);
-            let (writer, reader) = made.map_err(|error| SpoolError::Ring { path, error })?;
+        for (worker, (writer, reader)) in (0..).zip(rings) {
             let stream = folder.stream(worker);
             shelf.open(stream.clone(), Arc::clone(&folder));
             writers.push(writer);
@@ -142,6 +140,14 @@ impl Spool {
         self.commands.send(Command::Finish).map_err(|_| SpoolError::Ended)?;
         self.keeper.join().map_err(|_| SpoolError::Ended)
     }
+}
+
+fn make_rings(folder: &BootFolder, workers: u16, bytes: u64) -> Result<Vec<(RingWriter, RingReader)>, SpoolError> {
+    let make = |worker| {
+        let path = folder.ring(worker);
+        ring::create(&path, folder.boot, worker, bytes).map_err(|error| SpoolError::Ring { path, error })
+    };
+    (0..workers).map(make).collect()
 }
 
 /// From the system's source of randomness: two machines of one image that start together must differ.
