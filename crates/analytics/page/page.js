@@ -1,0 +1,263 @@
+"use strict";
+// Draws what the query API answers. Text of events is only ever set as text, never parsed as markup.
+
+const EVERY = 2000;
+const at = (id) => document.getElementById(id);
+
+/** An element; children are elements or text. */
+function el(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "style") Object.assign(made.style, value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return made;
+}
+
+async function ask(what) {
+  const answer = await fetch("/api/v1/" + what, { signal: AbortSignal.timeout(15000) });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error || "status " + answer.status);
+  return body;
+}
+
+// Figures.
+
+const whole = new Intl.NumberFormat("en");
+const count = (n) => whole.format(n);
+
+function duration(us) {
+  if (us === null || us === undefined) return "–";
+  if (us < 1000) return Math.round(us) + " µs";
+  if (us < 1e6) return (us / 1000).toFixed(us < 1e4 ? 1 : 0) + " ms";
+  return (us / 1e6).toFixed(us < 1e7 ? 2 : 1) + " s";
+}
+
+function age(seconds) {
+  if (seconds < 90) return seconds + " s";
+  if (seconds < 5400) return Math.round(seconds / 60) + " min";
+  return Math.round(seconds / 3600) + " h";
+}
+
+function percent(part, all) {
+  if (!all) return "–";
+  const share = (100 * part) / all;
+  return share === 0 ? "0 %" : share < 0.1 ? "< 0.1 %" : share.toFixed(1) + " %";
+}
+
+const traceLink = (id, label) => el("a", { href: "#trace=" + encodeURIComponent(id), class: "mono" }, label || id.slice(0, 8));
+const known = (id) => id && !/^0*$/.test(id);
+
+// Traffic.
+
+const keyOf = (row) => JSON.stringify([row.organization, row.environment, row.site, row.api]);
+
+function spark(points, minutes) {
+  const NS = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("viewBox", "0 0 60 16");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  // The minute that is running is not whole yet: it would always look like a fall.
+  const last = Math.floor(Date.now() / 60000) - 1;
+  const values = [Array(minutes).fill(0), Array(minutes).fill(0)];
+  for (const [t, requests, errors] of points || []) {
+    const index = minutes - 1 - (last - t / 60);
+    if (index >= 0 && index < minutes) {
+      values[0][index] = requests;
+      values[1][index] = errors;
+    }
+  }
+  const top = Math.max(1, ...values[0]);
+  values.forEach((line, which) => {
+    if (which === 1 && !line.some(Boolean)) return;
+    const path = document.createElementNS(NS, "path");
+    if (which === 1) path.setAttribute("class", "errors");
+    path.setAttribute("d", line.map((v, i) => (i ? "L" : "M") + ((60 * i) / (minutes - 1)).toFixed(1) + " " + (15 - (14 * v) / top).toFixed(1)).join(""));
+    svg.append(path);
+  });
+  return svg;
+}
+
+function shares(row) {
+  const parts = [["gateway", row.gateway_us], ["upstream", row.upstream_us], ["client", row.client_us]];
+  const all = parts.reduce((sum, [, us]) => sum + us, 0);
+  const said = parts.map(([name, us]) => name + " " + percent(us, all)).join(", ");
+  return el("div", { class: "share", role: "img", "aria-label": said, title: said },
+    ...parts.map(([name, us]) => el("span", { class: name, style: { width: all ? (100 * us) / all + "%" : "0" } })));
+}
+
+function drawTraffic(overview, series) {
+  const lines = new Map(series.rows.map((row) => [keyOf(row), row.points]));
+  const rows = overview.rows.map((row) => {
+    const bad = row.errors > 0;
+    return el("tr", {},
+      el("td", {}, row.site || "–"),
+      el("td", {}, row.api || el("span", { class: "soft" }, "no route")),
+      el("td", {}, spark(lines.get(keyOf(row)), 60)),
+      el("td", { class: "n" }, (row.requests_last_minute / 60).toFixed(1)),
+      el("td", { class: "n" }, count(row.requests)),
+      el("td", { class: "n" + (bad ? " bad" : "") }, percent(row.errors, row.requests)),
+      el("td", { class: "n" }, percent(row.rejected, row.requests)),
+      el("td", { class: "n" }, duration(row.p50_us)),
+      el("td", { class: "n" }, duration(row.p95_us)),
+      el("td", { class: "n" }, duration(row.p99_us)),
+      el("td", {}, shares(row)),
+      el("td", {}, known(row.slowest_trace) ? traceLink(row.slowest_trace, duration(row.max_us)) : duration(row.max_us)));
+  });
+  if (!rows.length) rows.push(nothing(12, "No requests in the last hour. Point a gateway's analytics endpoint here, and send one."));
+  at("rows").replaceChildren(...rows);
+}
+
+const nothing = (columns, why) => el("tr", {}, el("td", { colspan: columns, class: "soft" }, why));
+
+// Gateways, ledger, failures.
+
+function drawGateways(gateways) {
+  // One line a gateway: its latest process, and how many it has had.
+  const latest = new Map();
+  for (const row of gateways.rows) {
+    const key = JSON.stringify([row.organization, row.environment, row.site, row.gateway, row.replica]);
+    const seen = latest.get(key);
+    if (!seen || row.silent_s < seen.silent_s) latest.set(key, row);
+  }
+  const lines = [...latest.values()].map((row) => {
+    const name = [row.site, row.gateway, row.replica].filter(Boolean).join(" / ");
+    const silent = row.silent_s > 30;
+    const state = row.closed ? ["warn", "stopped, last heard " + age(row.silent_s) + " ago"]
+      : silent ? ["bad", "SILENT for " + age(row.silent_s)]
+      : ["good", "reporting, " + row.silent_s + " s ago"];
+    return el("li", {}, el("strong", {}, name), " ", el("span", { class: state[0] }, state[1]), " ",
+      el("span", { class: "soft" }, count(row.accepted) + " requests accepted"));
+  });
+  if (!lines.length) lines.push(el("li", { class: "soft" }, "No gateway has reported in the last day."));
+  at("gateways").replaceChildren(...lines);
+}
+
+function drawLedger(ledger) {
+  const says = {
+    true: ["good", "Balanced: every accepted event is accounted for."],
+    open: ["warn", count(ledger.open) + " events open: not stored yet, or nobody has said how many there are."],
+    false: ["bad", "NOT BALANCED: the counts contradict each other."],
+  }[ledger.balanced];
+  at("balance").replaceChildren(el("span", { class: says[0] }, says[1]));
+  const total = `accepted ${count(ledger.accepted)} = stored ${count(ledger.stored)} + dead letters ${count(ledger.dead_letters)} + shed ${count(ledger.shed)} + open ${count(ledger.open)}`;
+  const lines = [el("li", { class: "soft" }, total)];
+  for (const stream of ledger.streams.filter((stream) => stream.balanced !== "true").slice(0, 8)) {
+    const name = [stream.site, stream.gateway, stream.replica, "worker " + stream.worker].filter(Boolean).join(" / ");
+    lines.push(el("li", {}, name + ": ", el("span", { class: stream.balanced === "open" ? "warn" : "bad" },
+      stream.why || count(stream.open) + " open")));
+  }
+  at("accounts").replaceChildren(...lines);
+}
+
+function drawFailures(errors) {
+  const rows = errors.rows.map((row) => el("tr", {},
+    el("td", { class: "n" }, row.ts.slice(11, 23)),
+    el("td", {}, row.site), el("td", {}, row.api || "–"),
+    el("td", { class: "path mono", title: row.path }, row.method + " " + row.path),
+    el("td", { class: "n bad" }, row.status),
+    el("td", {}, row.reason || "upstream's own answer"), el("td", {}, row.side || "–"),
+    el("td", { class: "n" }, duration(row.total_us)),
+    el("td", {}, known(row.trace_id) ? traceLink(row.trace_id) : "–")));
+  if (!rows.length) rows.push(nothing(9, "None in the last hour."));
+  at("failures").replaceChildren(...rows);
+}
+
+// One trace: each gateway's event as a lane on one time axis, its own time split in three.
+
+const micros = (ts) => Date.parse(ts.slice(0, 23) + "Z") * 1000 + Number(ts.slice(23, 26) || 0);
+
+function ordered(events) {
+  const bySpan = new Map(events.map((event) => [event.span_id, event]));
+  const depth = (event, guard = 0) => {
+    const parent = bySpan.get(event.parent_span_id);
+    return parent && parent !== event && guard < 32 ? 1 + depth(parent, guard + 1) : 0;
+  };
+  return events.map((event) => ({ event, depth: depth(event) }))
+    .sort((a, b) => a.depth - b.depth || micros(a.event.ts) - micros(b.event.ts));
+}
+
+function hop({ event, depth }, start, width) {
+  const from = micros(event.ts) - start;
+  const parts = [["gateway", event.gateway_us], ["upstream", event.upstream_us], ["client", event.client_us]];
+  const bar = el("div", { style: { left: (100 * from) / width + "%", width: (100 * event.total_us) / width + "%" } },
+    ...parts.map(([name, us]) => el("span", { class: name, style: { width: event.total_us ? (100 * us) / event.total_us + "%" : "0" } })));
+  const said = parts.map(([name, us]) => name + " " + duration(us)).join(" · ");
+  const failed = event.status >= 500 || event.reason;
+  return el("div", { class: "hop", style: { paddingLeft: depth * 1.2 + "rem" } },
+    el("div", {}, el("strong", {}, event.site + " / " + event.gateway), " ",
+      el("span", { class: "mono" }, event.method + " " + event.path), " ",
+      el("span", { class: failed ? "bad" : "good" }, event.status + (event.reason ? " " + event.reason : "")), " ",
+      el("span", { class: "soft" }, "at +" + duration(from))),
+    el("div", { class: "lane", role: "img", "aria-label": said }, bar),
+    el("div", { class: "soft" }, duration(event.total_us) + " = " + said + (event.link_us ? " · way between " + duration(event.link_us) : "")));
+}
+
+async function drawTrace() {
+  const id = new URLSearchParams(location.hash.slice(1)).get("trace");
+  at("trace").hidden = !id;
+  if (!id) return;
+  at("trace-title").textContent = "Trace " + id;
+  try {
+    const events = (await ask("trace/" + encodeURIComponent(id))).events;
+    const start = Math.min(...events.map((event) => micros(event.ts)));
+    const end = Math.max(...events.map((event) => micros(event.ts) + event.total_us));
+    const lanes = ordered(events).map((lane) => hop(lane, start, Math.max(1, end - start)));
+    at("trace-note").textContent = events.length
+      ? events.length + (events.length === 1 ? " event, " : " events, ") + duration(end - start) + " in all. Clocks of different machines may differ by a little."
+      : "No event of this trace is stored. It may be on its way: a gateway sends within seconds.";
+    at("waterfall").replaceChildren(...lanes);
+  } catch (error) {
+    at("trace-note").textContent = "The trace cannot be shown: " + error.message;
+    at("waterfall").replaceChildren();
+  }
+}
+
+// The clockwork.
+
+let paused = false;
+let timer = 0;
+
+async function refresh() {
+  clearTimeout(timer);
+  if (paused || document.hidden) return;
+  try {
+    const [overview, series, gateways, ledger, errors] = await Promise.all(
+      [ask("overview?minutes=60"), ask("series?minutes=62"), ask("gateways"), ask("ledger?minutes=1440"), ask("errors?minutes=60&limit=15")]);
+    drawTraffic(overview, series);
+    drawGateways(gateways);
+    drawLedger(ledger);
+    drawFailures(errors);
+    const now = overview.rows.reduce((sum, row) => sum + row.requests_last_minute, 0) / 60;
+    say(now.toFixed(1) + " requests a second over all gateways.");
+  } catch (error) {
+    say("The figures below are old: " + error.message, "bad");
+  }
+  timer = setTimeout(refresh, EVERY);
+}
+
+/** Only what changed in kind is announced: a reader of screens must not hear every figure. */
+function say(text, kind) {
+  const state = at("state");
+  state.setAttribute("aria-live", kind ? "polite" : "off");
+  state.className = kind || "";
+  state.textContent = text;
+}
+
+at("pause").addEventListener("click", () => {
+  paused = !paused;
+  at("pause").setAttribute("aria-pressed", String(paused));
+  if (paused) say("Paused.");
+  else refresh();
+});
+document.addEventListener("visibilitychange", refresh);
+addEventListener("hashchange", async () => {
+  await drawTrace();
+  if (!at("trace").hidden) at("trace-title").focus();
+});
+drawTrace();
+refresh();

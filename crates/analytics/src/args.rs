@@ -1,0 +1,170 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use weir_analytics::schema::{Layout, Retention, Schema};
+
+/// Receives events of gateways, writes them to ClickHouse exactly once, answers queries and serves a page.
+#[derive(Debug, Parser)]
+#[command(name = "weir-analytics", version, args_override_self = true)]
+#[command(
+    after_help = "Exit codes: 0 well, 1 the configuration or the database's schema is wrong (the message says how to \
+                  mend it), 2 usage, 3 ClickHouse could not be reached (one-time commands only: the server waits for it).\n\
+                  Logs go to standard error; WEIR_ANALYTICS_LOG=debug shows more."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
+    /// Address and port to serve on; port 0 takes a free one. Not loopback only with --tokens
+    #[arg(long, env = "WEIR_ANALYTICS_LISTEN", default_value = "127.0.0.1:8686", value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// ClickHouse's HTTP address: a server, or weir-chdb
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_ANALYTICS_CLICKHOUSE",
+        default_value = "http://127.0.0.1:8123",
+        value_name = "URL"
+    )]
+    pub clickhouse: String,
+
+    /// ClickHouse's user
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_USER", default_value = "", value_name = "NAME")]
+    pub user: String,
+
+    /// The user's password; better given by the environment, which other users cannot see
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_ANALYTICS_PASSWORD",
+        default_value = "",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    pub password: String,
+
+    /// The database of all tables; made if it is not there
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_DATABASE", default_value = "weir", value_name = "NAME")]
+    pub database: String,
+
+    /// Replicated tables on the ClickHouse cluster of this name, instead of one server's own
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<String>,
+
+    /// File of who may send: lines `token organization environment site gateway`, `*` for any in the last three.
+    /// Read again when it changes. Without it nobody may send
+    #[arg(long, env = "WEIR_ANALYTICS_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+
+    /// Folder of what must survive a crash; made if it is not there. One program at a time
+    #[arg(long, env = "WEIR_ANALYTICS_STATE", default_value = "/var/lib/weir/analytics", value_name = "DIR")]
+    pub state: PathBuf,
+
+    /// How long events are kept: `30d`, `36h`. More than --spool-max-age
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_RETENTION_RAW", default_value = "30d", value_parser = duration, value_name = "TIME")]
+    pub retention_raw: Duration,
+
+    /// How long the roll-up by minutes is kept
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_RETENTION_MINUTES", default_value = "35d", value_parser = duration, value_name = "TIME")]
+    pub retention_minutes: Duration,
+
+    /// How long the roll-up by hours is kept
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_RETENTION_HOURS", default_value = "400d", value_parser = duration, value_name = "TIME")]
+    pub retention_hours: Duration,
+
+    /// The longest that any gateway keeps events in its spool (its `spool.maxAge`)
+    #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
+    pub spool_max_age: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print the tables as SQL, without touching any server
+    Schema {
+        /// `single` or `cluster:NAME`
+        #[arg(long, default_value = "single", value_name = "LAYOUT")]
+        render: Layout,
+    },
+    /// Bring the database to this version's schema, and end
+    Migrate,
+    /// Rebuild the roll-ups of one day from its events; stop the server that writes that day first
+    Repair {
+        /// The day, UTC: `2026-11-23`
+        #[arg(long, value_parser = day, value_name = "YYYY-MM-DD")]
+        day: i64,
+    },
+}
+
+impl Args {
+    pub fn retention(&self) -> Retention {
+        Retention { raw: self.retention_raw, minutes: self.retention_minutes, hours: self.retention_hours }
+    }
+
+    pub fn schema(&self, layout: Layout) -> Schema {
+        Schema { database: self.database.clone(), layout, retention: self.retention() }
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.cluster.clone().map_or(Layout::Single, Layout::Cluster)
+    }
+}
+
+/// `90s`, `15m`, `36h`, `30d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "give a time like `90s`, `15m`, `36h` or `30d`".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    // A hundred years: what a DateTime column can add.
+    let most = 36_500 * 86_400;
+    let total = number.checked_mul(seconds).filter(|total| (1..=most).contains(total)).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(total))
+}
+
+/// Days since the Unix epoch, by Howard Hinnant's algorithm of civil dates.
+fn day(text: &str) -> Result<i64, String> {
+    let wrong = || "give a day like `2026-11-23`".to_owned();
+    let parts: Vec<i64> = text.split('-').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    let [year, month, day] = parts[..] else { return Err(wrong()) };
+    if !(1970..=2299).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(wrong());
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let shifted = (month + 9) % 12;
+    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Ok(era * 146_097 + day_of_era - 719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_days_are_read() {
+        assert_eq!(duration("36h"), Ok(Duration::from_secs(129_600)));
+        assert!(duration("36").is_err() && duration("").is_err() && duration("0d").is_err() && duration("é").is_err());
+        assert!(duration("99999999999999999999d").is_err());
+        assert_eq!(day("1970-01-01"), Ok(0));
+        assert_eq!(day("2026-11-23"), Ok(20_780));
+        assert!(day("2026-13-01").is_err() && day("tomorrow").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,147 @@
+//! One chunk, from its bytes to the answer.
+
+use super::batch::{Job, batcher};
+use super::commit::Committer;
+use super::intent::Intents;
+use super::known::{Known, Underway};
+use super::now_us;
+use crate::failpoint;
+use crate::ranges::Ranges;
+use crate::store::{Store, StoreError};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
+
+/// How much is taken in at once, and how long an offer waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Offers in the batcher's queue; past it, an offer is refused at once.
+    pub queue: usize,
+    /// From the first chunk of a batch to its blocks.
+    pub linger: Duration,
+    /// Rows that end a batch before its time.
+    pub batch_rows: usize,
+    /// How long an offer waits for its acknowledgement before it is told to come again.
+    pub patience: Duration,
+    /// Events older than this are dead letters: raw retention.
+    pub oldest: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue: 256,
+            linger: Duration::from_millis(200),
+            batch_rows: 200_000,
+            patience: Duration::from_secs(25),
+            oldest: crate::schema::Retention::default().raw,
+        }
+    }
+}
+
+/// An offer that is safe to forget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Events that this offer brought in.
+    pub stored: u64,
+    /// Events that were there before.
+    pub duplicate: u64,
+    /// Events out of the range of times, kept as dead letters.
+    pub dead: u64,
+}
+
+/// Why an offer is not acknowledged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Malformed(Arc<ChunkError>),
+    #[error("{0}")]
+    Version(Arc<ChunkError>),
+    #[error("the engine refuses this chunk's events: {0}")]
+    Rejected(String),
+    #[error("these events are being stored; offer them again")]
+    Underway,
+    #[error("as much is on its way as fits; offer it again")]
+    Full,
+    #[error("not stored yet: {0}; offer it again")]
+    Unavailable(String),
+    #[error("weir-analytics is stopping; offer it again")]
+    Stopping,
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// The way in. Clones share it.
+#[derive(Clone)]
+pub struct Ingest {
+    store: Store,
+    known: Arc<Known>,
+    jobs: mpsc::Sender<Job>,
+    limits: Limits,
+}
+
+impl Ingest {
+    /// Starts the batcher and the committer; the handle ends when every clone is dropped and all is settled or on disk.
+    pub fn start(store: Store, intents: Intents, limits: Limits) -> (Self, JoinHandle<()>) {
+        let known = Arc::new(Known::default());
+        let (jobs, queue) = mpsc::channel(limits.queue);
+        let committer = Committer::new(store.clone(), Arc::clone(&known), intents);
+        let handle = tokio::spawn(batcher(queue, committer, limits));
+        (Self { store, known, jobs, limits }, handle)
+    }
+
+    /// Reads the head of a chunk: who speaks.
+    pub fn header(bytes: &[u8]) -> Result<ChunkHeader, Refusal> {
+        ChunkHeader::decode(bytes).map_err(refuse)
+    }
+
+    /// Takes a chunk; returns when everything in it is stored, or when that is not to be.
+    pub async fn offer(&self, bytes: Bytes) -> Result<Stored, Refusal> {
+        let chunk = tokio::task::spawn_blocking(move || Chunk::decode(&bytes)).await;
+        let chunk = chunk.map_err(|_| Refusal::Stopping)?.map_err(refuse)?;
+        failpoint::pass("ingest.after_decode");
+        let stream = chunk.header.stream_id;
+        self.known.load(&self.store, stream).await?;
+        let mut offered = Ranges::of(chunk.header.first, chunk.header.last);
+        chunk.header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
+        let fresh = match self.known.claim(stream, &offered) {
+            Some(Ok(fresh)) => fresh,
+            Some(Err(Underway)) => return Err(Refusal::Underway),
+            None => return Err(Refusal::Unavailable("the stream was forgotten".to_owned())),
+        };
+        if fresh.is_empty() && chunk.header.gaps.is_empty() {
+            return Ok(Stored { duplicate: offered.count(), ..Stored::default() });
+        }
+        let (reply, answer) = oneshot::channel();
+        let duplicate = offered.count() - fresh.count();
+        let job = Job { chunk, fresh, received_us: now_us(), oldest: self.limits.oldest, reply };
+        if let Err(error) = self.jobs.try_send(job) {
+            let (refusal, job) = match error {
+                mpsc::error::TrySendError::Full(job) => (Refusal::Full, job),
+                mpsc::error::TrySendError::Closed(job) => (Refusal::Stopping, job),
+            };
+            self.known.release(stream, &job.fresh);
+            return Err(refusal);
+        }
+        // A client that leaves, or waits no longer, changes nothing: the job goes on, and a resend meets its outcome.
+        match tokio::time::timeout(self.limits.patience, answer).await {
+            Ok(Ok(answer)) => answer.map(|stored| Stored { duplicate, ..stored }),
+            Ok(Err(_)) => Err(Refusal::Stopping),
+            Err(_) => Err(Refusal::Unavailable("ClickHouse is slow or away".to_owned())),
+        }
+    }
+}
+
+fn refuse(error: ChunkError) -> Refusal {
+    match error {
+        ChunkError::Version(_) => Refusal::Version(Arc::new(error)),
+        _ => Refusal::Malformed(Arc::new(error)),
+    }
+}

@@ -1,0 +1,190 @@
+//! Start, serve, stop.
+//!
+//! Order at the start: configuration, state folder, ClickHouse (waited for, however long it takes), schema, the
+//! intents of the last run, and only then the port: who finds it open can send.
+
+use crate::args::{Args, Verb};
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use weir_analytics::ingest::intent::{Intents, StateError};
+use weir_analytics::ingest::{Ingest, Limits, repair, settle_all};
+use weir_analytics::schema::{MigrateError, migrate};
+use weir_analytics::server::Server;
+use weir_analytics::store::{Class, Store, StoreError};
+use weir_analytics::tokens::{Tokens, TokensError};
+
+/// Why the program ended before its time: each a sentence with its cure.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Schema(#[from] MigrateError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0} is not loopback; give the tokens that may send by --tokens")]
+    Open(SocketAddr),
+    #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
+    Retention,
+    #[error("cannot listen on {address}: {source}; stop what listens there, or give another --listen")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot start the runtime: {0}; raise the limits on threads and open files")]
+    Runtime(std::io::Error),
+}
+
+impl RunError {
+    /// DESIGN's codes: 1 the configuration is wrong, 3 could not reach what was asked.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) | Self::Schema(MigrateError::Store(error)) if error.class() == Class::Transient => 3,
+            _ => 1,
+        }
+    }
+}
+
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_ANALYTICS_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
+}
+
+pub fn run(args: Args) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    let done = runtime.block_on(async {
+        let store = Store::new(&args.clickhouse, &args.user, &args.password, args.schema(args.layout()));
+        match &args.verb {
+            Some(Verb::Migrate) => {
+                let steps = migrate(&store).await?;
+                println!("{steps} steps applied; the schema is that of this version");
+                Ok(())
+            }
+            Some(Verb::Repair { day }) => {
+                migrate(&store).await?;
+                let done = repair::day(&store, *day).await?;
+                println!("{} events; {} second copies taken out; roll-ups made again", done.rows, done.duplicates);
+                Ok(())
+            }
+            _ => serve(&args, store).await,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    done
+}
+
+async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
+    if args.retention_raw <= args.spool_max_age {
+        return Err(RunError::Retention);
+    }
+    if args.tokens.is_none() && !args.listen.ip().is_loopback() {
+        return Err(RunError::Open(args.listen));
+    }
+    let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
+    let intents = Intents::open(&args.state)?;
+    let stop = stop_signal().map_err(RunError::Runtime)?;
+    if !ready(&store, &intents, stop.clone()).await? {
+        return Ok(());
+    }
+    let failed = |source| RunError::Listen { address: args.listen, source };
+    let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
+    let (ingest, committing) = Ingest::start(store.clone(), intents, limits);
+    let tokens = watched(args.tokens.clone(), tokens, stop.clone());
+    println!("listening on http://{address}");
+    let _nobody_reads = std::io::stdout().flush();
+    tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
+    Server::new(ingest, store, tokens).serve(listener, stop).await;
+    if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
+        tracing::warn!("a block is still not stored; its intent is settled at the next start");
+    }
+    tracing::info!("weir-analytics stops");
+    Ok(())
+}
+
+/// Migrates and settles, as often as it takes while ClickHouse is away. False when told to stop meanwhile.
+async fn ready(store: &Store, intents: &Intents, mut stop: watch::Receiver<bool>) -> Result<bool, RunError> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let error = match prepare(store, intents).await {
+            Ok(()) => return Ok(true),
+            Err(RunError::Store(error) | RunError::Schema(MigrateError::Store(error)))
+                if error.class() == Class::Transient =>
+            {
+                error
+            }
+            Err(error) => return Err(error),
+        };
+        tracing::warn!(%error, "waiting for ClickHouse; start it, or mend --clickhouse");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(false),
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn prepare(store: &Store, intents: &Intents) -> Result<(), RunError> {
+    migrate(store).await?;
+    use weir_analytics::ingest::SettleError;
+    settle_all(store, intents).await.map(|_| ()).map_err(|error| match error {
+        SettleError::State(error) => RunError::State(error),
+        SettleError::Store(error) => RunError::Store(error),
+    })
+}
+
+/// The tokens, read again when the file's time of change moves. A file with a mistake keeps what runs.
+fn watched(path: Option<PathBuf>, tokens: Tokens, mut stop: watch::Receiver<bool>) -> watch::Receiver<Arc<Tokens>> {
+    let (sender, receiver) = watch::channel(Arc::new(tokens));
+    let Some(path) = path else { return receiver };
+    tokio::spawn(async move {
+        let mut seen = changed(&path);
+        let mut tick = tokio::time::interval(Duration::from_secs(2));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let now = changed(&path);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match Tokens::load(&path) {
+                Ok(tokens) => {
+                    sender.send_replace(Arc::new(tokens));
+                    tracing::info!(path = %path.display(), "tokens read again");
+                }
+                Err(error) => tracing::warn!(%error, "the tokens of before stay in force"),
+            }
+        }
+    });
+    receiver
+}
+
+fn changed(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// Becomes true with the first SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}

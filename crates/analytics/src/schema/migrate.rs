@@ -1,0 +1,141 @@
+//! Bringing the database to this version's schema.
+//!
+//! Every statement is idempotent, so that two ingestors that start together do no harm: each applies what it does
+//! not find noted and notes it. What was applied is held against this version by checksum; a difference means that
+//! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
+//! checksum: it is set again where it differs.
+
+use super::{Layout, Retention, Schema};
+use crate::store::{Store, StoreError};
+use clickhouse::Row;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error(
+        "migration {number} `{name}` was applied to database `{database}` with another text; use the version of \
+         weir-analytics that made the database, or another --database"
+    )]
+    Changed { number: u32, name: String, database: String },
+    #[error(
+        "database `{database}` was migrated to step {found} and this version knows {known}; use a newer weir-analytics"
+    )]
+    Newer { found: u32, known: u32, database: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Row, Deserialize)]
+struct Applied {
+    number: u32,
+    name: String,
+    checksum: String,
+}
+
+/// Applies what is missing. Answers how many steps it took.
+pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
+    let schema = store.schema();
+    store.execute(&schema.create_database()).await?;
+    store.execute(&log_table(schema)).await?;
+    let sql =
+        format!("SELECT number, any(name) AS name, any(checksum) AS checksum FROM {} GROUP BY number", log(schema));
+    let applied: HashMap<u32, Applied> =
+        store.rows::<Applied>(&sql, &[]).await?.into_iter().map(|row| (row.number, row)).collect();
+    let steps = schema.migrations();
+    let known = steps.iter().map(|step| step.number).max().unwrap_or_default();
+    if let Some(found) = applied.keys().copied().find(|number| *number > known.max(CLUSTER_STEPS)) {
+        return Err(MigrateError::Newer { found, known, database: schema.database.clone() });
+    }
+    let checksums = checksums(schema);
+    let mut taken = 0;
+    for step in &steps {
+        let checksum = &checksums[&step.number];
+        match applied.get(&step.number) {
+            Some(row) if row.checksum == *checksum => continue,
+            Some(row) => {
+                let (name, database) = (row.name.clone(), schema.database.clone());
+                return Err(MigrateError::Changed { number: step.number, name, database });
+            }
+            None => {}
+        }
+        store.execute(&step.sql).await?;
+        let row = [("number", step.number.to_string()), ("name", step.name.to_owned()), ("checksum", checksum.clone())];
+        let note = format!(
+            "INSERT INTO {} (number, name, checksum, applied) \
+             SELECT {{number:UInt32}}, {{name:String}}, {{checksum:String}}, now()",
+            log(schema)
+        );
+        store.execute_with(&note, &row).await?;
+        tracing::info!(number = step.number, name = step.name, "schema migration applied");
+        taken += 1;
+    }
+    retain(store).await?;
+    Ok(taken)
+}
+
+/// The last number that either layout knows.
+const CLUSTER_STEPS: u32 = 17;
+
+fn log(schema: &Schema) -> String {
+    schema.all("schema_migrations")
+}
+
+fn log_table(schema: &Schema) -> String {
+    let engine = match schema.layout {
+        Layout::Single => "MergeTree".to_owned(),
+        Layout::Cluster(_) => schema.layout.engine("MergeTree"),
+    };
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}{} (number UInt32, name String, checksum String, applied DateTime('UTC')) \
+         ENGINE = {engine} ORDER BY number",
+        log(schema),
+        schema.layout.on_cluster(),
+    )
+}
+
+/// Of every step as it reads in database `weir` with the default retention, in hex.
+fn checksums(schema: &Schema) -> HashMap<u32, String> {
+    let canonical =
+        Schema { database: "weir".to_owned(), layout: schema.layout.clone(), retention: Retention::default() };
+    let hex = |sql: &str| Sha256::digest(sql).iter().map(|byte| format!("{byte:02x}")).collect();
+    canonical.migrations().into_iter().map(|step| (step.number, hex(&step.sql))).collect()
+}
+
+/// Sets the retention of every table whose own differs from the configured one.
+async fn retain(store: &Store) -> Result<(), StoreError> {
+    let schema = store.schema();
+    let keep = schema.retention;
+    let seqs = keep.seqs();
+    let tables: [(&str, &str, Duration); 7] = [
+        ("access_events", "toDateTime(ts)", keep.raw),
+        ("requests_1m", "t", keep.minutes),
+        ("requests_1h", "t", keep.hours),
+        ("stored_seqs", "day", seqs),
+        ("gaps", "toDateTime(received)", seqs),
+        ("dead_letters", "toDateTime(received)", seqs),
+        ("streams", "toDateTime(reported)", seqs),
+    ];
+    for (table, time, duration) in tables {
+        let name = format!("{table}{}", schema.layout.local_suffix());
+        let found = "SELECT countSubstrings(create_table_query, {wanted:String}) FROM system.tables \
+                     WHERE database = {database:String} AND name = {name:String}";
+        let wanted = format!("toIntervalSecond({})", duration.as_secs());
+        let args = [("wanted", wanted), ("database", schema.database.clone()), ("name", name)];
+        if store.number(found, &args).await? == 0 {
+            store
+                .execute(&format!(
+                    "ALTER TABLE {}{} MODIFY TTL {time} + INTERVAL {} SECOND",
+                    schema.local(table),
+                    schema.layout.on_cluster(),
+                    duration.as_secs()
+                ))
+                .await?;
+            tracing::info!(table, seconds = duration.as_secs(), "retention set");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The tables, as numbered migrations of one statement each, rendered for one server or for a cluster.
+//!
+//! The columns of `access_events` and the keys and sums of the roll-ups are generated from
+//! [`weir_event::field::FIELDS`]; the SELECT of every view is a function here, because the repair of a day runs the
+//! very same text over the raw table. Both renderings are golden files.
+
+mod migrate;
+mod render;
+mod tables;
+
+pub use migrate::{MigrateError, migrate};
+pub use render::Layout;
+pub use tables::{hour_select, key_columns, minute_select, seqs_select, sum_columns};
+
+use std::time::Duration;
+
+/// How long each kind of row is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// `access_events`. Above the age to which a gateway keeps chunks, or a late chunk could not be told from new.
+    pub raw: Duration,
+    pub minutes: Duration,
+    pub hours: Duration,
+}
+
+impl Retention {
+    /// `stored_seqs` and what the ledger needs besides it: a week longer than the rows that they speak of.
+    pub fn seqs(&self) -> Duration {
+        self.raw + Duration::from_secs(7 * 86_400)
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self { raw: days(30), minutes: days(35), hours: days(400) }
+    }
+}
+
+/// Where the tables are, and in which shape.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub database: String,
+    pub layout: Layout,
+    pub retention: Retention,
+}
+
+/// One step of the schema: one statement that may run twice.
+#[derive(Clone, Debug)]
+pub struct Migration {
+    pub number: u32,
+    pub name: &'static str,
+    pub sql: String,
+}
+
+impl Schema {
+    /// The tables of one server, with the default retention.
+    pub fn single(database: &str) -> Self {
+        Self { database: database.to_owned(), layout: Layout::Single, retention: Retention::default() }
+    }
+
+    /// The statement that makes the database, before any migration.
+    pub fn create_database(&self) -> String {
+        format!("CREATE DATABASE IF NOT EXISTS {}{}", quoted(&self.database), self.layout.on_cluster())
+    }
+
+    /// The name to write to and to build views on: the server's own table.
+    pub fn local(&self, table: &str) -> String {
+        format!("{}.{table}{}", quoted(&self.database), self.layout.local_suffix())
+    }
+
+    /// The name to read from: all shards.
+    pub fn all(&self, table: &str) -> String {
+        format!("{}.{table}", quoted(&self.database))
+    }
+
+    /// Every step that this layout has, in order.
+    pub fn migrations(&self) -> Vec<Migration> {
+        tables::migrations(self)
+    }
+
+    /// The whole DDL as text, for `weir-analytics schema --render` and the golden files.
+    pub fn render(&self) -> String {
+        let mut out = format!("{};\n", self.create_database());
+        for migration in self.migrations() {
+            out.push_str(&format!("\n-- {:03} {}\n{};\n", migration.number, migration.name, migration.sql));
+        }
+        out
+    }
+}
+
+/// An identifier in backticks.
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}

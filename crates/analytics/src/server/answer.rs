@@ -1,0 +1,46 @@
+//! Answers: JSON, text, errors with a cure.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+pub(super) fn text(status: StatusCode, said: &str) -> Answer {
+    answer(status, "text/plain; charset=utf-8", format!("{said}\n"))
+}
+
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer(status, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+pub(super) fn html(body: &'static str) -> Answer {
+    answer(StatusCode::OK, "text/html; charset=utf-8", body)
+}
+
+/// `{"error": …}`.
+pub(super) fn refused(status: StatusCode, why: &str) -> Answer {
+    json(status, &serde_json::json!({ "error": why }))
+}
+
+/// A refusal that passes: come again after so many seconds.
+pub(super) fn later(why: &str, seconds: u16) -> Answer {
+    let mut answer = refused(StatusCode::SERVICE_UNAVAILABLE, why);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}

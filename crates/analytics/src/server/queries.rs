@@ -1,0 +1,90 @@
+//! `GET /api/v1/…`: parameters checked, then one function of [`crate::query`] each.
+
+use super::Server;
+use super::answer::{Answer, json, refused};
+use crate::query::{self, ledger, overview, trace};
+use http::StatusCode;
+use weir_event::TraceId;
+
+impl Server {
+    pub(super) async fn api(&self, what: &str, query: &str) -> Answer {
+        let params = Params::parse(query);
+        let answered = match what.split_once('/') {
+            None => self.collection(what, &params).await,
+            Some(("trace", id)) => self.trace(id, &params).await,
+            Some(_) => return refused(StatusCode::NOT_FOUND, "no such query"),
+        };
+        match answered {
+            Ok(value) => json(StatusCode::OK, &value),
+            Err(QueryError::Params(why)) => refused(StatusCode::BAD_REQUEST, &why),
+            Err(QueryError::Unknown) => refused(StatusCode::NOT_FOUND, "no such query"),
+            Err(QueryError::Store(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
+
+    async fn collection(&self, what: &str, params: &Params) -> Result<serde_json::Value, QueryError> {
+        let minutes = params.number("minutes", 60, 1..=44_640)?;
+        let limit = params.number("limit", 50, 1..=1000)?;
+        Ok(match what {
+            "overview" => overview::overview(&self.store, minutes).await?,
+            "series" => overview::series(&self.store, minutes, &params.filter()).await?,
+            "gateways" => query::streams::gateways(&self.store).await?,
+            "ledger" => ledger::ledger(&self.store, minutes).await?,
+            "errors" => trace::errors(&self.store, minutes, limit).await?,
+            "slow" => trace::slow(&self.store, minutes, limit).await?,
+            _ => return Err(QueryError::Unknown),
+        })
+    }
+
+    async fn trace(&self, id: &str, params: &Params) -> Result<serde_json::Value, QueryError> {
+        let id = TraceId::from_hex(id.as_bytes())
+            .ok_or_else(|| QueryError::Params("a trace id is 32 digits of lower-case hex".to_owned()))?;
+        let between = (params.optional("from")?, params.optional("to")?);
+        Ok(trace::trace(&self.store, id, between).await?)
+    }
+}
+
+enum QueryError {
+    Params(String),
+    Unknown,
+    Store(crate::store::StoreError),
+}
+
+impl From<crate::store::StoreError> for QueryError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The query of a URL.
+struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn parse(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str, usual: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, QueryError> {
+        let Some(text) = self.get(name) else { return Ok(usual) };
+        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            QueryError::Params(format!("`{name}` is a whole number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// A time in microseconds since the Unix epoch.
+    fn optional(&self, name: &str) -> Result<Option<i64>, QueryError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let time = text.parse().ok().filter(|time| (0..=10_000_000_000_000_000).contains(time));
+        let wrong = || QueryError::Params(format!("`{name}` is a time in microseconds since 1970"));
+        time.ok_or_else(wrong).map(Some)
+    }
+
+    fn filter(&self) -> overview::Filter {
+        let of = |name| self.get(name).map(str::to_owned);
+        overview::Filter { organization: of("organization"), site: of("site"), gateway: of("gateway"), api: of("api") }
+    }
+}

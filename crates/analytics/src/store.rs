@@ -1,0 +1,212 @@
+//! ClickHouse, as this program speaks to it: statements with named parameters, typed rows, one way to insert a
+//! block, and errors sorted by what to do about them.
+//!
+//! Everything goes through the `clickhouse` crate. Every call has a deadline: an engine that hangs must not hang
+//! the ingestor.
+
+use crate::schema::Schema;
+use bytes::Bytes;
+use clickhouse::error::Error;
+use clickhouse::insert_formatted::CompressedData;
+use clickhouse::{Client, RowOwned, RowRead};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Try again: the network, load, a server on its way up.
+    Transient,
+    /// Somebody must mend it - credentials, schema, disk -: keep the data, try again slowly, say so.
+    Operator,
+    /// It is this data that is refused: trying again cannot help.
+    Data,
+}
+
+/// What went wrong with one statement.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("ClickHouse at {url} cannot be reached: {text}")]
+    Unreachable { url: String, text: String },
+    #[error("ClickHouse at {url} did not answer within {} s", .after.as_secs())]
+    TimedOut { url: String, after: Duration },
+    #[error("ClickHouse refused the statement: {text}")]
+    Refused { code: u32, text: String },
+    #[error("ClickHouse's answer cannot be read: {text}")]
+    Answer { text: String },
+}
+
+impl StoreError {
+    /// By the code of the exception; a code that nobody sorted is the operator's, since then nothing is lost.
+    pub fn class(&self) -> Class {
+        let Self::Refused { code, text } = self else { return Class::Transient };
+        match code {
+            // "Too many partitions for single INSERT block" has the code of "Too many parts": only that one is final.
+            252 if text.contains("Too many partitions") => Class::Data,
+            159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 252 | 319 | 394 | 999 | 0 => Class::Transient,
+            6 | 27 | 33 | 41 | 53 | 69 | 70 | 117 | 131 | 349 | 469 => Class::Data,
+            _ => Class::Operator,
+        }
+    }
+}
+
+/// A handle on one database; clones share connections.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    schema: Arc<Schema>,
+    url: String,
+}
+
+/// Of a query of the API, and of a statement of the ingestor that moves no block.
+const STATEMENT: Duration = Duration::from_secs(60);
+/// Of a block, or of a statement over a whole day.
+const LONG: Duration = Duration::from_secs(600);
+
+/// One row of a type that is read by value.
+pub trait Fetched: RowOwned + RowRead {}
+impl<T: RowOwned + RowRead> Fetched for T {}
+
+impl Store {
+    /// Speaks to `url` as `user`.
+    pub fn new(url: &str, user: &str, password: &str, schema: Schema) -> Self {
+        let mut client = Client::default().with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
+        if !user.is_empty() {
+            client = client.with_user(user).with_password(password);
+        }
+        // Sums and ids are compared by name below: a column is the column, never an alias of the SELECT.
+        let client = client.with_setting("prefer_column_name_to_alias", "1");
+        Self { client, schema: Arc::new(schema), url: url.to_owned() }
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs a statement without a result.
+    pub async fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.execute_with(sql, &[]).await
+    }
+
+    /// Runs a statement with `{name:Type}` parameters and without a result.
+    pub async fn execute_with(&self, sql: &str, args: &[(&str, String)]) -> Result<(), StoreError> {
+        self.within(LONG, self.query(sql, args).execute()).await
+    }
+
+    /// All rows of a result.
+    pub async fn rows<T: Fetched>(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<T>, StoreError> {
+        self.within(STATEMENT, self.query(sql, args).fetch_all::<T>()).await
+    }
+
+    /// One number.
+    pub async fn number(&self, sql: &str, args: &[(&str, String)]) -> Result<u64, StoreError> {
+        self.within(STATEMENT, self.query(sql, args).fetch_one::<u64>()).await
+    }
+
+    /// A result as one JSON object a row.
+    pub async fn json_rows(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<serde_json::Value>, StoreError> {
+        let query = self.query(sql, args).with_setting("output_format_json_quote_64bit_integers", "0");
+        let bytes = self.within(STATEMENT, async { query.fetch_bytes("JSONEachRow")?.collect().await }).await?;
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let rows: Result<_, _> = lines.map(serde_json::from_slice).collect();
+        rows.map_err(|error| StoreError::Answer { text: error.to_string() })
+    }
+
+    /// Inserts one block under `token`. After an error, whether it is stored is not known.
+    pub async fn insert_block(
+        &self,
+        sql: &str,
+        token: &str,
+        pieces: impl IntoIterator<Item = CompressedData>,
+    ) -> Result<(), StoreError> {
+        let mut insert = self
+            .client
+            .insert_formatted_with(sql)
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("async_insert", "0")
+            .with_setting("wait_end_of_query", "1");
+        self.within(LONG, async {
+            for piece in pieces {
+                insert.send_compressed(piece).await?;
+            }
+            insert.end().await
+        })
+        .await
+    }
+
+    /// Inserts rows that may come twice, as text in `format`.
+    pub async fn insert_text(&self, sql: &str, body: String) -> Result<(), StoreError> {
+        let mut insert = self.client.insert_formatted_with(sql).with_setting("async_insert", "0");
+        self.within(STATEMENT, async {
+            insert.send(Bytes::from(body)).await?;
+            insert.end().await
+        })
+        .await
+    }
+
+    fn query(&self, sql: &str, args: &[(&str, String)]) -> clickhouse::query::Query {
+        let query = self.client.query_raw(sql);
+        args.iter().fold(query, |query, (name, value)| query.param(name, value))
+    }
+
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.sort(error)),
+            Err(_) => Err(StoreError::TimedOut { url: self.url.clone(), after: limit }),
+        }
+    }
+
+    fn sort(&self, error: Error) -> StoreError {
+        let url = self.url.clone();
+        match error {
+            Error::BadResponse(text) => match code(&text) {
+                Some(code) => StoreError::Refused { code, text },
+                None => StoreError::Unreachable { url, text },
+            },
+            Error::Network(source) => StoreError::Unreachable { url, text: chain(&*source) },
+            Error::TimedOut => StoreError::TimedOut { url, after: STATEMENT },
+            other => StoreError::Answer { text: chain(&other) },
+        }
+    }
+}
+
+/// The number in `Code: 47. DB::Exception: …`.
+fn code(text: &str) -> Option<u32> {
+    let digits = text.split("Code: ").nth(1)?;
+    digits.split('.').next()?.parse().ok()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> StoreError {
+        StoreError::Refused { code: code(text).unwrap(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn errors_are_sorted_by_what_to_do() {
+        assert_eq!(refused("Code: 252. DB::Exception: Too many parts (3000)").class(), Class::Transient);
+        assert_eq!(refused("Code: 252. DB::Exception: Too many partitions for single INSERT").class(), Class::Data);
+        assert_eq!(refused("Code: 202. DB::Exception: Too many simultaneous queries").class(), Class::Transient);
+        assert_eq!(refused("Code: 516. DB::Exception: Authentication failed").class(), Class::Operator);
+        assert_eq!(refused("Code: 27. DB::Exception: Cannot parse input").class(), Class::Data);
+        assert_eq!(refused("Code: 12345. DB::Exception: of tomorrow").class(), Class::Operator);
+    }
+}

@@ -1,0 +1,339 @@
+//! A real engine, a real ingestor on it, and chunks as gateways make them.
+
+#![allow(dead_code, reason = "every test program uses a part of this")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use weir_event::chunk::{ChunkWriter, Gap};
+use weir_event::exchange::{Attempt, PolicyRun};
+use weir_event::record::encode;
+use weir_event::{BootId, Exchange, Identity, NameId, Outcome, Reason, Stream, Turn, Verdict};
+
+/// The engine's program, built once if it is not there.
+fn engine_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let beside = Path::new(env!("CARGO_BIN_EXE_weir-analytics")).with_file_name("weir-chdb");
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "weir-chdb"]).status();
+        assert!(beside.exists(), "weir-chdb is not built ({built:?}): cargo build -p weir-chdb");
+        beside
+    })
+}
+
+/// A process that says where it listens; killed when this is dropped.
+struct Program {
+    child: Child,
+    address: String,
+}
+
+impl Program {
+    fn start(mut command: Command, cure: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line on stdout");
+        let Some(address) = line.trim().strip_prefix("listening on http://") else {
+            let status = child.wait().expect("the program ends");
+            panic!("{:?} did not start ({status}); {cure}", command.get_program());
+        };
+        Self { child, address: address.to_owned() }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success());
+        self.child.wait().expect("ended").code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _ended_already = self.child.wait();
+    }
+}
+
+/// The engine.
+pub struct Engine {
+    program: Program,
+    folder: TempDir,
+}
+
+impl Engine {
+    pub fn start() -> Self {
+        Self::on(TempDir::new().expect("a temporary folder"), "127.0.0.1:0")
+    }
+
+    fn on(folder: TempDir, listen: &str) -> Self {
+        let mut command = Command::new(engine_program());
+        command.args(["--listen", listen, "--path"]).arg(folder.path()).env("WEIR_CHDB_LOG", "error");
+        let cure = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
+        Self { program: Program::start(command, cure), folder }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.program.address)
+    }
+
+    /// Ends it as a crash would; [`Engine::start_again`] brings it back.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// The same data at the same address.
+    pub fn start_again(self) -> Self {
+        let Self { mut program, folder } = self;
+        let address = program.address.clone();
+        let _ended_already = program.child.kill();
+        let _ended_already = program.child.wait();
+        Self::on(folder, &address)
+    }
+
+    /// The result of a statement that must succeed, without its last line end.
+    pub fn sql(&self, sql: &str) -> String {
+        let reply = request(&self.program.address, "POST", "/", &[], sql.as_bytes());
+        assert_eq!(reply.status, 200, "{sql}: {}", reply.text());
+        reply.text().trim_end().to_owned()
+    }
+
+    pub fn number(&self, sql: &str) -> u64 {
+        self.sql(sql).parse().expect("a number")
+    }
+}
+
+pub const TOKEN: &str = "a-token-of-acme";
+
+/// The ingestor, with its state.
+pub struct Analytics {
+    program: Program,
+    pub state: TempDir,
+}
+
+impl Analytics {
+    pub fn start(engine: &Engine) -> Self {
+        Self::on(engine, TempDir::new().expect("a temporary folder"), &[])
+    }
+
+    pub fn on(engine: &Engine, state: TempDir, env: &[(&str, &str)]) -> Self {
+        let command = Self::command(engine, state.path(), env);
+        Self { program: Program::start(command, "its log is above"), state }
+    }
+
+    /// The program as the tests run it.
+    pub fn command(engine: &Engine, state: &Path, env: &[(&str, &str)]) -> Command {
+        let tokens = state.join("tokens");
+        std::fs::write(&tokens, format!("{TOKEN} acme demo * *\nanother-token acme demo cloud core\n"))
+            .expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir-analytics"));
+        command.args(["--listen", "127.0.0.1:0", "--clickhouse", &engine.url(), "--tokens"]).arg(&tokens);
+        command.arg("--state").arg(state);
+        command.env("WEIR_ANALYTICS_LOG", "error").envs(env.iter().copied());
+        command
+    }
+
+    pub fn post(&self, chunk: &[u8]) -> Reply {
+        self.post_as(TOKEN, chunk)
+    }
+
+    pub fn post_as(&self, token: &str, chunk: &[u8]) -> Reply {
+        let token = format!("Bearer {token}");
+        request(&self.program.address, "POST", "/v1/chunks", &[("authorization", &token)], chunk)
+    }
+
+    /// Posts until it is stored, as a gateway does.
+    pub fn store(&self, chunk: &[u8]) -> serde_json::Value {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let reply = self.post(chunk);
+            match reply.status {
+                200 => return reply.json(),
+                503 if Instant::now() < deadline => std::thread::yield_now(),
+                status => panic!("{status}: {}", reply.text()),
+            }
+        }
+    }
+
+    pub fn report(&self, body: &serde_json::Value) -> Reply {
+        let token = format!("Bearer {TOKEN}");
+        let headers = [("authorization", token.as_str())];
+        request(&self.program.address, "POST", "/v1/streams", &headers, body.to_string().as_bytes())
+    }
+
+    pub fn get(&self, target: &str) -> Reply {
+        request(&self.program.address, "GET", target, &[], b"")
+    }
+
+    pub fn api(&self, what: &str) -> serde_json::Value {
+        let reply = self.get(&format!("/api/v1/{what}"));
+        assert_eq!(reply.status, 200, "{what}: {}", reply.text());
+        reply.json()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.program.address
+    }
+
+    /// SIGKILL; gives the state.
+    pub fn kill(mut self) -> TempDir {
+        self.program.kill();
+        self.state
+    }
+
+    /// Waits for an end that it brings on itself; gives the state.
+    pub fn wait(mut self) -> TempDir {
+        self.program.child.wait().expect("ended");
+        self.state
+    }
+
+    pub fn terminate(mut self) -> (Option<i32>, TempDir) {
+        (self.program.terminate(), self.state)
+    }
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+}
+
+/// One request on a connection of its own. Status 0 when the server went away without an answer.
+pub fn request(address: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout set");
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "content-length") {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    head.push_str("\r\n");
+    // The answer may come before the body is written.
+    let _answered_early = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let mut all = Vec::new();
+    let _gone = stream.read_to_end(&mut all);
+    let Some(at) = all.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Reply { status: 0, head: String::new(), body: Vec::new() };
+    };
+    let head = String::from_utf8_lossy(&all[..at]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    let mut body = all.split_off(at + 4);
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        body = unchunk(&body);
+    }
+    Reply { status, head, body }
+}
+
+fn unchunk(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(at) = rest.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(&String::from_utf8_lossy(&rest[..at]), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        out.extend_from_slice(&rest[at + 2..at + 2 + size]);
+        rest = &rest[at + 4 + size..];
+    }
+    out
+}
+
+/// Now, microseconds since the Unix epoch.
+pub fn now_us() -> i64 {
+    weir_analytics::ingest::now_us()
+}
+
+pub fn stream(site: &str, gateway: &str, worker: u16) -> Stream {
+    let identity = Identity {
+        organization: "acme".into(),
+        environment: "demo".into(),
+        site: site.into(),
+        gateway: gateway.into(),
+        replica: "r1".into(),
+    };
+    Stream { identity, boot: BootId([9; 16]), worker }
+}
+
+pub fn name(id: NameId) -> Option<String> {
+    ["orders", "orders.default", "list", "backend", "/orders/{id}", "basic-auth", "users"]
+        .get(id.0 as usize - 1)
+        .map(|name| (*name).to_owned())
+}
+
+/// An exchange that differs from its neighbours in everything that roll-ups look at.
+pub fn exchange(seq: u64, start_us: i64) -> Exchange {
+    let now = Instant::now();
+    let mut exchange = Exchange::new(now, start_us);
+    exchange.api = NameId(if seq.is_multiple_of(3) { 7 } else { 1 });
+    exchange.api_instance = NameId(2);
+    exchange.route = NameId(3);
+    exchange.service = NameId(4);
+    exchange.path_template = NameId(5);
+    exchange.target = format!("/orders/{seq}?page={seq}").parse().expect("a target");
+    exchange.host = Some("api.example".parse().expect("a value"));
+    exchange.user_agent = Some(format!("client/{}", seq % 300).parse().expect("a value"));
+    exchange.client = "192.0.2.7".parse().expect("an address");
+    exchange.upstream = Some(([10, 0, 0, (seq % 5) as u8], 8080).into());
+    (exchange.status, exchange.upstream_status) = (200, 200);
+    if seq % 10 == 9 {
+        exchange.status = 502;
+        exchange.reason = Reason::ConnectionRefused;
+    }
+    exchange.bytes_in = seq;
+    exchange.bytes_out = seq * 7;
+    exchange.trace.trace.0[..8].copy_from_slice(&(seq + 1).to_be_bytes());
+    exchange.trace.span.0 = (seq + 1).to_be_bytes();
+    let took = Duration::from_micros(seq + 3);
+    exchange.policies.push(PolicyRun { policy: NameId(6), verdict: Verdict::Continue, took });
+    exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
+    exchange.hand_to(Turn::Upstream, now + Duration::from_micros(50));
+    exchange.hand_to(Turn::Client, now + Duration::from_micros(100 + seq * 13));
+    exchange.finish(Outcome::Completed, now + Duration::from_micros(150 + seq * 13));
+    exchange
+}
+
+/// A chunk of `seqs` of `stream`, one event each `step_us` from `start_us` on (as if number 0 were there).
+pub fn chunk(stream: &Stream, seqs: std::ops::Range<u64>, start_us: i64, step_us: i64) -> Vec<u8> {
+    chunk_of(stream, seqs.map(|seq| exchange_at(seq, start_us, step_us)), &[])
+}
+
+fn exchange_at(seq: u64, start_us: i64, step_us: i64) -> (u64, Exchange) {
+    (seq, exchange(seq, start_us + seq as i64 * step_us))
+}
+
+/// A chunk of any exchanges, in order; gaps stand where their first number comes up.
+pub fn chunk_of(stream: &Stream, events: impl IntoIterator<Item = (u64, Exchange)>, gaps: &[Gap]) -> Vec<u8> {
+    let mut writer = ChunkWriter::new(stream.clone());
+    let mut gaps = gaps.iter().peekable();
+    for (seq, exchange) in events {
+        while let Some(gap) = gaps.next_if(|gap| gap.first < seq) {
+            writer.gap(*gap).expect("in order");
+        }
+        let mut record = Vec::new();
+        encode(&exchange, seq, &mut record);
+        writer.push(&record, name).expect("a record");
+    }
+    gaps.for_each(|gap| writer.gap(*gap).expect("in order"));
+    writer.seal(now_us()).expect("sealed")
+}
