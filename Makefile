@@ -2,7 +2,7 @@
 
 ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 
-.PHONY: help demo test bench check soak
+.PHONY: help demo test bench check soak fuzz tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test, with what it needs installed"
@@ -30,3 +30,36 @@ test: $(ENGINE)
 	cargo build --workspace --bins
 	@echo "== tests"
 	cargo test --workspace
+
+# What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
+tools:
+	@command -v nginx >/dev/null && command -v wrk >/dev/null && command -v promtool >/dev/null || \
+	  { echo "== nginx, wrk, prometheus: from Debian's packages"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk prometheus; } || \
+	  { echo "install nginx, wrk and prometheus, or run this as root"; exit 1; }
+
+bench: $(ENGINE) tools
+	cargo build --release --bins
+	target/release/weir-bench $(ARGS)
+
+check: .tools/bin/cargo-deny
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	.tools/bin/cargo-deny --config .deny.toml check bans licenses sources
+	$(MAKE) fuzz FUZZ_SECONDS=60
+
+FUZZ_SECONDS ?= 5
+FUZZ_TARGETS := config/load router/route telemetry/trace_context event/record event/chunk
+# Fuzzing wants flags that are not stable; the compiler that is here takes them when told so.
+fuzz: .tools/bin/cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	  crate=$${target%/*}; name=$${target#*/}; \
+	  echo "== fuzzing $$crate: $$name, $(FUZZ_SECONDS) s"; \
+	  (cd crates/$$crate && RUSTC_BOOTSTRAP=1 PATH="$(CURDIR)/.tools/bin:$$PATH" cargo fuzz run $$name \
+	    --target-dir $(CURDIR)/target/fuzz -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0) || exit 1; \
+	done
+
+.tools/bin/cargo-fuzz:
+	cargo install cargo-fuzz --version ^0.13 --locked --root .tools
+.tools/bin/cargo-deny:
+	cargo install cargo-deny --version ^0.20 --locked --root .tools
