@@ -8,7 +8,7 @@ use crate::adopt::LeftRing;
 use crate::counters::Counters;
 use crate::folder::{BootFolder, SET_ASIDE, others};
 use crate::lane::Lane;
-use crate::shared::{Command, Shared};
+use crate::shared::{Command, Shared, step_behind};
 use crate::shelf::{Parcel, Verdict};
 use crate::{adopt, bound};
 use std::fs;
@@ -56,6 +56,7 @@ impl Keeper {
     }
 
     pub(crate) fn run(mut self, commands: Receiver<Command>) {
+        step_behind();
         let mut wait = POLL;
         loop {
             match commands.recv_timeout(wait) {

@@ -200,6 +200,51 @@ fn name(shared: &Shared, id: NameId) -> Option<String> {
 
 fn hand_out(shared: &Shared, stream: &Stream, payload: &[u8]) {
     if let Ok(event) = Event::decode(payload) {
-        shared.listeners.hand_out(to_json(&event, stream, |id| name(shared, id)));
+        shared.listeners.hand_out(|| to_json(&event, stream, |id| name(shared, id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SpoolConfig;
+    use crate::ring::{self, Appended};
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+    use weir_event::{BootId, Exchange, Identity, Names, Outcome};
+
+    fn record(seq: u64) -> Vec<u8> {
+        let mut exchange = Exchange::new(Instant::now(), 0);
+        exchange.finish(Outcome::Completed, Instant::now());
+        let mut bytes = Vec::new();
+        weir_event::record::encode(&exchange, seq, &mut bytes);
+        bytes
+    }
+
+    /// Memory that something else wrote over costs what it held, told as torn, and nothing that comes after it.
+    #[test]
+    fn a_living_ring_that_is_damaged_is_told_and_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let boot = BootId([1; 16]);
+        let folder = Arc::new(BootFolder::create(root.path(), boot, Identity::default()).unwrap());
+        let shared = Shared::new(SpoolConfig::at(root.path()), boot, Arc::new(Names::new()));
+        let (mut writer, reader) = ring::create(&folder.ring(0), boot, 0, 0).unwrap();
+        shared.shelf.open(folder.stream(0), Arc::clone(&folder));
+        let mut lane = Lane::new(reader, folder.stream(0), Arc::clone(&folder));
+        let mut append = |seqs: std::ops::Range<u64>| {
+            seqs.for_each(|seq| assert_eq!(writer.append(seq, &record(seq)), Appended::Written));
+        };
+        append(0..10);
+        let third = 2 * crate::format::record_len(record(0).len()) + crate::format::HEADER;
+        let file = OpenOptions::new().write(true).open(folder.ring(0)).unwrap();
+        file.write_all_at(&[0xff], third as u64 + 20).unwrap();
+        lane.step(&shared, true).unwrap();
+        append(10..12);
+        lane.step(&shared, true).unwrap();
+        let ledger = shared.ledgers().pop().unwrap();
+        let mut spooled = Ranges::of(0, 1);
+        spooled.insert(10, 11);
+        assert_eq!((&ledger.spooled, &*ledger.shed), (&spooled, &[(GapReason::Torn, Ranges::of(2, 9))][..]));
+        assert!(ledger.open().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use crate::config::SpoolError;
 use crate::counters::Counters;
 use crate::endpoint::Endpoint;
 use crate::report::report;
-use crate::shared::{Command, Shared};
+use crate::shared::{Command, Shared, step_behind};
 use crate::shelf::{Parcel, Verdict};
 use bytes::Bytes;
 use std::future::pending;
@@ -56,7 +56,10 @@ impl Shipper {
         };
         let thread = std::thread::Builder::new()
             .name("weir-shipper".into())
-            .spawn(move || runtime.block_on(journey.run(stopped)))
+            .spawn(move || {
+                step_behind();
+                runtime.block_on(journey.run(stopped));
+            })
             .map_err(SpoolError::Thread)?;
         Ok(Self { stop, thread })
     }

@@ -1,7 +1,7 @@
 //! The spool of one gateway process: the handle that the program holds.
 
 use crate::config::{SpoolConfig, SpoolError};
-use crate::counters::{Counters, SpoolStats};
+use crate::counters::SpoolStats;
 use crate::endpoint::Endpoint;
 use crate::folder::BootFolder;
 use crate::keeper::Keeper;
@@ -9,15 +9,14 @@ use crate::lane::Lane;
 use crate::names::NamesLog;
 use crate::ring::{self, RingReader, RingWriter};
 use crate::shared::{Command, Shared};
-use crate::shelf::{Shelf, StreamLedger};
+use crate::shelf::StreamLedger;
 use crate::shipper::Shipper;
-use crate::tail::{Listeners, Tail};
+use crate::tail::Tail;
 use rustls::crypto::aws_lc_rs;
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use weir_event::{BootId, Identity, Names};
 
 /// Rings, chunk files and shipper of this process. Dropped without [`Spool::stop`], it leaves on disk what the
@@ -46,26 +45,17 @@ impl Spool {
         let folder = Arc::new(folder);
         let path = folder.names();
         let names_log = NamesLog::create(&path).map_err(|error| SpoolError::Names { path, error })?;
-        let shelf = Shelf::default();
-        let rings = make_rings(&folder, workers, config.ring_bytes).inspect_err(|_| drop(folder.remove()))?;
+        let shared = Shared::new(config, boot, names);
+        let rings = make_rings(&folder, workers, shared.config.ring_bytes).inspect_err(|_| drop(folder.remove()))?;
         let (mut writers, mut lanes) = (Vec::new(), Vec::new());
         for (worker, (writer, reader)) in (0..).zip(rings) {
             let stream = folder.stream(worker);
-            shelf.open(stream.clone(), Arc::clone(&folder));
+            shared.shelf.open(stream.clone(), Arc::clone(&folder));
             writers.push(writer);
             lanes.push(Lane::new(reader, stream, Arc::clone(&folder)));
         }
-        let shared = Arc::new(Shared {
-            config,
-            boot,
-            names,
-            shelf,
-            counters: Counters::default(),
-            listeners: Listeners::default(),
-            rings: Mutex::new(lanes.iter().map(Lane::fill).collect()),
-            accepted: OnceLock::new(),
-            ended: Notify::new(),
-        });
+        *shared.rings.lock().unwrap_or_else(PoisonError::into_inner) = lanes.iter().map(Lane::fill).collect();
+        let shared = Arc::new(shared);
         let (commands, receiver) = channel();
         let keeper = Keeper::new(Arc::clone(&shared), lanes);
         let keeper = std::thread::Builder::new().name("weir-spool".into()).spawn(move || keeper.run(receiver));

@@ -61,10 +61,16 @@ impl Listeners {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    pub(crate) fn hand_out(&self, event: Value) {
-        let event = Arc::new(event);
+    /// Hands out what `event` makes; it is not even made while no listener has room for it.
+    pub(crate) fn hand_out(&self, event: impl FnOnce() -> Value) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain_mut(|listener| listener.offer(&event));
+        if all.iter().any(Listener::has_room) {
+            let event = Arc::new(event());
+            all.iter_mut().for_each(|listener| listener.offer(&event));
+        } else {
+            all.iter_mut().for_each(|listener| listener.missed += 1);
+        }
+        all.retain(|listener| !listener.sender.is_closed());
         self.count.store(all.len(), Ordering::Relaxed);
     }
 
@@ -76,17 +82,21 @@ impl Listeners {
 }
 
 impl Listener {
-    /// Whether the listener is still there.
-    fn offer(&mut self, event: &Arc<Value>) -> bool {
-        // Two places: the number missed, then the event, so that the number is always told before what follows.
-        if self.missed > 0 && self.sender.capacity() >= 2 && self.sender.try_send(TailItem::Missed(self.missed)).is_ok()
-        {
-            self.missed = 0;
-        }
-        if self.missed > 0 || self.sender.try_send(TailItem::Event(Arc::clone(event))).is_err() {
+    /// Room for an event, and before it for how many were missed: that number is always told before what follows.
+    fn has_room(&self) -> bool {
+        self.sender.capacity() >= if self.missed > 0 { 2 } else { 1 }
+    }
+
+    fn offer(&mut self, event: &Arc<Value>) {
+        if !self.has_room() {
             self.missed += 1;
+            return;
         }
-        !self.sender.is_closed()
+        // Only the spool's thread sends, so that what has room is taken, unless the listener has just gone.
+        if self.missed > 0 {
+            self.sender.try_send(TailItem::Missed(std::mem::take(&mut self.missed))).ok();
+        }
+        self.sender.try_send(TailItem::Event(Arc::clone(event))).ok();
     }
 }
 
@@ -99,16 +109,17 @@ mod tests {
         let listeners = Listeners::default();
         let mut tail = listeners.subscribe();
         for number in 0..ROOM + 5 {
-            listeners.hand_out(number.into());
+            listeners.hand_out(|| number.into());
         }
+        listeners.hand_out(|| unreachable!("there is no room for it"));
         for number in 0..ROOM {
             assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == number));
         }
-        listeners.hand_out("after".into());
-        assert!(matches!(tail.next_blocking(), Some(TailItem::Missed(5))));
+        listeners.hand_out(|| "after".into());
+        assert!(matches!(tail.next_blocking(), Some(TailItem::Missed(6))));
         assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == "after"));
         drop(tail);
-        listeners.hand_out("nobody".into());
+        listeners.hand_out(|| "nobody".into());
         assert!(!listeners.any());
     }
 }
