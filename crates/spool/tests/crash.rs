@@ -14,10 +14,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use weir_event::{NameId, Names};
-use weir_spool::{Appended, Endpoint, RingWriter, Seal, Spool, SpoolConfig};
+use weir_event::{NameId, Names, Stream};
+use weir_spool::{Appended, Endpoint, Ranges, RingWriter, Seal, Spool, SpoolConfig};
 
 const PATH: &str = "WEIR_TEST_SPOOL";
+/// More than a life says before it comes to its failpoint.
+const NEVER: usize = 2_000_000;
 const ENDPOINT: &str = "WEIR_TEST_ENDPOINT";
 
 /// The life that is going to end: appends for ever, and says each number that is safe.
@@ -33,6 +35,7 @@ fn child() {
     if let Ok(endpoint) = std::env::var(ENDPOINT) {
         spool.ship_to(Endpoint::new(&endpoint, "token-of-test").unwrap()).unwrap();
     }
+    println!("\nstream {}", Stream { identity: identity(), boot: spool.boot(), worker: 0 }.id());
     append_for_ever(rings.pop().unwrap(), api);
 }
 
@@ -73,58 +76,67 @@ impl Drop for Life {
     }
 }
 
-/// Reads what the child says until it dies, or until it has said `most` lines; then it is killed with SIGKILL.
-fn safe_numbers(life: &mut Life, out: BufReader<ChildStdout>, most: usize) -> Vec<u64> {
-    let mut safe = Vec::new();
+/// What a life said before it died.
+#[derive(Default)]
+struct Dead {
+    stream: String,
+    safe: Vec<u64>,
+}
+
+/// Listens to the child until it dies, or has said `most` numbers; then it is killed with SIGKILL.
+fn listen(mut life: Life, out: BufReader<ChildStdout>, most: usize) -> Dead {
+    let mut dead = Dead::default();
     for line in out.lines() {
         let Ok(line) = line else { break };
-        safe.extend(line.strip_prefix("safe ").and_then(|seq| seq.parse::<u64>().ok()));
-        if safe.len() == most {
+        match line.split_once(' ') {
+            Some(("stream", stream)) => dead.stream = stream.to_owned(),
+            Some(("safe", seq)) => dead.safe.extend(seq.parse::<u64>().ok()),
+            _ => {}
+        }
+        if dead.safe.len() == most {
             life.0.kill().unwrap();
         }
     }
     life.0.wait().unwrap();
-    safe
+    dead
 }
 
-/// The next life ships what is left; every number that was safe must have arrived, under its own name.
-fn the_next_life_ships(path: &Path, ingestor: &Ingestor, safe: &[u64], why: &str) {
+/// The next life ships what is left. Of each dead one: every number that was safe has arrived, under its own name,
+/// and every number that it had given out is a record or a gap.
+fn the_next_life_ships(path: &Path, ingestor: &Ingestor, dead: &[Dead], why: &str) {
     let (mut spool, _ring) = start(config(path));
     spool.ship_to(ingestor.endpoint()).unwrap();
-    let told = || ingestor.reports().iter().flat_map(|report| report.as_array().unwrap().clone()).collect::<Vec<_>>();
-    let own = spool.boot().to_string();
-    wait_until("the dead life's end is told and its folder gone", || {
+    wait_until("the folders of the dead are gone", || {
         let folders =
             std::fs::read_dir(path).unwrap().filter(|folder| folder.as_ref().unwrap().file_name().len() == 32);
-        folders.count() == 1 && told().iter().any(|line| line["closed"] == true && line["boot"] != *own)
+        folders.count() == 1
     });
-    let stored = ingestor.stored();
-    let mut seqs: Vec<u64> = stored.keys().map(|(_, seq)| *seq).collect();
-    seqs.sort_unstable();
-    let missing: Vec<u64> = safe.iter().copied().filter(|seq| seqs.binary_search(seq).is_err()).collect();
-    assert_eq!(missing, [0; 0], "{why}: safe and not stored");
-    assert!(ingestor.heard().iter().all(|heard| heard.apis.iter().all(|api| api == "orders")), "{why}");
-    let accepted =
-        told().iter().filter(|line| line["closed"] == true).map(|line| line["accepted"].as_u64().unwrap()).max();
-    let gaps: u64 = ingestor
-        .heard()
-        .iter()
-        .filter(|heard| heard.stored)
-        .flat_map(|heard| heard.gaps.clone())
-        .map(|gap| gap.count())
-        .sum();
-    assert_eq!(accepted, Some(seqs.len() as u64 + gaps), "{why}: every number is a record or a gap");
+    let reports = ingestor.reports();
+    let lines: Vec<_> = reports.iter().flat_map(|report| report.as_array().unwrap()).collect();
+    for Dead { stream, safe } in dead {
+        let (mut stored, mut gone) = (Ranges::new(), Ranges::new());
+        for heard in ingestor.heard().iter().filter(|heard| heard.stored && heard.stream.to_string() == *stream) {
+            heard.seqs.iter().for_each(|seq| stored.insert(*seq, *seq));
+            heard.gaps.iter().for_each(|gap| gone.insert(gap.first, gap.last));
+            assert!(heard.apis.iter().all(|api| api == "orders"), "{why}");
+        }
+        let missing: Vec<_> = safe.iter().filter(|seq| !stored.contains(**seq)).collect();
+        assert!(missing.is_empty(), "{why}: safe and not stored: {missing:?}");
+        let end = lines.iter().find(|line| line["stream"] == **stream && line["closed"] == true).expect(why);
+        stored.union(&gone);
+        assert_eq!(stored, Ranges::of(0, end["accepted"].as_u64().unwrap() - 1), "{why}");
+    }
 }
 
 #[test]
 fn sigkill_in_the_middle_of_appending_loses_nothing() {
     for most in [1, 150, 3_000, 20_000] {
         let folder = tempfile::tempdir().unwrap();
-        let (mut life, out) = Life::start(folder.path(), None, "");
-        let safe = safe_numbers(&mut life, out, most);
-        assert!(safe.len() >= most);
+        let (life, out) = Life::start(folder.path(), None, "");
+        let dead = listen(life, out, most);
+        assert!(dead.safe.len() >= most);
         let ingestor = Ingestor::start(|_, _| Reply::Status(200));
-        the_next_life_ships(folder.path(), &ingestor, &safe, &format!("after {most}"));
+        the_next_life_ships(folder.path(), &ingestor, &[dead], &format!("after {most}"));
         assert!(ingestor.stored().values().all(|times| *times == 1), "nothing was offered twice");
     }
 }
@@ -136,10 +148,28 @@ fn death_at_every_failpoint_loses_nothing() {
             let folder = tempfile::tempdir().unwrap();
             let ingestor = Ingestor::start(|_, _| Reply::Status(200));
             let failpoint = format!("spool.{name}:{nth}");
-            let (mut life, out) = Life::start(folder.path(), Some(&ingestor), &failpoint);
-            let safe = safe_numbers(&mut life, out, 2_000_000);
-            assert!(safe.len() < 2_000_000, "{failpoint} was never passed");
-            the_next_life_ships(folder.path(), &ingestor, &safe, &failpoint);
+            let (life, out) = Life::start(folder.path(), Some(&ingestor), &failpoint);
+            let dead = listen(life, out, NEVER);
+            assert!(dead.safe.len() < NEVER, "{failpoint} was never passed");
+            the_next_life_ships(folder.path(), &ingestor, &[dead], &failpoint);
         }
+    }
+}
+
+/// A life takes over the ring of another and dies over it; the third finds both.
+#[test]
+fn death_while_taking_over_loses_nothing() {
+    for failpoint in
+        ["after_write:1", "after_write:2", "after_rename:1", "after_rename:2", "after_send:1", "before_unlink:1"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let ingestor = Ingestor::start(|_, _| Reply::Status(200));
+        let (life, out) = Life::start(folder.path(), None, "");
+        let first = listen(life, out, 2_500);
+        let failpoint = format!("spool.{failpoint}");
+        let (life, out) = Life::start(folder.path(), Some(&ingestor), &failpoint);
+        let second = listen(life, out, NEVER);
+        assert!(second.safe.len() < NEVER, "{failpoint} was never passed");
+        the_next_life_ships(folder.path(), &ingestor, &[first, second], &failpoint);
     }
 }

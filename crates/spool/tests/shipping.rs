@@ -175,3 +175,17 @@ fn stopping_waits_for_a_dead_ingestor_no_longer_than_it_may() {
     assert!(begun.elapsed() < Duration::from_secs(15), "one last attempt, {:?}", begun.elapsed());
     assert_eq!(files(&folder.path().join(boot).join("chunks")), 1);
 }
+
+#[test]
+fn https_is_not_spoken_to_whoever_cannot_prove_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let ingestor = Ingestor::start(|_, _| Reply::Status(200));
+    let (mut spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 1);
+    let uri = format!("https://{}", ingestor.address);
+    spool.ship_to(Endpoint::new(&uri, "token-of-test").unwrap()).unwrap();
+    wait_until("a pause", || spool.stats().pauses > 0);
+    let sentence = spool.stats().last_error.unwrap();
+    assert!(sentence.contains(&format!("cannot connect to `{uri}`")), "{sentence}");
+    assert_eq!((ingestor.heard().len(), spool.stats().chunks_on_disk), (0, 1));
+}
