@@ -90,7 +90,7 @@ async fn with_the_ingestor_away_nothing_is_lost_and_the_ledger_balances() {
     assert!(disagreement.is_empty(), "{disagreement:#?}");
     let ledger = eventually("the ledger balances", async || {
         let (code, out) = weirctl(&plant, &["ledger"]);
-        (code == 0 && out.contains("balanced")).then_some(out)
+        (code == 0 && out.contains("balanced: every")).then_some(out)
     })
     .await;
     assert!(ledger.contains(&tally.sent.to_string()), "{ledger}");
