@@ -5,8 +5,9 @@
 //! so that they do not keep an old life's folder alive. Knows names and durability of files, not what is in them.
 
 use serde_json::{Value, json};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use weir_event::{BootId, Identity, Stream};
@@ -56,7 +57,8 @@ impl BootFolder {
     pub(crate) fn create(root: &Path, boot: BootId, identity: Identity) -> io::Result<Self> {
         fs::create_dir_all(root.join(SET_ASIDE))?;
         let fresh = root.join(format!("{FRESH}{boot}"));
-        fs::create_dir(&fresh)?;
+        // Events tell who called what: nobody else's business on a shared machine.
+        DirBuilder::new().mode(0o700).create(&fresh)?;
         let lock = OpenOptions::new().write(true).create_new(true).open(fresh.join("lock"))?;
         lock.try_lock()?;
         fs::create_dir(fresh.join("chunks"))?;
