@@ -50,6 +50,7 @@ impl Shipper {
             under_way: JoinSet::new(),
             parcels: 0,
             reporting: false,
+            report_again: false,
             failures: 0,
             until: None,
             said: None,
@@ -84,6 +85,8 @@ struct Journey {
     under_way: JoinSet<Done>,
     parcels: usize,
     reporting: bool,
+    /// Something happened that the report under way does not tell.
+    report_again: bool,
     /// In a row.
     failures: u32,
     /// Nothing is sent before.
@@ -150,6 +153,7 @@ impl Journey {
 
     fn send_report(&mut self, closing: bool) {
         if self.reporting {
+            self.report_again = true;
             return;
         }
         self.reporting = true;
@@ -171,6 +175,9 @@ impl Journey {
             Some(Done::Report(ended, answered)) => {
                 self.reporting = false;
                 self.report_done(&ended, &answered);
+                if std::mem::take(&mut self.report_again) {
+                    self.send_report(false);
+                }
             }
             None => {}
         }

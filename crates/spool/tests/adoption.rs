@@ -73,7 +73,7 @@ fn a_damaged_chunk_is_set_aside_and_the_others_flow() {
     flip(&chunk_files(&folder)[1], 20);
     let ingestor = Ingestor::start(|_, _| Reply::Status(200));
     let (mut spool, _ring) = start(config(root.path()));
-    wait_until("adoption", || spool.stats().adopted == 1);
+    wait_until("adoption", || spool.ledger().iter().any(|ledger| ledger.closed));
     let ledgers = spool.ledger();
     let ledger = ledgers.iter().find(|ledger| ledger.closed).unwrap();
     assert_eq!((ledger.accepted, &ledger.set_aside), (30, &Ranges::of(10, 19)));
@@ -130,9 +130,9 @@ fn what_a_tombstone_was_about_to_replace_goes() {
     }
     assert_eq!(fs::read(&tombstone).unwrap(), bytes);
     let (spool, _ring) = start(config(root.path()));
-    wait_until("adoption", || spool.stats().adopted >= 1 && chunk_files(&folder).len() == 1);
-    let ledgers = spool.ledger();
-    let ledger = ledgers.iter().find(|ledger| ledger.accepted == 30).unwrap();
+    let ledger = || spool.ledger().into_iter().find(|ledger| ledger.closed && ledger.accepted == 30);
+    wait_until("adoption", || ledger().is_some() && chunk_files(&folder).len() == 1);
+    let ledger = ledger().unwrap();
     assert_eq!(ledger.shed, [(GapReason::SpoolFull, Ranges::of(0, 29))]);
     assert!(ledger.spooled.is_empty() && ledger.open().is_empty());
 }
