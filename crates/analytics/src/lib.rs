@@ -13,6 +13,7 @@ pub mod failpoint;
 pub mod ingest;
 pub mod query;
 pub mod ranges;
+pub mod rowbinary;
 pub mod schema;
 pub mod server;
 pub mod store;

@@ -4,8 +4,8 @@
 //! Everything goes through the `clickhouse` crate. Every call has a deadline: an engine that hangs must not hang
 //! the ingestor.
 
+use crate::rowbinary::Rows;
 use crate::schema::Schema;
-use bytes::Bytes;
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
 use clickhouse::{Client, RowOwned, RowRead};
@@ -109,7 +109,11 @@ impl Store {
 
     /// A result as one JSON object a row.
     pub async fn json_rows(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<serde_json::Value>, StoreError> {
-        let query = self.query(sql, args).with_setting("output_format_json_quote_64bit_integers", "0");
+        // Clients send bytes that are no text; JSON must be.
+        let query = self
+            .query(sql, args)
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            .with_setting("output_format_json_validate_utf8", "1");
         let bytes = self.within(STATEMENT, async { query.fetch_bytes("JSONEachRow")?.collect().await }).await?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let rows: Result<_, _> = lines.map(serde_json::from_slice).collect();
@@ -138,11 +142,15 @@ impl Store {
         .await
     }
 
-    /// Inserts rows that may come twice, as text in `format`.
-    pub async fn insert_text(&self, sql: &str, body: String) -> Result<(), StoreError> {
+    /// Inserts rows that may come twice into a small table.
+    pub async fn insert_rows(&self, table: &str, columns: &str, rows: Rows) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("INSERT INTO {} ({columns}) FORMAT RowBinary", self.schema.local(table));
         let mut insert = self.client.insert_formatted_with(sql).with_setting("async_insert", "0");
         self.within(STATEMENT, async {
-            insert.send(Bytes::from(body)).await?;
+            insert.send(rows.into_bytes()).await?;
             insert.end().await
         })
         .await

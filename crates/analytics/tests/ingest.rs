@@ -2,21 +2,208 @@
 
 mod common;
 
-use common::{Analytics, Engine, chunk, now_us, stream};
+use bytes::Bytes;
+use common::{Analytics, Engine, chunk, chunk_of, exchange, name, now_us, stream};
+use serde_json::json;
+use std::time::Duration;
+use weir_event::chunk::{Chunk, Gap, GapReason};
+use weir_event::exchange::{Attempt, PolicyRun};
+use weir_event::{AuthKind, NameId, Reason, Scheme, TlsVersion, Verdict};
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
+const DAY: i64 = 86_400_000_000;
+
+fn answer(stored: u64, duplicate: u64, dead: u64) -> serde_json::Value {
+    json!({ "stored": stored, "duplicate": duplicate, "dead_letters": dead })
+}
 
 #[test]
 fn a_chunk_becomes_rows_and_a_resend_nothing() {
     let engine = Engine::start();
     let analytics = Analytics::start(&engine);
-    let chunk = chunk(&stream("on-prem", "edge", 0), 0..1000, now_us() - 1_000_000, 100);
-    let first = analytics.post(&chunk);
-    assert_eq!(first.status, 200, "{}", first.text());
-    assert_eq!(first.json(), serde_json::json!({ "stored": 1000, "duplicate": 0, "dead_letters": 0 }));
-    assert_eq!(analytics.post(&chunk).json(), serde_json::json!({ "stored": 0, "duplicate": 1000, "dead_letters": 0 }));
-    assert_eq!(engine.number(RAW), 1000);
-    assert_eq!(engine.number("SELECT sum(n) FROM weir.requests_1m"), 1000);
-    assert_eq!(engine.number("SELECT sum(n) FROM weir.requests_1h"), 1000);
-    assert_eq!(engine.sql("SELECT first, last, n FROM weir.stored_seqs"), "0\t999\t1000");
+    let edge = stream("on-prem", "edge", 0);
+    let start = now_us() - 1_000_000;
+    assert_eq!(analytics.store(&chunk(&edge, 0..1000, start, 100)), answer(1000, 0, 0));
+    assert_eq!(analytics.store(&chunk(&edge, 0..1000, start, 100)), answer(0, 1000, 0));
+    assert_eq!(analytics.store(&chunk(&edge, 900..1100, start, 100)), answer(100, 100, 0));
+    // A process that has forgotten everything reads it from the tables.
+    let (code, state) = analytics.terminate();
+    assert_eq!(code, Some(0));
+    let analytics = Analytics::on(&engine, state, &[]);
+    assert_eq!(analytics.store(&chunk(&edge, 0..1200, start, 100)), answer(100, 1100, 0));
+    assert_eq!(engine.number(RAW), 1200);
+    assert_eq!(engine.sql("SELECT min(first), max(last), sum(n) FROM weir.stored_seqs"), "0\t1199\t1200");
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn every_column_comes_back_as_it_went_in() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 3);
+    let now = now_us();
+    let bare = weir_event::Exchange::new(std::time::Instant::now(), now);
+    let mut full = exchange(1, now);
+    full.scheme = Scheme::Https;
+    full.tls_version = TlsVersion::Tls13;
+    full.tls_cipher = "TLS_AES_128_GCM_SHA256";
+    full.auth = AuthKind::Basic;
+    full.consumer = Bytes::from_static(b"m\xc3\xb6bius");
+    full.client = "2001:db8::7".parse().expect("an address");
+    full.answered_by = NameId(6);
+    full.reason = Reason::PolicyAnswered;
+    full.trace.parent.0 = [7; 8];
+    full.trace.sampled = true;
+    full.link = Duration::from_micros(77);
+    full.generation = 5;
+    full.attrs = vec![(Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")), (Bytes::new(), Bytes::new())];
+    full.policies.push(PolicyRun { policy: NameId(3), verdict: Verdict::Rejected, took: Duration::from_micros(9) });
+    full.attempts.push(Attempt {
+        outcome: Reason::ConnectionTimeout,
+        connect: Duration::from_micros(8),
+        ..Attempt::new()
+    });
+    let mut plain = exchange(2, now);
+    plain.user_agent = Some(http::HeaderValue::from_bytes(b"caf\xe9 \xff").expect("a value"));
+    let bytes = chunk_of(&edge, [(0, bare), (1, full), (2, plain)], &[]);
+    analytics.store(&bytes);
+
+    let wanted = Chunk::decode(&bytes).expect("a chunk");
+    for event in wanted.events() {
+        let json = weir_event::json::to_json(&event, &edge, |id| name(id).or_else(|| (id.0 == 0).then(String::new)));
+        let trace = analytics.api(&format!("trace/{}", event.trace()));
+        let found = trace["events"].as_array().expect("events").iter().find(|found| found["seq"] == json["seq"]);
+        let found = found.expect("the event");
+        for (field, value) in json.as_object().expect("an object") {
+            let value = if field == "sampled" { json!(u8::from(value == true)) } else { value.clone() };
+            assert_eq!(found[field], value, "{field}");
+        }
+        assert_eq!(found["block"].as_str().map(str::len), Some(36));
+        assert!(found["ts_received"].as_str().is_some_and(|ts| ts > found["ts"].as_str().expect("ts")), "{found}");
+    }
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn an_event_is_of_the_day_that_it_is_of() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    // Around the last midnight, to and fro.
+    let midnight = now_us().div_euclid(DAY) * DAY;
+    let events = (0..100).map(|seq| (seq, exchange(seq, midnight + if seq % 2 == 0 { -1 } else { 0 })));
+    let both = chunk_of(&edge, events, &[]);
+    assert_eq!(analytics.store(&both), answer(100, 0, 0));
+    let split =
+        "SELECT count(), uniqExact(block), uniqExact(toDate(ts)), countIf(ts != toDate(ts)) FROM weir.access_events";
+    assert_eq!(engine.sql(split), "100\t2\t2\t50");
+    assert_eq!(engine.sql("SELECT uniqExact(day), sum(n) FROM weir.stored_seqs"), "2\t100");
+    assert_eq!(analytics.store(&both), answer(0, 100, 0));
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn streams_share_a_block() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let start = now_us() - 1_000_000;
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let analytics = &analytics;
+            scope.spawn(move || analytics.store(&chunk(&stream("cloud", "core", worker), 0..500, start, 100)));
+        }
+    });
+    assert_eq!(engine.number(RAW), 4000);
+    assert!(engine.number("SELECT uniqExact(block) FROM weir.access_events") < 8, "every chunk had a block of its own");
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn the_same_chunk_many_times_at_once_is_stored_once() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let chunk = chunk(&stream("on-prem", "edge", 0), 0..2000, now_us() - 1_000_000, 100);
+    let stored: u64 = std::thread::scope(|scope| {
+        let offers: Vec<_> = (0..8).map(|_| scope.spawn(|| analytics.store(&chunk))).collect();
+        offers.into_iter().map(|offer| offer.join().expect("answered")["stored"].as_u64().expect("a number")).sum()
+    });
+    assert_eq!(stored, 2000);
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn what_is_out_of_range_is_a_dead_letter_and_known_as_such() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    let now = now_us();
+    let times = [now, now - 31 * DAY, now + 2 * DAY, now - 29 * DAY, i64::MIN, i64::MAX];
+    let events = times.iter().enumerate().map(|(seq, time)| (seq as u64, exchange(seq as u64, *time)));
+    let chunk = chunk_of(&edge, events, &[]);
+    assert_eq!(analytics.store(&chunk), answer(2, 0, 4));
+    let letters = "SELECT seq, reason, JSONExtractString(event, 'path') FROM weir.dead_letters FINAL ORDER BY seq";
+    let expected = "1\tts_too_old\t/orders/1\n2\tts_ahead\t/orders/2\n4\tts_too_old\t/orders/4\n5\tts_ahead\t/orders/5";
+    assert_eq!(engine.sql(letters), expected);
+    assert_eq!(analytics.store(&chunk), answer(0, 6, 0));
+    let analytics = Analytics::on(&engine, analytics.kill(), &[]);
+    assert_eq!(analytics.store(&chunk), answer(0, 6, 0));
+    assert_eq!(engine.number("SELECT count() FROM weir.dead_letters"), 4);
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn sampled_events_weigh_what_they_stand_for() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let now = now_us();
+    let weighted = |seq: u64| {
+        let mut exchange = exchange(seq, now);
+        exchange.sample_interval = seq as u32;
+        exchange
+    };
+    analytics.store(&chunk_of(&stream("on-prem", "edge", 0), (0..5).map(|seq| (seq, weighted(seq))), &[]));
+    // 0 is no weight: it stands for itself.
+    assert_eq!(engine.number("SELECT sum(n) FROM weir.requests_1m"), 1 + 1 + 2 + 3 + 4);
+    engine.assert_rolled_up();
+}
+
+#[test]
+fn the_ledger_accounts_for_every_number() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    let now = now_us();
+    let report = |accepted: u64, closed: bool| {
+        let of = &edge.identity;
+        json!([{ "stream": edge.id().to_string(), "organization": of.organization, "environment": of.environment,
+            "site": of.site, "gateway": of.gateway, "replica": of.replica, "boot": edge.boot.to_string(),
+            "worker": edge.worker, "accepted": accepted, "closed": closed }])
+    };
+    let gap = Gap { first: 50, last: 59, reason: GapReason::RingFull };
+    let events = (0..50).chain(60..100).map(|seq| (seq, exchange(seq, if seq == 7 { 0 } else { now })));
+    let first = chunk_of(&edge, events, &[gap]);
+    analytics.store(&first);
+    assert_eq!(analytics.api("ledger")["balanced"], "open", "nobody has said how many there are");
+    assert_eq!(analytics.report(&report(110, false)).status, 200);
+    let ledger = analytics.api("ledger");
+    assert_eq!(ledger["balanced"], "open");
+    let line = &ledger["streams"][0];
+    assert_eq!(
+        (&line["stored"], &line["dead_letters"], &line["gaps"]),
+        (&json!(89), &json!(1), &json!({ "ring_full": 10 }))
+    );
+    assert_eq!(line["open_ranges"], json!([[100, 109]]));
+    analytics.store(&chunk(&edge, 100..110, now, 1));
+    analytics.store(&first);
+    // An older report that comes late takes nothing back.
+    assert_eq!(analytics.report(&report(90, false)).status, 200);
+    assert_eq!(analytics.report(&report(110, true)).status, 200);
+    let ledger = analytics.api("ledger");
+    assert_eq!((&ledger["balanced"], &ledger["open"]), (&json!("true"), &json!(0)), "{ledger}");
+    let gateways = analytics.api("gateways");
+    assert_eq!((&gateways["rows"][0]["gateway"], &gateways["rows"][0]["accepted"]), (&json!("edge"), &json!(110)));
+    assert_eq!(gateways["rows"][0]["closed"], 1);
+    let mut wrong = report(1, false);
+    wrong[0]["stream"] = json!("0000000000000001");
+    assert_eq!(analytics.report(&wrong).status, 400, "a stream that does not follow from its identity");
 }

@@ -15,7 +15,6 @@ use crate::store::{Class, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use weir_event::StreamId;
 
 pub(super) struct Committer {
     store: Store,
@@ -55,7 +54,7 @@ impl Committer {
         let mut left: Vec<Ranges> = jobs.iter().map(|job| job.fresh.clone()).collect();
         for letter in &dead {
             let seqs = Ranges::of(letter.seq, letter.seq);
-            self.known.commit(StreamId(letter.stream), &seqs);
+            self.known.commit(letter.stream, &seqs);
         }
         let mut refused: Vec<Option<Refusal>> = vec![None; jobs.len()];
         for built in blocks {
@@ -77,7 +76,7 @@ impl Committer {
         }
         failpoint::pass("ingest.before_ack");
         for ((job, stored), refusal) in jobs.into_iter().zip(left).zip(refused) {
-            let id = job.chunk.header.stream_id.0;
+            let id = job.chunk.header.stream_id;
             let dead =
                 dead.iter().filter(|letter| letter.stream == id && job.fresh.contains(letter.seq)).count() as u64;
             let stored = Stored { stored: stored.count() - dead, dead, duplicate: 0 };

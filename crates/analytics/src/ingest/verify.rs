@@ -12,7 +12,6 @@ use crate::schema::sum_columns;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
-use std::time::Duration;
 
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +22,9 @@ pub(super) enum Verdict {
     Absent,
 }
 
-/// How long a statement of a process that is gone may still run.
-const QUIET: Duration = Duration::from_secs(120);
-
 /// Verifies `intent` and heals what is short of it.
 pub(super) async fn mend(store: &Store, intent: &Intent) -> Result<Verdict, StoreError> {
-    quiet(store, &intent.block).await?;
+    quiet(store).await?;
     let mut rows = rows_in_raw(store, intent).await?;
     if !agrees(store, intent).await? {
         if rows == intent.rows {
@@ -69,19 +65,10 @@ pub enum SettleError {
     Store(#[from] StoreError),
 }
 
-/// Waits until no statement that names `block` runs any more: the insert of a client that is gone may go on.
-async fn quiet(store: &Store, block: &str) -> Result<(), StoreError> {
-    let sql = "SELECT count() FROM system.processes \
-               WHERE position(query, {block:String}) > 0 OR Settings['insert_deduplication_token'] = {block:String}";
-    let deadline = tokio::time::Instant::now() + QUIET;
-    // The question itself carries the block as a parameter and not in its text.
-    while store.number(sql, &[("block", block.to_owned())]).await? > 0 {
-        if tokio::time::Instant::now() > deadline {
-            return Err(StoreError::TimedOut { url: store.url().to_owned(), after: QUIET });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
+/// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
+/// and what is absent now could be there in a moment. (See `barrier` among the tables for how.)
+async fn quiet(store: &Store) -> Result<(), StoreError> {
+    store.execute(&format!("TRUNCATE TABLE {}", store.schema().local("barrier"))).await
 }
 
 fn date(day: i64) -> String {

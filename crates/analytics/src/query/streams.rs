@@ -1,6 +1,7 @@
 //! What gateways say of their streams: how many events they have accepted, every ten seconds.
 
 use crate::ingest::now_us;
+use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -52,31 +53,21 @@ impl Report {
 
 /// Keeps reports; later and larger ones win when they are read.
 pub async fn store(store: &Store, reports: &[Report]) -> Result<(), StoreError> {
-    let mut body = String::new();
+    let mut rows = Rows::default();
     for report in reports {
-        let Some((stream, _)) = report.id() else { continue };
-        let row = json!({
-            "stream": stream.0, "organization": report.organization, "environment": report.environment,
-            "site": report.site, "gateway": report.gateway, "replica": report.replica, "worker": report.worker,
-            "accepted": report.accepted, "closed": u8::from(report.closed), "boot_hex": report.boot,
-            "reported_ms": now_us() / 1000,
-        });
-        body.push_str(&row.to_string());
-        body.push('\n');
+        let Some((stream, boot)) = report.id() else { continue };
+        rows.fixed(stream.0.to_le_bytes());
+        for name in [&report.organization, &report.environment, &report.site, &report.gateway, &report.replica] {
+            rows.text(name);
+        }
+        rows.fixed(boot.0)
+            .fixed(report.worker.to_le_bytes())
+            .fixed(report.accepted.to_le_bytes())
+            .fixed([u8::from(report.closed)])
+            .fixed((now_us() / 1000).to_le_bytes());
     }
-    if body.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "INSERT INTO {} (stream, organization, environment, site, gateway, replica, boot, worker, accepted, closed, reported) \
-         SELECT stream, organization, environment, site, gateway, replica, unhex(boot_hex), worker, accepted, closed, \
-         fromUnixTimestamp64Milli(reported_ms, 'UTC') \
-         FROM input('stream UInt64, organization String, environment String, site String, gateway String, \
-         replica String, boot_hex String, worker UInt16, accepted UInt64, closed UInt8, reported_ms Int64') \
-         FORMAT JSONEachRow",
-        store.schema().local("streams")
-    );
-    store.insert_text(&sql, body).await
+    let columns = "stream, organization, environment, site, gateway, replica, boot, worker, accepted, closed, reported";
+    store.insert_rows("streams", columns, rows).await
 }
 
 /// Every gateway process of the last day, with the age of its last report in seconds.

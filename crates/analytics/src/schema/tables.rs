@@ -36,17 +36,19 @@ pub(super) fn migrations(schema: &Schema) -> Vec<Migration> {
         (8, "gaps", gaps(schema)),
         (9, "dead_letters", dead_letters(schema)),
         (10, "streams", streams(schema)),
+        (11, "barrier", barrier(schema)),
+        (12, "barrier_mv", view(schema, "barrier", "access_events", barrier_select)),
     ];
     if let super::Layout::Cluster(cluster) = &schema.layout {
         // A trace stays on one shard; a report or a gap may be anywhere, since readers merge by key.
         let sharding = [
-            (11, "access_events", "cityHash64(organization, trace_id)"),
-            (12, "stored_seqs", "stream"),
-            (13, "requests_1m", "cityHash64(organization, api, route)"),
-            (14, "requests_1h", "cityHash64(organization, api, route)"),
-            (15, "gaps", "stream"),
-            (16, "dead_letters", "stream"),
-            (17, "streams", "stream"),
+            (13, "access_events", "cityHash64(organization, trace_id)"),
+            (14, "stored_seqs", "stream"),
+            (15, "requests_1m", "cityHash64(organization, api, route)"),
+            (16, "requests_1h", "cityHash64(organization, api, route)"),
+            (17, "gaps", "stream"),
+            (18, "dead_letters", "stream"),
+            (19, "streams", "stream"),
         ];
         steps.extend(sharding.map(|(number, table, key)| (number, table, distributed(schema, cluster, table, key))));
     }
@@ -197,6 +199,16 @@ fn streams(schema: &Schema) -> String {
         schema.layout.engine("AggregatingMergeTree"),
         ttl("toDateTime(reported)", schema.retention.seqs()),
     )
+}
+
+/// Empty for ever. Every insert into raw holds a share of its lock, through its view, until the last roll-up is
+/// written: so `TRUNCATE TABLE barrier`, which wants the whole lock, returns when no insert is under way.
+fn barrier(schema: &Schema) -> String {
+    format!("{} (x UInt8)\nENGINE = Memory", create(schema, "barrier"))
+}
+
+fn barrier_select(source: &str) -> String {
+    format!("SELECT toUInt8(0) AS x FROM {source} WHERE 0")
 }
 
 fn distributed(schema: &Schema, cluster: &str, table: &str, key: &str) -> String {

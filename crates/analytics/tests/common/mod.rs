@@ -105,6 +105,42 @@ impl Engine {
         reply.text().trim_end().to_owned()
     }
 
+    /// The sums of every roll-up, per key and minute or hour, bucket by bucket, against raw: nothing may differ.
+    pub fn assert_rolled_up(&self) {
+        for (table, start) in [("requests_1m", "toStartOfMinute"), ("requests_1h", "toStartOfHour")] {
+            let keys = "organization, environment, site, gateway, api, route, status, reason, side";
+            let sums = ["total_us", "gateway_us", "upstream_us", "client_us", "link_us", "bytes_in", "bytes_out"];
+            let of = |each: &dyn Fn(&str) -> String| sums.map(each).join(", ");
+            let raw = format!(
+                "SELECT minute, {keys}, sum(number) AS events, {}, max(most_us) AS most, \
+                 arraySort(groupArray((bucket, number))) AS buckets FROM (SELECT {start}(e.ts) AS minute, {keys}, {}, \
+                 max(e.total_us) AS most_us, sum(e.sample_interval) AS number, \
+                 toUInt16(floor(log2(e.total_us + 1) * 8)) AS bucket \
+                 FROM weir.access_events AS e GROUP BY minute, {keys}, bucket) GROUP BY minute, {keys}",
+                of(&|name| format!("sum(w_{name}) AS all_{name}")),
+                of(&|name| format!("sum(e.{name} * e.sample_interval) AS w_{name}")),
+            );
+            let rolled = format!(
+                "SELECT t AS minute, {keys}, sum(n) AS events, {}, max(max_total_us) AS most, \
+                 arraySort(arrayZip(mapKeys(sumMap(hist)), mapValues(sumMap(hist)))) AS buckets \
+                 FROM weir.{table} GROUP BY t, {keys}",
+                of(&|name| format!("sum({name}) AS all_{name}")),
+            );
+            let settings = "SETTINGS prefer_column_name_to_alias = 1";
+            for (one, other) in [(&raw, &rolled), (&rolled, &raw)] {
+                assert_eq!(
+                    self.sql(&format!("SELECT * FROM ({one} EXCEPT {other}) {settings}")),
+                    "",
+                    "{table} differs"
+                );
+            }
+        }
+        let doubled = "SELECT count() - uniqExact(stream, seq) FROM weir.access_events";
+        assert_eq!(self.number(doubled), 0, "an event is there twice");
+        let stored = "SELECT (SELECT count() FROM weir.access_events) - (SELECT sum(n) FROM weir.stored_seqs)";
+        assert_eq!(self.sql(stored), "0", "stored_seqs differs from raw");
+    }
+
     pub fn number(&self, sql: &str) -> u64 {
         self.sql(sql).parse().expect("a number")
     }
@@ -136,7 +172,7 @@ impl Analytics {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir-analytics"));
         command.args(["--listen", "127.0.0.1:0", "--clickhouse", &engine.url(), "--tokens"]).arg(&tokens);
         command.arg("--state").arg(state);
-        command.env("WEIR_ANALYTICS_LOG", "error").envs(env.iter().copied());
+        command.env("WEIR_ANALYTICS_LOG", "warn").envs(env.iter().copied());
         command
     }
 
@@ -277,7 +313,7 @@ pub fn stream(site: &str, gateway: &str, worker: u16) -> Stream {
 
 pub fn name(id: NameId) -> Option<String> {
     ["orders", "orders.default", "list", "backend", "/orders/{id}", "basic-auth", "users"]
-        .get(id.0 as usize - 1)
+        .get((id.0 as usize).wrapping_sub(1))
         .map(|name| (*name).to_owned())
 }
 

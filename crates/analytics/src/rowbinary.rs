@@ -1,0 +1,49 @@
+//! Rows of the small tables as ClickHouse's RowBinary: times are plain integers in it, and no text can break out.
+
+/// Rows, one value after the other.
+#[derive(Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+}
+
+impl Rows {
+    /// A number, or an id of a fixed width.
+    pub fn fixed<const N: usize>(&mut self, value: [u8; N]) -> &mut Self {
+        self.bytes.extend_from_slice(&value);
+        self
+    }
+
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        let mut length = text.len();
+        while length >= 0x80 {
+            self.bytes.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        self.bytes.push(length as u8);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn into_bytes(self) -> bytes::Bytes {
+        self.bytes.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_its_values() {
+        let mut rows = Rows::default();
+        rows.fixed(7_u16.to_le_bytes()).text("ab");
+        assert_eq!(rows.into_bytes(), [7, 0, 2, b'a', b'b'][..]);
+        let mut rows = Rows::default();
+        rows.text(&"x".repeat(300));
+        assert_eq!(rows.into_bytes()[..2], [0xac, 0x02]);
+    }
+}
