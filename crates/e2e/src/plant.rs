@@ -105,14 +105,19 @@ impl Plant {
 
     /// Ends a part as a crash would.
     pub fn kill(&mut self, part: Part) -> io::Result<()> {
-        let taken = match part {
+        self.take(part).map_or(Ok(()), |process| process.kill().map(drop))
+    }
+
+    /// Ends a part as an operator would, and waits for it.
+    pub fn stop(&mut self, part: Part) -> io::Result<()> {
+        self.take(part).map_or(Ok(()), |process| process.stop(DEADLINE).map(drop))
+    }
+
+    fn take(&mut self, part: Part) -> Option<Process> {
+        match part {
             Part::Engine => self.engine.take(),
             Part::Analytics => self.analytics.take(),
             Part::Gateway => self.gateway.take().map(|gateway| gateway.process),
-        };
-        match taken {
-            Some(process) => process.kill().map(drop),
-            None => Ok(()),
         }
     }
 

@@ -97,3 +97,15 @@ async fn with_the_ingestor_away_nothing_is_lost_and_the_ledger_balances() {
     let (code, out) = weirctl(&plant, &["ledger", "--json"]);
     assert_eq!(code, 0, "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_told_to_end_ships_what_it_holds_and_says_goodbye() {
+    let mut plant = Plant::start(None).await.unwrap();
+    let tally = Witness::start(plant.traffic(200, 400.0)).unwrap().wait().await.unwrap();
+    // At once: the last events are still in the ring.
+    plant.stop(Part::Gateway).unwrap();
+    let stored: u64 = plant.client().query("SELECT count() FROM access_events").fetch_one().await.unwrap();
+    assert_eq!(stored, tally.sent);
+    let (_, ledger) = weirctl(&plant, &["ledger"]);
+    assert!(ledger.contains("balanced, ended"), "{ledger}");
+}

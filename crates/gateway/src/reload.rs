@@ -1,7 +1,7 @@
 //! A changed configuration: compiled beside the one that runs, and put in its place as a whole - or not at all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tracing::{error, info, warn};
 use weir_config::{ConfigErrors, GatewayConfig};
 use weir_proxy::{Proxy, ProxyError, Registry};
@@ -45,7 +45,8 @@ enum ReloadError {
 pub struct Reloader {
     pub proxy: Arc<Mutex<Option<Proxy>>>,
     pub registry: Arc<Registry>,
-    pub spool: Arc<Spool>,
+    /// Weak: the spool ends with `run`, whatever a reload is doing at that moment.
+    pub spool: Weak<Spool>,
     pub stats: Arc<ReloadStats>,
     /// What the process was started with: some of it cannot change while it runs.
     pub started_with: GatewayConfig,
@@ -84,7 +85,10 @@ impl Reloader {
         let snapshot = proxy.snapshot().next(config, &self.registry).map_err(ProxyError::from)?;
         let generation = snapshot.generation();
         // Names go to disk before a request can use them: a record without its names could not be read after a crash.
-        self.spool.sync_names()?;
+        let Some(spool) = self.spool.upgrade() else { return Ok(None) };
+        spool.sync_names()?;
+        // Given back before the workers are told: whoever ends the spool must be its only holder.
+        drop(spool);
         proxy.publish(snapshot)?;
         Ok(Some(generation))
     }

@@ -79,7 +79,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let stats = Arc::new(ReloadStats::default());
     let admin = Admin::new(Arc::clone(&proxy), Arc::clone(&registry), Arc::clone(&spool), Arc::clone(&stats), &config);
     let started_with = config.clone();
-    let reloader = Reloader { proxy: Arc::clone(&proxy), registry, spool: Arc::clone(&spool), stats, started_with };
+    let reloader = Reloader { proxy: Arc::clone(&proxy), registry, spool: Arc::downgrade(&spool), stats, started_with };
     let watcher = Watcher::start(options.config, seen, env, move |outcome| reloader.loaded(outcome))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,12 +90,21 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         proxy.drain(drain_limit);
     }
     drop((runtime, admin));
-    // Nobody else holds the spool now: the admin listener and the watcher have ended.
-    if let Some(spool) = Arc::into_inner(spool) {
-        spool.stop(LAST_SHIPPING)?;
-    }
+    sole(spool).stop(LAST_SHIPPING)?;
     info!("ended");
     Ok(())
+}
+
+/// The spool once nobody else holds it: the admin listener has ended, and a reload that is just writing names holds it
+/// for that long only.
+fn sole(mut spool: Arc<Spool>) -> Spool {
+    loop {
+        match Arc::try_unwrap(spool) {
+            Ok(spool) => return spool,
+            Err(held) => spool = held,
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 /// Everything that is not a request's: on this thread, at a lower priority.

@@ -1,6 +1,6 @@
 //! The comparer: the witness's log against what is stored. completed ⊆ events ⊆ sent, none twice.
 
-use crate::witness::{Line, State};
+use crate::witness::{Line, State, USER_AGENT};
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
@@ -77,14 +77,16 @@ pub fn compare(log: &[Line], stored: &[Stored]) -> Report {
     report
 }
 
-/// Reads the events of `gateway` from ClickHouse.
+/// Reads the events of `gateway` from ClickHouse: those of requests that say that they are a witness's, so that others
+/// may use the gateway at the same time. A request that only claims to be one is an invented event.
 pub async fn stored(client: &Client, gateway: &str) -> clickhouse::error::Result<Vec<Stored>> {
     client
         .query(
             "SELECT lower(hex(trace_id)) AS trace, any(status) AS status, any(bytes_out) AS bytes_out, count() AS events \
-             FROM access_events WHERE gateway = ? GROUP BY trace_id",
+             FROM access_events WHERE gateway = ? AND user_agent = ? GROUP BY trace_id",
         )
         .bind(gateway)
+        .bind(USER_AGENT)
         .fetch_all()
         .await
 }

@@ -63,6 +63,8 @@ pub struct Plan {
     pub log: PathBuf,
 }
 
+/// How its requests are told from those of others.
+pub const USER_AGENT: &str = "weir-witness/1";
 /// `witness:demo`: what the demo's policy asks for; where nothing asks, it is ignored.
 const AUTHORIZATION: &str = "Basic d2l0bmVzczpkZW1v";
 
@@ -251,7 +253,7 @@ impl Sender {
         };
         let request = Request::get(path)
             .header("host", "api.example")
-            .header("user-agent", "weir-witness/1")
+            .header("user-agent", USER_AGENT)
             .header("authorization", AUTHORIZATION)
             .header("traceparent", format!("00-{trace}-{:016x}-00", self.rng.u64(1..)))
             .body(Full::default())
