@@ -57,7 +57,7 @@ async fn run(seed: u64) {
     plant.settle().await;
     let (report, disagreement) = plant.verdict().await.unwrap();
     println!("{what}: {report}");
-    assert!(report.holds(), "{what}: {report:?}");
+    assert!(report.holds(), "{what}: {report}; lost {:?}", report.lost.iter().take(3).collect::<Vec<_>>());
     assert!(disagreement.is_empty(), "{what}: {disagreement:#?}");
 }
 

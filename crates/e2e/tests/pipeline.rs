@@ -25,7 +25,7 @@ async fn what_the_witness_sent_is_stored_whole() {
     let tally = Witness::start(plant.traffic(800, 400.0)).unwrap().wait().await.unwrap();
     plant.settle().await;
     let (report, disagreement) = plant.verdict().await.unwrap();
-    assert!(report.holds(), "{report:?}");
+    assert!(report.holds(), "{report}");
     assert_eq!((report.sent as u64, report.stored as u64), (tally.sent, tally.sent));
     assert!(disagreement.is_empty(), "{disagreement:#?}");
     let (_, overview) = get(&format!("http://{}/api/v1/overview?minutes=60", plant.analytics_at)).await.unwrap();
@@ -85,7 +85,7 @@ async fn with_the_ingestor_away_nothing_is_lost_and_the_ledger_balances() {
     plant.start_part(Part::Analytics, None).unwrap();
     plant.settle().await;
     let (report, disagreement) = plant.verdict().await.unwrap();
-    assert!(report.holds(), "{report:?}");
+    assert!(report.holds(), "{report}");
     assert_eq!(report.stored as u64, tally.sent);
     assert!(disagreement.is_empty(), "{disagreement:#?}");
     let ledger = eventually("the ledger balances", async || {
