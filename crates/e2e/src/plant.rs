@@ -148,8 +148,8 @@ impl Plant {
         let spool = self.site.path("edge/spool");
         eventually("everything recorded is acknowledged", async || {
             // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
-            let lives =
-                std::fs::read_dir(&spool).ok()?.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
+            let is_life = |entry: &std::fs::DirEntry| entry.file_name().len() == 32;
+            let lives = std::fs::read_dir(&spool).ok()?.filter(|entry| entry.as_ref().is_ok_and(is_life));
             if lives.count() > 1 {
                 return None;
             }

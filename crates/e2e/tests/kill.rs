@@ -26,7 +26,7 @@ const POINTS: &[(Part, &str)] = &[
     (Part::Engine, ""),
 ];
 
-const REQUESTS: u64 = 1200;
+const REQUESTS: u64 = 1800;
 const RATE: f64 = 400.0;
 
 /// One run: which part dies, where, and at which passing of that point, follows from the seed.
