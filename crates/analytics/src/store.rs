@@ -39,7 +39,11 @@ pub enum StoreError {
 impl StoreError {
     /// By the code of the exception; a code that nobody sorted is the operator's, since then nothing is lost.
     pub fn class(&self) -> Class {
-        let Self::Refused { code, text } = self else { return Class::Transient };
+        let (code, text) = match self {
+            Self::Refused { code, text } => (code, text),
+            Self::Unreachable { .. } | Self::TimedOut { .. } => return Class::Transient,
+            Self::Answer { .. } => return Class::Operator,
+        };
         match code {
             // "Too many partitions for single INSERT block" has the code of "Too many parts": only that one is final.
             252 if text.contains("Too many partitions") => Class::Data,

@@ -28,6 +28,8 @@ enum Outcome {
     Stored,
     /// Not a row of it is there, and none will be.
     Rejected(StoreError),
+    /// The tables know which rows of it are there, and nobody else.
+    Unclear,
 }
 
 /// Between two tries.
@@ -70,6 +72,13 @@ impl Committer {
                         self.known.release(*stream, seqs);
                         left[*owner].subtract(seqs);
                         refused[*owner] = Some(Refusal::Rejected(error.to_string()));
+                    }
+                }
+                Outcome::Unclear => {
+                    for (owner, (stream, seqs)) in owners.iter().zip(&streams) {
+                        self.known.release(*stream, seqs);
+                        self.known.forget(*stream);
+                        refused[*owner] = Some(Refusal::Unavailable("part of a block is missing".to_owned()));
                     }
                 }
             }
@@ -138,6 +147,7 @@ impl Committer {
         for attempt in 1.. {
             match verify::mend(&self.store, intent).await {
                 Ok(Verdict::Whole) => return Outcome::Stored,
+                Ok(Verdict::Part) => return Outcome::Unclear,
                 Ok(Verdict::Absent) if last.class() == Class::Data => return Outcome::Rejected(last),
                 Ok(Verdict::Absent) => {
                     // A token can be remembered for a part that was lost: a later try needs another one.

@@ -83,6 +83,11 @@ impl Known {
         }
     }
 
+    /// What is stored of `stream` is to be read again, unless some of it is on its way.
+    pub fn forget(&self, stream: StreamId) {
+        self.lock().by_id.retain(|id, state| *id != stream || !state.pending.is_empty());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,277 @@
+CREATE DATABASE IF NOT EXISTS `weir` ON CLUSTER `main`;
+
+-- 001 access_events
+CREATE TABLE IF NOT EXISTS `weir`.access_events_local ON CLUSTER `main` (
+  ts DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  boot FixedString(16) CODEC(ZSTD(1)),
+  worker UInt16 CODEC(ZSTD(1)),
+  stream UInt64 CODEC(ZSTD(1)),
+  seq UInt64 CODEC(Delta(8), ZSTD(1)),
+  generation UInt32 CODEC(ZSTD(1)),
+  api LowCardinality(String),
+  api_instance LowCardinality(String),
+  route LowCardinality(String),
+  service LowCardinality(String),
+  upstream LowCardinality(String),
+  consumer LowCardinality(String),
+  auth LowCardinality(String),
+  method LowCardinality(String),
+  method_original LowCardinality(String),
+  scheme LowCardinality(String),
+  host LowCardinality(String),
+  path String CODEC(ZSTD(1)),
+  query String CODEC(ZSTD(1)),
+  path_template LowCardinality(String),
+  protocol LowCardinality(String),
+  tls_version LowCardinality(String),
+  tls_cipher LowCardinality(String),
+  client_ip IPv6 CODEC(ZSTD(1)),
+  user_agent LowCardinality(String),
+  status UInt16 CODEC(ZSTD(1)),
+  upstream_status UInt16 CODEC(ZSTD(1)),
+  reason LowCardinality(String),
+  side LowCardinality(String),
+  outcome LowCardinality(String),
+  answered_by LowCardinality(String),
+  retries UInt8 CODEC(ZSTD(1)),
+  cache LowCardinality(String),
+  rate_limit LowCardinality(String),
+  total_us UInt64 CODEC(T64, ZSTD(1)),
+  gateway_us UInt64 CODEC(T64, ZSTD(1)),
+  upstream_us UInt64 CODEC(T64, ZSTD(1)),
+  client_us UInt64 CODEC(T64, ZSTD(1)),
+  link_us UInt32 CODEC(T64, ZSTD(1)),
+  connect_us UInt32 CODEC(T64, ZSTD(1)),
+  tls_us UInt32 CODEC(T64, ZSTD(1)),
+  first_byte_us UInt32 CODEC(T64, ZSTD(1)),
+  bytes_in UInt64 CODEC(T64, ZSTD(1)),
+  bytes_to_upstream UInt64 CODEC(T64, ZSTD(1)),
+  bytes_from_upstream UInt64 CODEC(T64, ZSTD(1)),
+  bytes_out UInt64 CODEC(T64, ZSTD(1)),
+  policy_names Array(LowCardinality(String)),
+  policy_verdicts Array(LowCardinality(String)),
+  policy_us Array(UInt32) CODEC(ZSTD(1)),
+  attempt_upstreams Array(LowCardinality(String)),
+  attempt_outcomes Array(LowCardinality(String)),
+  attempt_us Array(UInt32) CODEC(ZSTD(1)),
+  trace_id FixedString(16) CODEC(NONE),
+  span_id FixedString(8) CODEC(NONE),
+  parent_span_id FixedString(8) CODEC(NONE),
+  sampled UInt8 CODEC(ZSTD(1)),
+  kept LowCardinality(String),
+  sample_interval UInt32 CODEC(ZSTD(1)),
+  attrs Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+  block UUID CODEC(ZSTD(1)),
+  ts_received DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  INDEX ix_trace trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
+  INDEX ix_ts ts TYPE minmax GRANULARITY 1
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(ts)
+ORDER BY (organization, environment, api, route, ts)
+TTL toDateTime(ts) + INTERVAL 2592000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 002 stored_seqs
+CREATE TABLE IF NOT EXISTS `weir`.stored_seqs_local ON CLUSTER `main` (
+  day Date,
+  stream UInt64 CODEC(ZSTD(1)),
+  block UUID CODEC(ZSTD(1)),
+  first UInt64 CODEC(Delta(8), ZSTD(1)),
+  last UInt64 CODEC(Delta(8), ZSTD(1)),
+  n UInt64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY day
+ORDER BY (stream, first)
+TTL day + INTERVAL 3196800 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 003 stored_seqs_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.stored_seqs_mv ON CLUSTER `main` TO `weir`.stored_seqs_local AS
+SELECT day, stream, block, run[1] AS first, run[-1] AS last, toUInt64(length(run)) AS n
+FROM (
+  SELECT toDate(ts) AS day, stream, block, arraySort(groupArray(seq)) AS seqs
+  FROM `weir`.access_events_local GROUP BY day, stream, block
+)
+ARRAY JOIN arraySplit((seq, step) -> step != 1, seqs, arrayDifference(seqs)) AS run;
+
+-- 004 requests_1m
+CREATE TABLE IF NOT EXISTS `weir`.requests_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  api LowCardinality(String),
+  route LowCardinality(String),
+  status UInt16,
+  reason LowCardinality(String),
+  side LowCardinality(String),
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  total_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  gateway_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  upstream_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  client_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  link_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_in SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_out SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_total_us SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+  hist SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1)),
+  slow_trace AggregateFunction(argMax, FixedString(16), UInt64) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, api, route, site, gateway, status, reason, side, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 005 requests_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.requests_1m_mv ON CLUSTER `main` TO `weir`.requests_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, api, route, status, reason, side,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sum(toUInt64(e.total_us) * e.sample_interval) AS total_us,
+ sum(toUInt64(e.gateway_us) * e.sample_interval) AS gateway_us,
+ sum(toUInt64(e.upstream_us) * e.sample_interval) AS upstream_us,
+ sum(toUInt64(e.client_us) * e.sample_interval) AS client_us,
+ sum(toUInt64(e.link_us) * e.sample_interval) AS link_us,
+ sum(toUInt64(e.bytes_in) * e.sample_interval) AS bytes_in,
+ sum(toUInt64(e.bytes_out) * e.sample_interval) AS bytes_out,
+ max(e.total_us) AS max_total_us,
+ sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,
+ argMaxState(e.trace_id, e.total_us) AS slow_trace
+FROM `weir`.access_events_local AS e
+GROUP BY t, organization, environment, site, gateway, api, route, status, reason, side;
+
+-- 006 requests_1h
+CREATE TABLE IF NOT EXISTS `weir`.requests_1h_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  api LowCardinality(String),
+  route LowCardinality(String),
+  status UInt16,
+  reason LowCardinality(String),
+  side LowCardinality(String),
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  total_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  gateway_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  upstream_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  client_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  link_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_in SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_out SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_total_us SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1)),
+  hist SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1)),
+  slow_trace AggregateFunction(argMax, FixedString(16), UInt64) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, api, route, site, gateway, status, reason, side, t)
+TTL t + INTERVAL 34560000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 007 requests_1h_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.requests_1h_mv ON CLUSTER `main` TO `weir`.requests_1h_local AS
+SELECT toStartOfHour(m.t) AS t, organization, environment, site, gateway, api, route, status, reason, side,
+ sum(m.n) AS n,
+ sum(m.total_us) AS total_us,
+ sum(m.gateway_us) AS gateway_us,
+ sum(m.upstream_us) AS upstream_us,
+ sum(m.client_us) AS client_us,
+ sum(m.link_us) AS link_us,
+ sum(m.bytes_in) AS bytes_in,
+ sum(m.bytes_out) AS bytes_out,
+ max(m.max_total_us) AS max_total_us,
+ sumMap(m.hist) AS hist,
+ argMaxMergeState(m.slow_trace) AS slow_trace
+FROM `weir`.requests_1m_local AS m
+GROUP BY t, organization, environment, site, gateway, api, route, status, reason, side;
+
+-- 008 gaps
+CREATE TABLE IF NOT EXISTS `weir`.gaps_local ON CLUSTER `main` (
+  stream UInt64,
+  first UInt64,
+  last UInt64,
+  reason LowCardinality(String),
+  received DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(received)
+ORDER BY (stream, first, last, reason)
+TTL toDateTime(received) + INTERVAL 3196800 SECOND;
+
+-- 009 dead_letters
+CREATE TABLE IF NOT EXISTS `weir`.dead_letters_local ON CLUSTER `main` (
+  stream UInt64,
+  seq UInt64,
+  reason LowCardinality(String),
+  ts DateTime64(6, 'UTC'),
+  received DateTime64(3, 'UTC'),
+  event String CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(received)
+ORDER BY (stream, seq)
+TTL toDateTime(received) + INTERVAL 3196800 SECOND;
+
+-- 010 streams
+CREATE TABLE IF NOT EXISTS `weir`.streams_local ON CLUSTER `main` (
+  stream UInt64,
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  boot FixedString(16),
+  worker UInt16,
+  accepted SimpleAggregateFunction(max, UInt64),
+  closed SimpleAggregateFunction(max, UInt8),
+  reported SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream)
+TTL toDateTime(reported) + INTERVAL 3196800 SECOND;
+
+-- 011 barrier
+CREATE TABLE IF NOT EXISTS `weir`.barrier_local ON CLUSTER `main` (x UInt8)
+ENGINE = Memory;
+
+-- 012 barrier_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.barrier_mv ON CLUSTER `main` TO `weir`.barrier_local AS
+SELECT toUInt8(0) AS x FROM `weir`.access_events_local WHERE 0;
+
+-- 013 access_events
+CREATE TABLE IF NOT EXISTS `weir`.access_events ON CLUSTER `main` AS `weir`.access_events_local
+ENGINE = Distributed(`main`, `weir`, 'access_events_local', cityHash64(organization, trace_id));
+
+-- 014 stored_seqs
+CREATE TABLE IF NOT EXISTS `weir`.stored_seqs ON CLUSTER `main` AS `weir`.stored_seqs_local
+ENGINE = Distributed(`main`, `weir`, 'stored_seqs_local', stream);
+
+-- 015 requests_1m
+CREATE TABLE IF NOT EXISTS `weir`.requests_1m ON CLUSTER `main` AS `weir`.requests_1m_local
+ENGINE = Distributed(`main`, `weir`, 'requests_1m_local', cityHash64(organization, api, route));
+
+-- 016 requests_1h
+CREATE TABLE IF NOT EXISTS `weir`.requests_1h ON CLUSTER `main` AS `weir`.requests_1h_local
+ENGINE = Distributed(`main`, `weir`, 'requests_1h_local', cityHash64(organization, api, route));
+
+-- 017 gaps
+CREATE TABLE IF NOT EXISTS `weir`.gaps ON CLUSTER `main` AS `weir`.gaps_local
+ENGINE = Distributed(`main`, `weir`, 'gaps_local', stream);
+
+-- 018 dead_letters
+CREATE TABLE IF NOT EXISTS `weir`.dead_letters ON CLUSTER `main` AS `weir`.dead_letters_local
+ENGINE = Distributed(`main`, `weir`, 'dead_letters_local', stream);
+
+-- 019 streams
+CREATE TABLE IF NOT EXISTS `weir`.streams ON CLUSTER `main` AS `weir`.streams_local
+ENGINE = Distributed(`main`, `weir`, 'streams_local', stream);
