@@ -12,17 +12,16 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body_util::channel::Channel;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -95,22 +94,15 @@ fn whole(status: StatusCode, bytes: Vec<u8>) -> Response<Body> {
 }
 
 fn broken() -> Response<Body> {
-    let mut response = Response::new(Half(Some(Bytes::from_static(b"ten bytes."))).boxed());
+    let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+    tokio::spawn(async move {
+        // The client has left already if this fails.
+        let _ = sender.send_data(Bytes::from_static(b"ten bytes.")).await;
+        // Long enough for the head and the ten bytes to go out before the end of them.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        sender.abort(io::Error::other("broken on purpose"));
+    });
+    let mut response = Response::new(body.boxed());
     response.headers_mut().insert("content-length", http::HeaderValue::from_static("100"));
     response
-}
-
-/// A body that gives what it has and then fails.
-struct Half(Option<Bytes>);
-
-impl hyper::body::Body for Half {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(Some(match self.0.take() {
-            Some(bytes) => Ok(Frame::data(bytes)),
-            None => Err(io::Error::other("broken on purpose")),
-        }))
-    }
 }
