@@ -21,7 +21,7 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
-test: $(ENGINE)
+test: $(ENGINE) tools
 	@echo "== formatting"
 	cargo fmt --all --check
 	@echo "== lints"
@@ -30,13 +30,19 @@ test: $(ENGINE)
 	cargo build --workspace --bins
 	@echo "== tests"
 	cargo test --workspace
+	$(MAKE) fuzz
+
+# The kill runs at full length; WEIR_SOAK_SEED=N runs the one seed that failed.
+soak: $(ENGINE)
+	cargo build --workspace --bins
+	WEIR_SOAK_SEEDS=$${SEEDS:-50} cargo test -p weir-e2e --test kill -- --nocapture
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@command -v nginx >/dev/null && command -v wrk >/dev/null && command -v promtool >/dev/null || \
-	  { echo "== nginx, wrk, prometheus: from Debian's packages"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk prometheus; } || \
-	  { echo "install nginx, wrk and prometheus, or run this as root"; exit 1; }
+	@for tool in nginx wrk promtool curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk prometheus curl >/dev/null; } || \
+	  { echo "install nginx, wrk, prometheus and curl, or run this as root"; exit 1; }
 
 bench: $(ENGINE) tools
 	cargo build --release --bins
@@ -49,7 +55,7 @@ check: .tools/bin/cargo-deny
 	$(MAKE) fuzz FUZZ_SECONDS=60
 
 FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := config/load router/route telemetry/trace_context event/record event/chunk
+FUZZ_TARGETS := config/load router/route telemetry/trace_context event/record event/chunk spool/ring
 # Fuzzing wants flags that are not stable; the compiler that is here takes them when told so.
 fuzz: .tools/bin/cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do \
