@@ -98,7 +98,7 @@ function drawTraffic(overview, series) {
       el("td", {}, row.site || "–"),
       el("td", {}, row.api || el("span", { class: "soft" }, "no route")),
       el("td", {}, spark(lines.get(keyOf(row)), 60)),
-      el("td", { class: "n" }, (row.requests_last_minute / 60).toFixed(1)),
+      el("td", { class: "n" }, row.requests_per_second.toFixed(1)),
       el("td", { class: "n" }, count(row.requests)),
       el("td", { class: "n" + (bad ? " bad" : "") }, percent(row.errors, row.requests)),
       el("td", { class: "n" }, percent(row.rejected, row.requests)),
@@ -232,7 +232,7 @@ async function refresh() {
     drawGateways(gateways);
     drawLedger(ledger);
     drawFailures(errors);
-    const now = overview.rows.reduce((sum, row) => sum + row.requests_last_minute, 0) / 60;
+    const now = overview.rows.reduce((sum, row) => sum + row.requests_per_second, 0);
     say(now.toFixed(1) + " requests a second over all gateways.");
   } catch (error) {
     say("The figures below are old: " + error.message, "bad");

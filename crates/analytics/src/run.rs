@@ -90,6 +90,8 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     if args.tokens.is_none() && !args.listen.ip().is_loopback() {
         return Err(RunError::Open(args.listen));
     }
+    // Before the first reading: what changes from here on is seen as a change.
+    let seen = args.tokens.as_deref().and_then(changed);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Intents::open(&args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
@@ -101,7 +103,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(failed)?;
     let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
     let (ingest, committing) = Ingest::start(store.clone(), intents, limits);
-    let tokens = watched(args.tokens.clone(), tokens, stop.clone());
+    let tokens = watched(args.tokens.clone(), tokens, seen, stop.clone());
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
@@ -145,11 +147,15 @@ async fn prepare(store: &Store, intents: &Intents) -> Result<(), RunError> {
 }
 
 /// The tokens, read again when the file's time of change moves. A file with a mistake keeps what runs.
-fn watched(path: Option<PathBuf>, tokens: Tokens, mut stop: watch::Receiver<bool>) -> watch::Receiver<Arc<Tokens>> {
+fn watched(
+    path: Option<PathBuf>,
+    tokens: Tokens,
+    mut seen: Option<Mark>,
+    mut stop: watch::Receiver<bool>,
+) -> watch::Receiver<Arc<Tokens>> {
     let (sender, receiver) = watch::channel(Arc::new(tokens));
     let Some(path) = path else { return receiver };
     tokio::spawn(async move {
-        let mut seen = changed(&path);
         let mut tick = tokio::time::interval(Duration::from_secs(2));
         loop {
             tokio::select! {
@@ -173,7 +179,10 @@ fn watched(path: Option<PathBuf>, tokens: Tokens, mut stop: watch::Receiver<bool
     receiver
 }
 
-fn changed(path: &Path) -> Option<(SystemTime, u64)> {
+/// What tells one content of a file from another: its time of change and its length.
+type Mark = (SystemTime, u64);
+
+fn changed(path: &Path) -> Option<Mark> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
 }

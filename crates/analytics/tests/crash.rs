@@ -2,22 +2,12 @@
 
 mod common;
 
-use common::{Analytics, Engine, chunk, now_us, stream};
-use std::time::{Duration, Instant};
+use common::{Analytics, Engine, chunk, now_us, stream, until};
 use weir_analytics::block::BlockId;
 use weir_analytics::ingest::intent::{Intent, Intents};
 use weir_analytics::ranges::Ranges;
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
-
-/// Waits for what another process is about to make true.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn the_ingestor_dies_at_every_point() {
@@ -49,6 +39,7 @@ fn the_ingestor_dies_at_every_point() {
 fn the_engine_dies_under_load() {
     let mut engine = Engine::start();
     let analytics = Analytics::start(&engine);
+    let intents = analytics.state.path().join("intents");
     let start = now_us() - 1_000_000;
     for round in 0..3_u64 {
         let chunks: Vec<_> = (0..4)
@@ -56,8 +47,12 @@ fn the_engine_dies_under_load() {
             .collect();
         std::thread::scope(|scope| {
             let offers: Vec<_> = chunks.iter().map(|chunk| scope.spawn(|| analytics.post(chunk).status)).collect();
-            // Somewhere between the first byte and the last roll-up, another place every round.
-            std::thread::sleep(Duration::from_millis(180 + 60 * round));
+            // Before the block is there, when raw has it, when the first roll-up has it.
+            match round {
+                0 => until("an intent", || std::fs::read_dir(&intents).is_ok_and(|found| found.count() > 0)),
+                1 => until("rows", || engine.number(RAW) > 12_000),
+                _ => until("a roll-up", || engine.number("SELECT sum(n) FROM weir.requests_1m") > 24_000),
+            }
             engine.kill();
             engine = std::mem::replace(&mut engine, Engine::start()).start_again();
             offers.into_iter().for_each(|offer| assert!([200, 503].contains(&offer.join().expect("answered"))));

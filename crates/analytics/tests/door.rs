@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Analytics, Engine, TOKEN, chunk, now_us, request, stream};
+use common::{Analytics, Engine, TOKEN, chunk, now_us, request, stream, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -32,13 +32,9 @@ fn tokens_are_read_again_and_a_broken_file_changes_nothing() {
     let tokens = analytics.state.path().join("tokens");
     std::fs::write(&tokens, format!("{TOKEN} acme demo * *\nbrand-new-token acme demo on-prem edge\n"))
         .expect("written");
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while analytics.post_as("brand-new-token", &chunk).status == 401 {
-        assert!(std::time::Instant::now() < deadline, "the new token was never read");
-        std::thread::yield_now();
-    }
+    until("the new token", || analytics.post_as("brand-new-token", &chunk).status == 200);
     std::fs::write(&tokens, "half a line\n").expect("written");
-    std::thread::sleep(Duration::from_millis(2500));
+    analytics.await_log("the tokens of before stay in force");
     assert_eq!(analytics.post(&chunk).status, 200);
 }
 

@@ -152,6 +152,28 @@ fn what_is_out_of_range_is_a_dead_letter_and_known_as_such() {
 }
 
 #[test]
+fn a_chunk_that_the_engine_refuses_takes_no_other_with_it() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    engine.sql("ALTER TABLE weir.access_events ADD CONSTRAINT odd CHECK path != '/orders/13'");
+    let start = now_us() - 1_000_000;
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let offers: Vec<_> = (0..4_u16)
+            .map(|worker| {
+                let first = u64::from(worker) * 100;
+                let chunk = chunk(&stream("cloud", "core", worker), first..first + 100, start, 100);
+                let analytics = &analytics;
+                scope.spawn(move || analytics.post(&chunk).status)
+            })
+            .collect();
+        offers.into_iter().map(|offer| offer.join().expect("answered")).collect()
+    });
+    assert_eq!(statuses, [422, 200, 200, 200]);
+    assert_eq!(engine.number(RAW), 300);
+    engine.assert_rolled_up();
+}
+
+#[test]
 fn sampled_events_weigh_what_they_stand_for() {
     let engine = Engine::start();
     let analytics = Analytics::start(&engine);

@@ -139,6 +139,18 @@ pub(super) fn build(jobs: Vec<Job>) -> Batch {
     Batch { jobs, blocks, dead }
 }
 
+/// The block of `day` with the events of one job alone: to find out whose events the engine refuses.
+pub(super) fn build_alone(jobs: &[Job], index: usize, day: i64) -> Option<Built> {
+    let job = jobs.get(index)?;
+    let mut open = Day::new(now_us());
+    let wanted = |event: &Event<'_>| {
+        let us = event.fixed.start_us;
+        job.fresh.contains(event.fixed.seq) && out_of_range(job, us).is_none() && day_of(us) == day
+    };
+    job.chunk.events().filter(wanted).for_each(|event| open.push(job, index, &event));
+    Some(open.close(day))
+}
+
 fn out_of_range(job: &Job, us: i64) -> Option<&'static str> {
     let oldest = job.received_us.saturating_sub(i64::try_from(job.oldest.as_micros()).unwrap_or(i64::MAX));
     if us < oldest {

@@ -2,7 +2,7 @@
 //! insert did not plainly succeed, it is verified and tried again until its outcome is known: the committer would
 //! rather stand still, and have offers refused, than lose or double an event.
 
-use super::batch::{Batch, Built, Job};
+use super::batch::{Batch, Built, Job, build_alone};
 use super::intent::Intents;
 use super::known::Known;
 use super::offer::{Refusal, Stored};
@@ -12,6 +12,7 @@ use crate::block::Block;
 use crate::failpoint;
 use crate::ranges::Ranges;
 use crate::store::{Class, Store, StoreError};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -59,13 +60,18 @@ impl Committer {
             self.known.commit(letter.stream, &seqs);
         }
         let mut refused: Vec<Option<Refusal>> = vec![None; jobs.len()];
-        for built in blocks {
-            let (owners, streams) = (built.jobs.clone(), built.streams.clone());
+        let mut blocks = VecDeque::from(blocks);
+        while let Some(built) = blocks.pop_front() {
+            let (owners, streams, day) = (built.jobs.clone(), built.streams.clone(), built.intent.day);
             match self.commit_block(built).await {
                 Outcome::Stored => {
                     for (stream, seqs) in &streams {
                         self.known.commit(*stream, seqs);
                     }
+                }
+                // One chunk that the engine refuses must not take the others of its block with it.
+                Outcome::Rejected(_) if owners.len() > 1 => {
+                    blocks.extend(owners.iter().filter_map(|owner| build_alone(&jobs, *owner, day)));
                 }
                 Outcome::Rejected(error) => {
                     for (owner, (stream, seqs)) in owners.iter().zip(&streams) {

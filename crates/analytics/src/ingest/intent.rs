@@ -136,7 +136,7 @@ mod tests {
         assert!(matches!(Intents::open(folder.path()), Err(StateError::Taken { .. })));
         drop(intents);
         let intents = Intents::open(folder.path()).unwrap();
-        assert_eq!(intents.read().unwrap(), [intent.clone()]);
+        assert_eq!(intents.read().unwrap(), std::slice::from_ref(&intent));
         intents.remove(&intent.block).unwrap();
         intents.remove(&intent.block).unwrap();
         assert_eq!(intents.read().unwrap(), []);

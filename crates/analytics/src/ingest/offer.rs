@@ -18,7 +18,7 @@ use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
 /// How much is taken in at once, and how long an offer waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Offers in the batcher's queue; past it, an offer is refused at once.
+    /// Offers in the batcher's queue, each up to 16 MiB; past it, an offer is refused at once.
     pub queue: usize,
     /// From the first chunk of a batch to its blocks.
     pub linger: Duration,
@@ -33,7 +33,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            queue: 256,
+            queue: 64,
             linger: Duration::from_millis(200),
             batch_rows: 200_000,
             patience: Duration::from_secs(25),

@@ -31,6 +31,7 @@ struct Group {
     bytes_out: u64,
     largest: u64,
     recent: u64,
+    recent_seconds: u64,
     hist: Vec<(u16, u64)>,
     slowest: String,
 }
@@ -45,7 +46,8 @@ pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> 
         "SELECT organization, environment, site, api, sum(n) AS requests, sumIf(n, status >= 500) AS errors, \
          sumIf(n, {REJECTED}) AS rejected, sum(m.gateway_us) AS gateway_us, sum(m.upstream_us) AS upstream_us, \
          sum(m.client_us) AS client_us, sum(m.bytes_in) AS bytes_in, sum(m.bytes_out) AS bytes_out, \
-         max(max_total_us) AS largest, sumIf(n, t = toStartOfMinute(now() - 60)) AS recent, sumMap(m.hist) AS hist, \
+         max(max_total_us) AS largest, sumIf(n, t >= toStartOfMinute(now() - INTERVAL 1 MINUTE)) AS recent, \
+         toUInt64(60 + toSecond(now())) AS recent_seconds, sumMap(m.hist) AS hist, \
          lower(hex(argMaxMerge(slow_trace))) AS slowest \
          FROM {} AS m WHERE t > now() - INTERVAL {{minutes:UInt32}} MINUTE \
          GROUP BY organization, environment, site, api ORDER BY organization, environment, site, api",
@@ -61,7 +63,8 @@ fn row(group: &Group) -> Value {
     json!({
         "organization": group.organization, "environment": group.environment, "site": group.site, "api": group.api,
         "requests": group.requests, "errors": group.errors, "rejected": group.rejected,
-        "requests_last_minute": group.recent,
+        // Over the minute that runs and the whole one before it.
+        "requests_per_second": group.recent as f64 / group.recent_seconds.max(1) as f64,
         "p50_us": at(0.5), "p95_us": at(0.95), "p99_us": at(0.99), "max_us": group.largest,
         "gateway_us": group.gateway_us, "upstream_us": group.upstream_us, "client_us": group.client_us,
         "bytes_in": group.bytes_in, "bytes_out": group.bytes_out, "slowest_trace": group.slowest,

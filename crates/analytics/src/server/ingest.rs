@@ -26,14 +26,37 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// A gateway has few workers: a list of reports is short.
 const MAX_REPORTS: usize = 1 << 20;
 
-impl Server {
-    pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
-        match self.take(request).await {
-            Ok(answer) | Err(answer) => answer,
-        }
+/// A request that is not accepted.
+struct No {
+    status: StatusCode,
+    why: String,
+    /// Seconds after which the same may be accepted.
+    again: Option<u16>,
+}
+
+impl No {
+    fn new(status: StatusCode, why: &str) -> Self {
+        Self { status, why: why.to_owned(), again: None }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+    fn later(why: &str, seconds: u16) -> Self {
+        Self { again: Some(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
+    }
+
+    fn answer(self) -> Answer {
+        match self.again {
+            Some(seconds) => later(&self.why, seconds),
+            None => refused(self.status, &self.why),
+        }
+    }
+}
+
+impl Server {
+    pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
+        self.take(request).await.unwrap_or_else(No::answer)
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Result<Answer, No> {
         let grant = self.grant(&request)?;
         let (bytes, _room) = self.body(request, MAX_CHUNK).await?;
         let header = Ingest::header(&bytes).map_err(|refusal| refuse(&refusal))?;
@@ -43,7 +66,7 @@ impl Server {
                 "the token does not speak for `{}/{}/{}/{}`; give the gateway its own token",
                 who.organization, who.environment, who.site, who.gateway
             );
-            return Err(refused(StatusCode::FORBIDDEN, &why));
+            return Err(No::new(StatusCode::FORBIDDEN, &why));
         }
         match self.ingest.offer(bytes).await {
             Ok(done) => Ok(json(
@@ -55,37 +78,35 @@ impl Server {
     }
 
     pub(super) async fn streams(&self, request: Request<Incoming>) -> Answer {
-        match self.reports(request).await {
-            Ok(answer) | Err(answer) => answer,
-        }
+        self.reports(request).await.unwrap_or_else(No::answer)
     }
 
-    async fn reports(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+    async fn reports(&self, request: Request<Incoming>) -> Result<Answer, No> {
         let grant = self.grant(&request)?;
         let (bytes, _room) = self.body(request, MAX_REPORTS).await?;
         let reports: Vec<Report> = serde_json::from_slice(&bytes)
-            .map_err(|error| refused(StatusCode::BAD_REQUEST, &format!("this is not a list of streams: {error}")))?;
+            .map_err(|error| No::new(StatusCode::BAD_REQUEST, &format!("this is not a list of streams: {error}")))?;
         for report in &reports {
             if !grant.covers(&report.identity()) {
-                return Err(refused(StatusCode::FORBIDDEN, "the token does not speak for every stream of the list"));
+                return Err(No::new(StatusCode::FORBIDDEN, "the token does not speak for every stream of the list"));
             }
-            report.check().map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
+            report.check().map_err(|why| No::new(StatusCode::BAD_REQUEST, why))?;
         }
-        streams::store(&self.store, &reports).await.map_err(|error| later(&error.to_string(), 5))?;
+        streams::store(&self.store, &reports).await.map_err(|error| No::later(&error.to_string(), 5))?;
         Ok(json(StatusCode::OK, &json!({ "stored": reports.len() })))
     }
 
     /// What the request's token allows. Before a byte of the body is read.
-    fn grant(&self, request: &Request<Incoming>) -> Result<Grant, Answer> {
+    fn grant(&self, request: &Request<Incoming>) -> Result<Grant, No> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-            return Err(refused(StatusCode::UNAUTHORIZED, "a token is needed: `Authorization: Bearer TOKEN`"));
+            return Err(No::new(StatusCode::UNAUTHORIZED, "a token is needed: `Authorization: Bearer TOKEN`"));
         };
         let tokens = self.tokens.borrow().clone();
         tokens
             .grant(token.trim())
             .cloned()
-            .ok_or_else(|| refused(StatusCode::UNAUTHORIZED, "the token is not known; add it to the file of --tokens"))
+            .ok_or_else(|| No::new(StatusCode::UNAUTHORIZED, "the token is not known; add it to the file of --tokens"))
     }
 
     /// The body, and the room in memory that it holds until its answer.
@@ -93,35 +114,35 @@ impl Server {
         &self,
         request: Request<Incoming>,
         most: usize,
-    ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), Answer> {
+    ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), No> {
         let claimed = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let size = claimed.unwrap_or(most);
         if size > most {
-            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")));
+            return Err(No::new(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")));
         }
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
         let Ok(room) = std::sync::Arc::clone(&self.room).try_acquire_many_owned(kib) else {
-            return Err(later("as many bytes are on their way as fit", 1));
+            return Err(No::later("as many bytes are on their way as fit", 1));
         };
         let body = Limited::new(request.into_body(), most).collect();
         match tokio::time::timeout(BODY_TIME, body).await {
             Ok(Ok(body)) => Ok((body.to_bytes(), room)),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")))
+                Err(No::new(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")))
             }
-            Ok(Err(_)) => Err(refused(StatusCode::BAD_REQUEST, "the body broke off")),
-            Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+            Ok(Err(_)) => Err(No::new(StatusCode::BAD_REQUEST, "the body broke off")),
+            Err(_) => Err(No::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
         }
     }
 }
 
-fn refuse(refusal: &Refusal) -> Answer {
+fn refuse(refusal: &Refusal) -> No {
     let why = refusal.to_string();
     match refusal {
-        Refusal::Malformed(_) => refused(StatusCode::BAD_REQUEST, &why),
-        Refusal::Version(_) => refused(StatusCode::CONFLICT, &format!("{why}; update weir-analytics")),
-        Refusal::Rejected(_) => refused(StatusCode::UNPROCESSABLE_ENTITY, &why),
-        Refusal::Underway | Refusal::Full => later(&why, 1),
-        Refusal::Unavailable(_) | Refusal::Stopping => later(&why, 5),
+        Refusal::Malformed(_) => No::new(StatusCode::BAD_REQUEST, &why),
+        Refusal::Version(_) => No::new(StatusCode::CONFLICT, &format!("{why}; update weir-analytics")),
+        Refusal::Rejected(_) => No::new(StatusCode::UNPROCESSABLE_ENTITY, &why),
+        Refusal::Underway | Refusal::Full => No::later(&why, 1),
+        Refusal::Unavailable(_) | Refusal::Stopping => No::later(&why, 5),
     }
 }

@@ -146,6 +146,15 @@ impl Engine {
     }
 }
 
+/// Waits for what another process is about to make true.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        std::thread::yield_now();
+    }
+}
+
 pub const TOKEN: &str = "a-token-of-acme";
 
 /// The ingestor, with its state.
@@ -160,8 +169,11 @@ impl Analytics {
     }
 
     pub fn on(engine: &Engine, state: TempDir, env: &[(&str, &str)]) -> Self {
-        let command = Self::command(engine, state.path(), env);
-        Self { program: Program::start(command, "its log is above"), state }
+        let mut command = Self::command(engine, state.path(), env);
+        let log = std::fs::File::options().create(true).append(true).open(state.path().join("log")).expect("a log");
+        command.stderr(log);
+        let program = Program::start(command, "see the log in its state folder");
+        Self { program, state }
     }
 
     /// The program as the tests run it.
@@ -174,6 +186,11 @@ impl Analytics {
         command.arg("--state").arg(state);
         command.env("WEIR_ANALYTICS_LOG", "warn").envs(env.iter().copied());
         command
+    }
+
+    /// Waits until its log says `what`.
+    pub fn await_log(&self, what: &str) {
+        until(what, || std::fs::read_to_string(self.state.path().join("log")).is_ok_and(|log| log.contains(what)));
     }
 
     pub fn post(&self, chunk: &[u8]) -> Reply {
