@@ -45,7 +45,7 @@ tools:
 	  { echo "install nginx, wrk, prometheus and curl, or run this as root"; exit 1; }
 
 bench: $(ENGINE) tools
-	cargo build --release --bins
+	cargo build --release -p weir-gateway -p weir-loadtests
 	target/release/weir-bench $(ARGS)
 
 check: .tools/bin/cargo-deny
