@@ -156,7 +156,7 @@ function drawLedger(ledger) {
 
 function drawFailures(errors) {
   const rows = errors.rows.map((row) => el("tr", {},
-    el("td", { class: "n" }, row.ts.slice(11, 23)),
+    el("td", {}, row.ts.slice(11, 23)),
     el("td", {}, row.site), el("td", {}, row.api || "–"),
     el("td", { class: "path mono", title: row.path }, row.method + " " + row.path),
     el("td", { class: "n bad" }, row.status),
@@ -188,13 +188,15 @@ function hop({ event, depth }, start, width) {
     ...parts.map(([name, us]) => el("span", { class: name, style: { width: event.total_us ? (100 * us) / event.total_us + "%" : "0" } })));
   const said = parts.map(([name, us]) => name + " " + duration(us)).join(" · ");
   const failed = event.status >= 500 || event.reason;
-  return el("div", { class: "hop", style: { paddingLeft: depth * 1.2 + "rem" } },
-    el("div", {}, el("strong", {}, event.site + " / " + event.gateway), " ",
+  // Only the words are indented: the bars share one axis.
+  const indent = { paddingLeft: depth * 1.2 + "rem" };
+  return el("div", { class: "hop" },
+    el("div", { style: indent }, el("strong", {}, event.site + " / " + event.gateway), " ",
       el("span", { class: "mono" }, event.method + " " + event.path), " ",
       el("span", { class: failed ? "bad" : "good" }, event.status + (event.reason ? " " + event.reason : "")), " ",
       el("span", { class: "soft" }, "at +" + duration(from))),
     el("div", { class: "lane", role: "img", "aria-label": said }, bar),
-    el("div", { class: "soft" }, duration(event.total_us) + " = " + said + (event.link_us ? " · way between " + duration(event.link_us) : "")));
+    el("div", { class: "soft", style: indent }, duration(event.total_us) + " = " + said + (event.link_us ? " · way between " + duration(event.link_us) : "")));
 }
 
 async function drawTrace() {

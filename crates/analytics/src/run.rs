@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Runtime)?;
     let done = runtime.block_on(async {
-        let store = Store::new(&args.clickhouse, &args.user, &args.password, args.schema(args.layout()));
+        let store = Store::new(&args.clickhouse, &args.user, &args.password, args.schema(args.layout()))?;
         match &args.verb {
             Some(Verb::Migrate) => {
                 let steps = migrate(&store).await?;

@@ -9,6 +9,10 @@ use crate::schema::Schema;
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
 use clickhouse::{Client, RowOwned, RowRead};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +36,8 @@ pub enum StoreError {
     TimedOut { url: String, after: Duration },
     #[error("ClickHouse refused the statement: {text}")]
     Refused { code: u32, text: String },
+    #[error("the root certificates of this machine cannot be read: {0}; install its package of them")]
+    Roots(std::io::Error),
     #[error("ClickHouse's answer cannot be read: {text}")]
     Answer { text: String },
 }
@@ -42,7 +48,7 @@ impl StoreError {
         let (code, text) = match self {
             Self::Refused { code, text } => (code, text),
             Self::Unreachable { .. } | Self::TimedOut { .. } => return Class::Transient,
-            Self::Answer { .. } => return Class::Operator,
+            Self::Answer { .. } | Self::Roots(_) => return Class::Operator,
         };
         match code {
             // "Too many partitions for single INSERT block" has the code of "Too many parts": only that one is final.
@@ -72,15 +78,15 @@ pub trait Fetched: RowOwned + RowRead {}
 impl<T: RowOwned + RowRead> Fetched for T {}
 
 impl Store {
-    /// Speaks to `url` as `user`.
-    pub fn new(url: &str, user: &str, password: &str, schema: Schema) -> Self {
-        let mut client = Client::default().with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
+    /// Speaks to `url` as `user`: `http`, or `https` with the machine's own roots.
+    pub fn new(url: &str, user: &str, password: &str, schema: Schema) -> Result<Self, StoreError> {
+        let mut client = client_of(url)?.with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
         if !user.is_empty() {
             client = client.with_user(user).with_password(password);
         }
         // Sums and ids are compared by name below: a column is the column, never an alias of the SELECT.
         let client = client.with_setting("prefer_column_name_to_alias", "1");
-        Self { client, schema: Arc::new(schema), url: url.to_owned() }
+        Ok(Self { client, schema: Arc::new(schema), url: url.to_owned() })
     }
 
     pub fn schema(&self) -> &Schema {
@@ -185,6 +191,31 @@ impl Store {
             other => StoreError::Answer { text: chain(&other) },
         }
     }
+}
+
+/// The crate's own client panics on a machine without root certificates, even where only `http` is spoken.
+fn client_of(url: &str) -> Result<Client, StoreError> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+    tcp.enforce_http(false);
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = HttpsConnectorBuilder::new();
+    let connector = if url.starts_with("https:") {
+        let tls = tls.with_provider_and_native_roots(provider);
+        tls.map_err(StoreError::Roots)?.https_or_http().enable_http1().wrap_connector(tcp)
+    } else {
+        let none = rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| StoreError::Roots(std::io::Error::other(error)))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        tls.with_tls_config(none).https_or_http().enable_http1().wrap_connector(tcp)
+    };
+    // Below ClickHouse's own keep-alive of 3 s, so that no request meets a connection that is being closed.
+    let pool = HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
+    Ok(Client::with_http_client(pool))
 }
 
 /// The number in `Code: 47. DB::Exception: …`.

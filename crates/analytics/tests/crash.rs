@@ -121,6 +121,21 @@ fn a_roll_up_that_lost_its_part_is_rebuilt() {
 }
 
 #[test]
+fn a_start_that_dies_while_it_heals_is_healed_by_the_next() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    analytics.store(&chunk(&stream("on-prem", "edge", 0), 0..500, now_us(), 10));
+    let state = analytics.kill();
+    forge_intent(&engine, state.path());
+    engine.sql("TRUNCATE TABLE weir.requests_1h");
+    let mut dies = Analytics::command(&engine, state.path(), &[("WEIR_FAILPOINT", "settle.after_heal")]);
+    assert_eq!(dies.output().expect("it runs").status.code(), None, "it was to die");
+    let _healed = Analytics::on(&engine, state, &[]);
+    assert_eq!(engine.number(RAW), 500);
+    engine.assert_rolled_up();
+}
+
+#[test]
 fn roll_ups_of_a_block_that_raw_lost_are_taken_back() {
     broken_and_settled(&["TRUNCATE TABLE weir.access_events"]);
 }

@@ -35,7 +35,7 @@ fn every_statement_of_a_cluster_parses() {
 }
 
 fn store(engine: &Engine, retention: Retention) -> Store {
-    Store::new(&engine.url(), "", "", Schema { retention, ..Schema::single("weir") })
+    Store::new(&engine.url(), "", "", Schema { retention, ..Schema::single("weir") }).expect("a store")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,8 +19,10 @@ fn engine_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let beside = Path::new(env!("CARGO_BIN_EXE_weir-analytics")).with_file_name("weir-chdb");
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "weir-chdb"]).status();
-        assert!(beside.exists(), "weir-chdb is not built ({built:?}): cargo build -p weir-chdb");
+        if !beside.exists() {
+            let built = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "weir-chdb"]).status();
+            assert!(beside.exists(), "weir-chdb is not built ({built:?}): cargo build -p weir-chdb");
+        }
         beside
     })
 }
