@@ -107,7 +107,7 @@ struct GapRow {
     reason: String,
 }
 
-/// The ledger of every stream that reported or stored in the last `minutes`.
+/// The ledger of every stream that reported in the last `minutes`, or stored on their days.
 pub async fn ledger(store: &Store, minutes: u32) -> Result<Value, StoreError> {
     let (reported, mut accounts) = accounts(store, minutes).await?;
     let mut streams = Vec::new();
@@ -159,62 +159,18 @@ fn line(id: u64, who: Option<&Reported>, account: &Account, worst: &mut Balance,
 type Accounts = (BTreeMap<u64, Reported>, HashMap<u64, Account>);
 
 async fn accounts(store: &Store, minutes: u32) -> Result<Accounts, StoreError> {
-    let schema = store.schema();
-    let since = format!("now() - INTERVAL {minutes} MINUTE");
-    let (streams, seqs) = (schema.all("streams"), schema.all("stored_seqs"));
-    let recent = format!("SELECT stream FROM {streams} GROUP BY stream HAVING max(reported) > {since}");
-    let reported = store
-        .rows::<Reported>(
-            &format!(
-                "SELECT stream, any(organization) AS organization, any(environment) AS environment, any(site) AS site, \
-                 any(gateway) AS gateway, any(replica) AS replica, any(lower(hex(s.boot))) AS boot, any(worker) AS worker, \
-                 max(s.accepted) AS accepted, max(s.closed) AS closed, toUnixTimestamp64Milli(max(reported)) AS last_ms \
-                 FROM {streams} AS s WHERE stream IN ({recent}) GROUP BY stream"
-            ),
-            &[],
-        )
-        .await?;
-    let runs = store
-        .rows::<Run>(
-            &format!(
-                "SELECT stream, min(first) AS first, max(last) AS last, sum(n) AS n FROM (\
-                   SELECT stream, first, last, n, sum(fresh) OVER (PARTITION BY stream ORDER BY first, last \
-                     ROWS UNBOUNDED PRECEDING) AS island FROM (\
-                       SELECT stream, first, last, n, first > max(last) OVER (PARTITION BY stream ORDER BY first, last \
-                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS fresh \
-                       FROM {seqs} WHERE stream IN ({recent}) OR stream IN (\
-                         SELECT stream FROM {} WHERE ts_received > {since}))) \
-                 GROUP BY stream, island",
-                schema.all("access_events")
-            ),
-            &[],
-        )
-        .await?;
-    let gaps = store
-        .rows::<GapRow>(
-            &format!(
-                "SELECT DISTINCT stream, first, last, reason FROM {} WHERE stream IN ({recent})",
-                schema.all("gaps")
-            ),
-            &[],
-        )
-        .await?;
-    let dead = store
-        .rows::<(u64, u64)>(
-            &format!("SELECT DISTINCT stream, seq FROM {} WHERE stream IN ({recent})", schema.all("dead_letters")),
-            &[],
-        )
-        .await?;
+    let which = chosen(store, minutes);
+    let reported = reported(store, &which).await?;
     let mut accounts: HashMap<u64, Account> = HashMap::new();
-    for run in runs {
+    for run in runs(store, &which).await? {
         let account = accounts.entry(run.stream).or_default();
         account.stored.insert(run.first, run.last);
         account.rows += run.n;
     }
-    for gap in gaps {
+    for gap in gaps(store, &which).await? {
         accounts.entry(gap.stream).or_default().gaps.entry(gap.reason).or_default().insert(gap.first, gap.last);
     }
-    for (stream, seq) in dead {
+    for (stream, seq) in dead(store, &which).await? {
         accounts.entry(stream).or_default().dead.add(seq);
     }
     for who in &reported {
@@ -223,6 +179,54 @@ async fn accounts(store: &Store, minutes: u32) -> Result<Accounts, StoreError> {
         account.closed = who.closed != 0;
     }
     Ok((reported.into_iter().map(|who| (who.stream, who)).collect(), accounts))
+}
+
+/// Which streams. By day and not by minute where they stored: the partitions tell it.
+fn chosen(store: &Store, minutes: u32) -> String {
+    let since = format!("now() - INTERVAL {minutes} MINUTE");
+    format!(
+        "SELECT stream FROM {} GROUP BY stream HAVING max(reported) > {since} \
+         UNION DISTINCT SELECT stream FROM {} WHERE day >= toDate({since})",
+        store.schema().all("streams"),
+        store.schema().all("stored_seqs"),
+    )
+}
+
+async fn reported(store: &Store, which: &str) -> Result<Vec<Reported>, StoreError> {
+    let sql = format!(
+        "SELECT stream, any(organization) AS organization, any(environment) AS environment, any(site) AS site, \
+         any(gateway) AS gateway, any(replica) AS replica, any(lower(hex(s.boot))) AS boot, any(worker) AS worker, \
+         max(s.accepted) AS accepted, max(s.closed) AS closed, toUnixTimestamp64Milli(max(reported)) AS last_ms \
+         FROM {} AS s WHERE stream IN ({which}) GROUP BY stream",
+        store.schema().all("streams")
+    );
+    store.rows(&sql, &[]).await
+}
+
+/// The islands of every stream, joined by the engine from the runs of blocks.
+async fn runs(store: &Store, which: &str) -> Result<Vec<Run>, StoreError> {
+    let sql = format!(
+        "SELECT stream, min(first) AS first, max(last) AS last, sum(n) AS n FROM (\
+           SELECT stream, first, last, n, sum(fresh) OVER (PARTITION BY stream ORDER BY first, last \
+             ROWS UNBOUNDED PRECEDING) AS island FROM (\
+               SELECT stream, first, last, n, first > max(last) OVER (PARTITION BY stream ORDER BY first, last \
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS fresh \
+               FROM {} WHERE stream IN ({which}))) \
+         GROUP BY stream, island",
+        store.schema().all("stored_seqs")
+    );
+    store.rows(&sql, &[]).await
+}
+
+async fn gaps(store: &Store, which: &str) -> Result<Vec<GapRow>, StoreError> {
+    let table = store.schema().all("gaps");
+    let sql = format!("SELECT DISTINCT stream, first, last, reason FROM {table} WHERE stream IN ({which})");
+    store.rows(&sql, &[]).await
+}
+
+async fn dead(store: &Store, which: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+    let table = store.schema().all("dead_letters");
+    store.rows(&format!("SELECT DISTINCT stream, seq FROM {table} WHERE stream IN ({which})"), &[]).await
 }
 
 #[cfg(test)]
