@@ -53,6 +53,8 @@ vocabulary! {
         GatewayError = 41 "gateway_error",
         /// The request has passed this gateway before (its own name is in `Via`).
         LoopDetected = 42 "loop_detected",
+        /// The gateway was told to end, and the time for open requests was over.
+        GatewayDraining = 43 "gateway_draining",
         /// The upstream's name did not resolve.
         DnsError = 60 "dns_error",
         /// The upstream refused the connection.
@@ -96,7 +98,7 @@ impl Reason {
             | Self::NoRoute
             | Self::AuthenticationFailed
             | Self::LoopDetected => Side::Downstream,
-            Self::PolicyAnswered | Self::GatewayPanic | Self::GatewayError => Side::Gateway,
+            Self::PolicyAnswered | Self::GatewayPanic | Self::GatewayError | Self::GatewayDraining => Side::Gateway,
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionTimeout
@@ -124,6 +126,7 @@ impl Reason {
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::GatewayDraining => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionUnreachable
@@ -149,6 +152,7 @@ impl Reason {
             Self::NoRoute => "destination_not_found",
             Self::AuthenticationFailed => "http_request_denied",
             Self::GatewayPanic | Self::GatewayError => "proxy_internal_error",
+            Self::GatewayDraining => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DnsError => "dns_error",
             Self::ConnectionRefused => "connection_refused",

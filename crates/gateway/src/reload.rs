@@ -79,18 +79,20 @@ impl Reloader {
         for fixed in fixed_changes(&self.started_with, config) {
             warn!("`{fixed}` changed: it takes effect when the gateway is started again");
         }
-        let mut proxy = lock(&self.proxy);
-        // Gone while draining: there is nothing left to configure.
-        let Some(proxy) = proxy.as_mut() else { return Ok(None) };
-        let snapshot = proxy.snapshot().next(config, &self.registry).map_err(ProxyError::from)?;
+        // Gone while draining: there is nothing left to configure. The lock is not held while compiling and while names
+        // go to disk: probes and scrapes wait for it, and a disk may be slow.
+        let Some(current) = lock(&self.proxy).as_ref().map(Proxy::snapshot) else { return Ok(None) };
+        let snapshot = current.next(config, &self.registry).map_err(ProxyError::from)?;
         let generation = snapshot.generation();
         // Names go to disk before a request can use them: a record without its names could not be read after a crash.
         let Some(spool) = self.spool.upgrade() else { return Ok(None) };
         spool.sync_names()?;
         // Given back before the workers are told: whoever ends the spool must be its only holder.
         drop(spool);
-        proxy.publish(snapshot)?;
-        Ok(Some(generation))
+        match lock(&self.proxy).as_mut() {
+            Some(proxy) => proxy.publish(snapshot).map(|()| Some(generation)).map_err(ReloadError::from),
+            None => Ok(None),
+        }
     }
 }
 

@@ -74,7 +74,6 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     for actual in proxy.listening().values() {
         println!("listening on http://{actual}");
     }
-    let drain_limit = proxy.snapshot().drain_limit();
     let proxy = Arc::new(Mutex::new(Some(proxy)));
     let stats = Arc::new(ReloadStats::default());
     let admin = Admin::new(Arc::clone(&proxy), Arc::clone(&registry), Arc::clone(&spool), Arc::clone(&stats), &config);
@@ -83,12 +82,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let watcher = Watcher::start(options.config, seen, env, move |outcome| reloader.loaded(outcome))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(beside(&config, Arc::clone(&admin)))?;
-    admin.drain();
+    runtime.block_on(beside(&config, Arc::clone(&admin), proxy))?;
     drop(watcher);
-    if let Some(proxy) = lock(&proxy).take() {
-        proxy.drain(drain_limit);
-    }
     drop((runtime, admin));
     sole(spool).stop(LAST_SHIPPING)?;
     info!("ended");
@@ -108,7 +103,7 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
 }
 
 /// Everything that is not a request's: on this thread, at a lower priority.
-async fn beside(config: &GatewayConfig, admin: Arc<Admin>) -> Result<(), RunError> {
+async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>>) -> Result<(), RunError> {
     lower_priority();
     let bind = async |what, address| {
         TcpListener::bind(address).await.map_err(|error| RunError::Admin { what, address, error })
@@ -141,6 +136,20 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>) -> Result<(), RunErro
         }
     }
     info!("draining: no more connections are accepted, open requests finish");
+    admin.drain();
+    // Probes and scrapes are answered until the last request is done.
+    let drained = tokio::task::spawn_blocking(move || {
+        let running = lock(&proxy).take();
+        if let Some(running) = running {
+            let limit = running.snapshot().drain_limit();
+            running.drain(limit);
+        }
+    });
+    tokio::select! {
+        _ = drained => {}
+        () = &mut serve => {}
+        () = &mut probe => {}
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use std::rc::Rc;
 use weir_config::Scheme;
@@ -30,14 +31,13 @@ pub(crate) struct Head {
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
 pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Head, Refusal>) {
-    connection.begin_exchange();
     let worker = Rc::clone(connection.worker());
     let snapshot = worker.snapshot();
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
     let trace = worker.continue_trace(&mut headers, snapshot.trust);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
-    let host = host(&parts.uri, &headers, parts.version);
+    let host = host(&parts.method, &parts.uri, &headers, parts.version);
 
     let now = worker.clock.now();
     let mut exchange = Exchange::new(now, worker.clock.wall_us(now));
@@ -58,6 +58,10 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     exchange.trace = trace.facts;
 
     let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
+    if body.is_end_stream() {
+        exchange.request_is_done(now);
+    }
+    connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
     let flow = Flow { worker, snapshot, connection, exchange, closer, trace, request_id, method };
@@ -66,23 +70,34 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
 }
 
 /// The one authority that the request is for: of the absolute form if it has one, otherwise `Host`.
-fn host(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
+fn host(method: &Method, uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
     let refused = |detail| Err(Refusal::new(Reason::MalformedRequest, detail));
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
         return refused("the request has more than one Host header");
     }
+    if method == Method::CONNECT {
+        return Err(Refusal::new(Reason::NoRoute, "this gateway opens no tunnels"));
+    }
     if let Some(authority) = uri.authority() {
-        return HeaderValue::from_str(authority.as_str())
-            .or_else(|_| refused("the authority of the request target is not a valid host"));
+        return match HeaderValue::from_str(authority.as_str()) {
+            Ok(value) if is_host(&value) => Ok(value),
+            _ => refused("the authority of the request target is not a valid host"),
+        };
     }
     match line {
-        Some(value) if value.to_str().is_ok() => Ok(value.clone()),
+        Some(value) if value.is_empty() || is_host(value) => Ok(value.clone()),
         Some(_) => refused("the Host header is not a valid host"),
         None if version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
         None => refused("the request has no Host header"),
     }
+}
+
+/// An authority without user information (RFC 9110 4.2.4): a password in it would be recorded, and sent on.
+fn is_host(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok()
 }
 
 /// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its

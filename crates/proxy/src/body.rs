@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -57,7 +58,8 @@ impl RequestBody {
         exchange.bytes_in += len;
         exchange.bytes_to_upstream += len;
         drop(exchange);
-        if self.is_end_stream() {
+        // Behind trailers hyper does not ask again.
+        if frame.is_trailers() || self.is_end_stream() {
             self.exchange.request_is_done(now);
         } else {
             self.exchange.progressed(now);
@@ -66,10 +68,34 @@ impl RequestBody {
 
     /// A client that closed in the middle left; one that broke the framing is malformed.
     fn broke(&self, error: &hyper::Error) -> Broken {
-        let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_disconnect(error);
         let reason = if left { Reason::ClientClosed } else { Reason::MalformedRequestBody };
         self.exchange.blame(reason);
         Broken(reason)
+    }
+}
+
+/// Whether a socket that ended is at the bottom of it.
+fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if kind.is_some_and(|kind| [UnexpectedEof, ConnectionReset, ConnectionAborted, BrokenPipe].contains(&kind)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// hyper may let go of a body that it will not ask any more: then the request is as done as it gets, and the wait for
+/// its response begins.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.exchange.request_done().is_none() {
+            self.exchange.request_is_done(self.exchange.worker().clock.now());
+        }
     }
 }
 
@@ -167,7 +193,11 @@ impl ResponseBody {
         let Some(Reply::Upstream { incoming, .. }) = &mut self.reply else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Pending => {
-                self.exchange.hand_to(Turn::Upstream);
+                let was = self.exchange.borrow().meter.turn();
+                let now = self.exchange.hand_to(Turn::Upstream);
+                if was != Turn::Upstream {
+                    self.idle.begin(now);
+                }
                 ready!(self.idle.poll_expired(cx, &self.exchange));
                 Poll::Ready(Some(Err(self.broke(Reason::UpstreamIdleTimeout))))
             }
@@ -191,7 +221,9 @@ impl ResponseBody {
         exchange.bytes_from_upstream += len;
         exchange.bytes_out += len;
         drop(exchange);
-        if matches!(&self.reply, Some(Reply::Upstream { incoming, .. }) if incoming.is_end_stream()) {
+        // Behind trailers hyper does not ask again, and they are the end.
+        let ended = matches!(&self.reply, Some(Reply::Upstream { incoming, .. }) if incoming.is_end_stream());
+        if ended || frame.is_trailers() {
             self.complete(Outcome::Completed);
         }
     }

@@ -15,19 +15,25 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+
+/// Bytes of a request that was refused which are read before its connection is closed.
+const MOST_WASTE: usize = 256 * 1024;
 
 /// A client's socket.
 pub(crate) struct ClientIo {
     inner: TokioIo<TcpStream>,
     connection: Rc<Connection>,
+    /// How much of what comes after our end may still be read.
+    to_waste: usize,
     /// The rest of an answer of ours that stands for one of hyper's.
     instead: Option<Bytes>,
 }
 
 impl ClientIo {
     pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { inner: TokioIo::new(stream), connection, instead: None }
+        Self { inner: TokioIo::new(stream), connection, to_waste: MOST_WASTE, instead: None }
     }
 
     /// Writes our answer, and then says that all of hyper's was written.
@@ -40,6 +46,21 @@ impl ClientIo {
         }
         self.instead = None;
         Poll::Ready(Ok(hypers))
+    }
+
+    /// Reads what the client still sends and throws it away, up to its end or a bound; the worker's sweep bounds the
+    /// time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waste = [0; 4096];
+        while self.to_waste > 0 {
+            let mut buffer = ReadBuf::new(&mut waste);
+            ready!(Pin::new(self.inner.inner_mut()).poll_read(cx, &mut buffer))?;
+            match buffer.filled().len() {
+                0 => return Poll::Ready(Ok(())),
+                read => self.to_waste = self.to_waste.saturating_sub(read),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn is_ours_to_answer(&mut self, head: &[u8]) -> bool {
@@ -67,7 +88,9 @@ impl Write for ClientIo {
         if this.is_ours_to_answer(buf) {
             return this.poll_instead(cx, buf.len());
         }
-        Pin::new(&mut this.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.connection.has_written(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -79,7 +102,9 @@ impl Write for ClientIo {
         if this.is_ours_to_answer(bufs.first().map_or(&[], |first| first)) {
             return this.poll_instead(cx, bufs.iter().map(|buf| buf.len()).sum());
         }
-        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.connection.has_written(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -96,6 +121,8 @@ impl Write for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        if this.connection.must_linger() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }
 }

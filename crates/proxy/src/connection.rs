@@ -3,6 +3,7 @@
 use crate::answer::problem;
 use crate::client_io::ClientIo;
 use crate::pipeline;
+use crate::record::WeakExchange;
 use crate::worker::Worker;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -20,6 +21,11 @@ use weir_event::{Exchange, Outcome, Protocol, Reason};
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
 const MAX_HEAD: usize = 60 * 1024;
+
+/// How long a connection that was just accepted is given to say something once the worker drains.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long the end of a client that is still sending is waited for, after its answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Where a connection stands between its requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,15 +63,43 @@ pub(crate) struct Connection {
     since: Cell<Instant>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
+    accepted: Instant,
+    /// Whether a request has come on it.
+    spoken: Cell<bool>,
+    /// The exchange that is open, or was open last.
+    current: RefCell<Option<WeakExchange>>,
+    /// The last request was answered before its body was in: what is read now is the rest of that.
+    unread_body: Cell<bool>,
+    /// Since when the client takes nothing of what is written to it.
+    blocked: Cell<Option<Instant>>,
+    /// Since when only the end of the client is waited for, after ours.
+    lingering: Cell<Option<Instant>>,
+    /// A head that hyper refused was answered and recorded.
+    refused: Cell<bool>,
 }
 
 impl Connection {
     pub(crate) fn new(worker: Rc<Worker>, listener: SocketAddr, peer: SocketAddr) -> Self {
         let peer = peer.ip().to_canonical();
         let peer_text = HeaderValue::from_str(&peer.to_string()).expect("an IP address is visible ASCII");
-        let since = Cell::new(worker.clock.now());
-        let (phase, order) = (Cell::new(Phase::Idle), Cell::new(Order::None));
-        Self { worker, listener, peer, peer_text, phase, since, order, waker: RefCell::default() }
+        let accepted = worker.clock.now();
+        Self {
+            worker,
+            listener,
+            peer,
+            peer_text,
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(accepted),
+            order: Cell::new(Order::None),
+            waker: RefCell::default(),
+            accepted,
+            spoken: Cell::new(false),
+            current: RefCell::default(),
+            unread_body: Cell::new(false),
+            blocked: Cell::new(None),
+            lingering: Cell::new(None),
+            refused: Cell::new(false),
+        }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
@@ -84,17 +118,41 @@ impl Connection {
         &self.peer_text
     }
 
-    pub(crate) fn begin_exchange(&self) {
+    pub(crate) fn begin_exchange(&self, exchange: WeakExchange) {
         self.phase.set(Phase::Busy);
+        self.spoken.set(true);
+        self.unread_body.set(false);
+        *self.current.borrow_mut() = Some(exchange);
     }
 
-    pub(crate) fn end_exchange(&self, now: Instant) {
+    /// `request_done`: whether the whole request has come.
+    pub(crate) fn end_exchange(&self, now: Instant, request_done: bool) {
         self.phase.set(Phase::Flushing);
         self.since.set(now);
+        self.unread_body.set(!request_done);
+    }
+
+    /// The client took some of what is written to it, or it did not.
+    pub(crate) fn has_written(&self, some: bool) {
+        match (some, self.blocked.get()) {
+            (true, Some(_)) => self.blocked.set(None),
+            (false, None) => self.blocked.set(Some(self.worker.clock.now())),
+            _ => {}
+        }
+    }
+
+    /// Whether closing now, with bytes of the client unread, could destroy the answer on its way to it: the kernel
+    /// resets such a connection. Then its end is waited for, for a moment.
+    pub(crate) fn must_linger(&self) -> bool {
+        let must = self.unread_body.get() || self.refused.get();
+        if must && self.lingering.get().is_none() {
+            self.lingering.set(Some(self.worker.clock.now()));
+        }
+        must
     }
 
     pub(crate) fn has_read(&self) {
-        if self.phase.get() == Phase::Idle {
+        if self.phase.get() == Phase::Idle && !self.unread_body.get() {
             self.phase.set(Phase::Head);
             self.since.set(self.worker.clock.now());
         }
@@ -119,13 +177,39 @@ impl Connection {
     /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is told apart:
     /// that was a request, and it gets its event.
     pub(crate) fn close_if_idle(&self, now: Instant, limit: Duration) {
+        if self.lingering.get().is_some_and(|since| now.saturating_duration_since(since) >= LINGER) {
+            return self.give(Order::Close);
+        }
         if !self.is_quiet() || now.saturating_duration_since(self.since.get()) < limit {
             return;
         }
-        if self.phase.get() == Phase::Head {
+        if self.phase.get() == Phase::Head && !self.refused.get() {
             self.record_unparsed(Reason::RequestHeadTimeout);
         }
         self.give(Order::Close);
+    }
+
+    /// Closes a connection whose client has taken nothing of its response for `limit`.
+    pub(crate) fn close_if_blocked(&self, now: Instant, limit: Duration) {
+        if self.blocked.get().is_some_and(|since| now.saturating_duration_since(since) >= limit) {
+            if let Some(exchange) = self.current.borrow().as_ref() {
+                exchange.blame(Reason::ClientIdleTimeout);
+            }
+            self.give(Order::Close);
+        }
+    }
+
+    /// A connection that was just accepted may have a request in its socket that nobody has read yet.
+    fn may_still_speak(&self) -> bool {
+        let age = self.worker.clock.now().saturating_duration_since(self.accepted);
+        !self.spoken.get() && self.phase.get() == Phase::Idle && age < FRESH
+    }
+
+    /// hyper ended the connection over a head that it could not answer: a request all the same.
+    fn ended(&self, error: &hyper::Error) {
+        if error.is_parse() && !self.refused.replace(true) {
+            self.record_unparsed(Reason::MalformedRequest);
+        }
     }
 
     fn give(&self, order: Order) {
@@ -147,6 +231,7 @@ impl Connection {
             StatusCode::URI_TOO_LONG => (Reason::HeadersTooLarge, "the target of the request is too long"),
             _ => (Reason::MalformedRequest, "the head of the request is not HTTP/1.1"),
         };
+        self.refused.set(true);
         let body = problem(reason, status, detail, self.record_unparsed_as(reason, status));
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -196,15 +281,18 @@ pub(crate) async fn serve(connection: Rc<Connection>, stream: TcpStream) {
     poll_fn(|cx| {
         match connection.order.get() {
             Order::Close => return Poll::Ready(()),
-            Order::Drain if !told => {
+            Order::Drain if !told && !connection.may_still_speak() => {
                 told = true;
                 served.as_mut().graceful_shutdown();
             }
             _ => {}
         }
         remember(&connection.waker, cx.waker());
-        // How it ends is in the record of its exchanges already.
-        served.as_mut().poll(cx).map(drop)
+        served.as_mut().poll(cx).map(|ended| {
+            if let Err(error) = ended {
+                connection.ended(&error);
+            }
+        })
     })
     .await;
 }

@@ -25,7 +25,7 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
     if trusted.is_empty() || !is_trusted(peer, trusted) {
         return peer;
     }
-    let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim).take(MAX_HOPS);
     let mut client = peer;
     for hop in hops {
@@ -117,6 +117,7 @@ mod tests {
     #[test]
     fn what_is_no_address_ends_the_chain() {
         assert_eq!(client("10.0.0.1", &["192.0.2.7, unknown, 10.1.1.1"]), "10.1.1.1");
+        assert_eq!(client("10.0.0.1", &["192.0.2.7", "\u{e9}"]), "10.0.0.1");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an intermediary owes a message (RFC 9110 7.6): hop-by-hop fields end here, `Via` is added.
 
 use http::header::{
-    CONNECTION, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -16,7 +16,11 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) {
         remove_named(headers);
         headers.remove(CONNECTION);
     }
-    for name in [TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+    // A length beside a coding is not the length of what was decoded (RFC 9112 6.3): it ends with the coding.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in [TE, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
         headers.remove(name);
     }
     if wants_trailers {
@@ -43,7 +47,7 @@ fn remove_named(headers: &mut HeaderMap) {
 }
 
 fn is_protected(name: &HeaderName) -> bool {
-    use http::header::{CONTENT_LENGTH, HOST};
+    use http::header::HOST;
     [CONTENT_LENGTH, HOST, TRAILER, VIA].contains(name)
 }
 
@@ -95,6 +99,13 @@ mod tests {
         let mut map = headers(&[("connection", "content-length, host"), ("content-length", "3"), ("host", "a")]);
         end_hop(&mut map);
         assert!(map.contains_key("content-length") && map.contains_key("host"));
+    }
+
+    #[test]
+    fn a_length_beside_a_coding_ends_with_it() {
+        let mut map = headers(&[("transfer-encoding", "chunked"), ("content-length", "5")]);
+        end_hop(&mut map);
+        assert!(map.is_empty());
     }
 
     #[test]

@@ -7,11 +7,9 @@
 use crate::connection::{Connection, serve};
 use crate::worker::Worker;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -42,11 +40,12 @@ pub(crate) struct Bound {
     pub(crate) sockets: Vec<StdListener>,
 }
 
-/// Binds `workers` sockets to one address.
-pub(crate) fn bind(configured: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+/// Binds `workers` sockets to one address. `ours` is what this process listens on now.
+pub(crate) fn bind(configured: SocketAddr, workers: usize, ours: &[SocketAddr]) -> Result<Bound, BindError> {
     // Alone first and without sharing: SO_REUSEPORT would let two gateways of one user take the same port, and
     // each would get half of the requests.
-    if configured.port() != 0 {
+    // Not where a listener of ours has the port already, at another address: it would look like somebody else's.
+    if configured.port() != 0 && !ours.iter().any(|address| address.port() == configured.port()) {
         bind_one(configured, false).map_err(|error| explain(configured, error))?;
     }
     let mut actual = configured;
@@ -93,17 +92,42 @@ pub(crate) async fn accept_loop(
             _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => welcome(&worker, configured, stream, peer),
-                Err(error) => pause(&error).await,
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+                    // What is there must be let go first: wait a moment rather than spin.
+                    tokio::select! {
+                        _ = &mut stop => break,
+                        () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                    }
+                }
             },
         }
     }
-    poll_fn(|cx| {
-        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
-            welcome(&worker, configured, stream, peer);
+    match listener.into_std() {
+        Ok(listener) => empty_queue(&worker, configured, &listener),
+        Err(error) => warn!(%error, "what waits at a listener that ends cannot be taken in"),
+    }
+}
+
+/// By plain accept(2): the runtime's readiness may not know yet what has come, and gives each task a budget.
+fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, listener: &StdListener) {
+    loop {
+        let accepted = listener.accept().and_then(|(stream, peer)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, peer))
+        });
+        match accepted {
+            Ok((stream, peer)) => welcome(worker, configured, stream, peer),
+            Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
         }
-        Poll::Ready(())
-    })
-    .await;
+    }
+}
+
+/// The client had left before it was accepted.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 fn welcome(worker: &Rc<Worker>, configured: SocketAddr, stream: TcpStream, peer: SocketAddr) {
@@ -113,13 +137,4 @@ fn welcome(worker: &Rc<Worker>, configured: SocketAddr, stream: TcpStream, peer:
         serve(connection, stream).await;
         drop(entry);
     });
-}
-
-/// Out of descriptors or memory: what is there must be let go first, so wait a moment rather than spin.
-async fn pause(error: &io::Error) {
-    let gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
-    if !gone {
-        warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

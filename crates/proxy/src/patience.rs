@@ -51,12 +51,18 @@ fn deadline(exchange: &ExchangeRef, timeouts: &Timeouts) -> (Instant, Reason) {
 /// The stream idle time of a response body: made at the first wait, asked only while waiting.
 pub(crate) struct IdleTimer {
     limit: Duration,
+    waiting_since: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, sleep: None }
+        Self { limit, waiting_since: Instant::now(), sleep: None }
+    }
+
+    /// The wait for the upstream begins now.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.waiting_since = now;
     }
 
     /// Ready when no frame has moved for the limit.
@@ -66,7 +72,8 @@ impl IdleTimer {
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let deadline = exchange.progress() + self.limit;
+            // From the last frame, or from when the client took it: a client that stalled is not the upstream's doing.
+            let deadline = exchange.progress().max(self.waiting_since) + self.limit;
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }

@@ -60,7 +60,7 @@ pub struct Proxy {
 impl Proxy {
     /// Starts `workers` workers on `snapshot`. All its addresses are bound when this returns.
     pub fn start(snapshot: Snapshot, workers: u16, sinks: Arc<SinkFactory>) -> Result<Self, ProxyError> {
-        let bound = bind_all(snapshot.addresses(), usize::from(workers))?;
+        let bound = bind_all(snapshot.addresses(), usize::from(workers), &[])?;
         let live = Live::new(snapshot);
         let running = (0..workers).map(|index| spawn(index, live.clone(), Arc::clone(&sinks)));
         let workers = running.collect::<Result<_, _>>()?;
@@ -74,7 +74,8 @@ impl Proxy {
     pub fn publish(&mut self, snapshot: Snapshot) -> Result<(), ProxyError> {
         let wanted: Vec<_> = snapshot.addresses().collect();
         let new = wanted.iter().copied().filter(|address| !self.listening.contains_key(address));
-        let bound = bind_all(new, self.workers.len())?;
+        let ours: Vec<_> = self.listening.values().copied().collect();
+        let bound = bind_all(new, self.workers.len(), &ours)?;
         self.retired.push(self.live.publish(snapshot));
         self.listen(bound);
         let gone: Vec<_> = self.listening.keys().copied().filter(|address| !wanted.contains(address)).collect();
@@ -134,8 +135,12 @@ impl Proxy {
     }
 }
 
-fn bind_all(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Vec<Bound>, BindError> {
-    addresses.map(|address| bind(address, workers)).collect()
+fn bind_all(
+    addresses: impl Iterator<Item = SocketAddr>,
+    workers: usize,
+    ours: &[SocketAddr],
+) -> Result<Vec<Bound>, BindError> {
+    addresses.map(|address| bind(address, workers, ours)).collect()
 }
 
 fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Running, ProxyError> {

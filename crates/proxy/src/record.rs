@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::snapshot::Held;
 use crate::worker::Worker;
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 use weir_event::{Exchange, Outcome, Reason, Turn};
 
@@ -43,6 +43,11 @@ impl ExchangeRef {
         let progress = Cell::new(exchange.started);
         let exchange = RefCell::new(exchange);
         Self(Rc::new(Shared { exchange, worker, connection, snapshot, place, request_done, progress }))
+    }
+
+    /// For whoever must not keep the exchange open.
+    pub(crate) fn downgrade(&self) -> WeakExchange {
+        WeakExchange(Rc::downgrade(&self.0))
     }
 
     pub(crate) fn is_at(&self, place: Place) {
@@ -97,7 +102,19 @@ impl ExchangeRef {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
             });
             self.0.worker.record(&exchange, metrics);
-            self.0.connection.end_exchange(now);
+            self.0.connection.end_exchange(now, self.request_done().is_some());
+        }
+    }
+}
+
+/// An exchange that may be over.
+pub(crate) struct WeakExchange(Weak<Shared>);
+
+impl WeakExchange {
+    /// Blames `reason` if the exchange is still open.
+    pub(crate) fn blame(&self, reason: Reason) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.exchange.borrow_mut().blame(reason);
         }
     }
 }
@@ -125,6 +142,11 @@ impl Drop for Closer {
             let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut() else { return };
             exchange.blame(Reason::GatewayPanic);
             exchange.status = Reason::GatewayPanic.status().as_u16();
+        }
+        if self.exchange.worker().is_ending()
+            && let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut()
+        {
+            exchange.blame(Reason::GatewayDraining);
         }
         self.exchange.close(Outcome::Cancelled);
     }

@@ -12,12 +12,14 @@ use crate::forwarded::{Forwarded, is_trusted};
 use crate::headers::{add_via, end_hop, passes};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
+use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
-use http::header::HOST;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::time::Instant;
 use tracing::debug;
 use weir_event::{Attempt, Reason, Turn};
@@ -44,19 +46,18 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Re
             Kept::AskAgain(unsent) => request = unsent,
         }
     }
-    let mut attempt = Attempt::new();
-    let started = flow.exchange.hand_to(Turn::Upstream);
-    let connected = flow.worker.pool.connect(origin, &flow.snapshot.upstream_timeouts(), &mut attempt).await;
+    flow.exchange.hand_to(Turn::Upstream);
+    let mut trying = Trying::begin(flow, None);
+    let connected = flow.worker.pool.connect(origin, &flow.snapshot.upstream_timeouts(), &mut trying.attempt).await;
     let connection = match connected {
         Ok(connection) => connection,
-        Err(failure) => return Err(failed(flow, attempt, started, &failure)),
+        Err(failure) => return Err(failed(flow, trying, &failure)),
     };
     stamp(flow, &mut request);
-    match exchange(flow, connection, request, attempt, started).await {
+    match exchange(flow, connection, request, trying).await {
         Ok(answer) => answer,
-        Err(Unanswered { attempt, error, .. }) => {
-            let failure = Failure::of_exchange(origin.address.to_string(), error);
-            Err(failed(flow, attempt, started, &failure))
+        Err(Unanswered { trying, error, .. }) => {
+            Err(failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), error)))
         }
     }
 }
@@ -67,26 +68,66 @@ enum Kept {
 }
 
 async fn over_kept(flow: &mut Flow, origin: &Origin, connection: Upstream, mut request: Request<RequestBody>) -> Kept {
-    let started = flow.worker.clock.now();
-    let attempt = Attempt { address: connection.address(), ..Attempt::new() };
+    let trying = Trying::begin(flow, connection.address());
     stamp(flow, &mut request);
     let again = again(&request);
-    let unanswered = match exchange(flow, connection, request, attempt, started).await {
+    let unanswered = match exchange(flow, connection, request, trying).await {
         Ok(answer) => return Kept::Answered(answer),
         Err(unanswered) => unanswered,
     };
+    // Bytes that came back and are no response were an answer all the same.
+    let again = again.filter(|_| !unanswered.error.is_parse());
     let unsent = unanswered.unsent.or_else(|| again.map(|again| again.request(flow)));
     let failure = Failure::of_exchange(origin.address.to_string(), unanswered.error);
-    let refusal = failed(flow, unanswered.attempt, started, &failure);
+    let refusal = failed(flow, unanswered.trying, &failure);
     match unsent {
         Some(request) => Kept::AskAgain(request),
         None => Kept::Answered(Err(refusal)),
     }
 }
 
+/// An attempt that is under way. Dropped with its end unsaid - the client gave up - it is booked as that: an upstream
+/// that hangs is known by the attempts that nobody waited for.
+struct Trying {
+    exchange: ExchangeRef,
+    attempt: Attempt,
+    started: Instant,
+    ended: bool,
+}
+
+impl Trying {
+    fn begin(flow: &Flow, address: Option<SocketAddr>) -> Self {
+        let attempt = Attempt { address, ..Attempt::new() };
+        Self { exchange: flow.exchange.clone(), attempt, started: flow.worker.clock.now(), ended: false }
+    }
+
+    /// Books the attempt; `Reason::None` when a response head came.
+    fn end(mut self, outcome: Reason, now: Instant) {
+        self.book(outcome, now);
+    }
+
+    fn book(&mut self, outcome: Reason, now: Instant) {
+        self.ended = true;
+        self.attempt.outcome = outcome;
+        self.attempt.took = now.saturating_duration_since(self.started);
+        let mut exchange = self.exchange.borrow_mut();
+        exchange.upstream = self.attempt.address.or(exchange.upstream);
+        exchange.attempts.push(self.attempt);
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if !self.ended && !std::thread::panicking() {
+            let now = self.exchange.worker().clock.now();
+            self.book(Reason::ClientClosed, now);
+        }
+    }
+}
+
 /// The connection ended without a response head.
 struct Unanswered {
-    attempt: Attempt,
+    trying: Trying,
     error: hyper::Error,
     /// The request, if no byte of it was written.
     unsent: Option<Request<RequestBody>>,
@@ -98,44 +139,52 @@ async fn exchange(
     flow: &Flow,
     mut connection: Upstream,
     request: Request<RequestBody>,
-    mut attempt: Attempt,
-    started: Instant,
+    mut trying: Trying,
 ) -> Result<Result<Response<Reply>, Refusal>, Unanswered> {
     let sent = flow.worker.clock.now();
     let waited = patiently(&flow.exchange, &flow.snapshot.timeouts, connection.send(request)).await;
     let now = flow.exchange.hand_to(Turn::Gateway);
-    attempt.took = now.saturating_duration_since(started);
     match waited {
         Ok(Ok(response)) => {
-            attempt.first_byte = now.saturating_duration_since(sent);
-            Ok(Ok(answered(flow, connection, response, attempt)))
+            trying.attempt.first_byte = now.saturating_duration_since(sent);
+            flow.exchange.progressed(now);
+            Ok(answered(flow, connection, response, trying, now))
         }
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
-            Err(Unanswered { attempt, error: error.into_error(), unsent })
+            Err(Unanswered { trying, error: error.into_error(), unsent })
         }
         Err(reason) => {
-            attempt.outcome = reason;
-            book(flow, attempt);
+            trying.end(reason, now);
             Ok(Err(Refusal::new(reason, "no response came in time")))
         }
     }
 }
 
-fn answered(flow: &Flow, connection: Upstream, response: Response<Incoming>, attempt: Attempt) -> Response<Reply> {
-    book(flow, attempt);
-    flow.exchange.borrow_mut().upstream_status = response.status().as_u16();
-    flow.exchange.progressed(flow.worker.clock.now());
+fn answered(
+    flow: &Flow,
+    connection: Upstream,
+    response: Response<Incoming>,
+    trying: Trying,
+    now: Instant,
+) -> Result<Response<Reply>, Refusal> {
     let (mut parts, incoming) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it: `Upgrade` is not passed on.
+        trying.end(Reason::UpstreamProtocolError, now);
+        return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
+    }
+    trying.end(Reason::None, now);
+    flow.exchange.borrow_mut().upstream_status = parts.status.as_u16();
     end_hop(&mut parts.headers);
-    Response::from_parts(parts, Reply::Upstream { incoming, connection })
+    // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
+    parts.version = Version::HTTP_11;
+    Ok(Response::from_parts(parts, Reply::Upstream { incoming, connection }))
 }
 
-fn failed(flow: &Flow, mut attempt: Attempt, started: Instant, failure: &Failure) -> Refusal {
+fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
     let now = flow.exchange.hand_to(Turn::Gateway);
-    attempt.took = now.saturating_duration_since(started);
-    attempt.outcome = failure.reason();
-    book(flow, attempt);
+    trying.end(failure.reason(), now);
     debug!(reason = %failure.reason(), error = %failure, "upstream attempt failed");
     // A request body that broke is why the attempt failed: the client is to blame then, not the upstream.
     let blamed = flow.exchange.borrow().reason;
@@ -158,12 +207,6 @@ fn detail(reason: Reason) -> &'static str {
     }
 }
 
-fn book(flow: &Flow, attempt: Attempt) {
-    let mut exchange = flow.exchange.borrow_mut();
-    exchange.upstream = attempt.address.or(exchange.upstream);
-    exchange.attempts.push(attempt);
-}
-
 /// The trace context of the attempt that comes next.
 fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
     let attempt = flow.exchange.borrow().attempts.len() + 1;
@@ -178,6 +221,10 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBo
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
     end_hop(&mut headers);
+    if !head.body.is_end_stream() && head.body.size_hint().exact().is_none() {
+        // Said aloud, because hyper takes a GET of unknown length to have no body.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     add_via(&mut headers, &snapshot.via);
     Forwarded {
         trusted: is_trusted(flow.connection.peer(), &snapshot.trusted_peers),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error};
 use weir_config::{Cached, Live};
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     stats: Arc<WorkerStats>,
     connections: RefCell<HashMap<usize, Weak<Connection>>>,
     next_connection: Cell<usize>,
+    /// What is dropped from now on was cut off by the gateway.
+    ending: Cell<bool>,
 }
 
 impl Worker {
@@ -71,6 +73,7 @@ impl Worker {
             stats,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            ending: Cell::new(false),
         }
     }
 
@@ -112,6 +115,10 @@ impl Worker {
         Entry { worker: Rc::clone(self), id }
     }
 
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
     fn each_connection(&self, act: impl Fn(&Connection)) {
         let connections: Vec<_> = self.connections.borrow().values().filter_map(Weak::upgrade).collect();
         connections.iter().for_each(|connection| act(connection));
@@ -120,7 +127,11 @@ impl Worker {
     fn sweep(&self, now: Instant) {
         let snapshot = self.snapshot();
         let limit = snapshot.timeouts.downstream_connection_idle;
-        self.each_connection(|connection| connection.close_if_idle(now, limit));
+        let blocked = snapshot.timeouts.stream_idle;
+        self.each_connection(|connection| {
+            connection.close_if_idle(now, limit);
+            connection.close_if_blocked(now, blocked);
+        });
         self.pool.evict(now, &snapshot.upstream_timeouts());
     }
 }
@@ -140,7 +151,7 @@ impl Drop for Entry {
 }
 
 /// A worker's accept loops, by configured address.
-type Listeners = HashMap<SocketAddr, oneshot::Sender<()>>;
+type Listeners = HashMap<SocketAddr, (oneshot::Sender<()>, JoinHandle<()>)>;
 
 /// Runs a worker on the calling thread until it has drained.
 pub(crate) fn run(worker: Worker, commands: mpsc::UnboundedReceiver<Command>) {
@@ -150,9 +161,13 @@ pub(crate) fn run(worker: Worker, commands: mpsc::UnboundedReceiver<Command>) {
         Err(error) => return error!(%error, "a worker cannot start its runtime"),
     };
     let local = LocalSet::new();
-    local.block_on(&runtime, obey(Rc::new(worker), commands));
+    let worker = Rc::new(worker);
+    local.block_on(&runtime, obey(Rc::clone(&worker), commands));
+    worker.ending.set(true);
     // What did not finish in time is dropped with the tasks here: each open exchange records itself as cancelled.
     drop(local);
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
 }
 
 async fn obey(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -176,8 +191,8 @@ fn listen(worker: &Rc<Worker>, listeners: &mut Listeners, address: SocketAddr, s
     match TcpListener::from_std(socket) {
         Ok(listener) => {
             let (stop, stopped) = oneshot::channel();
-            listeners.insert(address, stop);
-            tokio::task::spawn_local(accept_loop(Rc::clone(worker), address, listener, stopped));
+            let accepting = tokio::task::spawn_local(accept_loop(Rc::clone(worker), address, listener, stopped));
+            listeners.insert(address, (stop, accepting));
         }
         Err(error) => error!(%address, %error, "a worker cannot use its listener"),
     }
@@ -185,12 +200,15 @@ fn listen(worker: &Rc<Worker>, listeners: &mut Listeners, address: SocketAddr, s
 
 async fn drain(worker: &Rc<Worker>, listeners: Listeners, limit: Duration) {
     let deadline = Instant::now() + limit;
-    // Dropping a sender stops its loop, which takes in what is queued before it closes.
-    drop(listeners);
-    tokio::task::yield_now().await;
+    for (stop, accepting) in listeners.into_values() {
+        drop(stop);
+        // It takes in what is queued before it ends; if it panicked there is nothing more to take in.
+        drop(accepting.await);
+    }
     let mut tick = interval(Duration::from_millis(10));
     loop {
         worker.each_connection(Connection::drain);
+        worker.sweep(Instant::now());
         let open = worker.connections.borrow().len();
         if open == 0 || Instant::now() >= deadline {
             debug!(open, "worker drained");

@@ -184,8 +184,81 @@ fn a_client_that_leaves_before_its_answer_is_499() {
     client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     upstream.request();
     drop(client);
-    assert_eq!(told(&gateway.event()), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    let event = gateway.event();
+    assert_eq!(told(&event), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    // The upstream that kept it waiting is in the record.
+    assert_eq!(event.attempts[0].address, Some(upstream.address));
+    assert_eq!(event.attempts[0].outcome, Reason::ClientClosed);
     leave.send(()).unwrap();
+}
+
+#[test]
+fn a_client_that_leaves_in_its_upload_has_left() {
+    let upstream = Upstream::new(vec![Box::new(|stream, _| drop(common::read_request(stream)))]);
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nten bytes.");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    client.read_to_end();
+    assert_eq!(gateway.event().reason, Reason::ClientClosed);
+}
+
+#[test]
+fn a_client_that_never_reads_is_let_go() {
+    let upstream = Upstream::after_one(|stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n"));
+        let block = vec![b'x'; 1 << 20];
+        while stream.write_all(&block).is_ok() {}
+    });
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(1, 5)));
+    let mut client = gateway.connect();
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let event = gateway.event();
+    assert_eq!(told(&event), (200, Reason::ClientIdleTimeout, Side::Downstream, Outcome::Cancelled));
+    only(&event, Turn::Client);
+}
+
+#[test]
+fn the_answer_to_an_upload_that_is_refused_arrives() {
+    let upstream = Upstream::answering(OK);
+    let policies =
+        "  policies: [{policyRef: {name: http-basic-authentication-flex}, config: {username: a, password: b}}]";
+    let gateway = Gateway::start(&api(upstream.address, policies));
+    for _ in 0..20 {
+        let body = "u".repeat(200_000);
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        is_problem(&client.read_to_end(), 401, Reason::AuthenticationFailed);
+        assert_eq!(gateway.event().status, 401);
+    }
+    assert!(gateway.events().is_empty());
+}
+
+#[test]
+fn what_no_gateway_should_pass_on_is_refused() {
+    let upstream = Upstream::answering("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n");
+    let gateway = Gateway::before(upstream.address);
+    is_problem(&gateway.get("/"), 502, Reason::UpstreamProtocolError);
+    assert_eq!(gateway.event().reason, Reason::UpstreamProtocolError);
+    for (request, status, reason) in [
+        ("CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n", 404, Reason::NoRoute),
+        ("GET http://user:secret@a/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),
+        ("GET / HTTP/1.1\r\nhost: user:secret@a\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),
+        ("GET / HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),
+    ] {
+        is_problem(&gateway.exchange(request), status, reason);
+        let event = gateway.event();
+        assert_eq!((event.reason, event.host.as_ref()), (reason, event.host.as_ref().filter(|host| *host == "a:80")));
+    }
+}
+
+#[test]
+fn http2_without_a_word_of_http1_is_an_event_too() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    gateway.exchange("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_eq!(gateway.event().reason, Reason::MalformedRequest);
 }
 
 #[test]

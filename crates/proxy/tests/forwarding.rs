@@ -86,6 +86,46 @@ fn trailers_pass_both_ways() {
     );
     assert!(answer.contains("x-sum: 42"), "{answer}");
     assert!(upstream.request().contains("x-mark: 7"));
+    let event = gateway.event();
+    assert_eq!(
+        (event.outcome, event.reason, event.bytes_in, event.bytes_out),
+        (Outcome::Completed, Reason::None, 2, 2)
+    );
+}
+
+#[test]
+fn a_length_beside_chunks_is_not_believed() {
+    for length in [2, 50] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: {length}\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"
+        );
+        let upstream = Upstream::answering(answer.leak());
+        let gateway = Gateway::before(upstream.address);
+        let answer = gateway.get("/");
+        assert!(answer.contains("whole") && answer.ends_with("0\r\n\r\n"), "{answer}");
+        assert_eq!(header(&answer, "content-length"), None);
+        assert_eq!((gateway.event().outcome, gateway.events().len()), (Outcome::Completed, 0));
+    }
+}
+
+#[test]
+fn a_get_may_have_a_body() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    gateway.exchange(
+        "GET /_search HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nquery\r\n0\r\n\r\n",
+    );
+    assert!(upstream.request().contains("query"));
+    assert_eq!(gateway.event().bytes_to_upstream, 5);
+}
+
+#[test]
+fn the_version_is_each_hops_own() {
+    let upstream = Upstream::after_one(|stream| drop(stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nold")));
+    let gateway = Gateway::before(upstream.address);
+    let answer = gateway.get("/");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("chunked"), "{answer}");
+    assert_eq!(gateway.event().bytes_out, 3);
 }
 
 #[test]
@@ -181,14 +221,24 @@ fn draining_finishes_what_is_open_and_closes_the_rest() {
     })]);
     let mut gateway = Gateway::before(upstream.address);
     let mut idle = gateway.connect();
+    idle.send(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\n");
+    idle.read_until("\r\n\r\nok");
+    upstream.request();
+    gateway.event();
     let mut busy = gateway.connect();
     busy.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     upstream.request();
+    // Sent, and perhaps not accepted yet when the drain begins.
+    let mut late: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
+    late.iter_mut().for_each(|client| client.send(b"GET /late HTTP/1.1\r\nhost: a\r\n\r\n"));
     gateway.proxy.take().unwrap().drain(common::DEADLINE);
+    for client in &mut late {
+        assert!(client.read_to_end().ends_with("ok"));
+    }
     let answer = busy.read_to_end();
     assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{answer}");
     assert_eq!(idle.read_to_end(), "");
-    assert_eq!(gateway.event().status, 200);
+    assert!(gateway.events().iter().all(|event| event.status == 200));
 }
 
 #[test]

@@ -154,7 +154,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = [0; 4096];
             for _ in 0..times {
-                stream.read(&mut buffer).await.unwrap();
+                assert!(stream.read(&mut buffer).await.unwrap() > 0);
                 stream.write_all(answer).await.unwrap();
             }
         });

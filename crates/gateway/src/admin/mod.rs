@@ -49,7 +49,7 @@ pub struct Admin {
     reloads: Arc<ReloadStats>,
     started: SystemTime,
     identity: weir_config::Identity,
-    has_apis: bool,
+    has_apis: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Admin {
         reloads: Arc<ReloadStats>,
         config: &GatewayConfig,
     ) -> Arc<Self> {
-        let (identity, has_apis) = (config.identity.clone(), !config.apis.is_empty());
+        let (identity, has_apis) = (config.identity.clone(), AtomicBool::new(!config.apis.is_empty()));
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
         Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining })
     }
@@ -76,10 +76,11 @@ impl Admin {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Once a second: frees what workers have let go of.
+    /// Once a second: frees what workers have let go of, and looks whether there is an API to serve.
     pub fn tick(&self) {
         if let Some(proxy) = lock(&self.proxy).as_mut() {
             proxy.reap();
+            self.has_apis.store(proxy.snapshot().addresses().next().is_some(), Ordering::Relaxed);
         }
     }
 }

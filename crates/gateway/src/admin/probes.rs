@@ -1,8 +1,7 @@
 //! Probes: is the process alive, and does it serve.
 //!
-//! Liveness is that the admin thread answers. Readiness begins when every listener of the first configuration with
-//! an API is bound - which is before this listener answers at all - and ends with the drain; a bad edit does not end
-//! it, because what ran before goes on.
+//! Liveness is that the admin thread answers. A gateway is ready while it has an API to serve, until it drains; that the
+//! last edit of its configuration is wrong is told too, unless the caller allows it, though what ran before goes on.
 
 use super::{Admin, Body, text};
 use http::{Response, StatusCode, Uri};
@@ -24,7 +23,7 @@ fn readiness(admin: &Admin, uri: &Uri) -> Result<(), String> {
     if admin.draining.load(Ordering::Relaxed) {
         return Err("the gateway is draining".to_owned());
     }
-    if !admin.has_apis {
+    if !admin.has_apis.load(Ordering::Relaxed) {
         return Err("no ApiInstance is configured".to_owned());
     }
     match admin.reloads.last_error() {

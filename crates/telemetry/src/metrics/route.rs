@@ -134,17 +134,20 @@ impl RouteMetrics {
         let ordinary = Answer { method: Method::Get as u8, status: 200, reason: Reason::None as u8 };
         let zero = (!api.is_empty()).then(|| (ordinary, Histogram::new(DURATION_NS).read()));
         let answers = self.workers.iter().flat_map(|cells| cells.answers.iter());
+        let mut unrouted: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, reading) in merged(zero.into_iter().chain(answers.map(|(key, cell)| (key, cell.read())))) {
             let (method, status) = (Method::from_byte(key.method).as_str(), key.status.to_string());
             let reason = Reason::from_byte(key.reason).as_str();
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], &reading);
-            if api.is_empty() {
-                out.counter(&catalogue::UNROUTED, &[reason], reading.counts.iter().sum());
-            }
+            *unrouted.entry(reason).or_default() += reading.counts.iter().sum::<u64>();
         }
         let other = self.sum(|cells| &cells.other);
         if other.counts.iter().any(|count| *count > 0) {
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], &other);
+            *unrouted.entry(OTHER).or_default() += other.counts.iter().sum::<u64>();
+        }
+        if api.is_empty() {
+            unrouted.iter().for_each(|(reason, count)| out.counter(&catalogue::UNROUTED, &[reason], *count));
         }
     }
 
@@ -258,6 +261,19 @@ mod tests {
         assert_eq!(total, 1000);
         assert!(counts.count() <= MOST_ANSWERS + 2);
         assert!(text.contains(OTHER));
+    }
+
+    #[test]
+    fn what_has_no_route_is_one_series_a_reason() {
+        let metrics = RouteMetrics::new(RouteLabels::default(), 1);
+        for method in [Method::Get, Method::Post] {
+            let mut exchange = exchange(404);
+            (exchange.method, exchange.reason) = (method, Reason::NoRoute);
+            metrics.observe(0, &exchange);
+        }
+        let text = text(&metrics, &Names::new());
+        let series: Vec<_> = text.lines().filter(|line| line.starts_with("weir_requests_unrouted_total{")).collect();
+        assert_eq!(series, [r#"weir_requests_unrouted_total{reason="no_route"} 2"#]);
     }
 
     #[test]
