@@ -92,6 +92,8 @@ pub struct Query {
     pub is_empty: bool,
     /// It names a file for the client to read or write, which over HTTP is nobody's.
     pub has_client_file: bool,
+    /// It is an INSERT that selects from the table function `input`, which the engine would find empty.
+    pub inserts_from_input: bool,
 }
 
 /// Reads a whole statement.
@@ -111,6 +113,10 @@ pub fn query(text: &[u8]) -> Query {
         if is_any(token, text, &["OUTFILE", "INFILE"]) && at > 0 && is_any(&tokens[at - 1], text, &["INTO", "FROM"]) {
             found.has_client_file = true;
         }
+        let called = tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+        if found.first == "INSERT" && called && token.is_word(text, "INPUT") {
+            found.inserts_from_input = true;
+        }
         let ends = |next: Option<&Token>| {
             next.is_none_or(|next| next.is(b';') || is_any(next, text, &["SETTINGS", "INTO", "PARALLEL"]))
         };
@@ -127,6 +133,14 @@ mod tests {
 
     fn insert(head: &str, format: &str, data: usize) -> Shape {
         Shape::Insert { head: head.len(), format: format.to_owned(), data }
+    }
+
+    #[test]
+    fn an_insert_from_input_is_told() {
+        let told = |text: &str| query(text.as_bytes()).inserts_from_input;
+        assert!(told("INSERT INTO t SELECT a + 1 FROM input('a UInt8') FORMAT TSV"));
+        assert!(!told("INSERT INTO t (input) SELECT 1"));
+        assert!(!told("SELECT input(1)"));
     }
 
     #[test]

@@ -140,6 +140,11 @@ fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<Query, E
             "INTO OUTFILE and FROM INFILE name files of a client and are not served over HTTP; use the request's or the response's body",
         ));
     }
+    if query.inserts_from_input {
+        return Err(Exception::not_implemented(
+            "INSERT … SELECT … FROM input() is not served; insert the rows as they are, with FORMAT, or into a table whose view transforms them",
+        ));
+    }
     let statements = connection.classify(text);
     if statements.count > 1 {
         return Err(Exception::new(

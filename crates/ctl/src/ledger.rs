@@ -79,6 +79,9 @@ fn render(ledger: &Ledger) -> String {
     }
     out + match ledger.balanced {
         Balance::True => "balanced: every accepted event is accounted for\n",
+        Balance::Open if ledger.streams.iter().all(|stream| stream.open == 0) => {
+            "nothing missing: gateways report every 10 s, and the next report closes the account\n"
+        }
         Balance::Open => "open: some events are not accounted for yet; gateways report every 10 s\n",
         Balance::False => "NOT BALANCED: the account contradicts itself\n",
     }

@@ -1,0 +1,195 @@
+//! The flat form of one event: a fixed part, then what varies in length. Little-endian, schema version 1.
+//!
+//! ```text
+//! Fixed (FIXED_SIZE bytes) · policies × { name u32, verdict u8, µs u32 }
+//!   · attempts × { address 16, port u16, outcome u8, connect µs u32, tls µs u32, first byte µs u32, total µs u32 }
+//!   · method_original · host · path · query · user_agent · consumer · tls_cipher   each { len u16, bytes }
+//!   · attrs × { key { len u16, bytes }, value { len u16, bytes } }
+//! ```
+//!
+//! Writing is straight copies into one buffer (measured against prost structs: 2 µs an event cheaper). Reading
+//! borrows from the bytes and never panics on any of them; see the fuzz target `record`.
+
+mod decode;
+mod encode;
+
+pub use decode::Event;
+pub use encode::encode;
+
+use crate::wire::flat;
+
+/// The version of this layout; a chunk says which one its records have.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// Strings of a request are cut here, in bytes: what a client may make an event cost.
+pub const MAX_PATH: usize = 2048;
+const MAX_TEXT: usize = 256;
+/// What one record takes at most: bounds the ring's slot and the reader's trust.
+pub const MAX_RECORD: usize = 16 * 1024;
+const MAX_POLICIES: usize = 64;
+const MAX_ATTEMPTS: usize = 16;
+const MAX_ATTRS: usize = 8;
+
+flat! {
+    /// The part of a record that has the same size in every event.
+    pub struct Fixed {
+        seq: u64,
+        start_us: i64,
+        trace: [u8; 16],
+        span: [u8; 8],
+        parent: [u8; 8],
+        client: [u8; 16],
+        upstream: [u8; 16],
+        upstream_port: u16,
+        generation: u32,
+        api: u32,
+        api_instance: u32,
+        route: u32,
+        service: u32,
+        path_template: u32,
+        answered_by: u32,
+        status: u16,
+        upstream_status: u16,
+        reason: u8,
+        outcome: u8,
+        method: u8,
+        scheme: u8,
+        protocol: u8,
+        tls_version: u8,
+        auth: u8,
+        cache: u8,
+        rate_limit: u8,
+        sampled: u8,
+        kept: u8,
+        gateway_us: u64,
+        upstream_us: u64,
+        client_us: u64,
+        link_us: u32,
+        bytes_in: u64,
+        bytes_to_upstream: u64,
+        bytes_from_upstream: u64,
+        bytes_out: u64,
+        sample_interval: u32,
+        policies: u8,
+        attempts: u8,
+        attrs: u8,
+    }
+}
+
+flat! {
+    /// One policy of a record.
+    pub struct PolicyEntry { policy: u32, verdict: u8, us: u32 }
+}
+
+flat! {
+    /// One upstream attempt of a record.
+    pub struct AttemptEntry {
+        address: [u8; 16], port: u16, outcome: u8, connect_us: u32, tls_us: u32, first_byte_us: u32, total_us: u32,
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("the record ends before its own lengths do")]
+    Short,
+    #[error("the record is longer than its own lengths say")]
+    Trailing,
+    #[error("the record is larger than {MAX_RECORD} bytes")]
+    TooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Exchange;
+    use crate::exchange::{Attempt, PolicyRun};
+    use crate::meter::Turn;
+    use crate::names::NameId;
+    use crate::reason::{Outcome, Reason};
+    use crate::vocabulary::{Method, Verdict};
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use std::time::Duration;
+    use std::time::Instant;
+
+    fn exchange() -> Exchange {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(now, 1_700_000_000_000_001);
+        exchange.api = NameId(3);
+        exchange.method = Method::Post;
+        exchange.target = "/api/users/7?page=2&token=s3cret&bare".parse().unwrap();
+        exchange.host = Some(HeaderValue::from_static("api.example"));
+        exchange.client = "192.0.2.7".parse().unwrap();
+        exchange.upstream = Some("[2001:db8::1]:8443".parse().unwrap());
+        exchange.status = 201;
+        let took = Duration::from_micros(12);
+        exchange.policies.push(PolicyRun { policy: NameId(9), verdict: Verdict::Continue, took });
+        exchange.attempts.push(Attempt { outcome: Reason::ConnectionRefused, ..Attempt::new() });
+        exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, ..Attempt::new() });
+        exchange.attrs.push((Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")));
+        exchange.hand_to(Turn::Upstream, now + Duration::from_micros(40));
+        exchange.finish(Outcome::Completed, now + Duration::from_micros(100));
+        exchange
+    }
+
+    #[test]
+    fn a_record_reads_as_it_was_written() {
+        let mut bytes = Vec::new();
+        encode(&exchange(), 42, &mut bytes);
+        let event = Event::decode(&bytes).unwrap();
+        assert_eq!(event.fixed.seq, 42);
+        assert_eq!(event.method(), Method::Post);
+        assert_eq!(event.path, b"/api/users/7");
+        assert_eq!(event.client().to_string(), "192.0.2.7");
+        assert_eq!(event.upstream().unwrap().to_string(), "[2001:db8::1]:8443");
+        assert_eq!((event.fixed.gateway_us, event.fixed.upstream_us, event.total_us()), (40, 60, 100));
+        assert_eq!(event.policies().map(|entry| entry.us).collect::<Vec<_>>(), [12]);
+        assert_eq!(
+            event.attempts().map(|entry| entry.outcome()).collect::<Vec<_>>(),
+            [Reason::ConnectionRefused, Reason::None]
+        );
+        assert_eq!(event.retries(), 1);
+        assert_eq!(event.attrs().collect::<Vec<_>>(), [(b"tenant".as_slice(), b"blue".as_slice())]);
+        assert_eq!(event.name_ids().collect::<Vec<_>>(), [NameId(3), NameId(9)]);
+    }
+
+    #[test]
+    fn query_values_are_never_written() {
+        let mut bytes = Vec::new();
+        encode(&exchange(), 0, &mut bytes);
+        assert_eq!(Event::decode(&bytes).unwrap().query, b"page=*&token=*&*");
+        assert!(!bytes.windows(6).any(|window| window == b"s3cret"));
+    }
+
+    #[test]
+    fn every_cut_of_a_record_is_refused() {
+        let mut bytes = Vec::new();
+        encode(&exchange(), 0, &mut bytes);
+        for len in 0..bytes.len() {
+            assert_eq!(Event::decode(&bytes[..len]).err(), Some(RecordError::Short), "{len}");
+        }
+        bytes.push(0);
+        assert_eq!(Event::decode(&bytes).err(), Some(RecordError::Trailing));
+    }
+
+    #[test]
+    fn the_largest_exchange_fits_a_record() {
+        let mut exchange = exchange();
+        let long = Bytes::from(vec![b'a'; 100_000]);
+        exchange.target = format!("/{}?{}", "p".repeat(30_000), "a&".repeat(15_000)).parse().unwrap();
+        exchange.host = Some(HeaderValue::from_maybe_shared(long.clone()).unwrap());
+        exchange.user_agent = exchange.host.clone();
+        exchange.consumer = long.clone();
+        exchange.method_original = long.clone();
+        exchange.attrs = vec![(long.clone(), long); 50];
+        let run = exchange.policies[0];
+        exchange.policies.extend(std::iter::repeat_n(run, 500));
+        let attempt = exchange.attempts[0];
+        exchange.attempts.extend(std::iter::repeat_n(attempt, 500));
+        let mut bytes = Vec::new();
+        encode(&exchange, 0, &mut bytes);
+        assert!(bytes.len() <= MAX_RECORD, "{}", bytes.len());
+        assert_eq!(Event::decode(&bytes).unwrap().path.len(), MAX_PATH);
+    }
+}
