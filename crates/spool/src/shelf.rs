@@ -95,8 +95,6 @@ pub(crate) enum Verdict {
 struct Shelved {
     folder: Arc<BootFolder>,
     chunks: BTreeMap<u64, Entry>,
-    /// One of them is on its way.
-    busy: bool,
     ledger: StreamLedger,
 }
 
@@ -125,7 +123,7 @@ impl Shelf {
             closed: false,
             end_told: false,
         };
-        self.lock().insert(id, Shelved { folder, chunks: BTreeMap::new(), busy: false, ledger });
+        self.lock().insert(id, Shelved { folder, chunks: BTreeMap::new(), ledger });
     }
 
     /// A stream has ended: `accepted` numbers were given out.
@@ -161,15 +159,14 @@ impl Shelf {
         self.ready.notify_one();
     }
 
-    /// The oldest chunk that may be offered, of a stream that has none on its way.
+    /// The oldest chunk that is not on its way. Several of one stream may be: the ingestor knows events by their
+    /// numbers, not by their order, and takes the chunks that come at the same time as one block.
     pub(crate) fn take(&self) -> Option<Parcel> {
         let mut streams = self.lock();
-        let heads = streams.iter().filter(|(_, shelved)| !shelved.busy);
-        let heads = heads.filter_map(|(id, shelved)| Some((shelved.chunks.values().next()?.sealed_us, *id)));
-        let (_, stream) = heads.min()?;
+        let waiting = |shelved: &Shelved| Some(shelved.chunks.values().find(|entry| !entry.in_flight)?.sealed_us);
+        let (_, stream) = streams.iter().filter_map(|(id, shelved)| Some((waiting(shelved)?, *id))).min()?;
         let shelved = streams.get_mut(&stream)?;
-        let entry = shelved.chunks.values_mut().next()?;
-        shelved.busy = true;
+        let entry = shelved.chunks.values_mut().find(|entry| !entry.in_flight)?;
         let folder = &shelved.folder;
         entry.in_flight = true;
         Some(Parcel { stream, first: entry.name.first, path: folder.chunk(entry.name) })
@@ -179,7 +176,6 @@ impl Shelf {
     pub(crate) fn put_back(&self, parcel: &Parcel) {
         let mut streams = self.lock();
         let Some(shelved) = streams.get_mut(&parcel.stream) else { return };
-        shelved.busy = false;
         if let Some(entry) = shelved.chunks.get_mut(&parcel.first) {
             entry.in_flight = false;
         }
@@ -197,7 +193,6 @@ impl Shelf {
         let mut streams = self.lock();
         let Some(shelved) = streams.get_mut(&parcel.stream) else { return };
         let Some(entry) = shelved.chunks.remove(&parcel.first) else { return };
-        shelved.busy = false;
         let records = entry.records();
         shelved.ledger.spooled.subtract(&records);
         match verdict {

@@ -25,7 +25,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 use tracing::{info, warn};
 use weir_event::StreamId;
 
-const IN_FLIGHT: usize = 2;
+/// Chunks on their way at once, at most: one at first and after a failure, twice as many after each that was stored.
+/// Each waits for its block to be stored, about 0.3 s: one at a time, a backlog of chunks of
+/// one second each would take a third of the outage to ship; sixteen share a block.
+const IN_FLIGHT: usize = 16;
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 const CHUNK_TYPE: &str = "application/vnd.weir.chunk";
 
@@ -49,6 +52,7 @@ impl Shipper {
             commands,
             under_way: JoinSet::new(),
             parcels: 0,
+            window: 1,
             reporting: false,
             report_again: false,
             failures: 0,
@@ -84,6 +88,8 @@ struct Journey {
     commands: Sender<Command>,
     under_way: JoinSet<Done>,
     parcels: usize,
+    /// How many of them there may be.
+    window: usize,
     reporting: bool,
     /// Something happened that the report under way does not tell.
     report_again: bool,
@@ -137,7 +143,7 @@ impl Journey {
     }
 
     fn send_parcels(&mut self) {
-        while self.until.is_none() && self.parcels < IN_FLIGHT {
+        while self.until.is_none() && self.parcels < self.window {
             let Some(parcel) = self.shared.shelf.take() else { return };
             self.parcels += 1;
             let (client, shared) = (Arc::clone(&self.client), Arc::clone(&self.shared));
@@ -201,6 +207,7 @@ impl Journey {
             }
         }
         self.failures = 0;
+        self.window = (self.window * 2).min(IN_FLIGHT);
         if self.said.take().is_some() {
             info!(endpoint = %self.client.endpoint(), "chunks are shipped again");
         }
@@ -226,7 +233,11 @@ impl Journey {
     /// Waits, and says why: once for each kind of trouble.
     fn pause(&mut self, class: Class, answered: &Result<Answer, PostError>) {
         let pause = wait(class, self.failures, fastrand::f64());
-        self.failures = self.failures.saturating_add(1);
+        self.window = 1;
+        // Those that were under way together fail together: that is one failure.
+        if self.until.is_none() {
+            self.failures = self.failures.saturating_add(1);
+        }
         self.until = self.until.max(Some(Instant::now() + pause));
         Counters::add(&self.shared.counters.pauses, 1);
         let (kind, cure) = match class {
