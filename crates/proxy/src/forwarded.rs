@@ -10,6 +10,11 @@ use std::net::IpAddr;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What a stranger must not say of itself either.
+const CLAIMS: [HeaderName; 3] =
+    [FORWARDED, HeaderName::from_static("x-real-ip"), HeaderName::from_static("x-forwarded-port")];
+/// Flex's default is SANITIZE: nobody's word on a client certificate is passed on.
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// Addresses of a chain that are looked at, from the right: a bound on what a header may cost.
 const MAX_HOPS: usize = 32;
 
@@ -66,8 +71,11 @@ impl Forwarded<'_> {
         } else {
             headers.insert(X_FORWARDED_FOR, self.peer.clone());
         }
+        headers.remove(&X_FORWARDED_CLIENT_CERT);
         if !self.trusted {
-            headers.remove(FORWARDED);
+            for claim in &CLAIMS {
+                headers.remove(claim);
+            }
         }
         if !self.trusted || !headers.contains_key(&X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
@@ -127,10 +135,13 @@ mod tests {
         for (trusted, expected) in [(false, vec!["192.0.2.9"]), (true, vec!["1.2.3.4", "192.0.2.9"])] {
             let mut headers = headers(&["1.2.3.4"]);
             headers.insert(FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
+            headers.insert("x-real-ip", HeaderValue::from_static("1.2.3.4"));
+            headers.insert(X_FORWARDED_CLIENT_CERT, HeaderValue::from_static("Subject=\"CN=root\""));
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
             Forwarded { trusted, peer: &peer, proto: "http", host: &host }.write(&mut headers);
             assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), expected);
-            assert_eq!(headers.contains_key(FORWARDED), trusted);
+            assert_eq!((headers.contains_key(FORWARDED), headers.contains_key("x-real-ip")), (trusted, trusted));
+            assert!(!headers.contains_key(X_FORWARDED_CLIENT_CERT));
             assert_eq!(headers[X_FORWARDED_PROTO], if trusted { "https" } else { "http" });
             assert_eq!(headers[X_FORWARDED_HOST], "api.example");
         }

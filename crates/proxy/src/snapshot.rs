@@ -158,6 +158,12 @@ fn addresses(apis: &[Api]) -> Vec<(SocketAddr, Scheme)> {
     found
 }
 
+/// What an API is called in events and metrics: with its namespace where that is not the default one, so that two of
+/// one name are two.
+fn display_name(api: &Api) -> String {
+    if api.namespace == "default" { api.name.clone() } else { format!("{}/{}", api.namespace, api.name) }
+}
+
 fn template(base: &str, rules: &[Rule]) -> String {
     let pattern = |rule: &Rule| rule.path.as_ref().map_or("/.*", |path| path.source()).to_owned();
     let patterns: Vec<_> = rules.iter().map(pattern).collect();
@@ -167,6 +173,7 @@ fn template(base: &str, rules: &[Rule]) -> String {
 
 fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> {
     let names = &registry.names;
+    let name = display_name(api);
     let mut routes = Vec::new();
     for route in &api.routes {
         let service = &api.services[route.service];
@@ -181,7 +188,7 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
             template: names.register(&template(&api.listen.base_path, &route.rules)),
             origin,
             metrics: registry.figures.route(RouteLabels {
-                api: api.name.clone(),
+                api: name.clone(),
                 route: route.name.clone(),
                 service: service.name.clone(),
             }),
@@ -193,7 +200,7 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
         rules: PolicyRules::compile(&binding.rules),
     });
     Ok(ApiEntry {
-        name: names.register(&api.name),
+        name: names.register(&name),
         instance: names.register(&format!("{}/{}", api.namespace, api.name)),
         routes,
         policies: bound.collect(),
