@@ -151,3 +151,56 @@ impl Drop for Closer {
         self.exchange.close(Outcome::Cancelled);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Registry;
+    use crate::sink::{EventSink, WorkerStats};
+    use crate::snapshot::Snapshot;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use weir_config::{GatewayConfig, Live};
+
+    struct Collect(Sender<(u64, Exchange)>);
+
+    impl EventSink for Collect {
+        fn record(&mut self, seq: u64, exchange: &Exchange) {
+            let _ = self.0.send((seq, exchange.clone()));
+        }
+    }
+
+    fn open() -> (ExchangeRef, Receiver<(u64, Exchange)>) {
+        let snapshot = Snapshot::compile(&GatewayConfig::default(), 1, &Registry::new(1)).unwrap();
+        let (sender, events) = channel();
+        let stats = Arc::new(WorkerStats::default());
+        let worker = Rc::new(Worker::new(0, &Live::new(snapshot), Box::new(Collect(sender)), stats));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let connection = Rc::new(Connection::new(Rc::clone(&worker), address, address));
+        let exchange = Exchange::new(worker.clock.now(), 0);
+        (ExchangeRef::new(exchange, connection, worker.snapshot()), events)
+    }
+
+    #[test]
+    fn a_panic_is_an_event_and_ends_with_its_request() {
+        let (exchange, events) = open();
+        let closer = Closer::new(exchange.clone());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _closer = closer;
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        let (seq, event) = events.try_recv().unwrap();
+        assert_eq!((seq, event.status, event.reason), (0, 500, Reason::GatewayPanic));
+        assert!(events.try_recv().is_err(), "once");
+    }
+
+    #[test]
+    fn an_exchange_is_recorded_once_however_often_it_ends() {
+        let (exchange, events) = open();
+        Closer::new(exchange.clone()).close(Outcome::Completed);
+        drop(Closer::new(exchange));
+        assert_eq!(events.try_iter().map(|(_, event)| event.outcome).collect::<Vec<_>>(), [Outcome::Completed]);
+    }
+}
