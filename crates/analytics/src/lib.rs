@@ -12,7 +12,6 @@ pub mod block;
 pub mod failpoint;
 pub mod ingest;
 pub mod query;
-pub mod ranges;
 pub mod rowbinary;
 pub mod schema;
 pub mod server;

@@ -5,7 +5,7 @@ mod common;
 use common::{Analytics, Engine, chunk, now_us, stream, until};
 use weir_analytics::block::BlockId;
 use weir_analytics::ingest::intent::{Intent, Intents};
-use weir_analytics::ranges::Ranges;
+use weir_event::Ranges;
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
 

@@ -8,7 +8,6 @@ use crate::builder::{Builder, Built};
 use crate::counters::Counters;
 use crate::folder::{BootFolder, ChunkName};
 use crate::names::read_names;
-use crate::ranges::Ranges;
 use crate::recover::{Recovered, mark_empty};
 use crate::shared::Shared;
 use crate::shelf::Entry;
@@ -20,6 +19,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use tracing::warn;
 use weir_event::NameId;
+use weir_event::Ranges;
 use weir_event::chunk::{ChunkError, ChunkHeader, GapReason};
 
 /// Chunks made of a ring are about as large as those of a living one.

@@ -1,7 +1,7 @@
 //! From records to a chunk: every sequence number of a stream once, as a record or as a gap with its reason.
 
 use crate::folder::ChunkName;
-use crate::ranges::Ranges;
+use weir_event::Ranges;
 use weir_event::chunk::{ChunkWriter, Gap, GapReason};
 use weir_event::clock::system_us;
 use weir_event::{Event, NameId, Stream};

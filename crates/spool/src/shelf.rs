@@ -6,12 +6,12 @@
 use crate::builder::records;
 use crate::counters::SpoolStats;
 use crate::folder::{BootFolder, ChunkName};
-use crate::ranges::Ranges;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use weir_event::Ranges;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::clock::system_us;
 use weir_event::{BootId, Stream, StreamId};

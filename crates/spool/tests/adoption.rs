@@ -9,8 +9,9 @@ use common::{append, chunks, config, seqs, start, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use weir_event::Ranges;
 use weir_event::chunk::GapReason;
-use weir_spool::{Ranges, SpoolConfig};
+use weir_spool::SpoolConfig;
 
 /// A life that ended with three chunks of ten events on disk, and its folder.
 fn left_behind(path: &Path) -> PathBuf {

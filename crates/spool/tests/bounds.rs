@@ -7,8 +7,9 @@ mod common;
 use common::ingestor::{Ingestor, Reply};
 use common::{append, chunks, config, seqs, start, wait_until};
 use std::time::Duration;
+use weir_event::Ranges;
 use weir_event::chunk::GapReason;
-use weir_spool::{Ranges, SpoolConfig};
+use weir_spool::SpoolConfig;
 
 #[test]
 fn past_its_bytes_the_oldest_give_way_to_one_tombstone() {

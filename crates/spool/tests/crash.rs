@@ -14,8 +14,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_event::Ranges;
 use weir_event::{NameId, Names, Stream};
-use weir_spool::{Appended, Endpoint, Ranges, RingWriter, Seal, Spool, SpoolConfig};
+use weir_spool::{Appended, Endpoint, RingWriter, Seal, Spool, SpoolConfig};
 
 const PATH: &str = "WEIR_TEST_SPOOL";
 /// More than a life says before it comes to its failpoint.

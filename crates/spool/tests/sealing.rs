@@ -7,9 +7,10 @@ mod common;
 use common::{append, chunks, config, identity, record, seqs, start, wait_until};
 use std::sync::Arc;
 use std::time::Duration;
+use weir_event::Ranges;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::{NameId, Names};
-use weir_spool::{Appended, Ranges, Seal, Spool, SpoolError, TailItem, read_names};
+use weir_spool::{Appended, Seal, Spool, SpoolError, TailItem, read_names};
 
 const NEVER: Seal = Seal { count: u32::MAX, bytes: usize::MAX, age: Duration::from_secs(3600) };
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_event::Names;
-use weir_spool::{Endpoint, Ranges, RingWriter, Spool};
+use weir_event::Ranges;
+use weir_spool::{Endpoint, RingWriter, Spool};
 
 /// Ten events a chunk.
 fn fill(spool: &Spool, ring: &mut RingWriter, chunks: u64) {

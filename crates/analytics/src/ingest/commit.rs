@@ -10,12 +10,12 @@ use super::verify::{self, Verdict};
 use super::{now_us, side_tables};
 use crate::block::Block;
 use crate::failpoint;
-use crate::ranges::Ranges;
 use crate::store::{Class, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use weir_event::Ranges;
 
 pub(super) struct Committer {
     store: Store,

@@ -4,11 +4,11 @@
 //! before the port opens. An intent that outlives its removal in a crash is settled again, which changes nothing.
 
 use crate::block::BlockId;
-use crate::ranges::Ranges;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use weir_event::Ranges;
 use weir_event::StreamId;
 
 /// One block, as it was about to be inserted.

@@ -4,10 +4,10 @@
 //! was given to. A stream is read from `stored_seqs` and `dead_letters` at first sight; from then on this process
 //! is the only one that stores its events (a chunk is offered to another ingestor only after this one is retired).
 
-use crate::ranges::Ranges;
 use crate::store::{Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use weir_event::Ranges;
 use weir_event::StreamId;
 
 #[derive(Default)]

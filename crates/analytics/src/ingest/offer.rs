@@ -6,13 +6,13 @@ use super::intent::Intents;
 use super::known::{Known, Underway};
 use super::now_us;
 use crate::failpoint;
-use crate::ranges::Ranges;
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use weir_event::Ranges;
 use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
 
 /// How much is taken in at once, and how long an offer waits.

@@ -4,12 +4,12 @@
 //! requests, the rest comes from the tables. What is in none of the sets is **open** - still at the gateway, on its
 //! way, or lost: nobody can tell from here, so it is never called balanced.
 
-use crate::ranges::Ranges;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
+use weir_event::Ranges;
 
 /// The verdict on one stream, or on all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -4,7 +4,8 @@ use super::Admin;
 use crate::reload::lock;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use weir_spool::{Ranges, SpoolStats, StreamLedger};
+use weir_event::Ranges;
+use weir_spool::{SpoolStats, StreamLedger};
 
 /// The `/status` document.
 pub fn status(admin: &Admin) -> Value {

@@ -1,5 +1,5 @@
-//! A set of sequence numbers as sorted, disjoint, inclusive ranges: what is stored, what is on its way, and the
-//! arithmetic of the ledger. Exact; a stream of millions is a handful of ranges.
+//! A set of sequence numbers as sorted, disjoint, inclusive ranges: the arithmetic of the ledger, the same at the
+//! gateway and at the ingestor. Exact: no estimate, no overflow; a stream of millions is a handful of ranges.
 
 /// A set of `u64`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,11 @@ pub struct Ranges {
 }
 
 impl Ranges {
+    /// The empty set.
+    pub const fn new() -> Self {
+        Self { parts: Vec::new() }
+    }
+
     /// The set of `first..=last`; empty where `first` is above `last`.
     pub fn of(first: u64, last: u64) -> Self {
         let mut ranges = Self::default();
@@ -50,10 +55,12 @@ impl Ranges {
         self.parts.splice(start..end, left.into_iter().chain(right));
     }
 
+    /// Adds all of `other`.
     pub fn union(&mut self, other: &Self) {
         other.iter().for_each(|(first, last)| self.insert(first, last));
     }
 
+    /// Takes all of `other` out.
     pub fn subtract(&mut self, other: &Self) {
         other.iter().for_each(|(first, last)| self.remove(first, last));
     }
