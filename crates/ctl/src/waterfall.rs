@@ -55,7 +55,8 @@ pub fn render(trace: &str, mut spans: Vec<Span>) -> String {
     let rows = arrange(&spans);
     let end = rows.iter().map(|row| row.offset + row.span.total_us as i64).max().unwrap_or(1).max(1);
     let mut out = String::new();
-    let _ = writeln!(out, "trace {trace}   {} gateways   {}", rows.len(), in_millis(end as u64));
+    let gateways = if rows.len() == 1 { "1 gateway".to_owned() } else { format!("{} gateways", rows.len()) };
+    let _ = writeln!(out, "trace {trace}   {gateways}   {}", in_millis(end as u64));
     for row in &rows {
         draw(&mut out, row, end);
     }

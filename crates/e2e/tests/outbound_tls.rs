@@ -1,0 +1,94 @@
+//! An `https` upstream is spoken to if the system's roots vouch for it, and not otherwise. The upstream is OpenSSL's.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use weir_e2e::{Gateway, GatewaySpec, Site, eventually, reserve};
+use weir_testkit::get;
+use weir_testkit::process::Process;
+
+fn openssl(dir: &Path, args: &[&str]) {
+    let output = Command::new("openssl").args(args).current_dir(dir).output().expect("openssl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An authority of its own as `<name>.pem`.
+fn authority(dir: &Path, name: &str) {
+    let (key, pem, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN={name}"));
+    let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &subject];
+    openssl(dir, &[&make[..], &["-keyout", &key, "-out", &pem]].concat());
+}
+
+/// A certificate for `localhost` by the authority `known`, as `leaf.pem`.
+fn leaf(dir: &Path) {
+    std::fs::write(dir.join("leaf.ext"), "subjectAltName=DNS:localhost\n").unwrap();
+    let ask =
+        ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "leaf.key", "-out", "leaf.csr"];
+    openssl(dir, &ask);
+    let sign = ["x509", "-req", "-in", "leaf.csr", "-CA", "known.pem", "-CAkey", "known.key", "-CAcreateserial"];
+    openssl(dir, &[&sign[..], &["-days", "2", "-extfile", "leaf.ext", "-out", "leaf.pem"]].concat());
+}
+
+/// OpenSSL's server, which answers with the files of its folder.
+async fn upstream(site: &Site, dir: &Path) -> (Process, SocketAddr) {
+    let address = reserve().unwrap();
+    let mut command = Command::new("openssl");
+    command.current_dir(dir).args([
+        "s_server",
+        "-accept",
+        &address.to_string(),
+        "-cert",
+        "leaf.pem",
+        "-key",
+        "leaf.key",
+    ]);
+    command.arg("-WWW");
+    let process = Process::start("openssl", command, &site.path("openssl.log")).unwrap();
+    eventually("openssl listens", async || TcpStream::connect(address).ok().map(drop)).await;
+    (process, address)
+}
+
+fn spec(name: &str, upstream: SocketAddr) -> GatewaySpec {
+    let mut spec = GatewaySpec::new("here", name, upstream);
+    spec.apis.clear();
+    spec.more_yaml = format!(
+        "---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {{name: secure}}
+spec:
+  address: http://127.0.0.1:0
+  services:
+    main: {{address: \"https://localhost:{}\"}}
+",
+        upstream.port()
+    );
+    spec
+}
+
+#[tokio::test]
+async fn an_upstream_is_believed_if_the_roots_vouch_for_it() {
+    let site = Site::new().unwrap();
+    let dir = site.path("tls");
+    std::fs::create_dir_all(&dir).unwrap();
+    authority(&dir, "known");
+    authority(&dir, "stranger");
+    leaf(&dir);
+    std::fs::write(dir.join("hello.txt"), "hello over TLS").unwrap();
+    let (_upstream, address) = upstream(&site, &dir).await;
+
+    let roots = dir.join("known.pem").to_string_lossy().into_owned();
+    let trusting =
+        Gateway::start_with(&site, &spec("trusting", address), &[("SSL_CERT_FILE", &roots), ("WEIR_LOG", "debug")])
+            .unwrap();
+    let (status, body) = get(&format!("http://{}/hello.txt", trusting.address)).await.unwrap();
+    assert_eq!((status, body.as_str()), (200, "hello over TLS"), "{}", site.log("trusting"));
+
+    let others = dir.join("stranger.pem").to_string_lossy().into_owned();
+    let wary = Gateway::start_with(&site, &spec("wary", address), &[("SSL_CERT_FILE", &others)]).unwrap();
+    let (status, body) = get(&format!("http://{}/hello.txt", wary.address)).await.unwrap();
+    assert_eq!(status, 502);
+    assert!(body.contains("\"reason\":\"tls_certificate_error\""), "{body}");
+}
