@@ -56,11 +56,11 @@ fn without_an_endpoint_chunks_stay() {
 fn a_refused_chunk_is_set_aside_and_those_after_it_flow() {
     for status in [400, 413, 422] {
         let folder = tempfile::tempdir().unwrap();
-        let ingestor = Ingestor::start(move |nth, _| Reply::Status(if nth == 1 { status } else { 200 }));
+        let ingestor = Ingestor::start(move |_, heard| Reply::Status(if heard.first == 10 { status } else { 200 }));
         let (mut spool, mut ring) = start(config(folder.path()));
         fill(&spool, &mut ring, 3);
         spool.ship_to(ingestor.endpoint()).unwrap();
-        wait_until("the others", || spool.stats().chunks_acked == 2);
+        wait_until("all three", || spool.stats().chunks_acked == 2 && spool.stats().chunks_set_aside == 1);
         let stats = spool.stats();
         assert_eq!((stats.chunks_set_aside, stats.pauses, stats.chunks_on_disk), (1, 0, 0));
         assert!(stats.last_error.unwrap().contains(&status.to_string()));
