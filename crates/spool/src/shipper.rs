@@ -239,13 +239,14 @@ impl Journey {
             self.failures = self.failures.saturating_add(1);
         }
         self.until = self.until.max(Some(Instant::now() + pause));
-        Counters::add(&self.shared.counters.pauses, 1);
         let (kind, cure) = match class {
             Class::Held => ("held", "check token, address and version; chunks are kept"),
             _ => ("busy", "chunks are kept and offered again"),
         };
         let (endpoint, answer) = (self.client.endpoint(), words(answered));
         self.shared.counters.failed(format!("`{endpoint}` takes no chunks: {answer}; {cure}"));
+        // Last, so that whoever sees the count finds the reason.
+        Counters::add(&self.shared.counters.pauses, 1);
         if self.said.replace(kind) != Some(kind) {
             warn!(%endpoint, answer, "the ingestor takes no chunks; {cure}");
         }
