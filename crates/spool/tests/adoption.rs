@@ -51,7 +51,7 @@ fn a_life_that_ended_is_shipped_told_and_removed() {
     let reports = ingestor.reports();
     // The last word on it: a report may come while its ring is still being read.
     let lines = reports.iter().flat_map(|report| report.as_array().unwrap());
-    let line = lines.filter(|line| line["boot"] == boot).last().unwrap();
+    let line = lines.rev().find(|line| line["boot"] == boot).unwrap();
     assert_eq!((line["accepted"].as_u64(), line["closed"].as_bool()), (Some(30), Some(true)));
     assert_eq!(spool.stats().chunks_set_aside, 0);
 }
