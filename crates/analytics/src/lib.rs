@@ -9,7 +9,6 @@
 //! knows how a gateway keeps its spool.
 
 pub mod block;
-pub mod failpoint;
 pub mod ingest;
 pub mod query;
 pub mod rowbinary;

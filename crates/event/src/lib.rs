@@ -11,6 +11,7 @@
 pub mod chunk;
 pub mod clock;
 pub mod exchange;
+pub mod failpoint;
 pub mod field;
 pub mod identity;
 pub mod ids;

@@ -29,6 +29,14 @@ pub(crate) struct Head {
     pub(crate) body: Incoming,
 }
 
+impl Head {
+    /// What rules look at, of a request for `path`.
+    pub(crate) fn for_rules<'a>(&'a self, path: &'a str) -> weir_router::Request<'a> {
+        let host = self.host.to_str().unwrap_or_default();
+        weir_router::Request { method: &self.method, host, path, headers: &self.headers }
+    }
+}
+
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
 pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Head, Refusal>) {
     let worker = Rc::clone(connection.worker());
@@ -46,7 +54,8 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     if exchange.method == weir_event::Method::Other {
         exchange.method_original = Bytes::copy_from_slice(parts.method.as_str().as_bytes());
     }
-    exchange.scheme = match snapshot.listener(connection.listener()).map(|listener| listener.scheme) {
+    let listener = snapshot.listener(connection.listener());
+    exchange.scheme = match listener.map(|index| snapshot.listeners[index].scheme) {
         Some(Scheme::Https) => weir_event::Scheme::Https,
         _ => weir_event::Scheme::Http,
     };
@@ -64,7 +73,7 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
-    let flow = Flow { worker, snapshot, connection, exchange, closer, trace, request_id, method };
+    let flow = Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method };
     let head = host.map(|host| Head { method: parts.method, host, headers, body });
     (flow, head)
 }

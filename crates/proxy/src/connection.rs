@@ -66,7 +66,7 @@ pub(crate) struct Connection {
     accepted: Instant,
     /// Whether a request has come on it.
     spoken: Cell<bool>,
-    /// The exchange that is open, or was open last.
+    /// The exchange that is open.
     current: RefCell<Option<WeakExchange>>,
     /// The last request was answered before its body was in: what is read now is the rest of that.
     unread_body: Cell<bool>,
@@ -130,6 +130,8 @@ impl Connection {
         self.phase.set(Phase::Flushing);
         self.since.set(now);
         self.unread_body.set(!request_done);
+        // An idle connection keeps nothing of its last request in memory.
+        self.current.take();
     }
 
     /// The client took some of what is written to it, or it did not.

@@ -23,6 +23,8 @@ pub(crate) struct Flow {
     pub(crate) worker: Rc<Worker>,
     /// Held from the first phase to the last: one request is served by one configuration.
     pub(crate) snapshot: Rc<Held>,
+    /// Where in it the connection's listener stands; none once a reload has taken that away.
+    pub(crate) listener: Option<usize>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) exchange: ExchangeRef,
     pub(crate) closer: Closer,

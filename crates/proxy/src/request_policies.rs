@@ -22,12 +22,7 @@ pub(crate) fn request_policies(flow: &mut Flow, target: &Target, head: &mut Head
 
 fn applies(flow: &Flow, target: &Target, bound: &BoundPolicy, head: &Head) -> bool {
     let exchange = flow.exchange.borrow();
-    let request = weir_router::Request {
-        method: &head.method,
-        host: head.host.to_str().unwrap_or_default(),
-        path: exchange.target.path(),
-        headers: &head.headers,
-    };
+    let request = head.for_rules(exchange.target.path());
     bound.rules.matches(&request, target.path_in_api(request.path))
 }
 

@@ -39,16 +39,10 @@ impl Target {
 pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
     let no_route = || Refusal::new(Reason::NoRoute, "no API of this gateway serves this path");
     let snapshot = &flow.snapshot;
-    let address = flow.connection.listener();
-    let listener = snapshot.listeners.iter().position(|listener| listener.address == address).ok_or_else(no_route)?;
+    let listener = flow.listener.ok_or_else(no_route)?;
     let table = &snapshot.listeners[listener];
     let exchange = flow.exchange.borrow();
-    let request = weir_router::Request {
-        method: &head.method,
-        host: head.host.to_str().unwrap_or_default(),
-        path: exchange.target.path(),
-        headers: &head.headers,
-    };
+    let request = head.for_rules(exchange.target.path());
     let matched = table.router.route(&request).ok_or_else(no_route)?;
     let uri = upstream_uri(&matched.path, exchange.target.query())?;
     let place = Place { listener, api: matched.api, route: matched.route };

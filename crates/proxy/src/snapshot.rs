@@ -134,9 +134,9 @@ impl Snapshot {
         self.generation
     }
 
-    /// The table of one listener: a scan, because a gateway has few ports.
-    pub(crate) fn listener(&self, address: SocketAddr) -> Option<&ListenerTable> {
-        self.listeners.iter().find(|listener| listener.address == address)
+    /// Where one listener stands: a scan, because a gateway has few ports.
+    pub(crate) fn listener(&self, address: SocketAddr) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener.address == address)
     }
 
     pub(crate) fn upstream_timeouts(&self) -> weir_upstream::Timeouts {

@@ -41,13 +41,13 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Re
     let started = flow.exchange.hand_to(Turn::Upstream);
     let kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
     if let Some(connection) = kept {
-        match over_kept(flow, origin, connection, request).await {
+        match over_kept(flow, origin, connection, request, started).await {
             Kept::Answered(answer) => return answer,
             Kept::AskAgain(unsent) => request = unsent,
         }
     }
-    flow.exchange.hand_to(Turn::Upstream);
-    let mut trying = Trying::begin(flow, None);
+    let started = flow.exchange.hand_to(Turn::Upstream);
+    let mut trying = Trying::begin(flow, None, started);
     let connected = flow.worker.pool.connect(origin, &flow.snapshot.upstream_timeouts(), &mut trying.attempt).await;
     let connection = match connected {
         Ok(connection) => connection,
@@ -67,8 +67,14 @@ enum Kept {
     AskAgain(Request<RequestBody>),
 }
 
-async fn over_kept(flow: &mut Flow, origin: &Origin, connection: Upstream, mut request: Request<RequestBody>) -> Kept {
-    let trying = Trying::begin(flow, connection.address());
+async fn over_kept(
+    flow: &mut Flow,
+    origin: &Origin,
+    connection: Upstream,
+    mut request: Request<RequestBody>,
+    started: Instant,
+) -> Kept {
+    let trying = Trying::begin(flow, connection.address(), started);
     stamp(flow, &mut request);
     let again = again(&request);
     let unanswered = match exchange(flow, connection, request, trying).await {
@@ -96,9 +102,9 @@ struct Trying {
 }
 
 impl Trying {
-    fn begin(flow: &Flow, address: Option<SocketAddr>) -> Self {
+    fn begin(flow: &Flow, address: Option<SocketAddr>, started: Instant) -> Self {
         let attempt = Attempt { address, ..Attempt::new() };
-        Self { exchange: flow.exchange.clone(), attempt, started: flow.worker.clock.now(), ended: false }
+        Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
     }
 
     /// Books the attempt; `Reason::None` when a response head came.

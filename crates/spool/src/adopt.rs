@@ -196,7 +196,7 @@ impl LeftRing {
 
     fn keep(&self, built: Built, shared: &Shared) -> io::Result<Entry> {
         self.folder.write_chunk(built.name, &built.bytes)?;
-        crate::failpoint::pass("spool.after_rename");
+        weir_event::failpoint::pass("spool.after_rename");
         let (bytes, sealed_us) = (built.bytes.len() as u64, built.sealed_us);
         let entry = Entry { name: built.name, bytes, sealed_us, gaps: built.gaps, in_flight: false };
         Counters::add(&shared.counters.events_written, entry.events());

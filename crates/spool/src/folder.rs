@@ -120,7 +120,7 @@ impl BootFolder {
         let path = self.chunk(name);
         let temporary = path.with_extension("tmp");
         let written = write_synced(&temporary, bytes).and_then(|()| {
-            crate::failpoint::pass("spool.after_write");
+            weir_event::failpoint::pass("spool.after_write");
             fs::rename(&temporary, &path)
         });
         if written.is_err() {

@@ -141,7 +141,7 @@ impl Keeper {
         let Some((folder, entry)) = self.shared.shelf.find(parcel) else { return };
         let done = match verdict {
             Verdict::Stored => {
-                crate::failpoint::pass("spool.before_unlink");
+                weir_event::failpoint::pass("spool.before_unlink");
                 fs::remove_file(folder.chunk(entry.name))
             }
             Verdict::Refused => folder.set_aside(entry.name),

@@ -81,7 +81,7 @@ impl Lane {
     /// Closes the chunk, in which the numbers below `offered` have their place, and writes it.
     fn seal(&mut self, shared: &Shared, offered: u64) -> io::Result<()> {
         self.give_up_to(shared, offered, GapReason::RingFull);
-        crate::failpoint::pass("spool.before_seal");
+        weir_event::failpoint::pass("spool.before_seal");
         self.unsaved = self.builder.build();
         self.since = None;
         self.save(shared, true)
@@ -164,7 +164,7 @@ impl Lane {
             self.retry_at = Some(Instant::now() + RETRY);
             return Err(error);
         }
-        crate::failpoint::pass("spool.after_rename");
+        weir_event::failpoint::pass("spool.after_rename");
         self.ring.release(self.read, built.name.last + 1);
         Counters::add(&shared.counters.chunks_sealed, 1);
         let entry = Entry {

@@ -17,7 +17,6 @@ mod client;
 mod config;
 mod counters;
 mod endpoint;
-mod failpoint;
 mod folder;
 mod format;
 mod keeper;

@@ -264,10 +264,10 @@ impl Journey {
 }
 
 async fn send(client: &Client, shared: &Shared, bytes: Bytes) -> Result<Answer, PostError> {
-    crate::failpoint::pass("spool.before_send");
+    weir_event::failpoint::pass("spool.before_send");
     Counters::add(&shared.counters.chunks_sent, 1);
     let answered = client.post("/v1/chunks", CHUNK_TYPE, bytes).await;
-    crate::failpoint::pass("spool.after_send");
+    weir_event::failpoint::pass("spool.after_send");
     answered
 }
 

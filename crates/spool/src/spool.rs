@@ -38,7 +38,6 @@ impl Spool {
         workers: u16,
         names: Arc<Names>,
     ) -> Result<(Self, Vec<RingWriter>), SpoolError> {
-        crate::failpoint::arm_from_env();
         let boot = random_boot();
         let path = config.path.clone();
         let folder = BootFolder::create(&path, boot, identity).map_err(|error| SpoolError::Folder { path, error })?;

@@ -9,13 +9,13 @@ use super::offer::{Refusal, Stored};
 use super::verify::{self, Verdict};
 use super::{now_us, side_tables};
 use crate::block::Block;
-use crate::failpoint;
 use crate::store::{Class, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use weir_event::Ranges;
+use weir_event::failpoint;
 
 pub(super) struct Committer {
     store: Store,

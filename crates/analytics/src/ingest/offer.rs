@@ -5,7 +5,6 @@ use super::commit::Committer;
 use super::intent::Intents;
 use super::known::{Known, Underway};
 use super::now_us;
-use crate::failpoint;
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use weir_event::Ranges;
 use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
+use weir_event::failpoint;
 
 /// How much is taken in at once, and how long an offer waits.
 #[derive(Clone, Copy, Debug)]

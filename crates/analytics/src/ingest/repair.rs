@@ -5,9 +5,9 @@
 //! ingestor that could not heal a block and `weir-analytics repair --day`. Nothing else may write that day meanwhile.
 
 use crate::block::Block;
-use crate::failpoint;
 use crate::schema::{hour_select, minute_select, seqs_select};
 use crate::store::{Store, StoreError};
+use weir_event::failpoint;
 
 /// What a repair found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@
 
 use super::intent::{Intent, Intents, StateError};
 use super::repair;
-use crate::failpoint;
 use crate::schema::sum_columns;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
+use weir_event::failpoint;
 
 /// What is known of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! Named places where a test may kill the process: `WEIR_FAILPOINT=name` aborts at the first pass, `name:nth` at
-//! the nth. Always compiled in, so that what is tested is what ships; all are off the path of a single event.
+//! the nth. Always compiled in, so that what is tested is what ships; a place that is not armed costs one load, and
+//! none is on the path of a request.
 //!
-//! The names: `ingest.after_decode`, `ingest.before_intent`, `ingest.after_intent`, `ingest.after_insert`,
+//! At the gateway, all on the spool's own threads: `spool.before_seal` (records copied, no file yet),
+//! `spool.after_write` (temporary file synced, not renamed), `spool.after_rename` (the chunk is there, the ring not
+//! released), `spool.before_send`, `spool.after_send` (the answer is in, nothing done about it),
+//! `spool.before_unlink` (acknowledged, the file still there).
+//!
+//! At the ingestor: `ingest.after_decode`, `ingest.before_intent`, `ingest.after_intent`, `ingest.after_insert`,
 //! `ingest.before_ack`; `settle.after_heal`, `repair.before_swap`, `repair.between_swaps`.
 
 use std::sync::OnceLock;
