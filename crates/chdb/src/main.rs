@@ -10,6 +10,7 @@ mod body;
 mod coding;
 mod engine;
 mod exception;
+mod failpoint;
 mod ffi;
 mod folder;
 mod formats;

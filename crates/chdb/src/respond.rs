@@ -13,6 +13,7 @@ use crate::body::{BodyWriter, Reply};
 use crate::coding::{Coding, Encoder};
 use crate::engine::Stats;
 use crate::exception::Exception;
+use crate::failpoint;
 use crate::formats;
 
 /// Where the answer to one request goes. It is given once; what comes after is dropped. An answer
@@ -25,6 +26,8 @@ pub struct Responder {
     runtime: Handle,
     /// How long the client may take to read a piece.
     limit: Duration,
+    /// The answer says that rows are stored: it passes the places where a test may kill.
+    holds_insert: bool,
 }
 
 /// What every answer says of itself.
@@ -43,7 +46,15 @@ impl Responder {
         coding: Coding,
         limit: Duration,
     ) -> Responder {
-        Responder { answer: Some(answer), ready: None, context, coding, runtime: Handle::current(), limit }
+        Responder {
+            answer: Some(answer),
+            ready: None,
+            context,
+            coding,
+            runtime: Handle::current(),
+            limit,
+            holds_insert: false,
+        }
     }
 
     /// A result that is at hand.
@@ -83,10 +94,21 @@ impl Responder {
         self.ready = Some(self.context.error(error));
     }
 
+    /// The answer will say that rows are stored.
+    pub fn holds_insert(&mut self) {
+        self.holds_insert = true;
+    }
+
     /// Gives the answer, if it was not begun before.
     pub fn deliver(mut self) {
         if let Some(response) = self.ready.take() {
+            if self.holds_insert {
+                failpoint::pass("insert.before_answer");
+            }
             self.send(response);
+            if self.holds_insert {
+                failpoint::pass("insert.after_answer");
+            }
         }
     }
 

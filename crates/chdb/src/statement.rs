@@ -13,7 +13,7 @@ use crate::request::Order;
 use crate::respond::Responder;
 use crate::sql::{self, Query, Shape};
 use crate::users::Right;
-use crate::{body::BodyReader, guard};
+use crate::{body::BodyReader, failpoint, guard};
 
 /// Data is handed to the engine in pieces of this size.
 const PIECE: usize = 256 << 10;
@@ -70,14 +70,21 @@ fn execute(engine: &Engine, mut job: Job, responder: &mut Responder) -> Result<(
             }
             job.order.check_format(&format)?;
             prepare(&mut connection, &job)?;
+            failpoint::pass("insert.before_data");
             let insert = connection.insert(&head, &format, &job.order.params)?;
             let stats = copy(insert, &data, &mut reader)?;
+            failpoint::pass("insert.after_commit");
+            responder.holds_insert();
             responder.whole(&format, Vec::new(), stats)
         }
         Statement::Whole(text) => {
-            let query = judge(&mut connection, &job, &text)?;
+            let (query, class) = judge(&mut connection, &job, &text)?;
             prepare(&mut connection, &job)?;
-            answer(&mut connection, &job, &text, &query, responder)
+            match (query.first.as_str(), class) {
+                ("INSERT", _) => insert_without_data(&mut connection, &job, &text, responder),
+                (_, Class::Writes) => change(&mut connection, &job, &text, &query, responder),
+                _ => answer(&mut connection, &job, &text, &query, responder),
+            }
         }
     }
 }
@@ -130,7 +137,7 @@ fn read_statement(query: Option<String>, reader: &mut dyn Read, limit: usize) ->
 }
 
 /// Whether this request may run this statement.
-fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<Query, Exception> {
+fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<(Query, Class), Exception> {
     let query = sql::query(text);
     if query.is_empty {
         return Err(Exception::new(62, "SYNTAX_ERROR", "Empty query"));
@@ -161,7 +168,7 @@ fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<Query, E
     if job.right == Right::ReadOnly {
         guard::check(text, &query.first, &job.order.params)?;
     }
-    Ok(query)
+    Ok((query, statements.class))
 }
 
 /// Gives the connection the request's database and settings. They end with the connection.
@@ -207,7 +214,38 @@ fn copy(mut insert: InsertStream<'_>, first: &[u8], reader: &mut dyn Read) -> Re
             Err(error) => return Err(unreadable(&error)),
         }
     }
+    failpoint::pass("insert.before_commit");
+    failpoint::soon("insert.in_commit");
     insert.finish()
+}
+
+/// Runs an INSERT whose rows the engine makes.
+fn insert_without_data(
+    connection: &mut Connection,
+    job: &Job,
+    text: &[u8],
+    responder: &mut Responder,
+) -> Result<(), Exception> {
+    failpoint::pass("insert.before_data");
+    failpoint::soon("insert.in_commit");
+    let output = connection.query(text, "TabSeparated", &job.order.params)?;
+    failpoint::pass("insert.after_commit");
+    responder.holds_insert();
+    responder.whole("TabSeparated", output.bytes().to_vec(), output.stats())
+}
+
+/// Runs any other statement that writes.
+fn change(
+    connection: &mut Connection,
+    job: &Job,
+    text: &[u8],
+    query: &Query,
+    responder: &mut Responder,
+) -> Result<(), Exception> {
+    failpoint::pass("write.before");
+    answer(connection, job, text, query, responder)?;
+    failpoint::pass("write.after");
+    Ok(())
 }
 
 /// Runs a statement that may return rows.

@@ -156,3 +156,41 @@ fn users_get_what_they_may() {
     assert_eq!(basic.text(), "1\n");
     assert_eq!(engine.get("/ping").status, 200);
 }
+
+#[test]
+fn a_death_at_a_named_place_leaves_all_or_nothing() {
+    // Where it dies at its second INSERT, how many of the two rows are there afterwards.
+    for (place, stored) in [
+        ("insert.before_data", Some("1")),
+        ("insert.before_commit", Some("1")),
+        ("insert.in_commit", None),
+        ("insert.after_commit", Some("2")),
+        ("insert.before_answer", Some("2")),
+        ("insert.after_answer", Some("2")),
+    ] {
+        let engine = Engine::dying_at(&format!("{place}:2"));
+        engine.sql("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a");
+        assert_eq!(engine.post("/?query=INSERT%20INTO%20t%20FORMAT%20TSV", "1\n").status, 200, "{place}");
+        let mut stream = engine.connect();
+        common::send(&mut stream, "POST", "/?query=INSERT%20INTO%20t%20FORMAT%20TSV", &[], b"2\n");
+        let folder = engine.await_death();
+        let engine = Engine::on(folder, &[]);
+        let count = engine.sql("SELECT count() FROM t");
+        match stored {
+            Some(stored) => assert_eq!(count, stored, "{place}"),
+            None => assert!(count == "1" || count == "2", "{place}: {count}"),
+        }
+    }
+}
+
+#[test]
+fn a_statement_that_changes_dies_on_either_side() {
+    for (place, tables) in [("write.before", "0"), ("write.after", "1")] {
+        let engine = Engine::dying_at(place);
+        assert_eq!(engine.sql("SELECT 1"), "1");
+        let mut stream = engine.connect();
+        common::send(&mut stream, "POST", "/", &[], b"CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a");
+        let engine = Engine::on(engine.await_death(), &[]);
+        assert_eq!(engine.sql("SELECT count() FROM system.tables WHERE database = 'default'"), tables, "{place}");
+    }
+}

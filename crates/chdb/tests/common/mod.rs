@@ -35,7 +35,21 @@ impl Engine {
     }
 
     pub fn on(folder: TempDir, arguments: &[&str]) -> Engine {
-        let mut child = command(folder.path()).args(arguments).spawn().expect("weir-chdb starts");
+        let mut command = command(folder.path());
+        command.args(arguments);
+        Engine::run(command, folder)
+    }
+
+    /// An engine that kills itself at a named place (`name:nth`).
+    pub fn dying_at(place: &str) -> Engine {
+        let folder = TempDir::new().expect("temporary folder");
+        let mut command = command(folder.path());
+        command.env("WEIR_CHDB_FAILPOINT", place);
+        Engine::run(command, folder)
+    }
+
+    fn run(mut command: Command, folder: TempDir) -> Engine {
+        let mut child = command.spawn().expect("weir-chdb starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("a line on stdout");
@@ -56,6 +70,13 @@ impl Engine {
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
+        std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
+    }
+
+    /// Waits until SIGKILL has ended the process, and gives its folder.
+    pub fn await_death(mut self) -> TempDir {
+        let status = self.child.wait().expect("ended");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
         std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
     }
 
