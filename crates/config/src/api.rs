@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::pattern::Rule;
-use crate::policy::Policy;
+use crate::policy::{Policy, Tls, TlsOutbound};
 
 /// An `ApiInstance`.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Api {
     pub namespace: String,
     pub labels: BTreeMap<String, String>,
     pub listen: Listen,
+    /// How the port speaks TLS: there if and only if its scheme is https, and the same for all APIs of one port.
+    pub tls: Option<Arc<Tls>>,
     /// At least one, in the order of the file.
     pub services: Vec<Service>,
     /// At least one per service, in the order of the file: the first that matches wins.
@@ -70,6 +73,8 @@ pub struct Service {
     /// `<api>-<service>`, as Flex names what it generates.
     pub name: String,
     pub address: UpstreamAddress,
+    /// How the gateway speaks TLS to it, where a `tls-outbound` policy says so; never there for a scheme of http.
+    pub tls: Option<Arc<TlsOutbound>>,
 }
 
 /// Where an upstream is reached. The host is a DNS name or an IP address without brackets.

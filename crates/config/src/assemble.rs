@@ -59,7 +59,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         rewrite_host: variables.boolean("FLEX_REWRITE_HOST_HEADER").unwrap_or(default.rewrite_host),
         preserve_request_id: preserve.unwrap_or(default.preserve_request_id),
         drain: variables.seconds("FLEX_SERVICE_ENVOY_DRAIN_TIME").unwrap_or(default.drain),
-        apis: Vec::new(),
+        ..default
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::api::Listen;
 use crate::error::ConfigError;
+use crate::ports;
 use crate::read::Place;
 use crate::spec::{ApiDraft, Settings};
 
@@ -14,6 +15,7 @@ pub(crate) fn check(apis: &[ApiDraft], settings: &Settings, admin: SocketAddr) -
     let mut errors = names(apis);
     let listens: Vec<_> = apis.iter().filter_map(|api| api.listen.as_ref()).collect();
     errors.extend(listeners(&listens));
+    errors.extend(ports::mistakes(apis));
     let admin_place = settings.admin.0.as_ref().map(|(_, place)| place);
     let probe = settings.probe.0.as_ref().and_then(|(address, place)| Some(((*address)?, place)));
     for (listen, place) in &listens {

@@ -3,8 +3,10 @@
 //! Hidden entries are passed over: editors' swap files, and the `..data` folders behind which Kubernetes keeps what the
 //! links beside them show.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -83,6 +85,56 @@ impl Found {
         {
             self.errors.push(mistake(path, 0, format!("there are more than {MAX_FILES} files; use fewer")));
         }
+    }
+}
+
+/// Files that the resources name, read once each and remembered by what was in them, so that a change is seen.
+#[derive(Debug, Default)]
+pub(crate) struct Outside(RefCell<BTreeMap<PathBuf, Result<String, String>>>);
+
+impl Outside {
+    /// The text of a file, or what is wrong with it and how to mend it.
+    pub fn read(&self, path: &Path) -> Result<String, String> {
+        let mut seen = self.0.borrow_mut();
+        if seen.len() >= MAX_FILES && !seen.contains_key(path) {
+            return Err(format!("is one of more than {MAX_FILES} files; use fewer"));
+        }
+        seen.entry(path.to_owned()).or_insert_with(|| read_outside(path)).clone()
+    }
+
+    /// What was read, by the hash of it.
+    pub fn seen(&self) -> Seen {
+        let hashed = |(path, text): (&PathBuf, &Result<String, String>)| (path.clone(), hash(text));
+        Seen(self.0.borrow().iter().map(hashed).collect())
+    }
+}
+
+/// The files that a configuration was made from besides those of its folders, and what was in them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen(BTreeMap<PathBuf, u64>);
+
+impl Seen {
+    /// Whether any of them now says something else. Costs a read of each.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.0.iter().any(|(path, seen)| hash(&read_outside(path)) != *seen)
+    }
+}
+
+fn hash(text: &Result<String, String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A folder, a device or a pipe is refused before it is opened: opening one could wait for ever.
+fn read_outside(path: &Path) -> Result<String, String> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => read_file(path).map_err(|error| error.message),
+        Ok(_) => Err("is no file; name one".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err("names a file that is not there; create it".to_owned())
+        }
+        Err(error) => Err(unreadable(path, &error).message),
     }
 }
 

@@ -7,9 +7,10 @@ use crate::api::Api;
 use crate::assemble::assemble;
 use crate::check;
 use crate::error::{ConfigError, ConfigErrors};
-use crate::files::{self, Files};
+use crate::files::{self, Files, Outside, Seen};
 use crate::model::GatewayConfig;
-use crate::read::{Env, Errors};
+use crate::ports;
+use crate::read::{Env, Errors, World};
 use crate::spec::{self, Drafts};
 use crate::tree::{self, Value};
 
@@ -24,20 +25,22 @@ const MAX_MISTAKES: usize = 100;
 /// # Errors
 /// Every mistake of every file at once; then nothing of it may be used.
 pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
-    load_files(files::read(dirs), env)
+    load_files(files::read(dirs), env).0
 }
 
-/// As [`load`], from files that are read already.
-pub(crate) fn load_files(files: Files, env: Env<'_>) -> Result<GatewayConfig, ConfigErrors> {
+/// As [`load`], from files that are read already; and what was seen of those that they name.
+pub(crate) fn load_files(files: Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
     let errors = RefCell::new(files.errors);
+    let outside = Outside::default();
+    let world = World { env, outside: &outside };
     let mut drafts = Drafts::default();
     for file in files.files {
         match file.text {
-            Ok(text) => read_file(&file.path, &text, env, &errors, &mut drafts),
+            Ok(text) => read_file(&file.path, &text, world, &errors, &mut drafts),
             Err(error) => errors.borrow_mut().push(error),
         }
     }
-    finish(drafts, env, errors)
+    (finish(drafts, world, errors), outside.seen())
 }
 
 /// Loads the documents of one text, told as `name` in mistakes: for what is not in a file yet.
@@ -46,12 +49,14 @@ pub(crate) fn load_files(files: Files, env: Env<'_>) -> Result<GatewayConfig, Co
 /// As [`load`].
 pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
     let errors = Errors::default();
+    let outside = Outside::default();
+    let world = World { env, outside: &outside };
     let mut drafts = Drafts::default();
-    read_file(name, text, env, &errors, &mut drafts);
-    finish(drafts, env, errors)
+    read_file(name, text, world, &errors, &mut drafts);
+    finish(drafts, world, errors)
 }
 
-fn read_file(path: &Path, text: &str, env: Env<'_>, errors: &Errors, drafts: &mut Drafts) {
+fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
     let found = Errors::default();
     let parsed = tree::parse(text);
     for (mark, message) in parsed.mistakes {
@@ -67,7 +72,7 @@ fn read_file(path: &Path, text: &str, env: Env<'_>, errors: &Errors, drafts: &mu
         });
     }
     for document in parsed.documents.iter().filter(|document| !matches!(document.value, Value::Null)) {
-        spec::resource(path, document, env, &found, drafts);
+        spec::resource(path, document, world, &found, drafts);
     }
     let mut found = found.into_inner();
     found.sort();
@@ -81,15 +86,19 @@ fn read_file(path: &Path, text: &str, env: Env<'_>, errors: &Errors, drafts: &mu
     errors.borrow_mut().extend(found);
 }
 
-fn finish(drafts: Drafts, env: Env<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
+fn finish(drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
     let Drafts { apis, settings } = drafts;
     let admin = settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
     errors.borrow_mut().extend(check::check(&apis, &settings, admin));
-    let config = assemble(settings, env, &errors);
+    let config = assemble(settings, world.env, &errors);
     if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
         return Err(errors);
     }
+    let tls = ports::tls(&apis);
     let mut apis: Vec<Api> = apis.into_iter().filter_map(|draft| draft.into_api()).collect();
+    for api in &mut apis {
+        api.tls = tls.get(&api.listen.address).cloned();
+    }
     apis.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    Ok(GatewayConfig { apis, ..config })
+    Ok(GatewayConfig { apis, outside: world.outside.seen(), ..config })
 }

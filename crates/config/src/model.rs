@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::api::Api;
+use crate::files::Seen;
 use crate::units::{ByteSize, Secret};
 
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
@@ -38,6 +39,8 @@ pub struct GatewayConfig {
     pub drain: Duration,
     /// The APIs, sorted by namespace and name. No two of them share a port and overlap in base path.
     pub apis: Vec<Api>,
+    /// The files that the resources name, and what was in them; for the [`Watcher`](crate::Watcher).
+    pub outside: Seen,
 }
 
 impl Default for GatewayConfig {
@@ -55,6 +58,7 @@ impl Default for GatewayConfig {
             preserve_request_id: false,
             drain: Duration::from_secs(25),
             apis: Vec::new(),
+            outside: Seen::default(),
         }
     }
 }

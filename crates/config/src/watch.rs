@@ -2,7 +2,8 @@
 //!
 //! Events of the file system say *when* to look, a fingerprint of the content says whether anything changed: a `touch`,
 //! an editor's temporary file or a Kubernetes update to the same text is no reload. Every two seconds it looks without
-//! an event too, for file systems that send none (NFS, some container mounts) and folders that come later.
+//! an event too, for file systems that send none (NFS, some container mounts), folders that come later, and certificates
+//! and keys that the resources name elsewhere.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -17,7 +18,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::error::ConfigErrors;
-use crate::files;
+use crate::files::{self, Seen};
 use crate::load::load_files;
 use crate::model::GatewayConfig;
 
@@ -28,21 +29,29 @@ const MOST_DEBOUNCE: Duration = Duration::from_secs(2);
 /// How often to look without an event. Costs a read of all files, on this thread alone.
 const POLL: Duration = Duration::from_secs(2);
 
-/// What all files of the folders say, in 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint(u64);
+/// What all files of the folders say, in 64 bits, and those that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    folders: u64,
+    outside: Seen,
+}
 
 impl Fingerprint {
     /// Reads all files. Take it *before* the first [`load`](crate::load), so that no change in between is missed.
     pub fn of(dirs: &[PathBuf]) -> Self {
-        Self::of_files(&files::read(dirs))
+        Self { folders: hash(&files::read(dirs)), outside: Seen::default() }
     }
 
-    fn of_files(files: &files::Files) -> Self {
-        let mut hasher = DefaultHasher::new();
-        files.hash(&mut hasher);
-        Self(hasher.finish())
+    /// With the files that the configuration loaded from there names, certificates and keys, so that they are watched.
+    pub fn naming(self, config: &GatewayConfig) -> Self {
+        Self { outside: config.outside.clone(), ..self }
     }
+}
+
+fn hash(files: &files::Files) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Watches until it is dropped. Has a thread of its own, on which it calls back.
@@ -86,9 +95,11 @@ impl Watcher {
                     return;
                 }
                 let files = files::read(&dirs);
-                let found = Fingerprint::of_files(&files);
-                if std::mem::replace(&mut seen, found) != found {
-                    loaded(load_files(files, &env));
+                let folders = hash(&files);
+                if folders != seen.folders || seen.outside.has_changed() {
+                    let (outcome, outside) = load_files(files, &env);
+                    seen = Fingerprint { folders, outside };
+                    loaded(outcome);
                 }
             }
         };

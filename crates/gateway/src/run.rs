@@ -79,7 +79,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let admin = Admin::new(Arc::clone(&proxy), Arc::clone(&registry), Arc::clone(&spool), Arc::clone(&stats), &config);
     let started_with = config.clone();
     let reloader = Reloader { proxy: Arc::clone(&proxy), registry, spool: Arc::downgrade(&spool), stats, started_with };
-    let watcher = Watcher::start(options.config, seen, env, move |outcome| reloader.loaded(outcome))?;
+    let watcher = Watcher::start(options.config, seen.naming(&config), env, move |outcome| reloader.loaded(outcome))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(beside(&config, Arc::clone(&admin), proxy))?;

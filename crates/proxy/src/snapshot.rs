@@ -93,6 +93,8 @@ pub(crate) struct BoundPolicy {
 pub enum SnapshotError {
     #[error("ApiInstance `{api}`: service `{service}`: {error}")]
     Service { api: String, service: String, error: TlsError },
+    #[error("ApiInstance at `{address}`: this version of weir does not serve https yet; use `http`")]
+    Tls { address: SocketAddr },
     #[error("the gateway's name `{name}` cannot stand in a `Via` header; use letters, digits, `.`, `-` and `_`")]
     Pseudonym { name: String },
 }
@@ -105,6 +107,9 @@ impl Snapshot {
             .map_err(|_| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
         let mut listeners = Vec::new();
         for (address, scheme) in addresses(&config.apis) {
+            if scheme == Scheme::Https {
+                return Err(SnapshotError::Tls { address });
+            }
             let apis: Vec<Api> = config.apis.iter().filter(|api| api.listen.address == address).cloned().collect();
             let entries = apis.iter().map(|api| api_entry(api, registry)).collect::<Result<_, _>>()?;
             listeners.push(ListenerTable { address, scheme, router: Router::compile(&apis), apis: entries });

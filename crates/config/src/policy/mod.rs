@@ -3,12 +3,16 @@
 //! A policy here is its checked configuration. What it decides is in the policies crate.
 
 mod http_basic_authentication;
+mod tls;
+mod tls_outbound;
 
 pub use http_basic_authentication::HttpBasicAuthentication;
+pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
+pub use tls_outbound::{TlsOutbound, Verify};
 
 use crate::read::{At, NOT_YET, did_you_mean, show};
 
-/// A policy with its checked configuration.
+/// A policy of the chain, with its checked configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Policy {
     HttpBasicAuthentication(HttpBasicAuthentication),
@@ -27,16 +31,41 @@ impl Policy {
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     name: &'static str,
-    read: fn(&At<'_>) -> Option<Policy>,
+    read: Read,
 }
 
-const CATALOGUE: [Entry; 1] = [Entry {
-    name: HttpBasicAuthentication::NAME,
-    read: |at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication),
-}];
+/// How the `config` of a policy is read, by where the policy belongs.
+#[derive(Clone, Copy)]
+pub(crate) enum Read {
+    /// The chain of an API, under rules and in an order.
+    Chain(fn(&At<'_>) -> Option<Policy>),
+    /// The port of an API.
+    Port(fn(&At<'_>) -> Option<Tls>),
+    /// A service.
+    Service(fn(&At<'_>) -> Option<TlsOutbound>),
+}
+
+impl Entry {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn read(&self) -> Read {
+        self.read
+    }
+}
+
+const CATALOGUE: [Entry; 3] = [
+    Entry {
+        name: HttpBasicAuthentication::NAME,
+        read: Read::Chain(|at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication)),
+    },
+    Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
+    Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
+];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 45] = [
+const TO_COME: [&str; 43] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -78,8 +107,6 @@ const TO_COME: [&str; 45] = [
     "spike-control",
     "sse-logging",
     "stream-idle-timeout",
-    "tls",
-    "tls-outbound",
     "tracing",
     "xml-threat-protection",
 ];
@@ -99,11 +126,6 @@ pub(crate) fn find(at: &At<'_>) -> Option<Entry> {
         return at.refuse(format!("policy `{name}` is {NOT_YET}; remove it"));
     }
     at.refuse(format!("unknown policy `{}`; {}", show(&name), did_you_mean(&name, names())))
-}
-
-/// Reads a policy's `config`.
-pub(crate) fn read(entry: &Entry, config: &At<'_>) -> Option<Policy> {
-    (entry.read)(config)
 }
 
 #[cfg(test)]

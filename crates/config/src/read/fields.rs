@@ -41,6 +41,23 @@ impl<'a> Fields<'a> {
         (!matches!(node.value, Value::Null)).then_some(at)
     }
 
+    /// As [`Fields::take`], for what Flex has no word for: refused under its `apiVersion`.
+    pub fn take_weir(&mut self, name: &'static str) -> Option<At<'a>> {
+        let at = self.take(name)?;
+        if at.is_weir() {
+            return Some(at);
+        }
+        at.refuse("is not a key of Flex; write `apiVersion: gateway.weir.dev/v1` for it")
+    }
+
+    /// As [`Fields::take`], for what Flex spells in two ways. Tells when both are there.
+    pub fn take_either(&mut self, name: &'static str, other: &'static str) -> Option<At<'a>> {
+        match (self.take(name), self.take(other)) {
+            (Some(_), Some(at)) => at.refuse(format!("is the same as `{name}`, which is here too; remove one")),
+            (one, other) => one.or(other),
+        }
+    }
+
     pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
         self.take(name).and_then(|at| read(&at))
     }

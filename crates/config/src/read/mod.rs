@@ -7,13 +7,14 @@
 mod fields;
 mod nearest;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::error::ConfigError;
+use crate::files::Outside;
 use crate::tree::{Mark, Node, Value};
 use crate::units::Secret;
 
@@ -29,19 +30,28 @@ pub(crate) const MAX_ERRORS: usize = 1_000;
 /// Environment variables, by name.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// What resources may ask for beyond their own text.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'a> {
+    pub env: Env<'a>,
+    /// The files that they name.
+    pub outside: &'a Outside,
+}
+
 /// The mistakes of a load, as they are found.
 pub(crate) type Errors = RefCell<Vec<ConfigError>>;
 
-/// Where something was written, kept for comparing with what other files say.
+/// Where something was written, kept for mistakes that show only when it is held against something else.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Place {
-    pub file: PathBuf,
-    pub mark: Mark,
-    pub resource: String,
-    pub path: String,
+pub struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) mark: Mark,
+    pub(crate) resource: String,
+    pub(crate) path: String,
 }
 
 impl Place {
+    /// A mistake there. `message` is one line, says what is wrong and how to mend it.
     pub fn error(&self, message: String) -> ConfigError {
         let (Self { file, resource, path, .. }, Mark { line, column }) = (self.clone(), self.mark);
         ConfigError { file, line, column, resource, path, message }
@@ -60,8 +70,10 @@ pub(crate) struct Scope<'a> {
     pub file: &'a Path,
     /// `ApiInstance "orders"`, once known.
     pub resource: String,
-    pub env: Env<'a>,
+    pub world: World<'a>,
     pub errors: &'a Errors,
+    /// Whether its `apiVersion` is Weir's own.
+    pub is_weir: Cell<bool>,
 }
 
 /// A value and where it stands.
@@ -103,6 +115,21 @@ impl<'a> At<'a> {
             errors.push(self.place().error(message.into()));
         }
         None
+    }
+
+    /// The text of a file that the configuration names.
+    pub fn file(&self, path: &Path) -> Option<String> {
+        let told = |error| self.refuse(format!("`{}` {error}", show(&path.to_string_lossy())));
+        self.scope.world.outside.read(path).map_or_else(told, Some)
+    }
+
+    /// Whether the resource is under `gateway.weir.dev/v1`.
+    pub fn is_weir(&self) -> bool {
+        self.scope.is_weir.get()
+    }
+
+    pub fn set_weir(&self, is_weir: bool) {
+        self.scope.is_weir.set(is_weir);
     }
 
     fn child(&self, node: &'a Node, path: String) -> Self {
@@ -208,7 +235,7 @@ impl<'a> At<'a> {
             return self.refuse("begins with `$` but names no environment variable; write `$$` for a dollar sign");
         }
         let cure = || format!("environment variable `{name}` is not set; set it, or write `$$` for a dollar sign");
-        (self.scope.env)(name).map_or_else(|| self.refuse(cure()), Some)
+        (self.scope.world.env)(name).map_or_else(|| self.refuse(cure()), Some)
     }
 }
 

@@ -1,13 +1,14 @@
 //! `ApiInstance`: an address, services with routes, policies.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::{Metadata, check_name, name, rules::rules};
 use crate::address;
-use crate::api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+use crate::api::{Api, Listen, PolicyBinding, Route, Service, UpstreamAddress};
 use crate::pattern::Rule;
-use crate::policy;
-use crate::read::{At, NOT_YET, Place};
+use crate::policy::{self, Read, Tls};
+use crate::read::{At, Place};
 
 /// An API, and as much of it as could be read where something is wrong, so that clashes are told all the same.
 pub(crate) struct ApiDraft {
@@ -16,15 +17,21 @@ pub(crate) struct ApiDraft {
     pub services: Vec<Service>,
     pub routes: Vec<Route>,
     pub policies: Vec<PolicyBinding>,
+    /// Each `tls` policy as far as it could be read, with its place.
+    pub tls: Vec<(Option<Tls>, Place)>,
 }
 
 impl ApiDraft {
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.as_ref().map(|(listen, _)| listen.address)
+    }
+
     /// `None` where some part could not be read, which is told already.
     pub fn into_api(self) -> Option<Api> {
         let Metadata { name, namespace, labels, .. } = self.metadata?;
         let (listen, _) = self.listen?;
         let (services, routes, policies) = (self.services, self.routes, self.policies);
-        Some(Api { name, namespace, labels, listen, services, routes, policies })
+        Some(Api { name, namespace, labels, listen, tls: None, services, routes, policies })
     }
 }
 
@@ -41,19 +48,22 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft
     if let Some(at) = services.filter(|at| at.fields().is_some_and(|fields| fields.is_empty())) {
         at.refuse::<()>("is empty; add `<name>: {address: \"http://host:port\"}`");
     }
-    let policies = fields.optional("policies", |at| at.items(policy)).unwrap_or_default();
+    let bound = fields.optional("policies", |at| at.items(policy)).unwrap_or_default();
     fields.finish();
+    let (mut policies, mut tls) = (Vec::new(), Vec::new());
+    for bound in bound {
+        match bound {
+            Bound::Chain(binding) => policies.push(binding),
+            Bound::Port(policy, place) => tls.push((policy, place)),
+        }
+    }
     let api = metadata.as_ref().map_or("", |metadata| metadata.name.as_str());
     let (services, routes) = lay_out(api, specs);
-    Some(ApiDraft { listen, services, routes, policies: number(policies), metadata })
+    Some(ApiDraft { listen, services, routes, policies: number(policies), tls, metadata })
 }
 
 fn listen(at: &At<'_>) -> Option<(Listen, Place)> {
-    let listen = at.parse_cured(address::listen)?;
-    if listen.scheme == Scheme::Https {
-        at.refuse::<()>(format!("an https listener needs a `tls` policy, {NOT_YET}; use `http`"));
-    }
-    Some((listen, at.place()))
+    Some((at.parse_cured(address::listen)?, at.place()))
 }
 
 struct ServiceSpec {
@@ -92,14 +102,35 @@ fn route_config(at: &At<'_>) -> Option<Option<String>> {
     Some(path.filter(|path| !path.is_empty()))
 }
 
-fn policy(at: &At<'_>) -> Option<PolicyBinding> {
+/// A policy of an API, by where it belongs.
+enum Bound {
+    Chain(PolicyBinding),
+    Port(Option<Tls>, Place),
+}
+
+fn policy(at: &At<'_>) -> Option<Bound> {
     let mut fields = at.fields()?;
     let reference = fields.required("policyRef", policy_ref);
-    let config = fields.take_map("config");
-    let rules = fields.optional("rules", rules).unwrap_or_default();
+    let config = fields.take_map("config").with_env();
+    let ruled = fields.take("rules");
+    let rules = ruled.as_ref().map(rules).unwrap_or_default().unwrap_or_default();
     fields.finish();
-    let policy = policy::read(&reference?, &config.with_env())?;
-    Some(PolicyBinding { name: policy.name().to_owned(), policy, rules })
+    let entry = reference?;
+    match entry.read() {
+        Read::Chain(read) => read(&config)
+            .map(|policy| PolicyBinding { name: policy.name().to_owned(), policy, rules })
+            .map(Bound::Chain),
+        Read::Port(read) => {
+            if let Some(at) = ruled {
+                at.refuse::<()>("cannot be: `tls` holds for the whole port; remove them");
+            }
+            Some(Bound::Port(read(&config), at.place()))
+        }
+        Read::Service(_) => at.refuse(format!(
+            "policy `{}` belongs to a Service; write a PolicyBinding with `targetRef: {{kind: Service, name: …}}`",
+            entry.name()
+        )),
+    }
 }
 
 /// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
@@ -129,7 +160,7 @@ fn lay_out(api: &str, specs: Vec<ServiceSpec>) -> (Vec<Service>, Vec<Route>) {
             rules,
             destination_path,
         }));
-        services.push(Service { name: service, address: spec.address });
+        services.push(Service { name: service, address: spec.address, tls: None });
     }
     (services, routes)
 }

@@ -6,11 +6,12 @@ mod api_instance;
 mod configuration;
 mod rules;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::read::{At, Env, Errors, NOT_YET, Place, Scope, did_you_mean, show};
+use crate::read::{At, Errors, NOT_YET, Place, Scope, World, did_you_mean, show};
 use crate::tree::{Node, Value};
 
 pub(crate) use api_instance::ApiDraft;
@@ -36,11 +37,12 @@ pub(crate) struct Metadata {
 }
 
 /// Reads one resource into `drafts`.
-pub(crate) fn resource(file: &Path, node: &Node, env: Env<'_>, errors: &Errors, drafts: &mut Drafts) {
-    let scope = Scope { file, resource: title(node), env, errors };
+pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
+    let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default() };
     let at = At::new(&scope, node);
     let Some(mut fields) = at.fields() else { return };
     let version = fields.required("apiVersion", api_version);
+    at.set_weir(version == Some(Version::Weir));
     let kind = fields.required("kind", kind);
     let metadata = fields.required("metadata", metadata);
     let spec = fields.take("spec").map(At::rooted);

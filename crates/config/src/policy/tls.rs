@@ -1,0 +1,177 @@
+//! `tls`: how one port speaks TLS to its clients.
+//!
+//! It is no part of the chain: it is bound to a port through any of its APIs, holds for all of them, and has neither an
+//! order nor rules.
+
+use std::collections::BTreeSet;
+
+use crate::pem::{Authorities, KeyPair, authorities, key_pair};
+use crate::read::{At, Fields};
+
+/// A port's side of TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// At least one. With several (`certificates` under `gateway.weir.dev/v1`), the client's server name picks one, and
+    /// the first serves whoever names none of them.
+    pub certificates: Vec<KeyPair>,
+    pub offer: TlsOffer,
+    pub client: ClientCertificates,
+}
+
+/// Whether clients prove themselves by a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Ignored,
+    /// Without one that these authorities vouch for, the handshake fails (`requireClientCertificate`).
+    Required(Authorities),
+}
+
+/// What either side of TLS is willing to speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsOffer {
+    /// In order of preference, each once. Empty: without ALPN.
+    pub alpn: Vec<Alpn>,
+    /// At most `max`.
+    pub min: TlsVersion,
+    pub max: TlsVersion,
+    /// The suites of TLS 1.2, in order of preference, each once. Those of TLS 1.3 are always all on. Not empty where
+    /// `min` is TLS 1.2.
+    pub ciphers: Vec<Cipher>,
+}
+
+/// A protocol of ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Alpn {
+    H2,
+    Http11,
+}
+
+impl Alpn {
+    const NAMES: [(&'static str, Self); 2] = [("h2", Self::H2), ("http/1.1", Self::Http11)];
+
+    /// As it is on the wire.
+    pub const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::H2 => b"h2",
+            Self::Http11 => b"http/1.1",
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// A suite of TLS 1.2. All of them have forward secrecy and authenticated encryption; Flex's others are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cipher {
+    EcdheEcdsaAes256Gcm,
+    EcdheEcdsaAes128Gcm,
+    EcdheEcdsaChacha20,
+    EcdheRsaAes256Gcm,
+    EcdheRsaAes128Gcm,
+    EcdheRsaChacha20,
+}
+
+impl Cipher {
+    /// Every suite with its IANA name: the default, in this order.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", Self::EcdheEcdsaAes256Gcm),
+        ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", Self::EcdheEcdsaAes128Gcm),
+        ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Self::EcdheEcdsaChacha20),
+        ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Self::EcdheRsaAes256Gcm),
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Self::EcdheRsaAes128Gcm),
+        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", Self::EcdheRsaChacha20),
+    ];
+}
+
+/// Always on with TLS 1.3, as Flex has it: named or not.
+const TLS13_CIPHERS: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+
+impl Tls {
+    /// Flex's name for it.
+    pub const NAME: &'static str = "tls";
+
+    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+        let mut fields = at.fields()?;
+        let certificates = certificates(&mut fields);
+        let client = client(&mut fields);
+        let offer = TlsOffer::read(&mut fields, &[Alpn::H2, Alpn::Http11]);
+        fields.finish();
+        Some(Self { certificates: certificates?, offer: offer?, client: client? })
+    }
+}
+
+fn certificates(fields: &mut Fields<'_>) -> Option<Vec<KeyPair>> {
+    let one = fields.take("certificate");
+    let several = fields.take_weir("certificates");
+    match (one, several) {
+        (Some(at), None) => Some(vec![key_pair(&at)?]),
+        (None, Some(at)) => {
+            let pairs = at.items(key_pair)?;
+            if pairs.is_empty() { at.refuse("is empty; add `{crt, key}`") } else { Some(pairs) }
+        }
+        (Some(_), Some(at)) => at.refuse("is here beside `certificate`; remove one of them"),
+        (None, None) => fields.missing("certificate", "add `{crt, key}`"),
+    }
+}
+
+fn client(fields: &mut Fields<'_>) -> Option<ClientCertificates> {
+    let required = fields.take("requireClientCertificate");
+    let asked = required.as_ref().map_or(Some(false), At::boolean);
+    let trusted = authorities(fields);
+    match (asked?, trusted) {
+        (false, None | Some(Some(_))) => Some(ClientCertificates::Ignored),
+        (true, Some(Some(trusted))) => Some(ClientCertificates::Required(trusted)),
+        (true, None) => fields.missing("trustedCA", "add the authorities that vouch for clients' certificates"),
+        (_, Some(None)) => None,
+    }
+}
+
+impl TlsOffer {
+    pub(super) fn read(fields: &mut Fields<'_>, alpn: &[Alpn]) -> Option<Self> {
+        let alpn =
+            fields.take("alpn").map_or_else(|| Some(alpn.to_vec()), |at| once(at.items(|at| at.choice(&Alpn::NAMES))));
+        let min = fields.take_either("minversion", "minVersion");
+        let max = fields.take_either("maxversion", "maxVersion");
+        let lowest = min.as_ref().map_or(Some(TlsVersion::Tls12), version);
+        let highest = max.as_ref().map_or(Some(TlsVersion::Tls13), version);
+        let ciphers = fields.take("ciphers");
+        let listed = ciphers.as_ref().map(|at| once(at.items(cipher)).map(|all| all.into_iter().flatten().collect()));
+        let all = || Some(Cipher::NAMES.map(|(_, cipher)| cipher).to_vec());
+        let (min_version, max_version) = (lowest?, highest?);
+        if min_version > max_version {
+            return min
+                .or(max)?
+                .refuse("asks for a lowest version above the highest; swap `minversion` and `maxversion`");
+        }
+        let suites: Vec<_> = listed.unwrap_or_else(all)?;
+        match ciphers {
+            Some(at) if suites.is_empty() && min_version == TlsVersion::Tls12 => {
+                at.refuse("names no suite of TLS 1.2; add one, or write `minversion: \"1.3\"`")
+            }
+            _ => Some(Self { alpn: alpn?, min: min_version, max: max_version, ciphers: suites }),
+        }
+    }
+}
+
+fn version(at: &At<'_>) -> Option<TlsVersion> {
+    at.choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
+}
+
+/// `None` inside: a suite of TLS 1.3, which is on anyway.
+fn cipher(at: &At<'_>) -> Option<Option<Cipher>> {
+    let of_13 = TLS13_CIPHERS.map(|name| (name, None));
+    let of_12 = Cipher::NAMES.map(|(name, cipher)| (name, Some(cipher)));
+    at.choice(&[of_12.as_slice(), of_13.as_slice()].concat())
+}
+
+/// Each once, in the order of the first time.
+fn once<T: Ord + Copy>(list: Option<Vec<T>>) -> Option<Vec<T>> {
+    let mut seen = BTreeSet::new();
+    list.map(|list| list.into_iter().filter(|item| seen.insert(*item)).collect())
+}

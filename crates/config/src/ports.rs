@@ -1,0 +1,52 @@
+//! TLS belongs to a port, and is written at any of the port's APIs: which port has which, and what is wrong with that.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::api::{Listen, Scheme};
+use crate::error::ConfigError;
+use crate::policy::Tls;
+use crate::read::Place;
+use crate::spec::ApiDraft;
+
+/// The TLS of each address that has it.
+pub(crate) fn tls(apis: &[ApiDraft]) -> HashMap<SocketAddr, Arc<Tls>> {
+    let mut ports = HashMap::new();
+    for (listen, _, tls) in bound(apis) {
+        ports.entry(listen.address).or_insert_with(|| Arc::new(tls.clone()));
+    }
+    ports
+}
+
+/// An https address without a `tls` policy, one with two that differ, and an http one with any.
+pub(crate) fn mistakes(apis: &[ApiDraft]) -> Vec<ConfigError> {
+    let mut first: HashMap<SocketAddr, (&Tls, &Place)> = HashMap::new();
+    let mut errors = Vec::new();
+    for (listen, place, tls) in bound(apis) {
+        if listen.scheme == Scheme::Http {
+            errors.push(place.error("`tls` is for an address of `https`; mend the address, or remove it".to_owned()));
+            continue;
+        }
+        let (other, at) = *first.entry(listen.address).or_insert((tls, place));
+        if other != tls {
+            let port = listen.address.port();
+            errors.push(place.error(format!("port {port} has another `tls` at {at}; one port has one: remove one")));
+        }
+    }
+    let has_one = |address| apis.iter().any(|api| !api.tls.is_empty() && api.address() == Some(address));
+    let listens = apis.iter().filter_map(|api| api.listen.as_ref());
+    let bare = listens.filter(|(listen, _)| listen.scheme == Scheme::Https && !has_one(listen.address));
+    errors.extend(bare.map(|(_, place)| {
+        place.error("an https address needs a `tls` policy at one of its APIs; add one, or use `http`".to_owned())
+    }));
+    errors
+}
+
+fn bound(apis: &[ApiDraft]) -> impl Iterator<Item = (&Listen, &Place, &Tls)> {
+    apis.iter().flat_map(|api| {
+        let listen = api.listen.as_ref().map(|(listen, _)| listen);
+        let read = api.tls.iter().filter_map(|(tls, place)| Some((tls.as_ref()?, place)));
+        listen.into_iter().flat_map(move |listen| read.clone().map(move |(tls, place)| (listen, place, tls)))
+    })
+}

@@ -1,0 +1,143 @@
+//! TLS of ports: what is read, and what is refused with its place. X.509 is not looked at, so any base64 will do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use weir_config::policy::{Alpn, Cipher, ClientCertificates, TlsVersion};
+use weir_config::{ConfigErrors, Fingerprint, GatewayConfig, Watcher, load_text};
+
+const CRT: &str = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n";
+
+fn api(name: &str, version: &str, address: &str, config: &str) -> String {
+    let policies = match config {
+        "" => String::new(),
+        config => format!(", policies: [{{policyRef: {{name: tls}}, config: {{{config}}}}}]"),
+    };
+    format!(
+        "apiVersion: gateway.{version}\nkind: ApiInstance\nmetadata: {{name: {name}}}\n\
+         spec: {{address: \"{address}\", services: {{s: {{address: http://b}}}}{policies}}}\n---\n"
+    )
+}
+
+fn load(text: &str) -> Result<GatewayConfig, ConfigErrors> {
+    load_text("x.yaml".as_ref(), text, &|name| (name == "KEY").then(|| KEY.replace("\\n", "\n")))
+}
+
+const FLEX: &str = "mulesoft.com/v1alpha1";
+const WEIR: &str = "weir.dev/v1";
+
+fn refused(config: &str) -> String {
+    load(&api("a", WEIR, "https://0.0.0.0:1", config)).unwrap_err().to_string()
+}
+
+#[test]
+fn a_port_has_one_tls_for_all_its_apis() {
+    let config = format!(
+        "certificate: {{crt: \"{CRT}{CRT}\", key: $KEY}}, minversion: \"1.3\", alpn: [http/1.1], \
+         requireClientCertificate: true, trustedCA: \"{CRT}\", ciphers: [TLS_AES_128_GCM_SHA256]"
+    );
+    let text = api("a", FLEX, "https://0.0.0.0:1/a", &config) + &api("b", FLEX, "https://0.0.0.0:1/b", "");
+    let config = load(&text).unwrap();
+    let tls = config.apis[1].tls.as_ref().unwrap();
+    assert_eq!(config.apis[0].tls.as_ref().unwrap(), tls);
+    assert_eq!((tls.certificates.len(), tls.certificates[0].chain.len()), (1, 2));
+    assert_eq!(tls.certificates[0].key.secret_der(), [0, 0, 0]);
+    assert_eq!((tls.offer.min, tls.offer.max), (TlsVersion::Tls13, TlsVersion::Tls13));
+    assert_eq!((tls.offer.alpn.as_slice(), tls.offer.ciphers.as_slice()), ([Alpn::Http11].as_slice(), [].as_slice()));
+    assert!(matches!(&tls.client, ClientCertificates::Required(trusted) if trusted.certificates.len() == 1));
+    assert!(!format!("{config:?}").contains("[0, 0, 0]"), "a key is not shown");
+}
+
+#[test]
+fn defaults_are_those_of_flex() {
+    let config =
+        load(&api("a", FLEX, "https://0.0.0.0:1", &format!("certificate: {{crt: \"{CRT}\", key: \"{KEY}\"}}")));
+    let config = config.unwrap();
+    let tls = config.apis[0].tls.as_ref().unwrap();
+    assert_eq!(tls.offer.alpn, [Alpn::H2, Alpn::Http11]);
+    assert_eq!((tls.offer.min, tls.offer.max), (TlsVersion::Tls12, TlsVersion::Tls13));
+    assert_eq!(tls.offer.ciphers, Cipher::NAMES.map(|(_, cipher)| cipher));
+    assert_eq!(tls.client, ClientCertificates::Ignored);
+}
+
+#[test]
+fn what_is_wrong_is_told_without_the_key() {
+    let pair = format!("certificate: {{crt: \"{CRT}\", key: \"{KEY}\"}}");
+    for (config, said) in [
+        ("x: 1".to_owned(), "policies[0].config.certificate: is missing; add `{crt, key}`"),
+        (format!("certificate: {{crt: \"{CRT}\"}}"), "certificate.key: is missing"),
+        (format!("certificate: {{crt: hello, key: \"{KEY}\"}}"), "certificate.crt: holds no certificate"),
+        (format!("certificate: {{crt: \"{KEY}\", key: \"{KEY}\"}}"), "certificate.crt: holds no certificate"),
+        (format!("certificate: {{crt: \"{CRT}\", key: \"{CRT}\"}}"), "certificate.key: holds no private key"),
+        (format!("certificate: {{crt: \"{CRT}\", key: \"{KEY}{KEY}\"}}"), "certificate.key: holds more than one key"),
+        (format!("certificate: {{crt: \"{CRT}\", key: \"{}\"}}", KEY.replace("AAAA", "s3cr*t")), "key: is not base64"),
+        (format!("certificate: {{crt: \"{CRT}\", key: \"{}\"}}", &KEY[..30]), "certificate.key: "),
+        (
+            format!("certificate: {{crt: \"{CRT}\", key: \"{}\"}}", KEY.replace("PRIVATE", "ENCRYPTED PRIVATE")),
+            "is an encrypted key",
+        ),
+        (format!("{pair}, minversion: \"1.1\""), "minversion: `1.1` is unknown; write `1.2`, `1.3`"),
+        (format!("{pair}, minversion: \"1.3\", maxversion: \"1.2\""), "swap `minversion` and `maxversion`"),
+        (format!("{pair}, minversion: \"1.3\", minVersion: \"1.2\""), "is the same as `minversion`"),
+        (format!("{pair}, requireClientCertificate: true"), "trustedCA: is missing; add the authorities"),
+        (format!("{pair}, alpn: [h3]"), "alpn[0]: `h3` is unknown; write `h2`, `http/1.1`"),
+        (format!("{pair}, ciphers: [TLS_RSA_WITH_AES_128_CBC_SHA]"), "ciphers[0]: `TLS_RSA_WITH_AES_128_CBC_SHA` is"),
+        (format!("{pair}, ciphers: [TLS_AES_128_GCM_SHA256]"), "names no suite of TLS 1.2"),
+        (format!("{pair}, trustedCA: \"{CRT}\", trustedCAFile: /x"), "is here beside `trustedCA`"),
+        (format!("certificate: {{crtFile: x, key: \"{KEY}\"}}"), "crtFile: is not an absolute path"),
+        (format!("certificate: {{crtFile: /dev/zero, key: \"{KEY}\"}}"), "`/dev/zero` is no file"),
+        (
+            format!("certificate: {{crtFile: /nowhere/x, key: \"{KEY}\"}}"),
+            "`/nowhere/x` names a file that is not there",
+        ),
+    ] {
+        let told = refused(&config);
+        assert!(told.contains(said), "{config}: {told}");
+        assert!(!told.contains("AAAA") && !told.contains("s3cr*t"), "{told}");
+        assert!(!told.contains("needs a `tls` policy"), "it has one, though it is wrong: {told}");
+    }
+}
+
+#[test]
+fn tls_and_scheme_must_agree() {
+    let pair = |der: &str| format!("certificate: {{crt: \"{}\", key: \"{KEY}\"}}", CRT.replace("AAAA", der));
+    let told = load(&api("a", FLEX, "https://0.0.0.0:1", "")).unwrap_err().to_string();
+    assert!(told.contains("needs a `tls` policy"), "{told}");
+    let told = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap_err().to_string();
+    assert!(told.contains("policies[0]: `tls` is for an address of `https`"), "{told}");
+    let two = |a: &str, b: &str| {
+        api("a", FLEX, "https://0.0.0.0:1/a", &pair(a)) + &api("b", FLEX, "https://0.0.0.0:1/b", &pair(b))
+    };
+    load(&two("AAAA", "AAAA")).unwrap();
+    let told = load(&two("AAAA", "BBBB")).unwrap_err().to_string();
+    assert!(told.contains("x.yaml:9:") && told.contains("port 1 has another `tls` at x.yaml:4"), "{told}");
+    let told =
+        load(&api("a", FLEX, "https://0.0.0.0:1", "certificate: {crtFile: /x, key: $KEY}")).unwrap_err().to_string();
+    assert!(told.contains("crtFile: is not a key of Flex; write `apiVersion: gateway.weir.dev/v1`"), "{told}");
+}
+
+/// A certificate renewed in its file is a change of the configuration, though no YAML changed.
+#[test]
+fn a_file_that_is_named_is_watched() {
+    let (conf, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pem = |der: &str| CRT.replace("\\n", "\n").replace("AAAA", der);
+    let crt = elsewhere.path().join("crt.pem");
+    std::fs::write(&crt, pem("AAAA")).unwrap();
+    let config = format!("certificate: {{crtFile: {}, key: \"{KEY}\"}}", crt.display());
+    std::fs::write(conf.path().join("a.yaml"), api("a", WEIR, "https://0.0.0.0:1", &config)).unwrap();
+    let dirs = vec![conf.path().to_owned()];
+    let seen = Fingerprint::of(&dirs);
+    let first = weir_config::load(&dirs, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let (send, loads) = std::sync::mpsc::channel();
+    let watcher = Watcher::start(dirs, seen.naming(&first), |_| None, move |outcome| drop(send.send(outcome))).unwrap();
+    let renew = |path: &Path, der: &str| {
+        std::fs::write(path, pem(der)).unwrap();
+        loads.recv_timeout(Duration::from_secs(20)).unwrap().map(|config| config.apis[0].tls.clone().unwrap())
+    };
+    let second = renew(&crt, "BBBB").unwrap();
+    assert_ne!(Some(&second), first.apis[0].tls.as_ref());
+    assert!(renew(&crt, "*").is_err(), "a bad one is told");
+    assert_eq!(renew(&crt, "BBBB").unwrap(), second);
+    drop(watcher);
+}
