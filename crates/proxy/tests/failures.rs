@@ -4,7 +4,7 @@ mod common;
 
 use common::{DEADLINE, Gateway, Upstream, api, delay, header, timeouts};
 use std::io::Write;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 use weir_event::{Exchange, Outcome, Reason, Side, Turn};
 
@@ -291,6 +291,38 @@ fn the_three_times_say_who_was_waited_for() {
     client.send(b"cd");
     client.read_to_end();
     only(&gateway.event(), Turn::Client);
+
+    // The gateway's own slowness is the real one: rules that are costly to match, as many as take the time here.
+    let mut rules = 1;
+    let path = costly_path();
+    loop {
+        let gateway = Gateway::start(&costly_api(quick.address, rules));
+        gateway.get(&path);
+        let event = gateway.event();
+        assert_eq!(event.status, 200);
+        let spent = event.meter.spent(Turn::Gateway);
+        if spent >= INJECTED {
+            return only(&event, Turn::Gateway);
+        }
+        let missing = INJECTED.as_micros() / spent.as_micros().max(1) + 1;
+        rules *= usize::try_from(missing).unwrap().max(2);
+        assert!(rules < 100_000, "{spent:?}");
+    }
+}
+
+/// Letters in an order that repeats nowhere, so that a matcher cannot remember where it has been.
+fn costly_path() -> String {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::once('/').chain((0..8192).map(|_| if random.bool() { 'a' } else { 'b' })).collect()
+}
+
+/// An API whose route is found after `rules` rules that match nothing, each by following hundreds of ways at once.
+fn costly_api(upstream: SocketAddr, rules: usize) -> String {
+    let rule = "{path: \"/[ab]*a[ab]{300}c\"}, ".repeat(rules);
+    api(upstream, "").replace(
+        &format!("{{address: \"http://{upstream}\"}}"),
+        &format!("\n      address: \"http://{upstream}\"\n      routes: [{{rules: [{rule}{{path: /.*}}]}}]"),
+    )
 }
 
 fn only(event: &Exchange, slow: Turn) {
