@@ -1,8 +1,9 @@
 //! Named places where a test may kill the process: `WEIR_FAILPOINT=name` aborts at the first pass, `name:nth` at
-//! the nth. Always compiled in, so that what is tested is what ships; a place that is not armed costs one load, and
-//! none is on the path of a request.
+//! the nth. Always compiled in, so that what is tested is what ships; a place that is not armed costs one load.
 //!
-//! At the gateway, all on the spool's own threads: `spool.before_seal` (records copied, no file yet),
+//! At the gateway, on a worker, once a request: `record.before_encode` (the request is over, its event is nowhere),
+//! `record.before_commit` (encoded, not in the ring), `record.after_commit` (in the ring, the last frame of its
+//! response not flushed). On the spool's own threads: `spool.before_seal` (records copied, no file yet),
 //! `spool.after_write` (temporary file synced, not renamed), `spool.after_rename` (the chunk is there, the ring not
 //! released), `spool.before_send`, `spool.after_send` (the answer is in, nothing done about it),
 //! `spool.before_unlink` (acknowledged, the file still there).

@@ -1,7 +1,7 @@
 //! Joins the data plane to the spool: a finished exchange becomes a record in its worker's ring.
 
 use std::sync::{Arc, Mutex};
-use weir_event::{Exchange, record};
+use weir_event::{Exchange, failpoint, record};
 use weir_proxy::{EventSink, SinkFactory};
 use weir_spool::RingWriter;
 
@@ -13,10 +13,13 @@ struct RingSink {
 
 impl EventSink for RingSink {
     fn record(&mut self, seq: u64, exchange: &Exchange) {
+        failpoint::pass("record.before_encode");
         self.buffer.clear();
         record::encode(exchange, seq, &mut self.buffer);
+        failpoint::pass("record.before_commit");
         // A full ring sheds the event and counts it: the request is never held up for its telemetry.
         let _ = self.ring.append(seq, &self.buffer);
+        failpoint::pass("record.after_commit");
     }
 }
 

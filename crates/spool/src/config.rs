@@ -63,6 +63,17 @@ pub enum SpoolError {
     Ended,
 }
 
+/// What mends a spool that started well and cannot go on.
+pub(crate) fn cure_running(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there, or lower `spool.maxBytes`",
+        io::ErrorKind::PermissionDenied => "let the user that weir runs as write there",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
+        io::ErrorKind::NotFound => "put the folder back",
+        _ => "check that folder and its disk",
+    }
+}
+
 fn cure(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -122,8 +122,10 @@ impl Keeper {
     /// Says that the disk is in the way: once, and again after a while.
     fn say(&mut self, error: &io::Error, what: &str) {
         let path = self.shared.config.path.display();
-        let sentence =
-            format!("cannot {what} in `{path}`: {error}; events are kept in the rings, and shed when those are full");
+        let cure = crate::config::cure_running(error);
+        let sentence = format!(
+            "cannot {what} in `{path}`: {error}; {cure}; until then events are kept in the rings, and shed when those are full"
+        );
         if self.trouble.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
             warn!(%error, path = %path, "{sentence}");
             self.trouble = Some(Instant::now());

@@ -95,6 +95,11 @@ impl Intents {
 
     /// Puts `intent` in force: on disk before this returns.
     pub fn write(&self, intent: &Intent) -> io::Result<()> {
+        self.write_synced(intent)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.folder.display())))
+    }
+
+    fn write_synced(&self, intent: &Intent) -> io::Result<()> {
         let temporary = self.folder.join(format!("{}.tmp", intent.block));
         let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec(intent)?)?;
