@@ -19,6 +19,8 @@ pub struct GatewaySpec {
     pub workers: u16,
     /// Where to listen; a port of its own choice unless said.
     pub listen: Option<SocketAddr>,
+    /// The size of each worker's ring.
+    pub ring: &'static str,
     /// Appended to the configuration as it is.
     pub more_yaml: String,
 }
@@ -33,6 +35,7 @@ impl GatewaySpec {
             analytics: None,
             workers: 1,
             listen: None,
+            ring: "1MiB",
             more_yaml: String::new(),
         }
     }
@@ -51,12 +54,13 @@ metadata: {{name: gateway}}
 spec:
   identity: {{organization: acme, environment: test, site: {}, gateway: {}}}
   admin: {{address: \"127.0.0.1:0\"}}
-  spool: {{path: \"{}\", maxBytes: 64MiB, maxAge: 1h, ringBytes: 1MiB}}
+  spool: {{path: \"{}\", maxBytes: 64MiB, maxAge: 1h, ringBytes: {}}}
   trustedPeers: [127.0.0.0/8]
 {analytics}",
             self.site,
             self.name,
-            spool.display()
+            spool.display(),
+            self.ring,
         );
         for (number, (base, upstream, destination)) in self.apis.iter().enumerate() {
             let config = if destination.is_empty() {

@@ -19,6 +19,26 @@ pub enum Part {
     Gateway,
 }
 
+impl Part {
+    /// What its log and its disk go by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Analytics => "analytics",
+            Self::Gateway => "edge",
+        }
+    }
+
+    /// Where it keeps what must outlive it.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Engine => "engine.d",
+            Self::Analytics => "analytics.d",
+            Self::Gateway => "edge/spool",
+        }
+    }
+}
+
 /// One gateway and everything behind it. Parts end with the plant.
 pub struct Plant {
     pub site: Site,
@@ -34,11 +54,24 @@ pub struct Plant {
 impl Plant {
     /// Starts everything, with `failpoint` armed in one part.
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
-        let site = Site::new()?;
+        Self::build(failpoint, None).await
+    }
+
+    /// Starts everything, one part with a disk of its own of `size`; the gateway with a ring that is soon full.
+    pub async fn on_small_disk(part: Part, size: &str) -> io::Result<Self> {
+        Self::build(None, Some((part, size))).await
+    }
+
+    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>) -> io::Result<Self> {
+        let mut site = Site::new()?;
         let upstream = upstream::spawn("127.0.0.1:0").await?;
         let (analytics_at, engine_at, gateway_at) = (reserve()?, reserve()?, reserve()?);
         let mut spec = GatewaySpec::new("here", "edge", upstream);
         spec.listen = Some(gateway_at);
+        if let Some((part, size)) = disk {
+            spec.ring = "128KiB";
+            site.small_disk(part.name(), part.folder(), size)?;
+        }
         spec.analytics = Some((analytics_at, "token-edge".to_owned()));
         std::fs::write(site.path("tokens"), TOKENS)?;
         let (gateway, analytics, engine) = (None, None, None);
@@ -51,23 +84,24 @@ impl Plant {
 
     /// Starts one part, at its address, with a failpoint armed or none.
     pub fn start_part(&mut self, part: Part, failpoint: Option<&str>) -> io::Result<()> {
-        let env: Vec<_> = failpoint.map(|name| ("WEIR_FAILPOINT", name)).into_iter().collect();
+        let variable = if part == Part::Engine { "WEIR_CHDB_FAILPOINT" } else { "WEIR_FAILPOINT" };
+        let env: Vec<_> = failpoint.map(|name| (variable, name)).into_iter().collect();
         match part {
-            Part::Engine => self.engine = Some(self.start_engine()?),
+            Part::Engine => self.engine = Some(self.start_engine(&env)?),
             Part::Analytics => self.analytics = Some(self.start_analytics(&env)?),
             Part::Gateway => self.gateway = Some(Gateway::start_with(&self.site, &self.spec, &env)?),
         }
         Ok(())
     }
 
-    fn start_engine(&self) -> io::Result<Process> {
-        let (listen, path) = (self.engine_at.to_string(), self.folder("engine")?);
-        self.ready("engine", "weir-chdb", &["--listen", &listen, "--path", &path], &[])
+    fn start_engine(&self, env: &[(&str, &str)]) -> io::Result<Process> {
+        let (listen, path) = (self.engine_at.to_string(), self.folder(Part::Engine)?);
+        self.ready("engine", "weir-chdb", &["--listen", &listen, "--path", &path], env)
     }
 
     fn start_analytics(&self, env: &[(&str, &str)]) -> io::Result<Process> {
         let (listen, engine) = (self.analytics_at.to_string(), format!("http://{}", self.engine_at));
-        let (tokens, state) = (self.path("tokens"), self.folder("analytics")?);
+        let (tokens, state) = (self.path("tokens"), self.folder(Part::Analytics)?);
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
         self.ready("analytics", "weir-analytics", &args, env)
     }
@@ -84,8 +118,8 @@ impl Plant {
         self.site.path(name).to_string_lossy().into_owned()
     }
 
-    fn folder(&self, name: &str) -> io::Result<String> {
-        let path: PathBuf = self.site.path(&format!("{name}.d"));
+    fn folder(&self, part: Part) -> io::Result<String> {
+        let path: PathBuf = self.site.path(part.folder());
         std::fs::create_dir_all(&path)?;
         Ok(path.to_string_lossy().into_owned())
     }
@@ -96,6 +130,12 @@ impl Plant {
             Part::Analytics => self.analytics.as_mut(),
             Part::Gateway => self.gateway.as_mut().map(|gateway| &mut gateway.process),
         }
+    }
+
+    /// Leaves a part that was given a small disk no room on it, until the file that this answers is removed.
+    pub fn fill_disk(&mut self, part: Part) -> io::Result<PathBuf> {
+        let id = self.process(part).ok_or(io::ErrorKind::NotFound)?.id();
+        self.site.fill_disk(part.name(), id)
     }
 
     /// Whether a part has ended, or is not there.
@@ -173,9 +213,14 @@ impl Plant {
     /// Holds the witness's log against what is stored, and the roll-ups against the raw table. An empty answer is
     /// what one hopes for.
     pub async fn verdict(&self) -> io::Result<(compare::Report, Vec<String>)> {
+        self.verdict_of(&witness::read_log(&self.site.path("witness.ndjson"))?).await
+    }
+
+    /// As [`Plant::verdict`], with a log that a test has read.
+    pub async fn verdict_of(&self, log: &[witness::Line]) -> io::Result<(compare::Report, Vec<String>)> {
         let client = self.client();
         let stored = compare::stored(&client, "edge").await.map_err(io::Error::other)?;
-        let report = compare::compare(&witness::read_log(&self.site.path("witness.ndjson"))?, &stored);
+        let report = compare::compare(log, &stored);
         let disagreement = disagreement(&client).await.map_err(io::Error::other)?;
         Ok((report, disagreement))
     }
