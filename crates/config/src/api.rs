@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::pattern::Rule;
 use crate::policy::{Policy, Tls, TlsOutbound};
+use crate::units::Secret;
 
 /// An `ApiInstance`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +20,21 @@ pub struct Api {
     pub listen: Listen,
     /// How the port speaks TLS: there if and only if its scheme is https, and the same for all APIs of one port.
     pub tls: Option<Arc<Tls>>,
-    /// At least one, in the order of the file.
+    /// At least one.
     pub services: Vec<Service>,
-    /// At least one per service, in the order of the file: the first that matches wins.
+    /// At least one per service: the first that matches wins.
     pub routes: Vec<Route>,
-    /// In the order of the file, which is the order on requests; responses pass them in reverse.
+    /// In the order on requests; responses pass them in reverse.
     pub policies: Vec<PolicyBinding>,
+    /// The clients that may use it, sorted by id, each id once.
+    pub contracts: Vec<Contract>,
+}
+
+/// A client of an API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    pub client_id: String,
+    pub secret: Secret,
 }
 
 /// Where an API is reached: `scheme://address base_path`.
@@ -70,7 +80,8 @@ impl fmt::Display for Scheme {
 /// An upstream of an API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// `<api>-<service>`, as Flex names what it generates.
+    /// `<api>-<service>`, as Flex names what it generates; or the name of a `Service`, with its namespace before it where
+    /// that is not the default one.
     pub name: String,
     pub address: UpstreamAddress,
     /// How the gateway speaks TLS to it, where a `tls-outbound` policy says so; never there for a scheme of http.
@@ -106,7 +117,8 @@ impl fmt::Display for UpstreamAddress {
 /// Which requests go to which service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// `<api>-<service>-route-<n>`, `n` counted from 0 within the service, as in Flex's dump.
+    /// `<api>-<service>-route-<n>`, `n` counted from 0 within the service, as in Flex's dump; or the name of the binding of
+    /// the policy `route`.
     pub name: String,
     /// Index into [`Api::services`].
     pub service: usize,
@@ -121,6 +133,8 @@ pub struct Route {
 pub struct PolicyBinding {
     /// The policy's name, with `-2`, `-3` … where one API binds it more than once.
     pub name: String,
+    /// What it is known by over reloads: the API and the binding, or the place within the API.
+    pub id: String,
     pub policy: Policy,
     /// Any of them is enough; none at all means every request.
     pub rules: Vec<Rule>,

@@ -1,18 +1,21 @@
 //! What no resource can see alone: names used twice, ports and base paths that clash.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::api::Listen;
 use crate::error::ConfigError;
+use crate::link::Key;
 use crate::ports;
 use crate::read::Place;
-use crate::spec::{ApiDraft, Settings};
+use crate::spec::Drafts;
 
 /// Tells every clash, at the later of the two places, naming the earlier one.
-pub(crate) fn check(apis: &[ApiDraft], settings: &Settings, admin: SocketAddr) -> Vec<ConfigError> {
-    let mut errors = names(apis);
+pub(crate) fn check(drafts: &Drafts, admin: SocketAddr) -> Vec<ConfigError> {
+    let (apis, settings) = (&drafts.apis, &drafts.settings);
+    let mut errors = names(&drafts.names);
     let listens: Vec<_> = apis.iter().filter_map(|api| api.listen.as_ref()).collect();
     errors.extend(listeners(&listens));
     errors.extend(ports::mistakes(apis));
@@ -37,17 +40,15 @@ fn taken(address: SocketAddr, owner: &str, place: Option<&Place>) -> String {
     format!("port {} is that of the {owner}, set {whose}; use another port", address.port())
 }
 
-fn names(apis: &[ApiDraft]) -> Vec<ConfigError> {
-    let mut first: HashMap<(&str, &str), &Place> = HashMap::new();
+fn names(names: &[(&'static str, Key, Place)]) -> Vec<ConfigError> {
+    let mut first: HashMap<(&str, &Key), &Place> = HashMap::new();
     let mut errors = Vec::new();
-    for metadata in apis.iter().filter_map(|api| api.metadata.as_ref()) {
-        match first.entry((&metadata.namespace, &metadata.name)) {
-            std::collections::hash_map::Entry::Vacant(entry) => _ = entry.insert(&metadata.place),
-            std::collections::hash_map::Entry::Occupied(entry) => errors.push(metadata.place.error(format!(
-                "`{}` is also the name of the ApiInstance at {} in namespace `{}`; rename one",
-                metadata.name,
+    for (kind, key @ (namespace, name), place) in names {
+        match first.entry((kind, key)) {
+            Entry::Vacant(entry) => _ = entry.insert(place),
+            Entry::Occupied(entry) => errors.push(place.error(format!(
+                "`{name}` is also the name of the {kind} at {} in namespace `{namespace}`; rename one",
                 entry.get(),
-                metadata.namespace
             ))),
         }
     }

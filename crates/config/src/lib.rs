@@ -10,10 +10,12 @@
 mod address;
 mod api;
 mod assemble;
+mod build;
 mod check;
 mod environment;
 mod error;
 mod files;
+mod link;
 mod live;
 mod load;
 mod model;
@@ -27,7 +29,7 @@ mod tree;
 mod units;
 mod watch;
 
-pub use api::{Api, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use error::{ConfigError, ConfigErrors};
 pub use files::Seen;
 pub use live::{Cached, Live, Pinned};

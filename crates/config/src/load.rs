@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::api::Api;
 use crate::assemble::assemble;
+use crate::build::build;
 use crate::check;
 use crate::error::{ConfigError, ConfigErrors};
 use crate::files::{self, Files, Outside, Seen};
+use crate::link::link;
 use crate::model::GatewayConfig;
-use crate::ports;
 use crate::read::{Env, Errors, World};
 use crate::spec::{self, Drafts};
 use crate::tree::{self, Value};
@@ -86,19 +86,13 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
     errors.borrow_mut().extend(found);
 }
 
-fn finish(drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
-    let Drafts { apis, settings } = drafts;
-    let admin = settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
-    errors.borrow_mut().extend(check::check(&apis, &settings, admin));
-    let config = assemble(settings, world.env, &errors);
+fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
+    let admin = drafts.settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
+    errors.borrow_mut().extend(link(&mut drafts));
+    errors.borrow_mut().extend(check::check(&drafts, admin));
+    let config = assemble(std::mem::take(&mut drafts.settings), world.env, &errors);
     if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
         return Err(errors);
     }
-    let tls = ports::tls(&apis);
-    let mut apis: Vec<Api> = apis.into_iter().filter_map(|draft| draft.into_api()).collect();
-    for api in &mut apis {
-        api.tls = tls.get(&api.listen.address).cloned();
-    }
-    apis.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    Ok(GatewayConfig { apis, outside: world.outside.seen(), ..config })
+    Ok(GatewayConfig { apis: build(drafts), outside: world.outside.seen(), ..config })
 }

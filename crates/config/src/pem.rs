@@ -93,12 +93,13 @@ fn either<T>(
     file: &'static str,
     read: impl FnOnce(&At<'_>, &str) -> Option<T>,
 ) -> Option<Option<T>> {
+    let there = fields.has(file);
     let named = fields.take_weir(file);
     match (fields.take(inline), named) {
         (Some(_), Some(named)) => Some(named.refuse(format!("is here beside `{inline}`; remove one of them"))),
         (Some(at), None) => Some(at.filled().and_then(|text| read(&at, &text))),
         (None, Some(at)) => Some(text_of(&at).and_then(|text| read(&at, &text))),
-        (None, None) => None,
+        (None, None) => there.then_some(None),
     }
 }
 

@@ -1,5 +1,7 @@
 //! TLS of ports: what is read, and what is refused with its place. X.509 is not looked at, so any base64 will do.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use std::path::Path;
 use std::time::Duration;
 

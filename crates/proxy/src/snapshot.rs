@@ -95,6 +95,8 @@ pub enum SnapshotError {
     Service { api: String, service: String, error: TlsError },
     #[error("ApiInstance at `{address}`: this version of weir does not serve https yet; use `http`")]
     Tls { address: SocketAddr },
+    #[error("service `{service}`: this version of weir does not apply `tls-outbound` yet; remove its binding")]
+    TlsOutbound { service: String },
     #[error("the gateway's name `{name}` cannot stand in a `Via` header; use letters, digits, `.`, `-` and `_`")]
     Pseudonym { name: String },
 }
@@ -182,6 +184,9 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
     let mut routes = Vec::new();
     for route in &api.routes {
         let service = &api.services[route.service];
+        if service.tls.is_some() {
+            return Err(SnapshotError::TlsOutbound { service: service.name.clone() });
+        }
         let origin = registry.origins.origin(&service.address).map_err(|error| SnapshotError::Service {
             api: api.name.clone(),
             service: service.name.clone(),

@@ -3,10 +3,12 @@
 //! A policy here is its checked configuration. What it decides is in the policies crate.
 
 mod http_basic_authentication;
+mod route;
 mod tls;
 mod tls_outbound;
 
 pub use http_basic_authentication::HttpBasicAuthentication;
+pub(crate) use route::{Reference, RouteTo};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
@@ -39,6 +41,8 @@ pub(crate) struct Entry {
 pub(crate) enum Read {
     /// The chain of an API, under rules and in an order.
     Chain(fn(&At<'_>) -> Option<Policy>),
+    /// The routes of an API, under rules and in an order.
+    Route(fn(&At<'_>) -> Option<RouteTo>),
     /// The port of an API.
     Port(fn(&At<'_>) -> Option<Tls>),
     /// A service.
@@ -55,17 +59,18 @@ impl Entry {
     }
 }
 
-const CATALOGUE: [Entry; 3] = [
+const CATALOGUE: [Entry; 4] = [
     Entry {
         name: HttpBasicAuthentication::NAME,
         read: Read::Chain(|at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication)),
     },
+    Entry { name: RouteTo::NAME, read: Read::Route(RouteTo::read) },
     Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
     Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 43] = [
+const TO_COME: [&str; 42] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -100,7 +105,6 @@ const TO_COME: [&str; 43] = [
     "rate-limiting",
     "rate-limiting-sla-based",
     "response-timeout",
-    "route",
     "route-weighted",
     "script-evaluation-transformation",
     "spec-validation",

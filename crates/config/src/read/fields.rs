@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{At, MAX_ERRORS, NOT_YET, did_you_mean, show};
+use super::{At, MAX_ERRORS, NOT_YET, Place, did_you_mean, show};
 use crate::tree::{Key, Node, Value};
 
 /// The keys of one mapping. Ask for each known one, then [`Fields::finish`].
@@ -76,6 +76,19 @@ impl<'a> Fields<'a> {
         self.take(name).unwrap_or_else(|| At { path: self.at.join(name), value: EMPTY, ..self.at.clone() })
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| key.text == name)
+    }
+
+    /// Where `name` is, or would be.
+    pub fn place_of(&self, name: &'static str) -> Place {
+        let found = self.entries.iter().find(|(key, _)| key.text == name);
+        let node = found.map(|(_, node)| *node);
+        let path = self.at.join(name);
+        node.map_or_else(|| At { path: path.clone(), ..self.at.clone() }, |node| self.at.child(node, path.clone()))
+            .place()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -91,6 +104,13 @@ impl<'a> Fields<'a> {
     pub fn refuse(&mut self, name: &'static str, why: &str) {
         if let Some((at, _)) = self.find(name) {
             at.refuse::<()>(why);
+        }
+    }
+
+    /// Known, and not looked at.
+    pub fn pass(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.find(name);
         }
     }
 

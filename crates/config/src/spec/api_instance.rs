@@ -3,22 +3,56 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::{Metadata, check_name, name, rules::rules};
+use super::bound::{self, Bound, Destination};
+use super::policy_binding::DEFAULT_ORDER;
+use super::service::ServiceDraft;
+use super::{Metadata, check_name, rules::rules};
 use crate::address;
-use crate::api::{Api, Listen, PolicyBinding, Route, Service, UpstreamAddress};
+use crate::api::{Contract, Listen, Scheme, UpstreamAddress};
 use crate::pattern::Rule;
-use crate::policy::{self, Read, Tls};
+use crate::policy::{Policy, RouteTo, Tls};
 use crate::read::{At, Place};
 
-/// An API, and as much of it as could be read where something is wrong, so that clashes are told all the same.
+/// An API, and as much of it as could be read where something is wrong, so that clashes are told all the same; and
+/// what other resources add to it.
 pub(crate) struct ApiDraft {
     pub metadata: Option<Metadata>,
     pub listen: Option<(Listen, Place)>,
-    pub services: Vec<Service>,
-    pub routes: Vec<Route>,
-    pub policies: Vec<PolicyBinding>,
+    /// Those written within it, named as Flex does.
+    pub services: Vec<ServiceDraft>,
+    pub routes: Vec<RouteDraft>,
+    /// Where `services` are, or would be.
+    pub services_place: Place,
+    pub has_services: bool,
+    /// By the policy `route`: in order, with the name of each; `None` for one that could not be read.
+    pub destinations: Vec<(Rank, String, Option<Destination>)>,
+    pub chain: Vec<ChainDraft>,
     /// Each `tls` policy as far as it could be read, with its place.
     pub tls: Vec<(Option<Tls>, Place)>,
+    /// Each with the place of the client's id.
+    pub contracts: Vec<(Contract, Place)>,
+}
+
+/// What decides the order of policies: `order`, then what is written within the API before what is bound to it, then
+/// the place in its list, or the namespace and the name of the binding.
+pub(crate) type Rank = (u32, bool, usize, String);
+
+/// A policy of the chain.
+pub(crate) struct ChainDraft {
+    pub rank: Rank,
+    /// The name of the binding, or the one that Flex gives to a policy within an API.
+    pub name: String,
+    pub policy: Policy,
+    pub rules: Vec<Rule>,
+}
+
+/// A route of a service within the API.
+pub(crate) struct RouteDraft {
+    pub name: String,
+    /// Index into [`ApiDraft::services`].
+    pub service: usize,
+    pub rules: Vec<Rule>,
+    pub destination_path: Option<String>,
 }
 
 impl ApiDraft {
@@ -26,49 +60,71 @@ impl ApiDraft {
         self.listen.as_ref().map(|(listen, _)| listen.address)
     }
 
-    /// `None` where some part could not be read, which is told already.
-    pub fn into_api(self) -> Option<Api> {
-        let Metadata { name, namespace, labels, .. } = self.metadata?;
-        let (listen, _) = self.listen?;
-        let (services, routes, policies) = (self.services, self.routes, self.policies);
-        Some(Api { name, namespace, labels, listen, tls: None, services, routes, policies })
+    pub fn is_https(&self) -> bool {
+        self.listen.as_ref().is_some_and(|(listen, _)| listen.scheme == Scheme::Https)
+    }
+
+    /// Adds a policy of an API. One for a service is none of it, which is to be told before.
+    pub fn bind(&mut self, bound: Bound, rank: Rank, name: String) {
+        match bound {
+            Bound::Chain { policy, rules } => self.chain.push(ChainDraft { rank, name, policy, rules }),
+            Bound::Route(destination) => self.destinations.push((rank, name, destination)),
+            Bound::Port(tls, place) => self.tls.push((tls, place)),
+            Bound::Service(..) => {}
+        }
     }
 }
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft> {
     let mut fields = spec.fields()?;
-    let listen = fields.required("address", listen);
+    let listen = fields.required("address", |at| Some((at.parse_cured(address::listen)?, at.place())));
     let services = fields.take("services");
-    let specs = match &services {
-        Some(at) => at.entries(service).unwrap_or_default(),
-        None => {
-            fields.missing("services", "add `services: {<name>: {address: \"http://host:port\"}}`").unwrap_or_default()
-        }
-    };
-    if let Some(at) = services.filter(|at| at.fields().is_some_and(|fields| fields.is_empty())) {
+    let services_place = fields.place_of("services");
+    let specs = services.as_ref().and_then(|at| at.entries(service)).unwrap_or_default();
+    if let Some(at) = services.as_ref().filter(|at| at.fields().is_some_and(|fields| fields.is_empty())) {
         at.refuse::<()>("is empty; add `<name>: {address: \"http://host:port\"}`");
     }
+    let has_services = services.is_some();
     let bound = fields.optional("policies", |at| at.items(policy)).unwrap_or_default();
     fields.finish();
-    let (mut policies, mut tls) = (Vec::new(), Vec::new());
-    for bound in bound {
-        match bound {
-            Bound::Chain(binding) => policies.push(binding),
-            Bound::Port(policy, place) => tls.push((policy, place)),
-        }
+    let (services, routes) = lay_out(metadata.as_ref(), specs);
+    let mut draft = ApiDraft {
+        listen,
+        services,
+        routes,
+        services_place,
+        has_services,
+        destinations: Vec::new(),
+        chain: Vec::new(),
+        tls: Vec::new(),
+        contracts: Vec::new(),
+        metadata,
+    };
+    let api = draft.metadata.as_ref().map_or_else(String::new, |metadata| metadata.name.clone());
+    let mut seen = HashMap::new();
+    for (index, (bound, policy)) in bound.into_iter().enumerate() {
+        let n: &mut usize = seen.entry(policy).or_default();
+        draft.bind(bound, (DEFAULT_ORDER, false, index, String::new()), format!("{api}-{policy}-{n}"));
+        *n += 1;
     }
-    let api = metadata.as_ref().map_or("", |metadata| metadata.name.as_str());
-    let (services, routes) = lay_out(api, specs);
-    Some(ApiDraft { listen, services, routes, policies: number(policies), tls, metadata })
+    Some(draft)
 }
 
-fn listen(at: &At<'_>) -> Option<(Listen, Place)> {
-    Some((at.parse_cured(address::listen)?, at.place()))
+fn policy(at: &At<'_>) -> Option<(Bound, &'static str)> {
+    let mut fields = at.fields()?;
+    let bound = bound::read(at, &mut fields);
+    fields.finish();
+    let bound = bound?;
+    if bound.is_for_service() {
+        return at.refuse("belongs to a Service; write a PolicyBinding with `targetRef: {kind: Service, name: …}`");
+    }
+    let name = if let Bound::Chain { policy, .. } = &bound { policy.name() } else { RouteTo::NAME };
+    Some((bound, name))
 }
 
 struct ServiceSpec {
     name: String,
-    address: UpstreamAddress,
+    address: Option<UpstreamAddress>,
     routes: Vec<RouteSpec>,
 }
 
@@ -84,7 +140,7 @@ fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
     let address = fields.required("address", |at| at.parse_cured(address::upstream));
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
-    Some(ServiceSpec { name: named.then(|| name.to_owned())?, address: address?, routes })
+    Some(ServiceSpec { name: named.then(|| name.to_owned())?, address, routes })
 }
 
 fn route(at: &At<'_>) -> Option<RouteSpec> {
@@ -102,78 +158,20 @@ fn route_config(at: &At<'_>) -> Option<Option<String>> {
     Some(path.filter(|path| !path.is_empty()))
 }
 
-/// A policy of an API, by where it belongs.
-enum Bound {
-    Chain(PolicyBinding),
-    Port(Option<Tls>, Place),
-}
-
-fn policy(at: &At<'_>) -> Option<Bound> {
-    let mut fields = at.fields()?;
-    let reference = fields.required("policyRef", policy_ref);
-    let config = fields.take_map("config").with_env();
-    let ruled = fields.take("rules");
-    let rules = ruled.as_ref().map(rules).unwrap_or_default().unwrap_or_default();
-    fields.finish();
-    let entry = reference?;
-    match entry.read() {
-        Read::Chain(read) => read(&config)
-            .map(|policy| PolicyBinding { name: policy.name().to_owned(), policy, rules })
-            .map(Bound::Chain),
-        Read::Port(read) => {
-            if let Some(at) = ruled {
-                at.refuse::<()>("cannot be: `tls` holds for the whole port; remove them");
-            }
-            Some(Bound::Port(read(&config), at.place()))
-        }
-        Read::Service(_) => at.refuse(format!(
-            "policy `{}` belongs to a Service; write a PolicyBinding with `targetRef: {{kind: Service, name: …}}`",
-            entry.name()
-        )),
-    }
-}
-
-/// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
-fn policy_ref(at: &At<'_>) -> Option<policy::Entry> {
-    let mut fields = at.fields()?;
-    let entry = fields.required("name", policy::find);
-    let namespace = fields.optional("namespace", |at| Some((name(at)?, at.clone())));
-    fields.optional("kind", |at| at.choice(&[("Extension", ())]));
-    fields.finish();
-    match namespace {
-        Some((namespace, at)) if namespace != "default" => {
-            at.refuse("is not the namespace of the built-in policies; write `default` or remove it")
-        }
-        _ => entry,
-    }
-}
-
 /// Names services and routes as Flex does. A service without routes gets one that takes everything.
-fn lay_out(api: &str, specs: Vec<ServiceSpec>) -> (Vec<Service>, Vec<Route>) {
+fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft>, Vec<RouteDraft>) {
     let (mut services, mut routes) = (Vec::with_capacity(specs.len()), Vec::new());
     for (index, spec) in specs.into_iter().enumerate() {
-        let service = format!("{api}-{}", spec.name);
+        let metadata = api.map(|api| api.named(format!("{}-{}", api.name, spec.name)));
+        let name = metadata.as_ref().map_or("", |metadata| metadata.name.as_str());
         let specs = if spec.routes.is_empty() { vec![RouteSpec::default()] } else { spec.routes };
-        routes.extend(specs.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| Route {
-            name: format!("{service}-route-{n}"),
+        routes.extend(specs.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| RouteDraft {
+            name: format!("{name}-route-{n}"),
             service: index,
             rules,
             destination_path,
         }));
-        services.push(Service { name: service, address: spec.address, tls: None });
+        services.push(ServiceDraft { metadata, address: spec.address, tls: Vec::new() });
     }
     (services, routes)
-}
-
-/// The second binding of a policy is `<policy>-2`, so that metrics keep them apart.
-fn number(mut policies: Vec<PolicyBinding>) -> Vec<PolicyBinding> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for binding in &mut policies {
-        let count = seen.entry(binding.name.clone()).or_insert(0);
-        *count += 1;
-        if *count > 1 {
-            binding.name = format!("{}-{count}", binding.name);
-        }
-    }
-    policies
 }

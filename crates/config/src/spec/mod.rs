@@ -3,37 +3,84 @@
 //! What is known of Flex but not done yet is refused by name, never ignored.
 
 mod api_instance;
+mod bound;
 mod configuration;
+mod contract;
+mod policy_binding;
 mod rules;
+mod service;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::link::{Key, ServiceAt};
 use crate::read::{At, Errors, NOT_YET, Place, Scope, World, did_you_mean, show};
 use crate::tree::{Node, Value};
 
-pub(crate) use api_instance::ApiDraft;
+pub(crate) use api_instance::{ApiDraft, ChainDraft, Rank};
+pub(crate) use bound::Bound;
 pub(crate) use configuration::{Settings, Slot};
+pub(crate) use contract::ContractDraft;
+pub(crate) use policy_binding::{BindingDraft, Target};
+pub(crate) use service::ServiceDraft;
 
 const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
 const WEIR: &str = "gateway.weir.dev/v1";
-const FLEX_ONLY_KINDS: [&str; 5] = ["Service", "PolicyBinding", "Extension", "Secret", "Contract"];
+const FLEX_ONLY_KINDS: [&str; 2] = ["Extension", "Secret"];
 
 /// What all files together say, before it is held against itself.
 #[derive(Default)]
 pub(crate) struct Drafts {
     pub apis: Vec<ApiDraft>,
+    pub services: Vec<ServiceDraft>,
+    pub bindings: Vec<BindingDraft>,
+    pub contracts: Vec<ContractDraft>,
     pub settings: Settings,
+    /// Names by kind, as they come.
+    pub names: Vec<(&'static str, Key, Place)>,
+}
+
+impl Drafts {
+    pub fn service(&self, at: ServiceAt) -> &ServiceDraft {
+        match at {
+            ServiceAt::Shared(index) => &self.services[index],
+            ServiceAt::Within(api, index) => &self.apis[api].services[index],
+        }
+    }
+
+    pub fn service_mut(&mut self, at: ServiceAt) -> &mut ServiceDraft {
+        match at {
+            ServiceAt::Shared(index) => &mut self.services[index],
+            ServiceAt::Within(api, index) => &mut self.apis[api].services[index],
+        }
+    }
 }
 
 /// `metadata`, with the place of the name.
+#[derive(Clone)]
 pub(crate) struct Metadata {
     pub name: String,
     pub namespace: String,
     pub labels: BTreeMap<String, String>,
     pub place: Place,
+}
+
+impl Metadata {
+    pub fn key(&self) -> Key {
+        (self.namespace.clone(), self.name.clone())
+    }
+
+    /// The name, with the namespace before it where that is not the default one.
+    pub fn shown(&self) -> String {
+        if self.namespace == "default" { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
+    }
+
+    /// Of something within the resource.
+    pub fn named(&self, name: String) -> Self {
+        Self { name, ..self.clone() }
+    }
 }
 
 /// Reads one resource into `drafts`.
@@ -51,8 +98,14 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
     }
     fields.finish();
     let (Some(version), Some(kind), Some(spec)) = (version, kind, spec) else { return };
+    if let (Some(metadata), Some(kind)) = (&metadata, kind.unique()) {
+        drafts.names.push((kind, metadata.key(), metadata.place.clone()));
+    }
     match kind {
         Kind::ApiInstance => drafts.apis.extend(api_instance::read(&spec, metadata)),
+        Kind::Service => drafts.services.extend(service::read(&spec, metadata)),
+        Kind::PolicyBinding => drafts.bindings.extend(policy_binding::read(&spec, metadata)),
+        Kind::Contract => drafts.contracts.extend(contract::read(&spec, metadata)),
         Kind::Configuration => configuration::read(&spec, version, &mut drafts.settings),
     }
 }
@@ -63,13 +116,29 @@ pub(crate) enum Version {
     Weir,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     ApiInstance,
+    Service,
+    PolicyBinding,
+    Contract,
     Configuration,
 }
 
-const KINDS: [(&str, Kind); 2] = [("ApiInstance", Kind::ApiInstance), ("Configuration", Kind::Configuration)];
+const KINDS: [(&str, Kind); 5] = [
+    ("ApiInstance", Kind::ApiInstance),
+    ("Service", Kind::Service),
+    ("PolicyBinding", Kind::PolicyBinding),
+    ("Contract", Kind::Contract),
+    ("Configuration", Kind::Configuration),
+];
+
+impl Kind {
+    /// Its name where one of a name may be there once. Of `Configuration` it is each setting that is there once.
+    fn unique(self) -> Option<&'static str> {
+        KINDS.iter().find(|(_, kind)| *kind == self && self != Self::Configuration).map(|(name, _)| *name)
+    }
+}
 
 fn api_version(at: &At<'_>) -> Option<Version> {
     let text = at.text()?;
@@ -89,7 +158,7 @@ fn kind(at: &At<'_>) -> Option<Kind> {
         return Some(*kind);
     }
     if FLEX_ONLY_KINDS.contains(&text.as_str()) {
-        return at.refuse(format!("kind `{text}` is {NOT_YET}; remove the resource, or write it into its ApiInstance"));
+        return at.refuse(format!("kind `{text}` is {NOT_YET}; remove the resource"));
     }
     let hint = did_you_mean(&text, KINDS.iter().map(|(name, _)| *name));
     at.refuse(format!("unknown kind `{}`; {hint}", show(&text)))
@@ -99,12 +168,17 @@ fn metadata(at: &At<'_>) -> Option<Metadata> {
     let mut fields = at.fields()?;
     let name = fields.required("name", |at| Some((name(at)?, at.place())));
     let namespace = fields.optional("namespace", self::name).unwrap_or_else(|| "default".to_owned());
-    let labels = fields.optional("labels", |at| at.entries(|key, value| Some((key.to_owned(), value.text()?))));
+    let labels = fields.optional("labels", labels);
     // Notes of other tools, without a meaning here by their very nature.
     fields.optional("annotations", |at| at.entries(|_, _| Some(())));
     fields.finish();
     let (name, place) = name?;
-    Some(Metadata { name, namespace, labels: labels.unwrap_or_default().into_iter().collect(), place })
+    Some(Metadata { name, namespace, labels: labels.unwrap_or_default(), place })
+}
+
+fn labels(at: &At<'_>) -> Option<BTreeMap<String, String>> {
+    let labels = at.entries(|key, value| Some((key.to_owned(), value.text()?)))?;
+    Some(labels.into_iter().collect())
 }
 
 /// A name that may become part of metric labels and routes.

@@ -1,0 +1,70 @@
+//! A policy as it is bound - `policyRef`, `config`, `rules` - the same within an ApiInstance and in a PolicyBinding.
+
+use super::{name, rules::rules};
+use crate::pattern::Rule;
+use crate::policy::{self, Policy, Read, RouteTo, Tls, TlsOutbound};
+use crate::read::{At, Fields, Place};
+
+/// A bound policy, by where it belongs. `None` inside is one that could not be read, which is told already.
+#[derive(Clone)]
+pub(crate) enum Bound {
+    Chain { policy: Policy, rules: Vec<Rule> },
+    Route(Option<Destination>),
+    Port(Option<Tls>, Place),
+    Service(Option<TlsOutbound>, Place),
+}
+
+impl Bound {
+    /// What the policy can be bound to.
+    pub fn is_for_service(&self) -> bool {
+        matches!(self, Self::Service(..))
+    }
+}
+
+/// A route to a Service of its own resource.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub to: RouteTo,
+    pub rules: Vec<Rule>,
+}
+
+/// Reads the three keys from `fields`, which are those of `at`.
+pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
+    let reference = fields.required("policyRef", policy_ref);
+    let config = fields.take_map("config").with_env();
+    let ruled = fields.take("rules");
+    let rules = ruled.as_ref().and_then(rules).unwrap_or_default();
+    let unruled = |name| {
+        if let Some(at) = &ruled {
+            at.refuse::<()>(format!("cannot be: `{name}` knows no requests, only connections; remove them"));
+        }
+    };
+    let entry = reference?;
+    match entry.read() {
+        Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules }),
+        Read::Route(read) => Some(Bound::Route(read(&config).map(|to| Destination { to, rules }))),
+        Read::Port(read) => {
+            unruled(entry.name());
+            Some(Bound::Port(read(&config), at.place()))
+        }
+        Read::Service(read) => {
+            unruled(entry.name());
+            Some(Bound::Service(read(&config), at.place()))
+        }
+    }
+}
+
+/// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
+fn policy_ref(at: &At<'_>) -> Option<policy::Entry> {
+    let mut fields = at.fields()?;
+    let entry = fields.required("name", policy::find);
+    let namespace = fields.optional("namespace", |at| Some((name(at)?, at.clone())));
+    fields.optional("kind", |at| at.choice(&[("Extension", ())]));
+    fields.finish();
+    match namespace {
+        Some((namespace, at)) if namespace != "default" => {
+            at.refuse("is not the namespace of the built-in policies; write `default` or remove it")
+        }
+        _ => entry,
+    }
+}

@@ -1,0 +1,86 @@
+//! `PolicyBinding`: a policy, and the APIs or the service that it is bound to.
+
+use std::collections::BTreeMap;
+
+use super::bound::{self, Bound};
+use super::{Metadata, labels, name};
+use crate::policy::Reference;
+use crate::read::{At, Place};
+
+/// Where a binding without an `order` stands, and the policies that are written within an ApiInstance.
+pub(crate) const DEFAULT_ORDER: u32 = 50;
+/// Flex's own router stands at the last number.
+const LAST_ORDER: u64 = 2_147_483_646;
+
+/// A binding as far as it could be read.
+pub(crate) struct BindingDraft {
+    pub metadata: Option<Metadata>,
+    pub target: Option<Target>,
+    pub bound: Option<Bound>,
+    pub order: u32,
+    pub place: Place,
+}
+
+/// What a binding is for.
+pub(crate) enum Target {
+    Api(Reference),
+    Service(Reference),
+    /// All APIs that bear these labels, of one namespace or of all.
+    Selector {
+        namespace: Option<String>,
+        labels: BTreeMap<String, String>,
+    },
+}
+
+pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<BindingDraft> {
+    let mut fields = spec.fields()?;
+    let target = fields.required("targetRef", target);
+    let bound = bound::read(spec, &mut fields);
+    let order = fields.optional("order", |at| at.integer(0..=LAST_ORDER)).and_then(|order| u32::try_from(order).ok());
+    fields.finish();
+    let order = order.unwrap_or(DEFAULT_ORDER);
+    Some(BindingDraft { metadata, target, bound, order, place: spec.place() })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Api,
+    Service,
+    Selector,
+}
+
+const KINDS: [(&str, Kind); 3] = [("ApiInstance", Kind::Api), ("Service", Kind::Service), ("Selector", Kind::Selector)];
+
+fn target(at: &At<'_>) -> Option<Target> {
+    let mut fields = at.fields()?;
+    let written = fields.take("kind");
+    let kind = written.as_ref().map_or(Some(Kind::Api), |at| at.choice(&KINDS));
+    let target = match kind {
+        Some(Kind::Api) => Reference::read(&mut fields).map(Target::Api),
+        Some(Kind::Service) => Reference::read(&mut fields).map(Target::Service),
+        Some(Kind::Selector) => {
+            fields.refuse("name", "cannot be beside a selector; remove it, or `kind: Selector`");
+            let namespace = fields.optional("namespace", name);
+            let labels = fields.required("selector", selector);
+            labels.map(|labels| Target::Selector { namespace, labels })
+        }
+        None => {
+            // Told already; what else may stand here depends on it.
+            fields.pass(&["name", "namespace", "selector"]);
+            None
+        }
+    };
+    if matches!(kind, Some(Kind::Api | Kind::Service)) {
+        fields.refuse("selector", "is for `kind: Selector`; write that, or remove it");
+    }
+    fields.finish();
+    target
+}
+
+fn selector(at: &At<'_>) -> Option<BTreeMap<String, String>> {
+    let mut fields = at.fields()?;
+    fields.optional("kind", |at| at.choice(&[("ApiInstance", ())]));
+    let labels = fields.take("labels").map_or_else(|| Some(BTreeMap::new()), |at| labels(&at));
+    fields.finish();
+    labels
+}
