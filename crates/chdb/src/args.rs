@@ -54,6 +54,15 @@ pub struct Args {
     #[arg(long, env = "WEIR_CHDB_MAX_QUERY_SIZE", default_value_t = 1 << 20, value_name = "BYTES", value_parser = at_least_one)]
     pub max_query_size: usize,
 
+    /// Sessions that are kept at once (`session_id`); the longest idle goes first
+    #[arg(long, env = "WEIR_CHDB_MAX_SESSIONS", default_value_t = 256, value_name = "N", value_parser = at_least_one)]
+    pub max_sessions: usize,
+
+    /// Most that a result may hold, in bytes before formatting, whose format needs it in memory as a whole (JSON,
+    /// Parquet, Pretty, WITH TOTALS); others are streamed. Beyond it error 396
+    #[arg(long, env = "WEIR_CHDB_MAX_WHOLE_RESULT", default_value_t = 256 << 20, value_name = "BYTES", value_parser = at_least_one)]
+    pub max_whole_result: usize,
+
     /// Longest head of a request (line and headers, so also a query in the URL), in bytes
     #[arg(long, env = "WEIR_CHDB_MAX_HEAD", default_value_t = 128 << 10, value_name = "BYTES", value_parser = head_size)]
     pub max_head: usize,
@@ -77,6 +86,8 @@ impl Args {
             max_connections: self.max_connections,
             max_queries: self.max_queries,
             max_query_size: self.max_query_size,
+            max_whole_result: self.max_whole_result as u64,
+            max_sessions: self.max_sessions,
             max_head: self.max_head,
             idle: Duration::from_secs(self.idle_timeout),
             transfer: Duration::from_secs(self.transfer_timeout),

@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::exception::Exception;
 use crate::ffi::{Analysis, Conn, Symbols};
+use crate::surroundings::{QUERY_ID, escape};
+use crate::users::Right;
 
 mod outcome;
 
@@ -50,17 +52,21 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads the library and opens `path`. Call it once, before other threads start.
+    /// Loads the library and opens `path` with the rights that `config` leads to. Call it once, before other threads start.
     ///
     /// # Errors
     /// One sentence with the cure; see [`OpenError`].
-    pub fn open(library: &Path, path: &Path) -> Result<Engine, OpenError> {
+    pub fn open(library: &Path, path: &Path, config: &Path) -> Result<Engine, OpenError> {
         let symbols = Symbols::load(library).map_err(|source| OpenError::Load { path: library.to_owned(), source })?;
         // SAFETY: called before the first connect, as the library asks.
         unsafe { (symbols.set_signal_handlers)(0) };
         let arguments = arguments(path)?;
         let refused = || OpenError::Refused { path: path.to_owned() };
-        let mut anchor = Connection::open(symbols, &arguments).ok_or_else(refused)?;
+        // The configuration is the engine's as a whole: its first connection brings it.
+        let nul = |_| OpenError::Nul { path: path.to_owned() };
+        let config = CString::new(format!("--config-file={}", config.display())).map_err(nul)?;
+        let first: Vec<CString> = arguments.iter().cloned().chain([config]).collect();
+        let mut anchor = Connection::open(symbols, &first).ok_or_else(refused)?;
         let answer = anchor
             .query(b"SELECT version(), timezone()", "TSV", &Params::default())
             .map_err(|exception| OpenError::Mute { path: path.to_owned(), error: exception.text })?;
@@ -75,13 +81,17 @@ impl Engine {
         })
     }
 
-    /// A fresh connection, with default settings and the database `default`.
+    /// A fresh connection, with default settings, the database `default`, and no more rights than `right`.
     ///
     /// # Errors
     /// When the engine is out of threads or memory.
-    pub fn connect(&self) -> Result<Connection, Exception> {
-        Connection::open(self.symbols, &self.arguments)
-            .ok_or_else(|| Exception::new(439, "CANNOT_SCHEDULE_TASK", "the engine gives no further connection"))
+    pub fn connect(&self, right: Right) -> Result<Connection, Exception> {
+        let mut connection = Connection::open(self.symbols, &self.arguments)
+            .ok_or_else(|| Exception::new(439, "CANNOT_SCHEDULE_TASK", "the engine gives no further connection"))?;
+        if right != Right::Full {
+            connection.query(format!("SET ROLE {}", right.role()).as_bytes(), "TSV", &Params::default())?;
+        }
+        Ok(connection)
     }
 
     pub fn version(&self) -> &str {
@@ -92,9 +102,9 @@ impl Engine {
         &self.timezone
     }
 
-    /// Asks the engine to stop the statement that runs with this `log_comment`. Does not wait.
-    pub fn kill(&self, comment: &str) {
-        self.kill_where(&format!("Settings['log_comment'] = '{comment}'"));
+    /// Asks the engine to stop the statement that runs under this id. Does not wait.
+    pub fn kill(&self, query_id: &str) {
+        self.kill_where(&format!("Settings['{QUERY_ID}'] = '{}'", escape(query_id, '\'')));
     }
 
     /// Asks the engine to stop every statement. Does not wait.
@@ -202,7 +212,7 @@ impl Connection {
     pub fn stream(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<ResultStream<'_>, Exception> {
         let raw = self.call(self.symbols.stream_query, sql, format, params);
         let result = Output::new(self.symbols, raw)?;
-        Ok(ResultStream { connection: self, result, ended: false })
+        Ok(ResultStream { connection: self, result, ended: false, stats: Stats::default() })
     }
 
     /// Starts an INSERT (`sql` ends before its `FORMAT`); data is appended in `format`.

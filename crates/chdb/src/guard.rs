@@ -1,6 +1,8 @@
-//! What a user who may only read may not reach, although the engine would read it for him: files,
-//! other servers, anything outside the databases. The engine itself refuses writes (`readonly = 2`);
-//! it knows no rights on sources, so the names of functions and files are looked for in the tokens.
+//! What a user who may only read may not send: statements that do more than read, and sources outside the databases.
+//!
+//! The engine refuses both by the rights of its role ([`crate::rights`]) and by `readonly = 2`; this is the first of
+//! two doors. It is needed for the statements (`SET ROLE` would open the second), and useful for the sources: some
+//! table functions look at their arguments, or end the process, before they ask for a right.
 
 use crate::engine::Params;
 use crate::exception::Exception;
@@ -44,12 +46,17 @@ const OUTSIDE: [&str; 31] = [
     "ytsaurus",
 ];
 
+/// Whether a statement that starts with this word, in upper case, only reads.
+pub fn reads(first: &str) -> bool {
+    READING.contains(&first)
+}
+
 /// Checks a statement of a user who may only read.
 ///
 /// # Errors
 /// 164 for a statement that is not a read, 497 for a source outside the databases.
 pub fn check(sql: &[u8], first: &str, params: &Params) -> Result<(), Exception> {
-    if !READING.contains(&first) {
+    if !reads(first) {
         return Err(Exception::readonly("this user may only read: SELECT, SHOW, DESCRIBE, EXPLAIN and EXISTS"));
     }
     let tokens: Vec<Token> = Lexer::new(sql).collect();

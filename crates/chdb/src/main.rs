@@ -4,25 +4,35 @@
 //! `clickhouse` crate, Grafana and `curl` talk to it unchanged. It is the embedded default of Weir;
 //! it has no replication, no clusters and no `CREATE USER`. This file only wires.
 
+mod answer;
 mod args;
 mod blocks;
 mod body;
 mod coding;
 mod engine;
 mod exception;
+mod external;
 mod failpoint;
 mod ffi;
 mod folder;
 mod formats;
 mod guard;
+mod input;
+mod kill;
 mod lexer;
 mod library;
+mod metrics;
 mod multipart;
+mod native;
 mod request;
 mod respond;
+mod rights;
 mod server;
+mod session;
+mod slots;
 mod sql;
 mod statement;
+mod surroundings;
 mod users;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -90,7 +100,8 @@ fn run(args: Args) -> Result<(), StartError> {
     let address = listener.local_addr().map_err(refused)?;
     let folder = Folder::claim(&args.path)?;
     folder.enter()?;
-    let engine = Engine::open(&library, &folder.path)?;
+    let config = rights::write(&folder.path)?;
+    let engine = Engine::open(&library, &folder.path, &config)?;
     tracing::info!(%address, path = %folder.path.display(), engine = engine.version(), "weir-chdb is up");
     serve(Server::new(engine, users, limits.clone()), listener, address, &limits)
 }

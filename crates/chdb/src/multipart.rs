@@ -1,7 +1,6 @@
 //! `multipart/form-data` bodies, in which clients send a query with its parameters.
 //!
-//! Only fields are served, `query` and `param_*`: no files and no external tables. The whole body
-//! is in memory, so the caller bounds it.
+//! What a field means is the business of [`crate::external`]. The whole body is in memory, so the caller bounds it.
 
 use crate::exception::Exception;
 
@@ -18,8 +17,8 @@ pub fn boundary(content_type: &str) -> Option<String> {
 /// The fields of a body, in their order.
 ///
 /// # Errors
-/// The body is not what its boundary says, a field is not UTF-8 or has no name.
-pub fn fields(body: &[u8], boundary: &str) -> Result<Vec<(String, String)>, Exception> {
+/// The body is not what its boundary says, or a field has no name.
+pub fn fields<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<(String, &'a [u8])>, Exception> {
     let broken = || Exception::bad_arguments("the multipart body does not follow its boundary");
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
@@ -32,9 +31,7 @@ pub fn fields(body: &[u8], boundary: &str) -> Result<Vec<(String, String)>, Exce
         let name = name(&rest[..head]).ok_or_else(broken)?;
         // A field without content: its head's blank line is the delimiter's.
         let value = rest.get(head + 4..end).unwrap_or_default();
-        let value =
-            std::str::from_utf8(value).map_err(|_| Exception::bad_arguments(format!("field `{name}` is not UTF-8")))?;
-        fields.push((name, value.to_owned()));
+        fields.push((name, value));
         rest = &rest[end + delimiter.len()..];
     }
     Ok(fields)
@@ -58,7 +55,7 @@ mod tests {
     #[test]
     fn fields_are_read() {
         let body = b"--X\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nSELECT {a:String}\r\n--X\r\ncontent-disposition: form-data; name=param_a\r\n\r\n\r\n--X--\r\n";
-        let expected = [("query".to_owned(), "SELECT {a:String}".to_owned()), ("param_a".to_owned(), String::new())];
+        let expected = [("query".to_owned(), &b"SELECT {a:String}"[..]), ("param_a".to_owned(), b"")];
         assert_eq!(fields(body, "X").expect("fields"), expected);
         assert_eq!(boundary("multipart/form-data; boundary=\"X\"").as_deref(), Some("X"));
         assert_eq!(boundary("text/plain; charset=x"), None);

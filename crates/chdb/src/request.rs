@@ -3,12 +3,16 @@
 //! Reserved URL parameters and headers are taken out by name; `param_*` are the statement's own
 //! parameters; every other URL parameter is a setting for this request, which the engine judges.
 
+use std::time::Duration;
+
 use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName};
 use hyper::{Method, Uri};
 
 use crate::coding::Coding;
 use crate::engine::Params;
 use crate::exception::Exception;
+use crate::session::{self, Wanted};
+use crate::users::Right;
 
 /// What a request asks for, before its body is read.
 #[derive(Debug, Default)]
@@ -20,10 +24,18 @@ pub struct Order {
     pub format: Option<String>,
     pub params: Params,
     pub settings: Vec<(String, String)>,
-    /// Only reading is allowed: a GET, or a user who may only read.
+    /// Only reading is allowed: by GET, or because the request says so.
     pub readonly: bool,
-    /// Native blocks are wanted as the native protocol has them; see [`Order::check_format`].
-    pub native_protocol: bool,
+    /// The `readonly` that the request asks for; with 1 the engine lets no setting change.
+    pub readonly_level: u8,
+    /// Native blocks are wanted as this revision of the native protocol has them; 0: as files have them.
+    pub protocol_revision: u64,
+    /// Kept surroundings that the request belongs to.
+    pub session: Option<Wanted>,
+    /// Rights that the request gives up all but: see [`Order::right`].
+    pub roles: Vec<String>,
+    /// How long the request may wait for a slot.
+    pub queue: Duration,
     /// The result is wanted whole, so that an error is never late.
     pub wait_end_of_query: bool,
     pub request_coding: Option<Coding>,
@@ -48,6 +60,7 @@ impl Order {
         let mut http_compression = true;
         let mut blocks_in = false;
         let mut blocks_out = false;
+        let mut session = SessionWords::default();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()) {
             let (name, value) = (name.into_owned(), value.into_owned());
             match name.as_str() {
@@ -65,30 +78,27 @@ impl Order {
                 | "quota_key"
                 | "buffer_size"
                 | "stacktrace"
-                | "session_timeout"
-                | "session_check"
-                | "close_session"
                 | "add_http_cors_header"
                 | "http_method" => {}
-                "session_id" => {
-                    return Err(Exception::not_implemented(
-                        "`session_id` is not served here: every request has a session of its own; name settings and the database in each request",
-                    ));
-                }
-                "role" => {
-                    return Err(Exception::new(
-                        511,
-                        "UNKNOWN_ROLE",
-                        format!("role `{value}` does not exist: weir-chdb has no roles"),
-                    ));
-                }
-                "client_protocol_version" => order.native_protocol = value != "0",
+                // Headers while the statement runs are never sent.
+                "send_progress_in_http_headers" | "http_headers_progress_interval_ms" => {}
+                // A client that leaves always ends its statement.
+                "cancel_http_readonly_queries_on_client_close" => {}
+                "session_id" => session.id = Some(value),
+                "session_timeout" => session.timeout = Some(value),
+                "session_check" => session.check = is_on(&value),
+                "close_session" => session.close = is_on(&value),
+                "role" => order.roles.push(value),
+                "readonly" => order.take_readonly(&value)?,
+                "queue_max_wait_ms" => order.queue = Duration::from_millis(number("queue_max_wait_ms", &value)?),
+                "client_protocol_version" => order.protocol_revision = number("client_protocol_version", &value)?,
                 _ => match name.strip_prefix("param_") {
                     Some(parameter) => order.add_param(parameter, value),
                     None => order.settings.push((name, value)),
                 },
             }
         }
+        order.session = session.wanted()?;
         order.take_headers(headers)?;
         let encoding = text(headers, &CONTENT_ENCODING).unwrap_or_default();
         order.request_coding = Some(if blocks_in { Coding::Blocks } else { Coding::of_request(&encoding)? });
@@ -100,16 +110,47 @@ impl Order {
         Ok((order, credentials))
     }
 
-    /// Whether data can go in or out in `format`: the engine writes Native blocks only as files have
-    /// them, and a client of the native protocol would misread those.
+    /// What the request may do, of what its user may: naming a role gives up the rest.
     ///
     /// # Errors
-    /// 48 for what cannot be served.
-    pub fn check_format(&self, format: &str) -> Result<(), Exception> {
-        if self.native_protocol && format.eq_ignore_ascii_case("Native") {
-            return Err(Exception::not_implemented(
-                "Native with `client_protocol_version` is not served here; ask for Native without it, or for RowBinaryWithNamesAndTypes",
-            ));
+    /// 511 for a role that does not exist, 512 for one that the user does not have.
+    pub fn right(&self, user: Right) -> Result<Right, Exception> {
+        let mut wanted = Vec::new();
+        for role in &self.roles {
+            let right = Right::of_role(role).ok_or_else(|| {
+                let role = role.escape_default();
+                Exception::new(
+                    511,
+                    "UNKNOWN_ROLE",
+                    format!("There is no role `{role}`; there are `full` and `readonly`"),
+                )
+            })?;
+            if right == Right::Full && user == Right::ReadOnly {
+                return Err(Exception::new(
+                    512,
+                    "SET_NON_GRANTED_ROLE",
+                    format!("Role {role} should be granted to set as current"),
+                ));
+            }
+            wanted.push(right);
+        }
+        Ok(if wanted.is_empty() || wanted.contains(&user) { user } else { Right::ReadOnly })
+    }
+
+    fn take_readonly(&mut self, value: &str) -> Result<(), Exception> {
+        match (value, self.readonly) {
+            ("0", false) => {}
+            ("1" | "2", _) => {
+                self.readonly = true;
+                self.readonly_level = if value == "1" { 1 } else { 2 };
+            }
+            ("0", true) => return Err(Exception::readonly("Cannot modify 'readonly' setting in readonly mode")),
+            _ => {
+                return Err(Exception::bad_arguments(format!(
+                    "`readonly` is 0, 1 or 2, and not `{}`",
+                    value.escape_default()
+                )));
+            }
         }
         Ok(())
     }
@@ -143,6 +184,46 @@ impl Order {
         }
         Ok(())
     }
+}
+
+/// What a URL says of a session.
+#[derive(Default)]
+struct SessionWords {
+    id: Option<String>,
+    timeout: Option<String>,
+    check: bool,
+    close: bool,
+}
+
+impl SessionWords {
+    fn wanted(self) -> Result<Option<Wanted>, Exception> {
+        let Some(id) = self.id.filter(|id| !id.is_empty()) else { return Ok(None) };
+        if id.len() > 256 {
+            return Err(Exception::bad_arguments("`session_id` is longer than 256 bytes"));
+        }
+        let timeout = match self.timeout {
+            None => session::DEFAULT_TIMEOUT,
+            Some(text) => {
+                let seconds = text.parse().ok().map(Duration::from_secs).filter(|time| *time <= session::MAX_TIMEOUT);
+                seconds.ok_or_else(|| {
+                    let most = session::MAX_TIMEOUT.as_secs();
+                    let text = text.escape_default();
+                    Exception::new(
+                        374,
+                        "INVALID_SESSION_TIMEOUT",
+                        format!("Invalid session timeout: '{text}'; give seconds, at most {most}"),
+                    )
+                })?
+            }
+        };
+        Ok(Some(Wanted { id, timeout, check: self.check, close: self.close }))
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Exception> {
+    value.parse().map_err(|_| {
+        Exception::bad_arguments(format!("`{name}` is a whole number, and not `{}`", value.escape_default()))
+    })
 }
 
 fn credentials_of(headers: &HeaderMap) -> Credentials {
@@ -203,10 +284,34 @@ mod tests {
 
     #[test]
     fn what_is_not_served_says_so() {
-        for (uri, code) in [("/?session_id=1", 48), ("/?role=x", 511), ("/?query_id=a%0Ab", 36), ("/?a%27b=1", 115)] {
+        for (uri, code) in [
+            ("/?session_id=1&session_timeout=3601", 374),
+            ("/?client_protocol_version=x", 36),
+            ("/?readonly=3", 36),
+            ("/?query_id=a%0Ab", 36),
+            ("/?a%27b=1", 115),
+        ] {
             assert_eq!(read(uri, &[]).map_err(|error| error.code).expect_err("refused"), code, "{uri}");
         }
         assert_eq!(read("/", &[("content-encoding", "br")]).map_err(|error| error.code).expect_err("refused"), 89);
+    }
+
+    #[test]
+    fn a_role_narrows_and_never_widens() {
+        let right = |uri: &str, user| read(uri, &[]).expect("read").0.right(user).map_err(|error| error.code);
+        assert_eq!(right("/", Right::Full), Ok(Right::Full));
+        assert_eq!(right("/?role=readonly", Right::Full), Ok(Right::ReadOnly));
+        assert_eq!(right("/?role=readonly&role=full", Right::Full), Ok(Right::Full));
+        assert_eq!(right("/?role=readonly", Right::ReadOnly), Ok(Right::ReadOnly));
+        assert_eq!(right("/?role=full", Right::ReadOnly), Err(512));
+        assert_eq!(right("/?role=admin", Right::Full), Err(511));
+    }
+
+    #[test]
+    fn a_session_is_read_with_its_time() {
+        let (order, _) = read("/?session_id=a&session_timeout=5&session_check=1", &[]).expect("read");
+        let wanted = Wanted { id: "a".to_owned(), timeout: Duration::from_secs(5), check: true, close: false };
+        assert_eq!(order.session, Some(wanted));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::engine::Stats;
 use crate::exception::Exception;
 use crate::failpoint;
 use crate::formats;
+use crate::metrics::{Account, Metrics};
 
 /// Where the answer to one request goes. It is given once; what comes after is dropped. An answer
 /// that is whole waits for [`Responder::deliver`], so that the statement's slot is free when it arrives.
@@ -28,6 +29,8 @@ pub struct Responder {
     limit: Duration,
     /// The answer says that rows are stored: it passes the places where a test may kill.
     holds_insert: bool,
+    /// What the request did, for the figures.
+    pub account: Account,
 }
 
 /// What every answer says of itself.
@@ -54,6 +57,7 @@ impl Responder {
             runtime: Handle::current(),
             limit,
             holds_insert: false,
+            account: Account::default(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Responder {
     /// # Errors
     /// The coding failed.
     pub fn whole(&mut self, format: &str, content: Vec<u8>, stats: Stats) -> Result<(), Exception> {
+        self.account.stats = stats;
         let coding = if content.is_empty() { Coding::Identity } else { self.coding };
         let packed = match coding {
             Coding::Identity => content,
@@ -78,6 +83,7 @@ impl Responder {
     /// # Errors
     /// The coding failed.
     pub fn begin(&mut self, format: &str, stats: Stats) -> Result<PieceWriter, Exception> {
+        self.account.stats = stats;
         let (body, reply) = Reply::pieces(self.runtime.clone(), self.limit);
         let (body, cutter) = (body.clone(), body);
         let tag: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
@@ -91,6 +97,7 @@ impl Responder {
 
     /// An error, if nothing was answered yet.
     pub fn fail(&mut self, error: &Exception) {
+        self.account.error = Some(error.code);
         self.ready = Some(self.context.error(error));
     }
 
@@ -99,8 +106,9 @@ impl Responder {
         self.holds_insert = true;
     }
 
-    /// Gives the answer, if it was not begun before.
-    pub fn deliver(mut self) {
+    /// Gives the answer, if it was not begun before, and tells what the request did.
+    pub fn deliver(mut self, metrics: &Metrics) {
+        metrics.ended(&self.account, self.context.started.elapsed());
         if let Some(response) = self.ready.take() {
             if self.holds_insert {
                 failpoint::pass("insert.before_answer");
@@ -141,6 +149,13 @@ impl Context {
             set(&mut response, "www-authenticate", "Basic realm=\"weir-chdb\"");
         }
         self.common(&mut response);
+        response
+    }
+
+    /// The figures.
+    pub fn metrics(&self, text: String) -> Response<Reply> {
+        let mut response = Response::new(Reply::whole(text));
+        set(&mut response, "content-type", "text/plain; version=0.0.4; charset=utf-8");
         response
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP side: connections with limits, who asks, and which of ClickHouse's paths it is.
 //!
-//! Statements run on blocking threads, at most `max_queries` at once; one more is refused, not queued,
-//! as ClickHouse does. A panic in a statement ends that request with an error and nothing else.
+//! Statements run on blocking threads, at most `max_queries` at once; one more is refused, as ClickHouse
+//! does, unless it says that it would wait (`queue_max_wait_ms`). A panic in a statement ends that request with an error and nothing else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,11 +23,17 @@ use crate::body::{BodyReader, Reply};
 use crate::coding::Coding;
 use crate::engine::Engine;
 use crate::exception::Exception;
+use crate::metrics::{Metrics, Now};
 use crate::multipart;
-use crate::request::{Order, random_id};
+use crate::request::Order;
 use crate::respond::{Context, Responder};
+use crate::session::Sessions;
+use crate::slots::Slots;
 use crate::statement::{self, Job};
 use crate::users::Users;
+
+/// How often sessions that nobody asked for are ended.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Bounds of what clients may take.
 #[derive(Debug, Clone)]
@@ -37,6 +43,10 @@ pub struct Limits {
     pub max_queries: usize,
     /// Bytes of a statement's text.
     pub max_query_size: usize,
+    /// Bytes, before formatting, of a result that must be in memory as a whole.
+    pub max_whole_result: u64,
+    /// Sessions that are kept.
+    pub max_sessions: usize,
     /// Bytes of a request's head.
     pub max_head: usize,
     /// A head must be here, and a kept connection used again, within this.
@@ -52,24 +62,35 @@ pub struct Server {
     engine: Arc<Engine>,
     users: Users,
     limits: Limits,
-    statements: Arc<Semaphore>,
+    slots: Arc<Slots>,
+    connections: Arc<Semaphore>,
+    sessions: Arc<Sessions>,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
     pub fn new(engine: Engine, users: Users, limits: Limits) -> Server {
-        let statements = Arc::new(Semaphore::new(limits.max_queries));
-        Server { engine: Arc::new(engine), users, limits, statements }
+        Server {
+            engine: Arc::new(engine),
+            users,
+            slots: Slots::new(limits.max_queries),
+            connections: Arc::new(Semaphore::new(limits.max_connections)),
+            sessions: Sessions::new(limits.max_sessions),
+            metrics: Arc::new(Metrics::new()),
+            limits,
+        }
     }
 
     /// Serves until `stop` is true, then lets what runs finish, within the drain time.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let slots = Arc::new(Semaphore::new(self.limits.max_connections));
         let mut connections = JoinSet::new();
+        let mut sweep = tokio::time::interval(SWEEP);
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut stop) => break,
                 Some(ended) = connections.join_next() => { report(ended); continue }
-                accepted = accept(&listener, &slots) => accepted,
+                _ = sweep.tick() => { self.sweep(); continue }
+                accepted = accept(&listener, &self.connections) => accepted,
             };
             if let Some((stream, peer, slot)) = accepted {
                 connections.spawn(Arc::clone(&self).connection(stream, peer, slot, stop.clone()));
@@ -131,9 +152,13 @@ impl Server {
             _ if !reading && request.method() != Method::POST => context.error(&Exception::not_implemented("only GET, HEAD and POST are served")),
             "/ping" | "/replicas_status" => context.plain(StatusCode::OK, "Ok.\n"),
             "/" if reading && request.uri().query().is_none_or(str::is_empty) => context.plain(StatusCode::OK, "Ok.\n"),
+            "/metrics" if reading => context.metrics(self.exposition()),
             "/" | "/query" => match self.statement(request, &mut context).await {
                 Ok(response) => response,
-                Err(error) => context.error(&error),
+                Err(error) => {
+                    self.metrics.error(error.code);
+                    context.error(&error)
+                }
             },
             _ => context.plain(StatusCode::NOT_FOUND, "There is no handle for this path. Send queries to `/`, by GET (`?query=`) or POST; `/ping` says whether the engine is up.\n"),
         })
@@ -145,37 +170,33 @@ impl Server {
         context.query_id.clone_from(&order.query_id);
         let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         self.users.check_origin(header(HOST), header(ORIGIN))?;
-        let right = self.users.authenticate(&credentials)?;
-        let permit = Arc::clone(&self.statements).try_acquire_owned().map_err(|_| {
-            let most = self.limits.max_queries;
-            Exception::new(
-                202,
-                "TOO_MANY_SIMULTANEOUS_QUERIES",
-                format!("Too many simultaneous queries. Maximum: {most}; try again, or raise --max-queries"),
-            )
-        })?;
-        let marker = format!("weir-{}", random_id());
+        let right = order.right(self.users.authenticate(&credentials)?)?;
+        let query_id = order.query_id.clone();
+        let slot = self.slots.enter(&query_id, order.queue).await?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let job = Job {
             boundary: content_type.and_then(multipart::boundary),
             body: BodyReader::start(body, self.limits.transfer),
+            user: credentials.user.unwrap_or_else(|| "default".to_owned()),
             right,
+            sessions: Arc::clone(&self.sessions),
             max_query_size: self.limits.max_query_size,
-            marker: marker.clone(),
+            max_whole_result: self.limits.max_whole_result,
             order,
         };
         let (sender, answer) = oneshot::channel();
         let coding = job.order.response_coding.unwrap_or(Coding::Identity);
         let mut responder = Responder::new(sender, context.clone(), coding, self.limits.transfer);
         let engine = Arc::clone(&self.engine);
-        let mut guard = CancelOnDrop { engine: Arc::clone(&engine), marker: Some(marker) };
+        let metrics = Arc::clone(&self.metrics);
+        let mut guard = CancelOnDrop { engine: Arc::clone(&engine), query_id: Some(query_id) };
         tokio::task::spawn_blocking(move || {
             statement::run(&engine, job, &mut responder);
-            drop(permit);
-            responder.deliver();
+            drop(slot);
+            responder.deliver(&metrics);
         });
         let answered = answer.await;
-        guard.marker = None;
+        guard.query_id = None;
         answered.map_err(|_| {
             Exception::new(
                 1002,
@@ -183,6 +204,24 @@ impl Server {
                 "the statement ended without an answer: a fault of weir-chdb, see its log",
             )
         })
+    }
+}
+
+impl Server {
+    fn exposition(&self) -> String {
+        self.metrics.render(&Now {
+            running: self.slots.running(),
+            queued: self.slots.queued(),
+            connections: self.limits.max_connections - self.connections.available_permits(),
+            sessions: self.sessions.count(),
+            engine: self.engine.version(),
+        })
+    }
+
+    /// Ends old sessions; closing one takes the engine a moment.
+    fn sweep(&self) {
+        let sessions = Arc::clone(&self.sessions);
+        tokio::task::spawn_blocking(move || sessions.sweep());
     }
 }
 
@@ -216,14 +255,14 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 /// Cancels the statement of a client that left before the answer began.
 struct CancelOnDrop {
     engine: Arc<Engine>,
-    marker: Option<String>,
+    query_id: Option<String>,
 }
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let Some(marker) = self.marker.take() {
+        if let Some(query_id) = self.query_id.take() {
             let engine = Arc::clone(&self.engine);
-            tokio::task::spawn_blocking(move || engine.kill(&marker));
+            tokio::task::spawn_blocking(move || engine.kill(&query_id));
         }
     }
 }

@@ -1,42 +1,107 @@
 //! One request from its text to its answer, on a thread of its own that may block.
 //!
-//! The order of things: find where the statement ends and its data starts, judge whether the user may
-//! run it, prepare a fresh connection with the request's database and settings, run it, answer.
+//! The order of things: find where the statement ends and its data starts, take a connection (a fresh one, or the
+//! session's), judge whether the user may run it, give the connection what the request brings, run it, answer, and
+//! take back what the request brought.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::sync::Arc;
 
+use crate::answer::{self, Ask};
+use crate::body::BodyReader;
+use crate::coding::Coding;
 use crate::engine::{Class, Connection, Engine, InsertStream, Stats};
 use crate::exception::Exception;
-use crate::formats::{self, Joining};
-use crate::multipart;
+use crate::external::{self, External};
+use crate::metrics::Kind;
 use crate::request::Order;
 use crate::respond::Responder;
+use crate::session::{Lease, Sessions};
 use crate::sql::{self, Query, Shape};
+use crate::surroundings::{Surroundings, Wish};
 use crate::users::Right;
-use crate::{body::BodyReader, failpoint, guard};
+use crate::{failpoint, guard, input, kill};
 
 /// Data is handed to the engine in pieces of this size.
 const PIECE: usize = 256 << 10;
-/// A result shorter than this is sent with its length, its full summary and the status of any error.
-const HELD_BACK: usize = 1 << 20;
 
 /// A request that may run.
 pub struct Job {
     pub order: Order,
+    pub user: String,
     pub right: Right,
+    pub sessions: Arc<Sessions>,
     pub body: BodyReader,
     /// Set if the body is `multipart/form-data`.
     pub boundary: Option<String>,
     /// Longest text of a statement, in bytes; its data does not count.
     pub max_query_size: usize,
-    /// Goes into `log_comment`, by which the statement can be found and cancelled.
-    pub marker: String,
+    /// Most that a result may hold that is needed in memory as a whole, in bytes before formatting.
+    pub max_whole_result: u64,
+}
+
+impl Job {
+    fn only_reads(&self) -> bool {
+        self.order.readonly || self.right == Right::ReadOnly
+    }
 }
 
 /// A statement, and what of its data was read along with it.
 enum Statement {
     Whole(Vec<u8>),
     Insert { head: Vec<u8>, format: String, data: Vec<u8> },
+}
+
+/// What is to be done, judged and allowed.
+enum Task {
+    Insert {
+        head: Vec<u8>,
+        format: String,
+        data: Vec<u8>,
+    },
+    /// An INSERT whose rows the engine makes.
+    InsertSelect(Vec<u8>),
+    /// An INSERT whose rows the engine makes of the body's, by the table function `input`.
+    InsertInput(input::Split),
+    Change(Vec<u8>, Query),
+    Read(Vec<u8>, Query),
+}
+
+/// Where a statement runs: a connection of its own, or a session's.
+enum Place {
+    Fresh(Connection),
+    Kept(Lease),
+}
+
+impl Place {
+    fn take(engine: &Engine, job: &Job) -> Result<Place, Exception> {
+        match &job.order.session {
+            // Who may only read cannot change a session, so each request gets a fresh one.
+            Some(wanted) if job.right == Right::Full => {
+                job.sessions.take(&job.user, wanted, || engine.connect(Right::Full)).map(Place::Kept)
+            }
+            _ => engine.connect(job.right).map(Place::Fresh),
+        }
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        match self {
+            Place::Fresh(connection) => connection,
+            Place::Kept(lease) => lease.connection(),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self, Place::Kept(_))
+    }
+
+    fn leave(mut self, around: Surroundings) {
+        if let Place::Kept(lease) = &mut self
+            && !around.take_back(lease.connection())
+        {
+            lease.discard();
+        }
+    }
 }
 
 /// Runs the job; the answer, whatever it is, is left with `responder` or was begun by it.
@@ -49,64 +114,23 @@ pub fn run(engine: &Engine, job: Job, responder: &mut Responder) {
 
 fn execute(engine: &Engine, mut job: Job, responder: &mut Responder) -> Result<(), Exception> {
     let body = std::mem::replace(&mut job.body, BodyReader::of(Default::default()));
-    let mut reader = job
-        .order
-        .request_coding
-        .unwrap_or(crate::coding::Coding::Identity)
-        .reader(body)
-        .map_err(|error| unreadable(&error))?;
+    let coding = job.order.request_coding.unwrap_or(Coding::Identity);
+    let mut reader = coding.reader(body).map_err(|error| unreadable(&error))?;
+    let mut externals = Vec::new();
     if let Some(boundary) = job.boundary.take() {
-        take_fields(&mut job, &mut reader, &boundary)?;
+        externals = external::take_fields(&mut job.order, &mut reader, &boundary, job.max_query_size)?;
         reader = Box::new(io::empty());
     }
     let statement = read_statement(job.order.query.take(), &mut reader, job.max_query_size)?;
-    let mut connection = engine.connect()?;
-    match statement {
-        Statement::Insert { head, format, data } => {
-            if job.order.readonly || job.right == Right::ReadOnly {
-                return Err(Exception::readonly(
-                    "Cannot execute query in readonly mode: send it by POST, as a user with the right `full`",
-                ));
-            }
-            job.order.check_format(&format)?;
-            prepare(&mut connection, &job)?;
-            failpoint::pass("insert.before_data");
-            let insert = connection.insert(&head, &format, &job.order.params)?;
-            let stats = copy(insert, &data, &mut reader)?;
-            failpoint::pass("insert.after_commit");
-            responder.holds_insert();
-            responder.whole(&format, Vec::new(), stats)
-        }
-        Statement::Whole(text) => {
-            let (query, class) = judge(&mut connection, &job, &text)?;
-            prepare(&mut connection, &job)?;
-            match (query.first.as_str(), class) {
-                ("INSERT", _) => insert_without_data(&mut connection, &job, &text, responder),
-                (_, Class::Writes) => change(&mut connection, &job, &text, &query, responder),
-                _ => answer(&mut connection, &job, &text, &query, responder),
-            }
-        }
-    }
-}
-
-fn take_fields(job: &mut Job, reader: &mut dyn Read, boundary: &str) -> Result<(), Exception> {
-    let mut body = Vec::new();
-    reader.take(job.max_query_size as u64 + 1).read_to_end(&mut body).map_err(|error| unreadable(&error))?;
-    if body.len() > job.max_query_size {
-        return Err(too_large(job.max_query_size));
-    }
-    for (name, value) in multipart::fields(&body, boundary)? {
-        match name.strip_prefix("param_") {
-            Some(parameter) => job.order.add_param(parameter, value),
-            None if name == "query" => job.order.query = Some(value),
-            None => {
-                return Err(Exception::not_implemented(format!(
-                    "field `{name}`: external tables are not served here; send `query` and `param_*` fields"
-                )));
-            }
-        }
-    }
-    Ok(())
+    let mut place = Place::take(engine, &job)?;
+    let kept = place.is_kept();
+    let task = judge(place.connection(), &job, statement, kept)?;
+    let mut around = Surroundings::default();
+    let connection = place.connection();
+    let mut run = Run { connection, job: &job, externals: &externals, reader: &mut reader, kept };
+    let done = run.perform(task, &mut around, responder);
+    place.leave(around);
+    done
 }
 
 /// Reads until the statement is whole, or an INSERT's data begins.
@@ -136,9 +160,25 @@ fn read_statement(query: Option<String>, reader: &mut dyn Read, limit: usize) ->
     Ok(Statement::Whole(text))
 }
 
-/// Whether this request may run this statement.
-fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<(Query, Class), Exception> {
-    let query = sql::query(text);
+/// What is to be done, if this request may do it.
+fn judge(connection: &mut Connection, job: &Job, statement: Statement, kept: bool) -> Result<Task, Exception> {
+    match statement {
+        Statement::Insert { .. } if job.only_reads() => Err(Exception::readonly(
+            "Cannot execute query in readonly mode: send it by POST, as a user with the right `full`",
+        )),
+        Statement::Insert { head, format, data } => match input::split(&head, &format, data) {
+            input::Found::Nothing(data) => Ok(Task::Insert { head, format, data }),
+            input::Found::Call(split) => Ok(Task::InsertInput(split)),
+            input::Found::Unclear => Err(Exception::not_implemented(
+                "`input` needs its structure as a literal, input('a UInt8, b String'), once in a statement",
+            )),
+        },
+        Statement::Whole(text) => judge_whole(connection, job, text, kept),
+    }
+}
+
+fn judge_whole(connection: &mut Connection, job: &Job, text: Vec<u8>, kept: bool) -> Result<Task, Exception> {
+    let query = sql::query(&text);
     if query.is_empty {
         return Err(Exception::new(62, "SYNTAX_ERROR", "Empty query"));
     }
@@ -148,11 +188,9 @@ fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<(Query, 
         ));
     }
     if query.inserts_from_input {
-        return Err(Exception::not_implemented(
-            "INSERT … SELECT … FROM input() is not served; insert the rows as they are, with FORMAT, or into a table whose view transforms them",
-        ));
+        return Err(Exception::not_implemented("INSERT … SELECT … FROM input() needs FORMAT and its rows after it"));
     }
-    let statements = connection.classify(text);
+    let statements = connection.classify(&text);
     if statements.count > 1 {
         return Err(Exception::new(
             62,
@@ -160,53 +198,132 @@ fn judge(connection: &mut Connection, job: &Job, text: &[u8]) -> Result<(Query, 
             "Multi-statements are not allowed; send one statement a request",
         ));
     }
-    if job.order.readonly && statements.class == Class::Writes {
+    // The engine is told to refuse as well, except in a session, where that could not be taken back.
+    let refused = statements.class == Class::Writes || (kept && !guard::reads(&query.first));
+    if job.order.readonly && refused {
         return Err(Exception::readonly(
             "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries",
         ));
     }
     if job.right == Right::ReadOnly {
-        guard::check(text, &query.first, &job.order.params)?;
+        guard::check(&text, &query.first, &job.order.params)?;
     }
-    Ok((query, statements.class))
+    Ok(match (query.first.as_str(), statements.class) {
+        ("INSERT", _) => Task::InsertSelect(text),
+        ("KILL", _) => Task::Change(kill::by_query_id(&text), query),
+        (_, Class::Writes) => Task::Change(text, query),
+        _ => Task::Read(text, query),
+    })
 }
 
-/// Gives the connection the request's database and settings. They end with the connection.
-fn prepare(connection: &mut Connection, job: &Job) -> Result<(), Exception> {
-    let nothing = crate::engine::Params::default();
-    if let Some(database) = job.order.database.as_deref().filter(|name| !name.is_empty() && *name != "default") {
-        connection.query(format!("USE `{}`", escape(database, '`')).as_bytes(), "TSV", &nothing)?;
-    }
-    let readonly = job.order.readonly || job.right == Right::ReadOnly;
-    let mut sets = Vec::new();
-    for (name, value) in &job.order.settings {
-        if readonly && name == "readonly" && value == "0" {
-            return Err(Exception::readonly("Cannot modify 'readonly' setting in readonly mode"));
+/// A task on its connection.
+struct Run<'a> {
+    connection: &'a mut Connection,
+    job: &'a Job,
+    externals: &'a [External],
+    reader: &'a mut dyn Read,
+    kept: bool,
+}
+
+impl<'a> Run<'a> {
+    fn perform(&mut self, task: Task, around: &mut Surroundings, responder: &mut Responder) -> Result<(), Exception> {
+        responder.account.kind = Kind::of(&task);
+        for table in self.externals {
+            table.create(self.connection)?;
+            if self.kept {
+                around.drop_later(&table.name);
+            }
         }
-        sets.push(format!("{name} = '{}'", escape(value, '\'')));
+        around.apply(self.connection, &self.wish(&task))?;
+        match task {
+            Task::Insert { head, format, data } => self.insert(&head, &format, &data, responder),
+            Task::InsertSelect(text) => self.insert_select(&text, responder),
+            Task::InsertInput(split) => self.insert_input(&split, around, responder),
+            Task::Change(text, query) => self.change(&text, &query, responder),
+            Task::Read(text, query) => self.read(&text, &query, responder),
+        }
     }
-    let given = |wanted: &str| job.order.settings.iter().any(|(name, _)| name == wanted);
-    if !given("log_comment") {
-        sets.push(format!("log_comment = '{}'", job.marker));
+
+    fn wish(&self, task: &Task) -> Wish<'a> {
+        let changes_session = matches!(task, Task::Read(_, query) | Task::Change(_, query) if matches!(query.first.as_str(), "SET" | "USE"));
+        let bounded = matches!(task, Task::Read(_, query) if !answer::is_streamed(&self.job.order, query));
+        Wish {
+            order: &self.job.order,
+            lock: self.job.only_reads() && !self.kept,
+            changes_session: changes_session && self.kept,
+            kept: self.kept,
+            max_result: bounded.then_some(self.job.max_whole_result),
+        }
     }
-    if readonly && !given("readonly") {
-        sets.push("readonly = 2".to_owned());
+
+    fn read(&mut self, text: &[u8], query: &Query, responder: &mut Responder) -> Result<(), Exception> {
+        answer::answer(self.connection, &Ask { order: &self.job.order, text, query }, responder)
     }
-    if !sets.is_empty() {
-        connection.query(format!("SET {}", sets.join(", ")).as_bytes(), "TSV", &nothing)?;
+
+    fn insert(&mut self, head: &[u8], format: &str, data: &[u8], responder: &mut Responder) -> Result<(), Exception> {
+        failpoint::pass("insert.before_data");
+        let insert = self.connection.insert(head, format, &self.job.order.params)?;
+        let insert = copy(insert, data, self.reader)?;
+        failpoint::pass("insert.before_commit");
+        failpoint::soon("insert.in_commit");
+        let stats = insert.finish()?;
+        stored(format, stats, responder)
     }
-    Ok(())
+
+    fn insert_select(&mut self, text: &[u8], responder: &mut Responder) -> Result<(), Exception> {
+        failpoint::pass("insert.before_data");
+        failpoint::soon("insert.in_commit");
+        let output = self.connection.query(text, "TabSeparated", &self.job.order.params)?;
+        stored("TabSeparated", output.stats(), responder)
+    }
+
+    /// The body's rows go into a table of this request first; the engine's INSERT then selects from that.
+    fn insert_input(
+        &mut self,
+        split: &input::Split,
+        around: &mut Surroundings,
+        responder: &mut Responder,
+    ) -> Result<(), Exception> {
+        let nothing = crate::engine::Params::default();
+        if self.kept {
+            around.drop_later(input::TABLE);
+        }
+        self.connection.query(split.create().as_bytes(), "TSV", &nothing)?;
+        let insert = self.connection.insert(split.fill().as_bytes(), &split.format, &nothing)?;
+        copy(insert, &split.data, self.reader)?.finish()?;
+        self.insert_select(&split.sql, responder)
+    }
+
+    fn change(&mut self, text: &[u8], query: &Query, responder: &mut Responder) -> Result<(), Exception> {
+        failpoint::pass("write.before");
+        self.read(text, query, responder)?;
+        failpoint::pass("write.after");
+        Ok(())
+    }
 }
 
-fn escape(text: &str, quote: char) -> String {
-    text.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"))
+impl Kind {
+    fn of(task: &Task) -> Kind {
+        match task {
+            Task::Insert { .. } | Task::InsertSelect(_) | Task::InsertInput(_) => Kind::Insert,
+            Task::Read(_, query) if answer::selects(query) => Kind::Select,
+            Task::Read(..) | Task::Change(..) => Kind::Other,
+        }
+    }
 }
 
-fn copy(mut insert: InsertStream<'_>, first: &[u8], reader: &mut dyn Read) -> Result<Stats, Exception> {
+/// Answers that rows are stored.
+fn stored(format: &str, stats: Stats, responder: &mut Responder) -> Result<(), Exception> {
+    failpoint::pass("insert.after_commit");
+    responder.holds_insert();
+    responder.whole(format, Vec::new(), stats)
+}
+
+/// Hands all of the body over. An error drops the stream, which cancels it: half a body is not committed.
+fn copy<'a>(mut insert: InsertStream<'a>, first: &[u8], reader: &mut dyn Read) -> Result<InsertStream<'a>, Exception> {
     let mut going = first.is_empty() || insert.append(first);
     let mut piece = vec![0; PIECE];
     while going {
-        // An error drops the stream, which cancels it: half a body is not committed.
         match reader.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => going = insert.append(&piece[..count]),
@@ -214,100 +331,10 @@ fn copy(mut insert: InsertStream<'_>, first: &[u8], reader: &mut dyn Read) -> Re
             Err(error) => return Err(unreadable(&error)),
         }
     }
-    failpoint::pass("insert.before_commit");
-    failpoint::soon("insert.in_commit");
-    insert.finish()
+    Ok(insert)
 }
 
-/// Runs an INSERT whose rows the engine makes.
-fn insert_without_data(
-    connection: &mut Connection,
-    job: &Job,
-    text: &[u8],
-    responder: &mut Responder,
-) -> Result<(), Exception> {
-    failpoint::pass("insert.before_data");
-    failpoint::soon("insert.in_commit");
-    let output = connection.query(text, "TabSeparated", &job.order.params)?;
-    failpoint::pass("insert.after_commit");
-    responder.holds_insert();
-    responder.whole("TabSeparated", output.bytes().to_vec(), output.stats())
-}
-
-/// Runs any other statement that writes.
-fn change(
-    connection: &mut Connection,
-    job: &Job,
-    text: &[u8],
-    query: &Query,
-    responder: &mut Responder,
-) -> Result<(), Exception> {
-    failpoint::pass("write.before");
-    answer(connection, job, text, query, responder)?;
-    failpoint::pass("write.after");
-    Ok(())
-}
-
-/// Runs a statement that may return rows.
-fn answer(
-    connection: &mut Connection,
-    job: &Job,
-    text: &[u8],
-    query: &Query,
-    responder: &mut Responder,
-) -> Result<(), Exception> {
-    let format = query.format.clone().or_else(|| job.order.format.clone()).unwrap_or_else(|| "TabSeparated".to_owned());
-    job.order.check_format(&format)?;
-    let joining = formats::joining(&format);
-    let reads = matches!(query.first.as_str(), "SELECT" | "WITH" | "FROM");
-    let changes_shape = |name: &str| matches!(name, "extremes" | "output_format_json_array_of_rows");
-    let plain = !query.has_totals && !job.order.settings.iter().any(|(name, _)| changes_shape(name));
-    if reads && plain && joining != Joining::Whole && !job.order.wait_end_of_query {
-        match stream(connection, job, text, &format, joining, responder) {
-            Err(error) if error.text.contains("Streaming query is not supported") => {}
-            done => return done,
-        }
-    }
-    let output = connection.query(text, &format, &job.order.params)?;
-    responder.whole(&format, output.bytes().to_vec(), output.stats())
-}
-
-fn stream(
-    connection: &mut Connection,
-    job: &Job,
-    text: &[u8],
-    format: &str,
-    joining: Joining,
-    responder: &mut Responder,
-) -> Result<(), Exception> {
-    let mut stream = connection.stream(text, format, &job.order.params)?;
-    let mut stats = Stats::default();
-    let mut held = Vec::new();
-    while held.len() < HELD_BACK {
-        let Some(block) = stream.next()? else {
-            return responder.whole(format, held, stats);
-        };
-        let head = if held.is_empty() { 0 } else { joining.head(block.bytes()) };
-        held.extend_from_slice(&block.bytes()[head..]);
-        stats.add(block.stats());
-    }
-    let mut writer = responder.begin(format, stats)?;
-    let gone = |error: io::Error| Exception::new(210, "NETWORK_ERROR", error);
-    writer.write_all(&held).map_err(gone)?;
-    drop(held);
-    loop {
-        match stream.next() {
-            Ok(None) => return writer.finish().map_err(gone),
-            Ok(Some(block)) => {
-                let bytes = block.bytes();
-                writer.write_all(&bytes[joining.head(bytes)..]).map_err(gone)?;
-            }
-            Err(error) => return writer.break_off(&error).map_err(gone),
-        }
-    }
-}
-
-fn too_large(limit: usize) -> Exception {
+pub fn too_large(limit: usize) -> Exception {
     Exception::new(
         229,
         "QUERY_IS_TOO_LARGE",
@@ -315,7 +342,7 @@ fn too_large(limit: usize) -> Exception {
     )
 }
 
-fn unreadable(error: &io::Error) -> Exception {
+pub fn unreadable(error: &io::Error) -> Exception {
     match error.kind() {
         io::ErrorKind::TimedOut => Exception::new(209, "SOCKET_TIMEOUT", error),
         io::ErrorKind::UnexpectedEof => Exception::new(33, "CANNOT_READ_ALL_DATA", error),

@@ -88,9 +88,15 @@ pub struct ResultStream<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) result: Output,
     pub(super) ended: bool,
+    pub(super) stats: Stats,
 }
 
 impl ResultStream<'_> {
+    /// The figures of what came so far. What was read may lag behind by the last blocks: the engine counts late.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
     /// The next block, `None` at the end.
     ///
     /// # Errors
@@ -103,6 +109,7 @@ impl ResultStream<'_> {
         // SAFETY: connection and stream are alive, and only this thread uses them (`&mut self`).
         let raw = unsafe { (symbols.stream_fetch)(self.connection.handle(), self.result.raw) };
         let block = Output::new(symbols, raw).inspect_err(|_| self.ended = true)?;
+        self.stats.add(block.stats());
         self.ended = block.bytes().is_empty();
         Ok((!self.ended).then_some(block))
     }
