@@ -43,6 +43,7 @@ tools:
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk prometheus curl openssl >/dev/null; } || \
 	  { echo "install nginx, wrk, prometheus, curl and openssl, or run this as root"; exit 1; }
+	@crates/chdb/tests/clients/install
 
 bench: $(ENGINE) tools
 	cargo build --release -p weir-gateway -p weir-loadtests
