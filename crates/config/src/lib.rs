@@ -14,6 +14,7 @@ mod build;
 mod check;
 mod environment;
 mod error;
+mod expression;
 mod files;
 mod link;
 mod live;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use error::{ConfigError, ConfigErrors};
+pub use expression::Expression;
 pub use files::Seen;
 pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};

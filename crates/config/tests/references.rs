@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use weir_config::policy::{Alpn, Verify};
-use weir_config::{Api, GatewayConfig, Policy, load_text};
+use weir_config::{Api, GatewayConfig, Policy, PolicyBinding, load_text};
 
 fn load(text: &str) -> Result<GatewayConfig, String> {
     load_text("x.yaml".as_ref(), text, &|_| None).map_err(|errors| errors.to_string())
@@ -36,10 +36,11 @@ fn basic(name: &str, target: &str, user: &str, more: &str) -> String {
 
 /// The users of an API's policies, in their order.
 fn users(api: &Api) -> Vec<&str> {
-    let user = |policy| match policy {
-        &Policy::HttpBasicAuthentication(ref policy) => policy.username.as_str(),
-    };
-    api.policies.iter().map(|binding| user(&binding.policy)).collect()
+    fn user(binding: &PolicyBinding) -> &str {
+        let Policy::HttpBasicAuthentication(policy) = &binding.policy else { panic!("another policy") };
+        &policy.username
+    }
+    api.policies.iter().map(user).collect()
 }
 
 #[test]

@@ -77,9 +77,9 @@ fn policies() {
     let orders = &config.apis[1];
     let names: Vec<_> = orders.policies.iter().map(|binding| binding.name.as_str()).collect();
     assert_eq!(names, ["http-basic-authentication-flex", "http-basic-authentication-flex-2"]);
-    let Policy::HttpBasicAuthentication(first) = &orders.policies[0].policy;
+    let Policy::HttpBasicAuthentication(first) = &orders.policies[0].policy else { panic!() };
     assert_eq!((first.username.as_str(), first.password.expose()), ("chris", "$5"));
-    let Policy::HttpBasicAuthentication(second) = &orders.policies[1].policy;
+    let Policy::HttpBasicAuthentication(second) = &orders.policies[1].policy else { panic!() };
     assert_eq!(second.password.expose(), "0123", "a number is the text as written");
 }
 

@@ -47,6 +47,8 @@ vocabulary! {
         AuthenticationFailed = 21 "authentication_failed",
         /// A policy answered in the upstream's place.
         PolicyAnswered = 22 "policy_answered",
+        /// More requests than a rate limit lets pass.
+        RateLimited = 23 "rate_limited",
         /// The handler of the request panicked.
         GatewayPanic = 40 "gateway_panic",
         /// The gateway could not build the upstream request.
@@ -97,6 +99,7 @@ impl Reason {
             | Self::RequestHeadTimeout
             | Self::NoRoute
             | Self::AuthenticationFailed
+            | Self::RateLimited
             | Self::LoopDetected => Side::Downstream,
             Self::PolicyAnswered | Self::GatewayPanic | Self::GatewayError | Self::GatewayDraining => Side::Gateway,
             Self::DnsError
@@ -124,6 +127,7 @@ impl Reason {
             Self::ClientIdleTimeout | Self::RequestHeadTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::GatewayDraining => StatusCode::SERVICE_UNAVAILABLE,
@@ -150,7 +154,7 @@ impl Reason {
             | Self::ClientIdleTimeout
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
-            Self::AuthenticationFailed => "http_request_denied",
+            Self::AuthenticationFailed | Self::RateLimited => "http_request_denied",
             Self::GatewayPanic | Self::GatewayError => "proxy_internal_error",
             Self::GatewayDraining => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",

@@ -3,25 +3,18 @@
 //! It decides whether `Authorization: Basic` carries exactly these credentials. It never tells which half was
 //! wrong, neither in words nor in time; and it never sends the credentials on: the upstream has its own.
 
-use crate::{Authenticated, Decision, Rejection, RequestView};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::credentials::{BASIC_CHALLENGE, decode_basic, same};
+use crate::{Authenticated, Body, Decision, Rejection, RequestView};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use subtle::ConstantTimeEq;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use weir_config::policy::HttpBasicAuthentication;
 use weir_event::{AuthKind, Reason};
-
-/// Credentials longer than this, in base64, are wrong without being decoded.
-const MAX_ENCODED: usize = 4096;
-/// The realm that Flex names.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mule-realm\"");
 
 /// The compiled policy.
 #[derive(Debug)]
 pub struct BasicAuth {
     username: Bytes,
-    /// `user:password`, padded to compare at one length whatever a client sends.
+    /// `user:password`.
     expected: Vec<u8>,
 }
 
@@ -35,9 +28,9 @@ impl BasicAuth {
 
     /// The request side.
     pub fn on_request(&self, request: &mut RequestView<'_>) -> Decision {
-        let presented = request.headers.get(AUTHORIZATION).and_then(decode);
+        let presented = request.headers.get(AUTHORIZATION).and_then(decode_basic);
         match presented {
-            Some(presented) if self.holds(&presented) => {
+            Some(presented) if same(&self.expected, &presented) => {
                 request.headers.remove(AUTHORIZATION);
                 Decision::Identified(Authenticated::new(self.username.clone(), AuthKind::Basic))
             }
@@ -45,51 +38,31 @@ impl BasicAuth {
             None => reject("credentials are missing: send `Authorization: Basic`"),
         }
     }
-
-    /// In a time that depends on what the client sent and not on what is expected.
-    fn holds(&self, presented: &[u8]) -> bool {
-        let mut padded = vec![0; presented.len()];
-        let shared = self.expected.len().min(presented.len());
-        padded[..shared].copy_from_slice(&self.expected[..shared]);
-        let same_length = (self.expected.len() as u64).ct_eq(&(presented.len() as u64));
-        (padded.ct_eq(presented) & same_length).into()
-    }
-}
-
-/// The scheme's name has no case (RFC 9110 11.1); exactly one header line counts.
-fn decode(value: &HeaderValue) -> Option<Vec<u8>> {
-    let value = value.as_bytes();
-    let (scheme, encoded) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > MAX_ENCODED {
-        return None;
-    }
-    STANDARD.decode(encoded.trim_ascii()).ok()
 }
 
 fn reject(detail: &'static str) -> Decision {
-    Decision::Reject(Rejection {
-        reason: Reason::AuthenticationFailed,
-        status: Reason::AuthenticationFailed.status(),
-        detail,
-        header: Some((WWW_AUTHENTICATE, CHALLENGE)),
-    })
+    let rejection = Rejection::new(Reason::AuthenticationFailed, Body::Problem(detail));
+    Decision::Reject(rejection.with(WWW_AUTHENTICATE, BASIC_CHALLENGE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, Method};
+    use crate::credentials::MAX_ENCODED;
+    use crate::testing::Request;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use http::HeaderMap;
     use weir_config::Secret;
 
     fn decide(authorization: Option<&str>) -> (Decision, HeaderMap) {
         let policy =
             BasicAuth::new(&HttpBasicAuthentication { username: "chris".into(), password: Secret::new("ad:min") });
-        let mut headers = HeaderMap::new();
-        if let Some(value) = authorization {
-            headers.insert(AUTHORIZATION, value.parse().unwrap());
-        }
-        let decision = policy.on_request(&mut RequestView { method: &Method::GET, path: "/", headers: &mut headers });
-        (decision, headers)
+        let request = Request::get("/");
+        let mut request =
+            authorization.into_iter().fold(request, |request, value| request.with("authorization", value));
+        let decision = policy.on_request(&mut request.view());
+        (decision, request.headers)
     }
 
     fn basic(credentials: &str) -> String {
@@ -116,7 +89,7 @@ mod tests {
             let (decision, _) = decide(Some(&value));
             let Decision::Reject(rejection) = decision else { panic!("{value}: {decision:?}") };
             assert_eq!(rejection.status, 401);
-            assert_eq!(rejection.header.unwrap().1, "Basic realm=\"mule-realm\"");
+            assert_eq!(rejection.headers[0].1, "Basic realm=\"mule-realm\"");
         }
         assert!(matches!(decide(None).0, Decision::Reject(_)));
     }

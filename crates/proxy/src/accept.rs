@@ -73,7 +73,9 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
-    let flow = Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method };
+    let response_headers = weir_policies::ResponseHeaders::new();
+    let flow =
+        Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method, response_headers };
     let head = host.map(|host| Head { method: parts.method, host, headers, body });
     (flow, head)
 }

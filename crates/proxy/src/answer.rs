@@ -1,6 +1,7 @@
 //! The gateway's own answers: `application/problem+json` (RFC 9457) with the reason in Proxy-Status (RFC 9209).
 //!
-//! Nothing of the request is repeated in an answer, and no internals: a reason, a sentence, the trace id.
+//! Nothing of the request is repeated in an answer, and no internals: a reason, a sentence, the trace id. Where clients know
+//! Flex's own body for a refusal, it is that body.
 
 use crate::body::Reply;
 use crate::pipeline::Flow;
@@ -8,24 +9,25 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use weir_event::{Reason, TraceId};
-use weir_policies::Rejection;
+use weir_policies::{Body, Rejection, ResponseHeaders};
 
 pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a request goes no further.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     reason: Reason,
     status: StatusCode,
-    detail: &'static str,
-    header: Option<(HeaderName, HeaderValue)>,
+    body: Body,
+    headers: ResponseHeaders,
 }
 
 impl Refusal {
     /// With the status that belongs to the reason.
     pub(crate) fn new(reason: Reason, detail: &'static str) -> Self {
-        Self { reason, status: reason.status(), detail, header: None }
+        Self { reason, status: reason.status(), body: Body::Problem(detail), headers: ResponseHeaders::new() }
     }
 
     /// Books the refusal and makes the answer.
@@ -33,14 +35,15 @@ impl Refusal {
         let mut exchange = flow.exchange.borrow_mut();
         exchange.blame(self.reason);
         exchange.status = self.status.as_u16();
-        let problem = problem(self.reason, self.status, self.detail, exchange.trace.trace);
-        let mut response = Response::new(Reply::fixed(problem));
+        let (kind, body) = match self.body {
+            Body::Problem(detail) => (PROBLEM, problem(self.reason, self.status, detail, exchange.trace.trace)),
+            Body::Json(body) => (JSON, Bytes::from_static(body.as_bytes())),
+        };
+        let mut response = Response::new(Reply::fixed(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        if let Some((name, value)) = self.header {
-            headers.insert(name, value);
-        }
+        headers.insert(CONTENT_TYPE, kind);
+        headers.extend(self.headers);
         if let Some(value) = proxy_status(&flow.snapshot.pseudonym, self.reason) {
             headers.insert(PROXY_STATUS, value);
         }
@@ -50,7 +53,7 @@ impl Refusal {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { reason: rejection.reason, status: rejection.status, detail: rejection.detail, header: rejection.header }
+        Self { reason: rejection.reason, status: rejection.status, body: rejection.body, headers: rejection.headers }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Flow {
     pub(crate) trace: Continuation,
     pub(crate) request_id: HeaderValue,
     pub(crate) method: Method,
+    /// What policies of the request side say in the response.
+    pub(crate) response_headers: weir_policies::ResponseHeaders,
 }
 
 /// Serves one request. The answer's body records the exchange when its last frame is handed over.

@@ -14,19 +14,22 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
+use weir_policies::Limiters;
 use weir_upstream::Origins;
 
-/// What outlives a reload: the numbers of names and of origins, and the figures of routes.
+/// What outlives a reload: the numbers of names and of origins, the figures of routes, and what rate limits have counted.
 pub struct Registry {
     pub names: Arc<Names>,
     pub origins: Origins,
     pub figures: Figures,
+    pub limiters: Limiters,
 }
 
 impl Registry {
     /// For a data plane of `workers` workers.
     pub fn new(workers: u16) -> Self {
-        Self { names: Arc::default(), origins: Origins::default(), figures: Figures::new(workers) }
+        let (names, origins, limiters) = (Arc::default(), Origins::default(), Limiters::default());
+        Self { names, origins, figures: Figures::new(workers), limiters }
     }
 }
 

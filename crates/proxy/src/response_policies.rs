@@ -1,15 +1,19 @@
 //! Phase `response_policies`: what an answer gets on its way out, whoever gave it.
 //!
-//! No policy of this version has a response side; what every answer gets is the request id, by which a user can
-//! name the request to an operator.
+//! No policy of this version looks at a response. What a policy of the request side has to say in it is put in here, and
+//! the request id, by which a user can name the request to an operator.
 
 use crate::accept::X_REQUEST_ID;
 use crate::body::Reply;
 use crate::pipeline::Flow;
 use http::Response;
 
-/// Runs the response side, in reverse order of the request side.
+/// Runs the response side, in reverse order of the request side: what the first policy says stands.
 pub(crate) fn response_policies(flow: &mut Flow, mut reply: Response<Reply>) -> Response<Reply> {
-    reply.headers_mut().insert(X_REQUEST_ID, flow.request_id.clone());
+    let headers = reply.headers_mut();
+    for (name, value) in flow.response_headers.drain(..).rev() {
+        headers.insert(name, value);
+    }
+    headers.insert(X_REQUEST_ID, flow.request_id.clone());
     reply
 }

@@ -206,7 +206,7 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
     }
     let bound = api.policies.iter().map(|binding| BoundPolicy {
         name: names.register(&binding.name),
-        policy: Policy::compile(&binding.policy),
+        policy: Policy::compile(binding, api, &registry.limiters),
         rules: PolicyRules::compile(&binding.rules),
     });
     Ok(ApiEntry {

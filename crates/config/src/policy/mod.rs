@@ -2,12 +2,16 @@
 //!
 //! A policy here is its checked configuration. What it decides is in the policies crate.
 
+mod client_id_enforcement;
 mod http_basic_authentication;
+mod rate_limiting;
 mod route;
 mod tls;
 mod tls_outbound;
 
+pub use client_id_enforcement::ClientIdEnforcement;
 pub use http_basic_authentication::HttpBasicAuthentication;
+pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
@@ -17,14 +21,18 @@ use crate::read::{At, NOT_YET, did_you_mean, show};
 /// A policy of the chain, with its checked configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Policy {
+    ClientIdEnforcement(ClientIdEnforcement),
     HttpBasicAuthentication(HttpBasicAuthentication),
+    RateLimiting(RateLimiting),
 }
 
 impl Policy {
     /// The policy's name in YAML, in metrics and in events: `http-basic-authentication-flex`.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::ClientIdEnforcement(_) => ClientIdEnforcement::NAME,
             Self::HttpBasicAuthentication(_) => HttpBasicAuthentication::NAME,
+            Self::RateLimiting(_) => RateLimiting::NAME,
         }
     }
 }
@@ -59,22 +67,26 @@ impl Entry {
     }
 }
 
-const CATALOGUE: [Entry; 4] = [
+const CATALOGUE: [Entry; 6] = [
+    Entry {
+        name: ClientIdEnforcement::NAME,
+        read: Read::Chain(|at| ClientIdEnforcement::read(at).map(Policy::ClientIdEnforcement)),
+    },
     Entry {
         name: HttpBasicAuthentication::NAME,
         read: Read::Chain(|at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication)),
     },
+    Entry { name: RateLimiting::NAME, read: Read::Chain(|at| RateLimiting::read(at).map(Policy::RateLimiting)) },
     Entry { name: RouteTo::NAME, read: Read::Route(RouteTo::read) },
     Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
     Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 42] = [
+const TO_COME: [&str; 40] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
-    "client-id-enforcement",
     "cors",
     "credential-injection-api-key",
     "credential-injection-basic-auth",
@@ -102,7 +114,6 @@ const TO_COME: [&str; 42] = [
     "native-ext-proc",
     "oauth2-token-introspection",
     "openidconnect-access-token-enforcement",
-    "rate-limiting",
     "rate-limiting-sla-based",
     "response-timeout",
     "route-weighted",

@@ -1,0 +1,93 @@
+//! The expressions that a policy may ask a request for: four forms of DataWeave's, and no others.
+//!
+//! What they answer is in the policies crate. Anything else is refused at load: an expression that is silently taken
+//! for a text would switch a policy off.
+
+use http::HeaderName;
+
+use crate::read::{At, show};
+
+/// Something that a request has, or has not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Expression {
+    /// `#[attributes.headers['x']]`: the first value of a header, whatever its case.
+    Header(HeaderName),
+    /// `#[attributes.queryParams['x']]`: the first value of a parameter, decoded.
+    QueryParam(String),
+    /// `#[attributes.method]`.
+    Method,
+    /// `#[attributes.requestPath]`: the path without its query, as it is routed.
+    RequestPath,
+}
+
+const CURE: &str = "write `#[attributes.headers['name']]`, `#[attributes.queryParams['name']]`, `#[attributes.method]` \
+                    or `#[attributes.requestPath]`";
+
+impl Expression {
+    pub(crate) fn read(at: &At<'_>) -> Option<Self> {
+        let text = at.filled()?;
+        parse(&text).or_else(|| {
+            at.refuse(format!("`{}` is no expression that this version of weir knows; {CURE}", show(&text)))
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<Expression> {
+    let inner = text.trim().strip_prefix("#[")?.strip_suffix(']')?.trim();
+    let attribute = inner.strip_prefix("attributes.")?;
+    match attribute {
+        "method" => Some(Expression::Method),
+        "requestPath" => Some(Expression::RequestPath),
+        _ => {
+            if let Some(rest) = attribute.strip_prefix("headers") {
+                return HeaderName::try_from(key(rest)?).ok().map(Expression::Header);
+            }
+            key(attribute.strip_prefix("queryParams")?).map(|name| Expression::QueryParam(name.to_owned()))
+        }
+    }
+}
+
+/// `['name']` or `["name"]`, of a name without quotes.
+fn key(text: &str) -> Option<&str> {
+    let quoted = text.strip_prefix('[')?.strip_suffix(']')?.trim();
+    let single = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let name = single.or_else(|| quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')))?;
+    (!name.is_empty() && !name.contains(['\'', '"', '\\'])).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_forms() {
+        let header = Expression::Header(HeaderName::from_static("client_id"));
+        assert_eq!(parse("#[attributes.headers['client_id']]"), Some(header.clone()));
+        assert_eq!(parse(" #[ attributes.headers[\"Client_Id\"] ] "), Some(header));
+        assert_eq!(parse("#[attributes.queryParams['a b']]"), Some(Expression::QueryParam("a b".to_owned())));
+        assert_eq!(parse("#[attributes.method]"), Some(Expression::Method));
+        assert_eq!(parse("#[attributes.requestPath]"), Some(Expression::RequestPath));
+    }
+
+    #[test]
+    fn and_no_others() {
+        for text in [
+            "client_id",
+            "attributes.method",
+            "#[attributes.method",
+            "#[]",
+            "#[attributes.requestUri]",
+            "#[attributes.headers.client_id]",
+            "#[attributes.headers['a'] ++ attributes.headers['b']]",
+            "#[attributes.headers['a' ++ 'b']]",
+            "#[attributes.headers['']]",
+            "#[attributes.headers['a b']]",
+            "#[attributes.headers['a\"]]",
+            "#[attributes.headers['a'] default 'x']",
+            "#[authentication.clientId]",
+            "#[payload]",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

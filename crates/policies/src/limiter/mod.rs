@@ -1,0 +1,138 @@
+//! How many requests were let pass: the memory of all rate limits, shared by all workers and kept over reloads.
+//!
+//! No lock is on the request path, and no memory grows there. Nothing is known here of requests, headers or answers.
+
+mod table;
+mod window;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use table::{Counted, Table};
+use weir_config::policy::LimitKey;
+use window::{Taken, Window};
+
+/// What the windows of a limit are known by over reloads. What is counted and for how long is part of it: under another
+/// key or length, what was counted before says nothing. How much is let pass is not: a limit that is changed holds for
+/// the window that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LimitId {
+    pub policy: String,
+    pub key: LimitKey,
+    pub window: Duration,
+}
+
+/// The windows of all limits of a process.
+#[derive(Debug)]
+pub struct Limiters {
+    epoch: Instant,
+    windows: Mutex<HashMap<LimitId, Weak<Windows>>>,
+}
+
+impl Limiters {
+    /// None yet. Every time that a request is counted at is from `epoch` on.
+    pub fn new(epoch: Instant) -> Self {
+        Self { epoch, windows: Mutex::default() }
+    }
+
+    /// The windows of a limit: those that are in use by this id, so that a reload lets nobody begin anew, or new ones.
+    pub(crate) fn carry_over(&self, id: LimitId) -> Arc<Windows> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.retain(|_, windows| windows.strong_count() > 0);
+        if let Some(windows) = windows.get(&id).and_then(Weak::upgrade) {
+            return windows;
+        }
+        let new = Arc::new(Windows::new(self.epoch, id.window, id.key != LimitKey::All));
+        windows.insert(id, Arc::downgrade(&new));
+        new
+    }
+}
+
+impl Default for Limiters {
+    fn default() -> Self {
+        Self::new(Instant::now())
+    }
+}
+
+/// The windows of one limit.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    epoch: Instant,
+    length: u64,
+    /// A secret of the process: nobody can choose keys that collide.
+    seed: RandomState,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    One(AtomicU64),
+    Keyed(Table),
+}
+
+/// A request that was counted.
+pub(crate) struct Place<'a> {
+    window: Window<'a>,
+    taken: Taken,
+    shared: bool,
+}
+
+impl Windows {
+    fn new(epoch: Instant, length: Duration, keyed: bool) -> Self {
+        let length = millis(length);
+        let memory = if keyed { Memory::Keyed(Table::new(length)) } else { Memory::One(AtomicU64::new(0)) };
+        Self { epoch, length, seed: RandomState::new(), memory }
+    }
+
+    /// Counts a request of `key` against a limit of `most`. `None` is a key of its own.
+    pub(crate) fn take(&self, key: Option<&[u8]>, now: Instant, most: u32) -> Place<'_> {
+        let now = millis(now.saturating_duration_since(self.epoch));
+        match &self.memory {
+            Memory::One(word) => {
+                let window = Window(word);
+                Place { window, taken: window.take(now, self.length, most), shared: false }
+            }
+            Memory::Keyed(table) => {
+                let Counted { window, taken, shared } = table.take(self.seed.hash_one(key), now, most);
+                Place { window, taken, shared }
+            }
+        }
+    }
+}
+
+impl Place<'_> {
+    pub fn is_within(&self) -> bool {
+        self.taken.within
+    }
+
+    /// Whether it was counted with other keys, because there was no room for its own.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// How many more requests the window lets pass.
+    pub fn remaining(&self) -> u32 {
+        self.taken.remaining
+    }
+
+    /// To the end of the window, in milliseconds.
+    pub fn reset(&self) -> u64 {
+        self.taken.reset
+    }
+
+    /// The request does not go on after all.
+    pub fn give_back(self) {
+        if self.taken.within {
+            self.window.give_back(&self.taken);
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
