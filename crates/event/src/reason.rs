@@ -41,6 +41,8 @@ vocabulary! {
         MalformedRequestBody = 5 "malformed_request_body",
         /// The head did not arrive within the connection idle time.
         RequestHeadTimeout = 6 "request_head_timeout",
+        /// The client sent HTTP/2 frames that move nothing, faster than any client needs (RFC 9113 10.5).
+        ClientFlood = 7 "client_flood",
         /// No API or route matches.
         NoRoute = 20 "no_route",
         /// Credentials are missing or wrong.
@@ -97,6 +99,7 @@ impl Reason {
             | Self::ClientIdleTimeout
             | Self::MalformedRequestBody
             | Self::RequestHeadTimeout
+            | Self::ClientFlood
             | Self::NoRoute
             | Self::AuthenticationFailed
             | Self::RateLimited
@@ -125,6 +128,7 @@ impl Reason {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientClosed => CLIENT_CLOSED,
             Self::ClientIdleTimeout | Self::RequestHeadTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientFlood => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -152,6 +156,7 @@ impl Reason {
             | Self::HeadersTooLarge
             | Self::MalformedRequestBody
             | Self::ClientIdleTimeout
+            | Self::ClientFlood
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::AuthenticationFailed | Self::RateLimited => "http_request_denied",

@@ -4,19 +4,18 @@
 //! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
 
 use crate::answer::Refusal;
-use crate::connection::Connection;
+use crate::connection::{Connection, MAX_HEAD};
 use crate::forwarded::client_address;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
+use http::header::{COOKIE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::rc::Rc;
-use weir_config::Scheme;
 use weir_event::ids::hex_into;
-use weir_event::{Exchange, Reason, SpanId, TraceId};
+use weir_event::{Exchange, Reason, Scheme, SpanId, TlsVersion, TraceId};
 use weir_telemetry::Continuation;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,9 +42,13 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let snapshot = worker.snapshot();
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
+    let size = head_size(&parts.uri, &headers, parts.version);
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut headers);
+    }
     let trace = worker.continue_trace(&mut headers, snapshot.trust);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
-    let host = host(&parts.method, &parts.uri, &headers, parts.version);
+    let host = language(&connection).and(size).and_then(|()| host(&parts.method, &parts.uri, &headers, parts.version));
 
     let now = worker.clock.now();
     let mut exchange = Exchange::new(now, worker.clock.wall_us(now));
@@ -55,9 +58,10 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
         exchange.method_original = Bytes::copy_from_slice(parts.method.as_str().as_bytes());
     }
     let listener = snapshot.listener(connection.listener());
-    exchange.scheme = match listener.map(|index| snapshot.listeners[index].scheme) {
-        Some(Scheme::Https) => weir_event::Scheme::Https,
-        _ => weir_event::Scheme::Http,
+    (exchange.tls_version, exchange.tls_cipher) = connection.tls();
+    exchange.scheme = match exchange.tls_version {
+        TlsVersion::None => Scheme::Http,
+        _ => Scheme::Https,
     };
     exchange.protocol = parts.version.into();
     exchange.host = host.as_ref().ok().cloned();
@@ -80,6 +84,39 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     (flow, head)
 }
 
+/// A request in the clear to a port of TLS is told so; it is never served, nor sent elsewhere.
+fn language(connection: &Connection) -> Result<(), Refusal> {
+    if connection.is_in_clear_by_mistake() {
+        return Err(Refusal::new(Reason::MalformedRequest, "this port speaks TLS; ask by https"));
+    }
+    Ok(())
+}
+
+/// Of HTTP/2, what hyper checks of HTTP/1.1 by itself: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
+fn head_size(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+    if version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let field = |name: usize, value: usize| name + value + 32;
+    let target = uri.path_and_query().map_or(0, |target| field(5, target.as_str().len()));
+    let host = uri.authority().map_or(0, |authority| field(10, authority.as_str().len()));
+    let fields: usize = headers.iter().map(|(name, value)| field(name.as_str().len(), value.len())).sum();
+    if target + host + fields > MAX_HEAD {
+        return Err(Refusal::new(Reason::HeadersTooLarge, "the head of the request is larger than 60 KiB"));
+    }
+    Ok(())
+}
+
+/// HTTP/2 may send a cookie in pieces; HTTP/1.1 has it in one (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, whole);
+    }
+}
+
 /// The one authority that the request is for: of the absolute form if it has one, otherwise `Host`.
 fn host(method: &Method, uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
     let refused = |detail| Err(Refusal::new(Reason::MalformedRequest, detail));
@@ -92,6 +129,9 @@ fn host(method: &Method, uri: &http::Uri, headers: &HeaderMap, version: Version)
         return Err(Refusal::new(Reason::NoRoute, "this gateway opens no tunnels"));
     }
     if let Some(authority) = uri.authority() {
+        if version == Version::HTTP_2 && line.is_some_and(|host| host != authority.as_str()) {
+            return refused("the Host header is not the authority of the request");
+        }
         return match HeaderValue::from_str(authority.as_str()) {
             Ok(value) if is_host(&value) => Ok(value),
             _ => refused("the authority of the request target is not a valid host"),

@@ -1,4 +1,4 @@
-//! The client's socket as hyper sees it, with an ear on it.
+//! The socket of an HTTP/1.1 client as hyper sees it, with an ear on it.
 //!
 //! hyper answers a head that it cannot parse by itself, with a bare status and without telling the service. Those
 //! requests are owed an event and a body like any other, and the thin check that could find them in front of
@@ -8,6 +8,7 @@
 //! it is counted all the same, from the connection's error.)
 
 use crate::connection::Connection;
+use crate::stream::Stream;
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -16,14 +17,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Bytes of a request that was refused which are read before its connection is closed.
 const MOST_WASTE: usize = 256 * 1024;
 
 /// A client's socket.
 pub(crate) struct ClientIo {
-    inner: TokioIo<TcpStream>,
+    inner: TokioIo<Stream>,
+    /// What was read before hyper came: it is read first.
+    ahead: Bytes,
     connection: Rc<Connection>,
     /// How much of what comes after our end may still be read.
     to_waste: usize,
@@ -32,8 +34,8 @@ pub(crate) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { inner: TokioIo::new(stream), connection, to_waste: MOST_WASTE, instead: None }
+    pub(crate) fn new(stream: Stream, ahead: Bytes, connection: Rc<Connection>) -> Self {
+        Self { inner: TokioIo::new(stream), ahead, connection, to_waste: MOST_WASTE, instead: None }
     }
 
     /// Writes our answer, and then says that all of hyper's was written.
@@ -64,19 +66,34 @@ impl ClientIo {
     }
 
     fn is_ours_to_answer(&mut self, head: &[u8]) -> bool {
-        if self.instead.is_none() && self.connection.is_quiet() {
-            self.instead = self.connection.answer_for_hyper(head);
+        if self.instead.is_none() {
+            self.instead = self.connection.http1_answer_for_hyper(head);
         }
         self.instead.is_some()
     }
 }
 
+/// Of what was read ahead, as much as there is room for.
+pub(crate) fn take_ahead(ahead: &mut Bytes, room: usize) -> Bytes {
+    let piece = ahead.split_to(ahead.len().min(room));
+    if ahead.is_empty() {
+        // Its memory goes now, not with the connection.
+        *ahead = Bytes::new();
+    }
+    piece
+}
+
 impl Read for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            buf.put_slice(&take_ahead(&mut this.ahead, buf.remaining()));
+            this.connection.http1_has_read();
+            return Poll::Ready(Ok(()));
+        }
         let read = Pin::new(&mut this.inner).poll_read(cx, buf);
         if read.is_ready() {
-            this.connection.has_read();
+            this.connection.http1_has_read();
         }
         read
     }
@@ -89,7 +106,7 @@ impl Write for ClientIo {
             return this.poll_instead(cx, buf.len());
         }
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.connection.has_written(written.is_ready());
+        this.connection.http1_has_written(written.is_ready());
         written
     }
 
@@ -103,7 +120,7 @@ impl Write for ClientIo {
             return this.poll_instead(cx, bufs.iter().map(|buf| buf.len()).sum());
         }
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.connection.has_written(written.is_ready());
+        this.connection.http1_has_written(written.is_ready());
         written
     }
 
@@ -115,7 +132,7 @@ impl Write for ClientIo {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
         if flushed.is_ready() {
-            this.connection.has_flushed();
+            this.connection.http1_has_flushed();
         }
         flushed
     }
@@ -123,6 +140,6 @@ impl Write for ClientIo {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-        if this.connection.must_linger() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
+        if this.connection.http1_must_linger() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }
 }

@@ -27,6 +27,8 @@ mod response_policies;
 mod route;
 mod sink;
 mod snapshot;
+mod stream;
+mod tls;
 mod upstream;
 mod worker;
 
@@ -35,3 +37,4 @@ pub use listener::BindError;
 pub use proxy::{Proxy, ProxyError, Registry};
 pub use sink::{EventSink, SinkFactory, WorkerStats};
 pub use snapshot::{Snapshot, SnapshotError};
+pub use tls::Acceptors;

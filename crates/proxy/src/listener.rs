@@ -6,10 +6,12 @@
 
 use crate::connection::{Connection, serve};
 use crate::worker::Worker;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -86,12 +88,14 @@ pub(crate) async fn accept_loop(
     listener: TcpListener,
     mut stop: oneshot::Receiver<()>,
 ) {
+    // Kept past the reload that takes the port away: what waits in its queue is still owed a handshake.
+    let mut acceptor = None;
     loop {
         tokio::select! {
             biased;
             _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => welcome(&worker, configured, stream, peer),
+                Ok((stream, peer)) => welcome(&worker, configured, &mut acceptor, stream, peer),
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
@@ -105,20 +109,20 @@ pub(crate) async fn accept_loop(
         }
     }
     match listener.into_std() {
-        Ok(listener) => empty_queue(&worker, configured, &listener),
+        Ok(listener) => empty_queue(&worker, configured, &mut acceptor, &listener),
         Err(error) => warn!(%error, "what waits at a listener that ends cannot be taken in"),
     }
 }
 
 /// By plain accept(2): the runtime's readiness may not know yet what has come, and gives each task a budget.
-fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, listener: &StdListener) {
+fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, acceptor: &mut Acceptor, listener: &StdListener) {
     loop {
         let accepted = listener.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => welcome(worker, configured, stream, peer),
+            Ok((stream, peer)) => welcome(worker, configured, acceptor, stream, peer),
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
@@ -130,8 +134,16 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-fn welcome(worker: &Rc<Worker>, configured: SocketAddr, stream: TcpStream, peer: SocketAddr) {
-    let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer));
+/// What a port shakes hands with.
+type Acceptor = Option<Arc<ServerConfig>>;
+
+fn welcome(worker: &Rc<Worker>, configured: SocketAddr, acceptor: &mut Acceptor, stream: TcpStream, peer: SocketAddr) {
+    let snapshot = worker.snapshot();
+    if let Some(index) = snapshot.listener(configured) {
+        acceptor.clone_from(&snapshot.listeners[index].acceptor);
+    }
+    drop(snapshot);
+    let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer, acceptor.clone()));
     let entry = worker.enter(&connection);
     tokio::task::spawn_local(async move {
         serve(connection, stream).await;

@@ -5,6 +5,7 @@ use crate::figures::Figures;
 use crate::listener::{Bound, bind};
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
+use crate::tls::Acceptors;
 use crate::worker::{Command, Worker, run};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,19 +18,26 @@ use weir_event::Names;
 use weir_policies::Limiters;
 use weir_upstream::Origins;
 
-/// What outlives a reload: the numbers of names and of origins, the figures of routes, and what rate limits have counted.
+/// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
+/// the ticket keys of ports.
 pub struct Registry {
     pub names: Arc<Names>,
     pub origins: Origins,
     pub figures: Figures,
     pub limiters: Limiters,
+    pub acceptors: Acceptors,
 }
 
 impl Registry {
     /// For a data plane of `workers` workers.
     pub fn new(workers: u16) -> Self {
-        let (names, origins, limiters) = (Arc::default(), Origins::default(), Limiters::default());
-        Self { names, origins, figures: Figures::new(workers), limiters }
+        Self {
+            names: Arc::default(),
+            origins: Origins::default(),
+            figures: Figures::new(workers),
+            limiters: Limiters::default(),
+            acceptors: Acceptors::default(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::snapshot::Held;
 use crate::worker::Worker;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use weir_event::{Exchange, Outcome, Reason, Turn};
 
 struct Shared {
@@ -117,6 +117,16 @@ impl WeakExchange {
             shared.exchange.borrow_mut().blame(reason);
         }
     }
+
+    /// Whether its response has begun and nothing has moved for `limit` because of the client.
+    pub(crate) fn waits_for_client(&self, now: Instant, limit: Duration) -> bool {
+        self.0.upgrade().is_some_and(|shared| {
+            let exchange = shared.exchange.borrow();
+            exchange.status != 0
+                && exchange.meter.turn() == Turn::Client
+                && now.saturating_duration_since(shared.progress.get()) >= limit
+        })
+    }
 }
 
 /// Whoever holds it owes the exchange its end. Dropped with the debt unpaid - the client left, the handler
@@ -177,7 +187,7 @@ mod tests {
         let stats = Arc::new(WorkerStats::default());
         let worker = Rc::new(Worker::new(0, &Live::new(snapshot), Box::new(Collect(sender)), stats));
         let address = "127.0.0.1:1".parse().unwrap();
-        let connection = Rc::new(Connection::new(Rc::clone(&worker), address, address));
+        let connection = Rc::new(Connection::new(Rc::clone(&worker), address, address, None));
         let exchange = Exchange::new(worker.clock.now(), 0);
         (ExchangeRef::new(exchange, connection, worker.snapshot()), events)
     }

@@ -18,6 +18,9 @@ pub type SinkFactory = dyn Fn(u16) -> Box<dyn EventSink> + Send + Sync;
 pub struct WorkerStats {
     accepted: AtomicU64,
     connections: AtomicU64,
+    handshakes_full: AtomicU64,
+    handshakes_resumed: AtomicU64,
+    handshakes_failed: AtomicU64,
 }
 
 impl WorkerStats {
@@ -32,6 +35,23 @@ impl WorkerStats {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// TLS handshakes with clients: in full, resumed from a ticket, and those that came to nothing.
+    pub fn handshakes(&self) -> [(&'static str, u64); 3] {
+        [
+            ("full", self.handshakes_full.load(Ordering::Relaxed)),
+            ("resumed", self.handshakes_resumed.load(Ordering::Relaxed)),
+            ("failed", self.handshakes_failed.load(Ordering::Relaxed)),
+        ]
+    }
+
+    pub(crate) fn handshake(&self, resumed: bool) {
+        bump(if resumed { &self.handshakes_resumed } else { &self.handshakes_full });
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        bump(&self.handshakes_failed);
+    }
+
     pub(crate) fn set_accepted(&self, count: u64) {
         self.accepted.store(count, Ordering::Release);
     }
@@ -39,4 +59,9 @@ impl WorkerStats {
     pub(crate) fn set_connections(&self, count: usize) {
         self.connections.store(count as u64, Ordering::Relaxed);
     }
+}
+
+/// One writer, so no read-modify-write.
+fn bump(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }

@@ -4,14 +4,16 @@
 //! [`Snapshot::compile`], published as a whole, and freed by the loader once no worker holds it any more.
 
 use crate::proxy::Registry;
+use crate::tls::expiries;
 use http::HeaderValue;
 use ipnet::IpNet;
+use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_config::{Api, GatewayConfig, Rule, Scheme};
-use weir_event::NameId;
+use weir_config::{Api, ConfigError, GatewayConfig, Rule};
+use weir_event::{NameId, Protocol};
 use weir_policies::Policy;
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::Trust;
@@ -33,10 +35,33 @@ pub struct Snapshot {
     pub(crate) preserve_request_id: bool,
     /// This gateway's member of `Via`, and its name in `Proxy-Status`.
     pub(crate) pseudonym: String,
-    pub(crate) via: HeaderValue,
+    pub(crate) via: Via,
     pub(crate) drain: Duration,
     /// The cells of what belongs to no route.
     pub(crate) unrouted: Arc<RouteMetrics>,
+}
+
+/// This gateway's member of `Via`, for each version that a request may come in (RFC 9110 7.6.3).
+#[derive(Debug)]
+pub(crate) struct Via {
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    fn new(pseudonym: &str) -> Option<Self> {
+        let member = |version: &str| HeaderValue::from_str(&format!("{version} {pseudonym}")).ok();
+        Some(Self { http10: member("1.0")?, http11: member("1.1")?, http2: member("2.0")? })
+    }
+
+    pub(crate) fn received(&self, protocol: Protocol) -> &HeaderValue {
+        match protocol {
+            Protocol::Http10 => &self.http10,
+            Protocol::Http2 => &self.http2,
+            _ => &self.http11,
+        }
+    }
 }
 
 /// One worker's hold on a snapshot, which its requests share without touching the counter that workers share.
@@ -55,7 +80,10 @@ impl Deref for Held {
 #[derive(Debug)]
 pub(crate) struct ListenerTable {
     pub(crate) address: SocketAddr,
-    pub(crate) scheme: Scheme,
+    /// What to shake hands with, where it speaks TLS.
+    pub(crate) acceptor: Option<Arc<ServerConfig>>,
+    /// When its certificates expire, in their order: seconds since the Unix epoch.
+    pub(crate) certificates: Vec<i64>,
     pub(crate) router: Router,
     pub(crate) apis: Vec<ApiEntry>,
 }
@@ -93,10 +121,9 @@ pub(crate) struct BoundPolicy {
 pub enum SnapshotError {
     #[error("ApiInstance `{api}`: service `{service}`: {error}")]
     Service { api: String, service: String, error: TlsError },
-    #[error("ApiInstance at `{address}`: this version of weir does not serve https yet; use `http`")]
-    Tls { address: SocketAddr },
-    #[error("service `{service}`: this version of weir does not apply `tls-outbound` yet; remove its binding")]
-    TlsOutbound { service: String },
+    /// What only a TLS library finds wrong.
+    #[error(transparent)]
+    Tls(Box<ConfigError>),
     #[error("the gateway's name `{name}` cannot stand in a `Via` header; use letters, digits, `.`, `-` and `_`")]
     Pseudonym { name: String },
 }
@@ -105,16 +132,17 @@ impl Snapshot {
     /// Compiles `config` as generation `generation`; `registry` keeps names and origins over reloads.
     pub fn compile(config: &GatewayConfig, generation: u32, registry: &Registry) -> Result<Self, SnapshotError> {
         let pseudonym = config.identity.gateway.clone();
-        let via = HeaderValue::from_str(&format!("1.1 {pseudonym}"))
-            .map_err(|_| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
+        let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
         let mut listeners = Vec::new();
-        for (address, scheme) in addresses(&config.apis) {
-            if scheme == Scheme::Https {
-                return Err(SnapshotError::Tls { address });
-            }
+        for address in addresses(&config.apis) {
             let apis: Vec<Api> = config.apis.iter().filter(|api| api.listen.address == address).cloned().collect();
             let entries = apis.iter().map(|api| api_entry(api, registry)).collect::<Result<_, _>>()?;
-            listeners.push(ListenerTable { address, scheme, router: Router::compile(&apis), apis: entries });
+            let tls = apis.iter().find_map(|api| api.tls.as_ref());
+            let acceptor = tls.map(|tls| registry.acceptors.compile(address, tls)).transpose();
+            let acceptor = acceptor.map_err(|error| SnapshotError::Tls(Box::new(error)))?;
+            let certificates = tls.map(|tls| expiries(tls)).unwrap_or_default();
+            let router = Router::compile(&apis);
+            listeners.push(ListenerTable { address, acceptor, certificates, router, apis: entries });
         }
         Ok(Self {
             generation,
@@ -136,6 +164,11 @@ impl Snapshot {
         self.listeners.iter().map(|listener| listener.address)
     }
 
+    /// When the certificates of each port expire, in their order: seconds since the Unix epoch.
+    pub fn certificates(&self) -> impl Iterator<Item = (SocketAddr, &[i64])> {
+        self.listeners.iter().map(|listener| (listener.address, &*listener.certificates))
+    }
+
     /// Its number, counted from 1 in one life of the process.
     pub fn generation(&self) -> u32 {
         self.generation
@@ -155,11 +188,11 @@ impl Snapshot {
 }
 
 /// Each address once, in the order of the APIs.
-fn addresses(apis: &[Api]) -> Vec<(SocketAddr, Scheme)> {
-    let mut found: Vec<(SocketAddr, Scheme)> = Vec::new();
+fn addresses(apis: &[Api]) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = Vec::new();
     for api in apis {
-        if !found.iter().any(|(address, _)| *address == api.listen.address) {
-            found.push((api.listen.address, api.listen.scheme));
+        if !found.contains(&api.listen.address) {
+            found.push(api.listen.address);
         }
     }
     found
@@ -184,14 +217,10 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
     let mut routes = Vec::new();
     for route in &api.routes {
         let service = &api.services[route.service];
-        if service.tls.is_some() {
-            return Err(SnapshotError::TlsOutbound { service: service.name.clone() });
-        }
-        let origin = registry.origins.origin(&service.address).map_err(|error| SnapshotError::Service {
-            api: api.name.clone(),
-            service: service.name.clone(),
-            error,
-        })?;
+        let origin = registry
+            .origins
+            .origin(&service.address, service.tls.as_ref())
+            .map_err(|error| SnapshotError::Service { api: api.name.clone(), service: service.name.clone(), error })?;
         routes.push(RouteEntry {
             name: names.register(&route.name),
             service: names.register(&service.name),

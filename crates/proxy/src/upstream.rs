@@ -231,7 +231,7 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBo
         // Said aloud, because hyper takes a GET of unknown length to have no body.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    add_via(&mut headers, &snapshot.via);
+    add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
         trusted: is_trusted(flow.connection.peer(), &snapshot.trusted_peers),
         peer: flow.connection.peer_text(),

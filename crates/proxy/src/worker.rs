@@ -115,6 +115,10 @@ impl Worker {
         Entry { worker: Rc::clone(self), id }
     }
 
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        &self.stats
+    }
+
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.get()
     }
@@ -128,10 +132,7 @@ impl Worker {
         let snapshot = self.snapshot();
         let limit = snapshot.timeouts.downstream_connection_idle;
         let blocked = snapshot.timeouts.stream_idle;
-        self.each_connection(|connection| {
-            connection.close_if_idle(now, limit);
-            connection.close_if_blocked(now, blocked);
-        });
+        self.each_connection(|connection| connection.sweep(now, limit, blocked));
         self.pool.evict(now, &snapshot.upstream_timeouts());
     }
 }

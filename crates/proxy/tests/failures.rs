@@ -254,14 +254,6 @@ fn what_no_gateway_should_pass_on_is_refused() {
 }
 
 #[test]
-fn http2_without_a_word_of_http1_is_an_event_too() {
-    let upstream = Upstream::answering(OK);
-    let gateway = Gateway::before(upstream.address);
-    gateway.exchange("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    assert_eq!(gateway.event().reason, Reason::MalformedRequest);
-}
-
-#[test]
 fn a_client_that_breaks_its_chunks_is_to_blame() {
     let upstream = Upstream::new(vec![Box::new(|stream, _| drop(common::read_request(stream)))]);
     let gateway = Gateway::before(upstream.address);

@@ -18,4 +18,4 @@ pub use connect::Timeouts;
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};
-pub use tls::{TlsError, TlsRoots};
+pub use tls::{TlsError, TlsRoots, explain, provider, versions};

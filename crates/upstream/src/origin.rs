@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use weir_config::policy::TlsOutbound;
 use weir_config::{Scheme, UpstreamAddress};
 
 /// An origin's index in every worker's pool.
@@ -25,10 +26,21 @@ pub struct Origin {
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
+/// Two services at one address that speak TLS in different ways are two origins: a connection of one is none of the
+/// other.
+#[derive(Debug, Default)]
+struct Known {
+    by_address: HashMap<UpstreamAddress, Vec<Spoken>>,
+    count: usize,
+}
+
+/// One way to speak to an address.
+type Spoken = (Option<Arc<TlsOutbound>>, Arc<Origin>);
+
 /// The process-wide table of origins. Used at load only.
 #[derive(Debug, Default)]
 pub struct Origins {
-    known: Mutex<HashMap<UpstreamAddress, Arc<Origin>>>,
+    known: Mutex<Known>,
     roots: TlsRoots,
 }
 
@@ -38,21 +50,31 @@ impl Origins {
         Self { known: Mutex::default(), roots }
     }
 
-    /// The origin at `address`; the same one for the same address, always.
-    pub fn origin(&self, address: &UpstreamAddress) -> Result<Arc<Origin>, TlsError> {
+    /// The origin at `address`, spoken to as `tls` says; the same one for the same two, always.
+    pub fn origin(&self, address: &UpstreamAddress, tls: Option<&Arc<TlsOutbound>>) -> Result<Arc<Origin>, TlsError> {
         let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(origin) = known.get(address) {
+        let there = known.by_address.get(address).into_iter().flatten();
+        if let Some((_, origin)) = there.into_iter().find(|(settings, _)| settings.as_ref() == tls) {
             return Ok(Arc::clone(origin));
         }
+        let origin = Arc::new(self.make(OriginId(known.count), address, tls.map(Arc::as_ref))?);
+        known.count += 1;
+        known.by_address.entry(address.clone()).or_default().push((tls.cloned(), Arc::clone(&origin)));
+        Ok(origin)
+    }
+
+    fn make(&self, id: OriginId, address: &UpstreamAddress, tls: Option<&TlsOutbound>) -> Result<Origin, TlsError> {
         let authority =
             HeaderValue::from_str(&address.authority()).map_err(|_| TlsError::Name { host: address.host.clone() })?;
         let tls = match address.scheme {
             Scheme::Http => None,
-            Scheme::Https => Some((self.roots.client_config()?, server_name(&address.host)?)),
+            Scheme::Https => {
+                let named = tls.and_then(|settings| settings.server_name.clone());
+                let name = named.map_or_else(|| server_name(&address.host), Ok)?;
+                Some((self.roots.client_config(tls)?, name))
+            }
         };
-        let origin = Arc::new(Origin { id: OriginId(known.len()), address: address.clone(), authority, tls });
-        known.insert(address.clone(), Arc::clone(&origin));
-        Ok(origin)
+        Ok(Origin { id, address: address.clone(), authority, tls })
     }
 }
 
@@ -71,10 +93,10 @@ mod tests {
     #[test]
     fn an_origin_keeps_its_id() {
         let origins = Origins::default();
-        let first = origins.origin(&address(80)).unwrap();
-        let second = origins.origin(&address(81)).unwrap();
+        let first = origins.origin(&address(80), None).unwrap();
+        let second = origins.origin(&address(81), None).unwrap();
         assert_ne!(first.id, second.id);
-        assert!(Arc::ptr_eq(&first, &origins.origin(&address(80)).unwrap()));
+        assert!(Arc::ptr_eq(&first, &origins.origin(&address(80), None).unwrap()));
         assert_eq!(second.authority, "127.0.0.1:81");
     }
 }

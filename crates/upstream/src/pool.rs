@@ -143,7 +143,7 @@ mod tests {
 
     fn origin(port: u16) -> Arc<Origin> {
         let address = UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port };
-        Origins::default().origin(&address).unwrap()
+        Origins::default().origin(&address, None).unwrap()
     }
 
     /// Answers every request on one connection with `answer`, `times` times, then closes.

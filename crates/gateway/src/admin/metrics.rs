@@ -25,8 +25,18 @@ fn workers(admin: &Admin, out: &mut Families) {
         let worker = number.to_string();
         out.gauge(&catalogue::CONNECTIONS, &[&worker], stats.connections() as f64);
         out.counter(&catalogue::ACCEPTED, &[&worker], stats.accepted());
+        for (kind, count) in stats.handshakes() {
+            out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
+        }
     }
-    out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(proxy.snapshot().generation()));
+    let snapshot = proxy.snapshot();
+    out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
+    for (listener, expiries) in snapshot.certificates() {
+        for (number, expiry) in expiries.iter().enumerate() {
+            let labels = [&*listener.to_string(), &*number.to_string()];
+            out.gauge(&catalogue::CERTIFICATE_EXPIRY, &labels, *expiry as f64);
+        }
+    }
 }
 
 fn spool(admin: &Admin, out: &mut Families) {

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+pub mod pki;
+
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -34,8 +36,13 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, &|_| None)
+    }
+
+    /// With variables of the environment.
+    pub fn start_with(yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let registry = Registry::new(2);
-        let snapshot = Snapshot::compile(&config(yaml), 1, &registry).expect("the configuration compiles");
+        let snapshot = Snapshot::compile(&config_with(yaml, env), 1, &registry).expect("the configuration compiles");
         let (sender, events) = channel();
         let sender = Mutex::new(sender);
         let sinks = move |_| -> Box<dyn EventSink> { Box::new(Collect(sender.lock().unwrap().clone())) };
@@ -91,7 +98,11 @@ impl Drop for Gateway {
 }
 
 fn config(yaml: &str) -> weir_config::GatewayConfig {
-    weir_config::load_text(Path::new("test.yaml"), yaml, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    config_with(yaml, &|_| None)
+}
+
+fn config_with(yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> weir_config::GatewayConfig {
+    weir_config::load_text(Path::new("test.yaml"), yaml, env).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// An ApiInstance on a port of its own that forwards to `upstream`, with more of its spec in `extra`.
@@ -222,6 +233,11 @@ impl Upstream {
                 act(stream);
             }
         })])
+    }
+
+    /// The next request, if one has come.
+    pub fn try_request(&self) -> Option<String> {
+        self.heads.try_recv().ok()
     }
 
     /// The next request as it came, head and body.

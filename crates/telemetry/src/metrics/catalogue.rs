@@ -60,6 +60,10 @@ catalogue! {
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
+    HANDSHAKES Counter "weir_tls_handshakes_total" "{handshake}" ["worker" "kind"]
+        "TLS handshakes with clients: full, resumed from a ticket, or failed.";
+    CERTIFICATE_EXPIRY Gauge "weir_tls_certificate_expiry_timestamp_seconds" "s" ["listener" "certificate"]
+        "When a certificate that clients are shown expires, in seconds since the Unix epoch; certificates of one port count from 0.";
     ACCEPTED Counter "weir_events_accepted_total" "{event}" ["worker"]
         "Requests finished, each of which is an event: what the ledger must add up to.";
     EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";

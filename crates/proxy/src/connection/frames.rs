@@ -1,0 +1,187 @@
+//! HTTP/2's frames as they pass on their way in: only their headers are looked at.
+//!
+//! Two things are learnt here that the library below hyper keeps to itself. How many requests were begun: those that
+//! it refuses by itself are owed an event as well. And whether the client floods the connection with frames that cost
+//! it nothing and move nothing (RFC 9113 10.5): pings, settings, resets, priorities, empty data, endless
+//! continuations, windows opened a few bytes at a time.
+
+use std::time::{Duration, Instant};
+
+/// So many frames that move nothing …
+const IDLE_FRAMES: u32 = 1000;
+/// … within less than this are a flood.
+const PERIOD: Duration = Duration::from_secs(5);
+/// A window opened by less than this moves nothing. Payload bytes.
+const SMALL_WINDOW: u32 = 1024;
+
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+/// A frame header, and the increment of a WINDOW_UPDATE.
+const MOST: usize = HEADER + 4;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+
+/// The client sends frames that move nothing, faster than any client needs.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {IDLE_FRAMES} frames that move nothing within {} s", PERIOD.as_secs())]
+pub(super) struct Flood;
+
+/// Follows one connection.
+pub(super) struct Frames {
+    /// Bytes to pass over: the preface, the rest of a payload.
+    skip: usize,
+    head: [u8; MOST],
+    have: usize,
+    last_stream: u32,
+    requests: u64,
+    idle: u32,
+    since: Instant,
+}
+
+impl Frames {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { skip: PREFACE, head: [0; MOST], have: 0, last_stream: 0, requests: 0, idle: 0, since: now }
+    }
+
+    /// Streams that the client has opened.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Follows `bytes`, which come next on the connection.
+    pub(super) fn pass(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = self.wanted().min(bytes.len());
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.skip == 0 && self.have >= HEADER && self.wanted() == 0 {
+                self.frame(now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the present frame's head that are still to come.
+    fn wanted(&self) -> usize {
+        let head = if self.have >= HEADER && self.head[3] == WINDOW_UPDATE {
+            HEADER + self.len().min(MOST - HEADER)
+        } else {
+            HEADER
+        };
+        head - self.have
+    }
+
+    fn len(&self) -> usize {
+        u32::from_be_bytes([0, self.head[0], self.head[1], self.head[2]]) as usize
+    }
+
+    fn frame(&mut self, now: Instant) -> Result<(), Flood> {
+        let (len, kind, flags) = (self.len(), self.head[3], self.head[4]);
+        let number =
+            |at: usize| u32::from_be_bytes([self.head[at], self.head[at + 1], self.head[at + 2], self.head[at + 3]]);
+        let stream = number(5) & 0x7fff_ffff;
+        let moves = match kind {
+            DATA => len > 0 || flags & END_STREAM != 0,
+            HEADERS => true,
+            WINDOW_UPDATE => number(HEADER) & 0x7fff_ffff >= SMALL_WINDOW,
+            _ => false,
+        };
+        if kind == HEADERS && stream > self.last_stream {
+            self.last_stream = stream;
+            self.requests += 1;
+        }
+        self.skip = len - (self.have - HEADER).min(len);
+        self.have = 0;
+        if moves { Ok(()) } else { self.count(now) }
+    }
+
+    fn count(&mut self, now: Instant) -> Result<(), Flood> {
+        self.idle += 1;
+        if self.idle <= IDLE_FRAMES {
+            return Ok(());
+        }
+        if now.saturating_duration_since(self.since) < PERIOD {
+            return Err(Flood);
+        }
+        (self.idle, self.since) = (0, now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    fn after_preface(now: Instant) -> Frames {
+        let mut frames = Frames::new(now);
+        frames.pass(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
+        frames
+    }
+
+    #[test]
+    fn requests_are_counted_however_the_bytes_are_cut() {
+        let now = Instant::now();
+        let wire = [
+            frame(4, 0, 0, &[0; 6]),
+            frame(HEADERS, 5, 1, b"head"),
+            frame(DATA, 0, 1, &[7; 300]),
+            frame(WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes()),
+            frame(HEADERS, 4, 3, b"head"),
+            // Trailers are no request.
+            frame(HEADERS, 5, 3, b"tail"),
+            frame(HEADERS, 5, 5, b""),
+        ]
+        .concat();
+        for piece in 1..40 {
+            let mut frames = after_preface(now);
+            wire.chunks(piece).for_each(|bytes| frames.pass(bytes, now).unwrap());
+            assert_eq!((frames.requests(), frames.have, frames.skip), (3, 0, 0), "in pieces of {piece}");
+            assert_eq!(frames.idle, 1, "the settings");
+        }
+    }
+
+    #[test]
+    fn frames_that_move_nothing_are_a_flood_when_they_come_fast() {
+        let begin = Instant::now();
+        let opening = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
+        for idle in [frame(PING, 0, 0, &[0; 8]), frame(3, 0, 1, &[0; 4]), frame(DATA, 0, 1, b""), opening] {
+            let mut frames = after_preface(begin);
+            let many = idle.repeat(IDLE_FRAMES as usize);
+            frames.pass(&many, begin).unwrap();
+            assert!(frames.pass(&idle, begin + Duration::from_secs(1)).is_err());
+            let mut slow = after_preface(begin);
+            for minute in 1..10 {
+                slow.pass(&many, begin + Duration::from_secs(60) * minute).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_move_something_never_are() {
+        let now = Instant::now();
+        let mut frames = after_preface(now);
+        let wire = [
+            frame(DATA, 0, 1, b"x"),
+            frame(DATA, END_STREAM, 1, b""),
+            frame(WINDOW_UPDATE, 0, 0, &SMALL_WINDOW.to_be_bytes()),
+        ]
+        .concat();
+        for _ in 0..5000 {
+            frames.pass(&wire, now).unwrap();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! HTTP/1.1 on one connection: hyper's, with what must be known between its requests.
+//!
+//! One exchange is open at a time. What hyper does not tell - heads that it refuses, clients that stop reading - is
+//! heard at the socket, by [`ClientIo`].
+
+use super::{Connection, Kind, MAX_HEAD, Order};
+use crate::answer::problem;
+use crate::client_io::ClientIo;
+use crate::pipeline;
+use crate::record::WeakExchange;
+use crate::stream::Stream;
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use weir_event::Reason;
+
+/// How long the end of a client that is still sending is waited for, after its answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Where a connection stands between its requests.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// No exchange, and nothing of the next request has come.
+    #[default]
+    Idle,
+    /// No exchange, but bytes of a next head.
+    Head,
+    /// An exchange is open.
+    Busy,
+    /// The last exchange is recorded; its bytes may not be flushed yet.
+    Flushing,
+}
+
+/// What is known between requests.
+#[derive(Default)]
+pub(super) struct State {
+    phase: Cell<Phase>,
+    /// The exchange that is open.
+    current: RefCell<Option<WeakExchange>>,
+    /// The last request was answered before its body was in: what is read now is the rest of that.
+    unread_body: Cell<bool>,
+    /// Since when only the end of the client is waited for, after ours.
+    lingering: Cell<Option<Instant>>,
+    /// A head that hyper refused was answered and recorded.
+    refused: Cell<bool>,
+}
+
+impl State {
+    pub(super) fn begin(&self, exchange: WeakExchange) {
+        self.phase.set(Phase::Busy);
+        self.unread_body.set(false);
+        *self.current.borrow_mut() = Some(exchange);
+    }
+
+    pub(super) fn end(&self, request_done: bool) {
+        self.phase.set(Phase::Flushing);
+        self.unread_body.set(!request_done);
+        // An idle connection keeps nothing of its last request in memory.
+        self.current.take();
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// Nothing is open and nothing is left to flush: whatever is written now is hyper's own.
+    fn is_quiet(&self) -> bool {
+        matches!(self.phase.get(), Phase::Idle | Phase::Head)
+    }
+
+    pub(super) fn blame(&self, reason: Reason) {
+        if let Some(exchange) = self.current.borrow().as_ref() {
+            exchange.blame(reason);
+        }
+    }
+}
+
+/// What the socket tells, and asks.
+impl Connection {
+    pub(crate) fn http1_has_read(&self) {
+        if self.http1.is_idle() && !self.http1.unread_body.get() {
+            self.http1.phase.set(Phase::Head);
+            self.since.set(self.worker.clock.now());
+        }
+    }
+
+    pub(crate) fn http1_has_written(&self, some: bool) {
+        self.has_written(some);
+    }
+
+    pub(crate) fn http1_has_flushed(&self) {
+        if self.http1.phase.get() == Phase::Flushing {
+            self.http1.phase.set(Phase::Idle);
+        }
+    }
+
+    /// Whether closing now, with bytes of the client unread, could destroy the answer on its way to it: the kernel
+    /// resets such a connection. Then its end is waited for, for a moment.
+    pub(crate) fn http1_must_linger(&self) -> bool {
+        let must = self.http1.unread_body.get() || self.http1.refused.get();
+        if must && self.http1.lingering.get().is_none() {
+            self.http1.lingering.set(Some(self.worker.clock.now()));
+        }
+        must
+    }
+
+    /// The answer to a head that hyper refused, in place of hyper's own `head`, and its event. `None` where an
+    /// exchange is open or unflushed, and for what does not begin like an answer.
+    pub(crate) fn http1_answer_for_hyper(&self, head: &[u8]) -> Option<Bytes> {
+        if !self.http1.is_quiet() {
+            return None;
+        }
+        let code = head.strip_prefix(b"HTTP/1.1 ").or_else(|| head.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
+        let status = StatusCode::from_bytes(code).ok()?;
+        let (reason, detail) = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                (Reason::HeadersTooLarge, "the head of the request is larger than 60 KiB, or has more than 100 fields")
+            }
+            StatusCode::URI_TOO_LONG => (Reason::HeadersTooLarge, "the target of the request is too long"),
+            _ => (Reason::MalformedRequest, "the head of the request is not HTTP/1.1"),
+        };
+        self.http1.refused.set(true);
+        let body = problem(reason, status, detail, self.record_unparsed(reason, status));
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        Some([head.as_bytes(), &body].concat().into())
+    }
+
+    /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is told apart:
+    /// that was a request, and it gets its event.
+    pub(super) fn sweep_http1(&self, now: Instant, limit: Duration) {
+        if self.http1.lingering.get().is_some_and(|since| self.has_passed(since, now, LINGER)) {
+            return self.give(Order::Close);
+        }
+        if !self.http1.is_quiet() || !self.has_passed(self.since.get(), now, limit) {
+            return;
+        }
+        if self.http1.phase.get() == Phase::Head && !self.http1.refused.get() {
+            self.record_unparsed(Reason::RequestHeadTimeout, Reason::RequestHeadTimeout.status());
+        }
+        self.give(Order::Close);
+    }
+
+    /// hyper ended the connection over a head that it could not answer: a request all the same.
+    fn http1_ended(&self, error: &hyper::Error) {
+        if error.is_parse() && !self.http1.refused.replace(true) {
+            self.record_unparsed(Reason::MalformedRequest, Reason::MalformedRequest.status());
+        }
+    }
+}
+
+/// Serves `stream`, of which `ahead` was read already, until it ends.
+pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Bytes) {
+    connection.kind.set(Kind::Http1);
+    let io = ClientIo::new(stream, ahead, Rc::clone(&connection));
+    let service = {
+        let connection = Rc::clone(&connection);
+        service_fn(move |request| pipeline::serve(Rc::clone(&connection), request))
+    };
+    let mut builder = http1::Builder::new();
+    // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.
+    builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
+    let served = pin!(builder.serve_connection(io, service));
+    if let Some(Err(error)) = connection.obediently(served, |served| served.graceful_shutdown()).await {
+        connection.http1_ended(&error);
+    }
+}
