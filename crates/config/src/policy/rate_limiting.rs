@@ -67,8 +67,9 @@ impl RateLimiting {
 }
 
 fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
-    let mut limits: Vec<RateLimit> = Vec::new();
+    let (mut limits, mut count): (Vec<RateLimit>, usize) = Default::default();
     at.items(|at| {
+        count += 1;
         let limit = limit(at)?;
         if limits.iter().any(|other| other.window == limit.window) {
             return at.refuse("has the same period as one before it; keep the lower of them");
@@ -76,7 +77,7 @@ fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
         limits.push(limit);
         Some(())
     })?;
-    if limits.is_empty() {
+    if count == 0 {
         return at.refuse("has no limit; add `{maximumRequests, timePeriodInMilliseconds}`");
     }
     limits.sort_by_key(|limit| std::cmp::Reverse(limit.window));

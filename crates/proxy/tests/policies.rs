@@ -1,0 +1,218 @@
+//! What policies do to requests, and what the event says of it: their order, their rules, who is let in, and how often.
+
+mod common;
+
+use common::{Gateway, Upstream, api, header};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use weir_event::{AuthKind, Exchange, RateLimitState, Reason, Side, Verdict};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-ratelimit-limit: theirs\r\n\r\nok";
+
+/// A PolicyBinding to the API `orders` of the tests.
+fn binding(name: &str, policy: &str, order: u32, config: &str) -> String {
+    format!(
+        "
+---
+apiVersion: gateway.weir.dev/v1
+kind: PolicyBinding
+metadata: {{name: {name}}}
+spec:
+  targetRef: {{name: orders}}
+  policyRef: {{name: {policy}}}
+  order: {order}
+  config: {config}
+"
+    )
+}
+
+fn limit(name: &str, order: u32, requests: u32, more: &str) -> String {
+    let config = format!("{{rateLimits: [{{maximumRequests: {requests}, timePeriodInMilliseconds: 3600000}}]{more}}}");
+    binding(name, "rate-limiting-flex", order, &config)
+}
+
+fn contract(id: &str) -> String {
+    format!(
+        "
+---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Contract
+metadata: {{name: {id}}}
+spec: {{apiId: orders, client: {{id: {id}, secret: s3cret}}}}
+"
+    )
+}
+
+fn get(gateway: &Gateway, headers: &str) -> (String, Exchange) {
+    let answer = gateway.exchange(&format!("GET /a?x=1 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"));
+    (answer, gateway.event())
+}
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+fn names(gateway: &Gateway, event: &Exchange) -> Vec<String> {
+    let name = |id| gateway.registry.names.name(id).map(|name| name.to_string()).unwrap_or_default();
+    event.policies.iter().map(|run| name(run.policy)).collect()
+}
+
+/// `order` decides, and what is written in the API stands at 50, before what is bound there.
+#[test]
+fn the_chain_runs_in_its_order_and_by_its_rules() {
+    let upstream = Upstream::answering(OK);
+    let basic = |user: &str| format!("{{username: {user}, password: p}}");
+    let inline = "  policies: [{policyRef: {name: rate-limiting-flex}, config: {rateLimits: \
+                  [{maximumRequests: 9, timePeriodInMilliseconds: 3600000}]}}]";
+    let ruled = |yaml: String, rules: &str| yaml.trim_end().to_owned() + &format!("\n  rules: [{rules}]\n");
+    let yaml = api(upstream.address, inline)
+        + &binding("last", "http-basic-authentication-flex", 60, &basic("u"))
+        + &ruled(limit("posts", 1, 9, ""), "{methods: POST}")
+        + &ruled(limit("mine", 51, 9, ""), "{path: /a, headers: {x-mine: yes}}")
+        + &limit("same", 50, 9, "")
+        + &binding("first", "client-id-enforcement-flex", 2, "{}")
+        + &contract("mobile");
+    let gateway = Gateway::start(&yaml);
+    let credentials = "client_id: mobile\r\nauthorization: Basic dTpw\r\n";
+    let chain = |headers: &str| {
+        let (answer, event) = get(&gateway, headers);
+        assert_eq!(status(&answer), "200", "{answer}");
+        names(&gateway, &event)
+    };
+    // The names are numbered by their place in the chain: 1 is `posts`, which never runs here.
+    let [id, limit, basic] = ["client-id-enforcement-flex", "rate-limiting-flex", "http-basic-authentication-flex"];
+    assert_eq!(chain(credentials), [id, &format!("{limit}-2"), &format!("{limit}-3"), basic]);
+    let mine = format!("{credentials}x-mine: yes\r\n");
+    assert_eq!(chain(&mine), [id, &format!("{limit}-2"), &format!("{limit}-3"), &format!("{limit}-4"), basic]);
+    let (answer, event) = get(&gateway, "authorization: Basic dTpw\r\n");
+    assert_eq!((status(&answer), names(&gateway, &event)), ("401", vec![id.to_owned()]), "the first to refuse ends it");
+    assert_eq!(event.policies[0].verdict, Verdict::Rejected);
+}
+
+#[test]
+fn a_client_without_a_contract_is_refused_as_flex_does() {
+    let upstream = Upstream::answering(OK);
+    let config = "{clientSecretExpression: \"#[attributes.headers['client_secret']]\"}";
+    let yaml =
+        api(upstream.address, "") + &binding("ids", "client-id-enforcement-flex", 1, config) + &contract("mobile");
+    let gateway = Gateway::start(&yaml);
+
+    for (headers, body) in [
+        ("", r#"{"error":"Client ID is not present"}"#),
+        ("client_id: mobile\r\nclient_secret: wrong\r\n", r#"{"error":"Authentication Attempt Failed"}"#),
+    ] {
+        let (answer, event) = get(&gateway, headers);
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");
+        assert_eq!(header(&answer, "www-authenticate"), Some("Client-ID-Enforcement"));
+        assert_eq!(header(&answer, "content-type"), Some("application/json"));
+        assert_eq!(header(&answer, "content-length"), Some(body.len().to_string().as_str()));
+        assert_eq!((event.status, event.reason, event.side()), (401, Reason::AuthenticationFailed, Side::Downstream));
+        assert_eq!((event.auth, event.consumer.as_ref()), (AuthKind::None, b"".as_slice()));
+        assert_eq!(gateway.registry.names.name(event.answered_by).as_deref(), Some("client-id-enforcement-flex"));
+    }
+
+    let (answer, event) = get(&gateway, "client_id: mobile\r\nclient_secret: s3cret\r\n");
+    assert_eq!(status(&answer), "200");
+    assert_eq!((event.auth, event.consumer.as_ref()), (AuthKind::ClientId, b"mobile".as_slice()));
+    let sent = upstream.request();
+    assert_eq!((header(&sent, "client_id"), header(&sent, "client_secret")), (Some("mobile"), None));
+}
+
+/// Two workers, sixteen connections at once: what is counted is one number.
+#[test]
+fn a_limit_of_a_hundred_admits_a_hundred_over_all_workers() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start(&(api(upstream.address, "") + &limit("all", 1, 100, ", exposeHeaders: true")));
+    let (admitted, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let answer = gateway_get(gateway.address);
+                    let count = if status(&answer) == "200" { &admitted } else { &refused };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let limit = header(&answer, "x-ratelimit-limit");
+                    assert_eq!(limit, Some("100"), "the gateway's own, not the upstream's: {answer}");
+                }
+            });
+        }
+    });
+    assert_eq!((admitted.into_inner(), refused.into_inner()), (100, 60));
+    let mut states = [0; 5];
+    for _ in 0..160 {
+        let event = gateway.event();
+        states[event.rate_limit as usize] += 1;
+        let expected = if event.rate_limit == RateLimitState::Within { Reason::None } else { Reason::RateLimited };
+        assert_eq!(event.reason, expected);
+    }
+    assert_eq!(states, [0, 100, 60, 0, 0]);
+    let workers: Vec<_> =
+        gateway.proxy.as_ref().map(|proxy| proxy.stats().map(|stats| stats.accepted()).collect()).unwrap_or_default();
+    assert!(workers.iter().all(|accepted| *accepted > 0), "both had some: {workers:?}");
+}
+
+fn gateway_get(address: std::net::SocketAddr) -> String {
+    let mut client = common::Client::connect(address);
+    client.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    client.read_to_end()
+}
+
+#[test]
+fn what_is_over_a_limit_is_429_and_says_when_to_come_back() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start(&(api(upstream.address, "") + &limit("all", 1, 1, ", exposeHeaders: true")));
+    let (first, event) = get(&gateway, "");
+    assert_eq!((status(&first), header(&first, "x-ratelimit-remaining")), ("200", Some("0")));
+    let reset: u64 = header(&first, "x-ratelimit-reset").expect("it is exposed").parse().expect("milliseconds");
+    assert!((3_590_000..=3_600_000).contains(&reset), "{reset}");
+    assert_eq!(event.rate_limit, RateLimitState::Within);
+    let (second, event) = get(&gateway, "");
+    assert_eq!((status(&second), header(&second, "x-ratelimit-remaining")), ("429", Some("0")));
+    assert_eq!(header(&second, "content-type"), Some("application/problem+json"));
+    assert!(second.contains(r#""reason":"rate_limited""#), "{second}");
+    let retry: u64 = header(&second, "retry-after").expect("it is exposed").parse().expect("seconds");
+    assert!((3_590..=3_600).contains(&retry), "{retry}");
+    assert_eq!((event.status, event.rate_limit, event.side()), (429, RateLimitState::Exceeded, Side::Downstream));
+    assert!(event.attempts.is_empty());
+}
+
+#[test]
+fn nothing_is_said_of_limits_unless_asked_for() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Gateway::start(&(api(upstream.address, "") + &limit("all", 1, 1, "")));
+    for wanted in ["200", "429"] {
+        let (answer, _) = get(&gateway, "");
+        assert_eq!(status(&answer), wanted);
+        assert!(!answer.contains("ratelimit") && !answer.contains("retry-after"), "{answer}");
+    }
+}
+
+#[test]
+fn a_reload_lets_nobody_begin_anew() {
+    let upstream = Upstream::answering(OK);
+    let yaml = |requests| api(upstream.address, "") + &limit("all", 1, requests, "");
+    let mut gateway = Gateway::start(&yaml(2));
+    let ask = |gateway: &Gateway| status(&get(gateway, "").0).to_owned();
+    assert_eq!([ask(&gateway), ask(&gateway), ask(&gateway)], ["200", "200", "429"]);
+    gateway.reload(&yaml(2));
+    assert_eq!(ask(&gateway), "429");
+    gateway.reload(&yaml(3));
+    assert_eq!([ask(&gateway), ask(&gateway)], ["200", "429"], "one more, of the window that is open");
+}
+
+#[test]
+fn a_limit_may_be_for_each_consumer_or_for_what_the_request_says() {
+    let upstream = Upstream::answering(OK);
+    let yaml = api(upstream.address, "")
+        + &binding("ids", "client-id-enforcement-flex", 1, "{}")
+        + &limit("consumers", 2, 2, ", keyBy: consumer")
+        + &limit("queries", 3, 1, ", keySelector: \"#[attributes.headers['x-key']]\"")
+        + &contract("mobile")
+        + &contract("web");
+    let gateway = Gateway::start(&yaml);
+    let ask = |client: &str, key: &str| {
+        let (answer, _) = get(&gateway, &format!("client_id: {client}\r\nx-key: {key}\r\n"));
+        status(&answer).to_owned()
+    };
+    assert_eq!([ask("mobile", "a"), ask("mobile", "a"), ask("mobile", "b")], ["200", "429", "429"]);
+    assert_eq!([ask("web", "a"), ask("web", "b")], ["429", "200"]);
+}
