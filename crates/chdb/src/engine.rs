@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::exception::Exception;
 use crate::ffi::{Analysis, Conn, Symbols};
+use crate::guard::Closed;
 use crate::surroundings::{QUERY_ID, escape};
 use crate::users::Right;
 
@@ -47,6 +48,7 @@ pub struct Engine {
     arguments: Vec<CString>,
     version: String,
     timezone: String,
+    closed: Closed,
     /// Keeps the engine alive between requests, and runs `KILL QUERY`.
     anchor: Mutex<Connection>,
 }
@@ -70,6 +72,9 @@ impl Engine {
         let answer = anchor
             .query(b"SELECT version(), timezone()", "TSV", &Params::default())
             .map_err(|exception| OpenError::Mute { path: path.to_owned(), error: exception.text })?;
+        let mute = |exception: Exception| OpenError::Mute { path: path.to_owned(), error: exception.text };
+        let settings = anchor.query(Closed::SQL.as_bytes(), "TSV", &Params::default()).map_err(mute)?;
+        let closed = Closed::new(&String::from_utf8_lossy(settings.bytes()));
         let text = String::from_utf8_lossy(answer.bytes()).trim().to_owned();
         let (version, timezone) = text.split_once('\t').unwrap_or((&text, "UTC"));
         Ok(Engine {
@@ -77,6 +82,7 @@ impl Engine {
             arguments,
             version: version.to_owned(),
             timezone: timezone.to_owned(),
+            closed,
             anchor: Mutex::new(anchor),
         })
     }
@@ -96,6 +102,11 @@ impl Engine {
 
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The settings that a reader may not set.
+    pub fn closed(&self) -> &Closed {
+        &self.closed
     }
 
     pub fn timezone(&self) -> &str {

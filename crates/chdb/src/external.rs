@@ -7,6 +7,7 @@ use std::io::Read;
 
 use crate::engine::{Connection, Params};
 use crate::exception::Exception;
+use crate::guard::{self, Closed};
 use crate::lexer::{Kind, Lexer};
 use crate::multipart;
 use crate::request::Order;
@@ -118,6 +119,14 @@ pub fn is_closed(structure: &str) -> bool {
 }
 
 impl External {
+    /// Checks what a user who may only read wants for a table: its structure may hold expressions.
+    ///
+    /// # Errors
+    /// As [`guard::check`].
+    pub fn check(&self, closed: &Closed) -> Result<(), Exception> {
+        guard::check(format!("SELECT ({})", self.structure).as_bytes(), "SELECT", &Params::default(), closed)
+    }
+
     /// Makes the table on `connection`, and fills it.
     ///
     /// # Errors

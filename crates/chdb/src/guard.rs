@@ -2,7 +2,11 @@
 //!
 //! The engine refuses both by the rights of its role ([`crate::rights`]) and by `readonly = 2`; this is the first of
 //! two doors. It is needed for the statements (`SET ROLE` would open the second), and useful for the sources: some
-//! table functions look at their arguments, or end the process, before they ask for a right.
+//! table functions look at their arguments, or end the process, before they ask for a right, and the function
+//! `file()` asks for none. Settings that are text are a third way out, which the engine leaves open: some name files
+//! (`format_template_row`), some are expressions of their own (`additional_result_filter`).
+
+use std::collections::HashSet;
 
 use crate::engine::Params;
 use crate::exception::Exception;
@@ -12,7 +16,12 @@ use crate::lexer::{Kind, Lexer, Token};
 const READING: [&str; 9] = ["SELECT", "WITH", "FROM", "SHOW", "DESC", "DESCRIBE", "EXPLAIN", "EXISTS", "VALUES"];
 
 /// Beginnings of the names of functions that reach outside the databases, or run text as a query.
-const OUTSIDE: [&str; 31] = [
+const OUTSIDE: [&str; 36] = [
+    "aiclassify",
+    "aiembed",
+    "aiextract",
+    "aigenerate",
+    "aitranslate",
     "arrow",
     "azure",
     "catboost",
@@ -46,6 +55,71 @@ const OUTSIDE: [&str; 31] = [
     "ytsaurus",
 ];
 
+/// Settings that are text, and that a reader may set all the same: they only shape results or label statements.
+const HARMLESS: [&str; 22] = [
+    "bool_false_representation",
+    "bool_true_representation",
+    "compatibility",
+    "count_distinct_implementation",
+    "force_data_skipping_indices",
+    "force_optimize_projection_name",
+    "format_csv_null_representation",
+    "format_custom_field_delimiter",
+    "format_custom_result_after_delimiter",
+    "format_custom_result_before_delimiter",
+    "format_custom_row_after_delimiter",
+    "format_custom_row_before_delimiter",
+    "format_custom_row_between_delimiter",
+    "format_json_object_each_row_column_for_object_name",
+    "format_tsv_null_representation",
+    "ignore_data_skipping_indices",
+    "log_comment",
+    "network_compression_method",
+    "output_format_pretty_grid_charset",
+    "output_format_sql_insert_table_name",
+    "preferred_optimize_projection_name",
+    "query_cache_tag",
+];
+
+/// The settings that a reader may not set.
+#[derive(Debug, Default)]
+pub struct Closed(HashSet<String>);
+
+impl Closed {
+    /// Asks for the names of all settings that are text, an address, a map, or change the language.
+    pub const SQL: &str =
+        "SELECT name FROM system.settings WHERE type IN ('String', 'Map', 'URI', 'Dialect') FORMAT TSVRaw";
+
+    /// Of the names that the engine gave, all but the harmless ones.
+    pub fn new(names: &str) -> Closed {
+        let closed = names.lines().filter(|name| !HARMLESS.contains(name));
+        Closed(closed.chain(["profile"]).map(str::to_owned).collect())
+    }
+
+    /// Checks a setting of a request.
+    ///
+    /// # Errors
+    /// 164 if it is closed.
+    pub fn check(&self, name: &str) -> Result<(), Exception> {
+        match self.0.contains(name) {
+            true => Err(Exception::readonly(format!(
+                "Cannot modify '{name}' setting in readonly mode: it may reach outside the databases"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the settings that a text sets: names before a `=`.
+    fn check_text(&self, tokens: &[Token], sql: &[u8]) -> Result<(), Exception> {
+        let assigned =
+            tokens.windows(2).filter(|pair| matches!(pair[0].kind, Kind::Word | Kind::Quoted) && pair[1].is(b'='));
+        for pair in assigned {
+            self.check(String::from_utf8_lossy(&sql[pair[0].start..pair[0].end]).trim_matches(['`', '"']))?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether a statement that starts with this word, in upper case, only reads.
 pub fn reads(first: &str) -> bool {
     READING.contains(&first)
@@ -54,12 +128,13 @@ pub fn reads(first: &str) -> bool {
 /// Checks a statement of a user who may only read.
 ///
 /// # Errors
-/// 164 for a statement that is not a read, 497 for a source outside the databases.
-pub fn check(sql: &[u8], first: &str, params: &Params) -> Result<(), Exception> {
+/// 164 for a statement that is not a read or a setting that is closed, 497 for a source outside the databases.
+pub fn check(sql: &[u8], first: &str, params: &Params, closed: &Closed) -> Result<(), Exception> {
     if !reads(first) {
         return Err(Exception::readonly("this user may only read: SELECT, SHOW, DESCRIBE, EXPLAIN and EXISTS"));
     }
     let tokens: Vec<Token> = Lexer::new(sql).collect();
+    closed.check_text(&tokens, sql)?;
     let denied = |what: &[u8]| {
         let what = String::from_utf8_lossy(what).into_owned();
         Err(Exception::new(
@@ -126,7 +201,8 @@ mod tests {
 
     fn code(sql: &str) -> u32 {
         let first = crate::sql::query(sql.as_bytes()).first;
-        check(sql.as_bytes(), &first, &Params::default()).map_or_else(|error| error.code, |()| 0)
+        let closed = Closed::new("format_schema\nlog_comment\nadditional_result_filter");
+        check(sql.as_bytes(), &first, &Params::default(), &closed).map_or_else(|error| error.code, |()| 0)
     }
 
     #[test]
@@ -161,7 +237,7 @@ mod tests {
             let cut = &text.as_bytes()[..random.usize(..=text.len())];
             crate::sql::shape(cut, random.bool());
             let first = crate::sql::query(cut).first;
-            let _judged = check(cut, &first, &Params::default());
+            let _judged = check(cut, &first, &Params::default(), &Closed::default());
             let _fields = crate::multipart::fields(cut, "x");
         }
     }
@@ -176,6 +252,7 @@ mod tests {
             "SELECT URLHierarchy(u) FROM t",
             "SELECT x FROM t ARRAY JOIN ['a/b', 'c'] AS x WHERE s = 'Größe ‘q’'",
             "SELECT * FROM numbers(3) AS n, values('a UInt8', 1)",
+            "SELECT 1 SETTINGS log_comment = 'x', max_threads = 1",
         ] {
             assert_eq!(code(sql), 0, "{sql}");
         }
@@ -189,6 +266,9 @@ mod tests {
             "SET readonly = 0",
             "KILL QUERY WHERE 1",
             "DROP TABLE t",
+            "SELECT 1 SETTINGS max_threads = 1, `format_schema` = 'x'",
+            "SELECT 1 FORMAT CSV SETTINGS additional_result_filter='x'",
+            "SELECT 1 SETTINGS profile = 'default'",
             "",
         ] {
             assert_eq!(code(sql), 164, "{sql}");
@@ -213,6 +293,6 @@ mod tests {
             assert_eq!(code(sql), 497, "{sql}");
         }
         let params = Params { names: vec!["t".to_owned()], values: vec!["/etc/passwd".to_owned()] };
-        assert!(check(b"SELECT * FROM {t:Identifier}", "SELECT", &params).is_err());
+        assert!(check(b"SELECT * FROM {t:Identifier}", "SELECT", &params, &Closed::default()).is_err());
     }
 }

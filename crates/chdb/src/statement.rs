@@ -13,6 +13,7 @@ use crate::coding::Coding;
 use crate::engine::{Class, Connection, Engine, InsertStream, Stats};
 use crate::exception::Exception;
 use crate::external::{self, External};
+use crate::guard::{self, Closed};
 use crate::metrics::Kind;
 use crate::request::Order;
 use crate::respond::Responder;
@@ -20,7 +21,7 @@ use crate::session::{Lease, Sessions};
 use crate::sql::{self, Query, Shape};
 use crate::surroundings::{Surroundings, Wish};
 use crate::users::Right;
-use crate::{failpoint, guard, input, kill};
+use crate::{failpoint, input, kill};
 
 /// Data is handed to the engine in pieces of this size.
 const PIECE: usize = 256 << 10;
@@ -121,10 +122,14 @@ fn execute(engine: &Engine, mut job: Job, responder: &mut Responder) -> Result<(
         externals = external::take_fields(&mut job.order, &mut reader, &boundary, job.max_query_size)?;
         reader = Box::new(io::empty());
     }
+    if job.right == Right::ReadOnly {
+        job.order.settings.iter().try_for_each(|(name, _)| engine.closed().check(name))?;
+        externals.iter().try_for_each(|table| table.check(engine.closed()))?;
+    }
     let statement = read_statement(job.order.query.take(), &mut reader, job.max_query_size)?;
     let mut place = Place::take(engine, &job)?;
     let kept = place.is_kept();
-    let task = judge(place.connection(), &job, statement, kept)?;
+    let task = judge(place.connection(), &job, statement, kept, engine.closed())?;
     let mut around = Surroundings::default();
     let connection = place.connection();
     let mut run = Run { connection, job: &job, externals: &externals, reader: &mut reader, kept };
@@ -161,7 +166,13 @@ fn read_statement(query: Option<String>, reader: &mut dyn Read, limit: usize) ->
 }
 
 /// What is to be done, if this request may do it.
-fn judge(connection: &mut Connection, job: &Job, statement: Statement, kept: bool) -> Result<Task, Exception> {
+fn judge(
+    connection: &mut Connection,
+    job: &Job,
+    statement: Statement,
+    kept: bool,
+    closed: &Closed,
+) -> Result<Task, Exception> {
     match statement {
         Statement::Insert { .. } if job.only_reads() => Err(Exception::readonly(
             "Cannot execute query in readonly mode: send it by POST, as a user with the right `full`",
@@ -173,11 +184,17 @@ fn judge(connection: &mut Connection, job: &Job, statement: Statement, kept: boo
                 "`input` needs its structure as a literal, input('a UInt8, b String'), once in a statement",
             )),
         },
-        Statement::Whole(text) => judge_whole(connection, job, text, kept),
+        Statement::Whole(text) => judge_whole(connection, job, text, kept, closed),
     }
 }
 
-fn judge_whole(connection: &mut Connection, job: &Job, text: Vec<u8>, kept: bool) -> Result<Task, Exception> {
+fn judge_whole(
+    connection: &mut Connection,
+    job: &Job,
+    text: Vec<u8>,
+    kept: bool,
+    closed: &Closed,
+) -> Result<Task, Exception> {
     let query = sql::query(&text);
     if query.is_empty {
         return Err(Exception::new(62, "SYNTAX_ERROR", "Empty query"));
@@ -206,7 +223,7 @@ fn judge_whole(connection: &mut Connection, job: &Job, text: Vec<u8>, kept: bool
         ));
     }
     if job.right == Right::ReadOnly {
-        guard::check(&text, &query.first, &job.order.params)?;
+        guard::check(&text, &query.first, &job.order.params, closed)?;
     }
     Ok(match (query.first.as_str(), statements.class) {
         ("INSERT", _) => Task::InsertSelect(text),

@@ -112,52 +112,6 @@ fn a_stray_configuration_is_not_picked_up() {
 }
 
 #[test]
-fn users_get_what_they_may() {
-    let root = tempfile::TempDir::new().expect("folder");
-    let file = root.path().join("users");
-    let secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of `secret`
-    std::fs::write(&file, format!("writer:{secret}:full\nreader:{secret}:readonly\n")).expect("written");
-    let engine = Engine::with(&["--users", file.to_str().expect("a path")]);
-    let ask = |user: &str, sql: &str| {
-        let headers = [("x-clickhouse-user", user), ("x-clickhouse-key", "secret")];
-        engine.request("POST", "/", &headers, sql.as_bytes())
-    };
-    assert_eq!(ask("writer", "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a").status, 200);
-    assert_eq!(ask("writer", "INSERT INTO t VALUES (1)").status, 200);
-    assert_eq!(ask("reader", "SELECT a FROM t").text(), "1\n");
-    assert_eq!(ask("reader", "SHOW TABLES").text(), "t\n");
-    for sql in [
-        "INSERT INTO t VALUES (2)",
-        "INSERT INTO t SELECT 2",
-        "DROP TABLE t",
-        "SYSTEM FLUSH LOGS",
-        "SET readonly = 0",
-        "CREATE TEMPORARY TABLE x (a UInt8)",
-        "SELECT 1 SETTINGS readonly = 0",
-        "KILL QUERY WHERE 1",
-    ] {
-        assert_eq!(ask("reader", sql).code(), "164", "{sql}");
-    }
-    for sql in [
-        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
-        "SELECT * FROM `/etc/hostname`",
-        "SELECT * FROM '/etc/hostname'",
-        "SELECT * FROM url('http://127.0.0.1:1')",
-    ] {
-        let reply = ask("reader", sql);
-        assert_eq!((reply.status, reply.code()), (403, "497"), "{sql}");
-    }
-    let none = engine.post("/", "SELECT 1");
-    assert_eq!((none.status, none.header("www-authenticate").is_some()), (401, true));
-    assert_eq!(engine.post("/?user=reader&password=wrong", "SELECT 1").status, 403);
-    assert_eq!(engine.post("/?user=nobody&password=secret", "SELECT 1").status, 403);
-    assert_eq!(engine.post("/?user=reader&password=secret", "SELECT 1").text(), "1\n");
-    let basic = engine.request("GET", "/?query=SELECT%201", &[("authorization", "Basic cmVhZGVyOnNlY3JldA==")], b"");
-    assert_eq!(basic.text(), "1\n");
-    assert_eq!(engine.get("/ping").status, 200);
-}
-
-#[test]
 fn a_death_at_a_named_place_leaves_all_or_nothing() {
     // Where it dies at its second INSERT, how many of the two rows are there afterwards.
     for (place, stored) in [
