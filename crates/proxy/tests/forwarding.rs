@@ -241,6 +241,22 @@ fn draining_finishes_what_is_open_and_closes_the_rest() {
     assert!(gateway.events().iter().all(|event| event.status == 200));
 }
 
+/// Half a head is a request that was begun: it is let go after a moment, and told.
+#[test]
+fn half_a_head_does_not_hold_up_a_drain() {
+    let upstream = Upstream::answering(OK);
+    let mut gateway = Gateway::before(upstream.address);
+    let mut halves: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
+    let silent: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
+    halves.iter_mut().for_each(|client| client.send(b"GET / HTTP/1.1\r\nhost: "));
+    gateway.get("/");
+    gateway.event();
+    gateway.proxy.take().unwrap().drain(common::DEADLINE);
+    drop(silent);
+    let reasons: Vec<_> = gateway.events().iter().map(|event| event.reason).collect();
+    assert_eq!(reasons, [weir_event::Reason::GatewayDraining; 4]);
+}
+
 #[test]
 fn a_hundred_reloads_under_load_fail_no_request() {
     use std::sync::Arc;

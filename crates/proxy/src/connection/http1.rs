@@ -64,7 +64,7 @@ impl State {
         self.current.take();
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.phase.get() == Phase::Idle
     }
 
@@ -146,6 +146,13 @@ impl Connection {
             self.record_unparsed(Reason::RequestHeadTimeout, Reason::RequestHeadTimeout.status());
         }
         self.give(Order::Close);
+    }
+
+    /// The worker ends before the first head is whole: that was a request.
+    pub(super) fn http1_cut_off(&self) {
+        if self.http1.phase.get() == Phase::Head && !self.http1.refused.replace(true) {
+            self.record_unparsed(Reason::GatewayDraining, Reason::GatewayDraining.status());
+        }
     }
 
     /// hyper ended the connection over a head that it could not answer: a request all the same.

@@ -162,8 +162,13 @@ impl Connection {
 
     /// Lets open exchanges finish, then closes.
     pub(crate) fn drain(&self) {
-        let silent = !self.spoken.get() && self.http1.is_idle() && !self.may_still_speak();
-        self.give(if silent { Order::Close } else { Order::Drain });
+        if self.spoken.get() || self.may_still_speak() {
+            return self.give(Order::Drain);
+        }
+        if self.kind.get() == Kind::Http1 {
+            self.http1_cut_off();
+        }
+        self.give(Order::Close);
     }
 
     /// The worker's look, about once a second: closes what has been quiet for `idle`, and what takes nothing of its
@@ -196,7 +201,7 @@ impl Connection {
     /// A connection that was just accepted may have a request in its socket that nobody has read yet.
     fn may_still_speak(&self) -> bool {
         let age = self.worker.clock.now().saturating_duration_since(self.accepted);
-        !self.spoken.get() && self.http1.is_idle() && age < FRESH
+        !self.spoken.get() && age < FRESH
     }
 
     fn give(&self, order: Order) {
@@ -239,7 +244,7 @@ impl Connection {
         exchange.client = self.peer;
         exchange.status = status.as_u16();
         exchange.blame(reason);
-        let answered = !matches!(reason, Reason::RequestHeadTimeout | Reason::ClientClosed);
+        let answered = !matches!(reason, Reason::RequestHeadTimeout | Reason::ClientClosed | Reason::GatewayDraining);
         let outcome = if answered { Outcome::Completed } else { Outcome::Cancelled };
         exchange.finish(outcome, now);
         self.worker.record(&exchange, &snapshot.unrouted);
