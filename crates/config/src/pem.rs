@@ -94,18 +94,19 @@ fn either<T>(
     read: impl FnOnce(&At<'_>, &str) -> Option<T>,
 ) -> Option<Option<T>> {
     let there = fields.has(file);
-    let named = fields.take_weir(file);
-    match (fields.take(inline), named) {
-        (Some(_), Some(named)) => Some(named.refuse(format!("is here beside `{inline}`; remove one of them"))),
-        (Some(at), None) => Some(at.filled().and_then(|text| read(&at, &text))),
-        (None, Some(at)) => Some(text_of(&at).and_then(|text| read(&at, &text))),
+    let inner = fields.take(inline).map(|at| (at.filled(), at));
+    let outer = fields.take_weir(file).map(|at| (path_of(&at), at));
+    match (inner, outer) {
+        (Some(_), Some((_, at))) => Some(at.refuse(format!("is here beside `{inline}`; remove one of them"))),
+        (Some((text, at)), None) => Some(text.and_then(|text| read(&at, &text))),
+        (None, Some((path, at))) => Some(path.and_then(|path| at.file(&path)).and_then(|text| read(&at, &text))),
         (None, None) => there.then_some(None),
     }
 }
 
-fn text_of(at: &At<'_>) -> Option<String> {
+fn path_of(at: &At<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(at.filled()?);
-    if path.is_absolute() { at.file(&path) } else { at.refuse("is not an absolute path; begin it with `/`") }
+    if path.is_absolute() { Some(path) } else { at.refuse("is not an absolute path; begin it with `/`") }
 }
 
 fn certificates(at: &At<'_>, text: &str) -> Option<Vec<CertificateDer<'static>>> {

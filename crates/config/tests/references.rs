@@ -279,3 +279,24 @@ fn what_leads_nowhere_is_told() {
         assert_eq!(told.lines().count(), 1, "one mistake is told once: {told}");
     }
 }
+
+/// Every kind and every key, loaded from a folder.
+#[test]
+fn the_whole_of_it_loads() {
+    let env = |name: &str| match name {
+        "STOCK_KEY" => Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned()),
+        "PER_HOUR" => Some("5000".to_owned()),
+        "WEIR_ANALYTICS_TOKEN" | "MOBILE_SECRET" => Some("t0ken".to_owned()),
+        _ => None,
+    };
+    let config = weir_config::load(&["tests/conf.d/whole".into()], &env).unwrap_or_else(|errors| panic!("{errors}"));
+    let api = &config.apis[0];
+    assert_eq!((api.namespace.as_str(), api.services[0].name.as_str()), ("shop", "shop/stock"));
+    assert!(api.tls.is_some() && api.services[0].tls.is_some());
+    assert_eq!(api.contracts[0].secret.expose(), "t0ken");
+    let names: Vec<_> = api.policies.iter().map(|binding| binding.name.as_str()).collect();
+    assert_eq!(names, ["client-id-enforcement-flex", "rate-limiting-flex"]);
+    let Policy::RateLimiting(limits) = &api.policies[1].policy else { panic!() };
+    let limits: Vec<_> = limits.limits.iter().map(|limit| (limit.requests.get(), limit.window.as_secs())).collect();
+    assert_eq!(limits, [(5000, 3600), (100, 1)], "the longest first");
+}

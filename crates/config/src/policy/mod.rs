@@ -12,7 +12,7 @@ mod tls_outbound;
 pub use client_id_enforcement::ClientIdEnforcement;
 pub use http_basic_authentication::HttpBasicAuthentication;
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
-pub(crate) use route::{Reference, RouteTo};
+pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
@@ -64,6 +64,17 @@ impl Entry {
 
     pub fn read(&self) -> Read {
         self.read
+    }
+
+    /// Reads only for what is asked for.
+    pub fn describe(&self, config: &At<'_>) {
+        let config = config.clone().with_env();
+        match self.read {
+            Read::Chain(read) => drop(read(&config)),
+            Read::Route(read) => drop(read(&config)),
+            Read::Port(read) => drop(read(&config)),
+            Read::Service(read) => drop(read(&config)),
+        }
     }
 }
 
@@ -129,6 +140,10 @@ const TO_COME: [&str; 40] = [
 /// The names of all policies that can be bound.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     CATALOGUE.iter().map(|entry| entry.name)
+}
+
+pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter()
 }
 
 /// The policy that a `policyRef.name` names.

@@ -50,17 +50,18 @@ impl RateLimiting {
     pub(super) fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let limits = fields.required("rateLimits", limits);
-        let selector = fields.take("keySelector");
+        let selector = fields.take("keySelector").map(|at| Expression::read(&at).map(LimitKey::Request));
         let by = fields.take_weir("keyBy");
+        let by = by.map(|at| (at.choice(&[("consumer", ())]), at));
         let expose_headers = fields.optional("exposeHeaders", At::boolean);
         // Each gateway counts for itself either way, as Flex does without a shared storage.
         fields.optional("clusterizable", At::boolean);
         fields.finish();
         let key = match (selector, by) {
             (None, None) => Some(LimitKey::All),
-            (Some(at), None) => Expression::read(&at).map(LimitKey::Request),
-            (None, Some(at)) => at.choice(&[("consumer", ())]).map(|()| LimitKey::Consumer),
-            (Some(_), Some(at)) => at.refuse("is here beside `keySelector`; remove one of them"),
+            (Some(key), None) => key,
+            (None, Some((key, _))) => key.map(|()| LimitKey::Consumer),
+            (Some(_), Some((_, at))) => at.refuse("is here beside `keySelector`; remove one of them"),
         };
         Some(Self { limits: limits?, key: key?, expose_headers: expose_headers.unwrap_or(false) })
     }

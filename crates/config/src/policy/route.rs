@@ -52,6 +52,6 @@ impl Reference {
 }
 
 /// Flex writes `""` for none.
-fn name_or_none(at: &At<'_>) -> Option<Option<String>> {
+pub(crate) fn name_or_none(at: &At<'_>) -> Option<Option<String>> {
     if at.text()?.is_empty() { Some(None) } else { name(at).map(Some) }
 }

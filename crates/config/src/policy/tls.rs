@@ -107,15 +107,15 @@ impl Tls {
 }
 
 fn certificates(fields: &mut Fields<'_>) -> Option<Vec<KeyPair>> {
-    let one = fields.take("certificate");
-    let several = fields.take_weir("certificates");
+    let one = fields.take("certificate").map(|at| key_pair(&at));
+    let several = fields.take_weir("certificates").map(|at| (at.items(key_pair), at));
     match (one, several) {
-        (Some(at), None) => Some(vec![key_pair(&at)?]),
-        (None, Some(at)) => {
-            let pairs = at.items(key_pair)?;
+        (Some(pair), None) => Some(vec![pair?]),
+        (None, Some((pairs, at))) => {
+            let pairs = pairs?;
             if pairs.is_empty() { at.refuse("is empty; add `{crt, key}`") } else { Some(pairs) }
         }
-        (Some(_), Some(at)) => at.refuse("is here beside `certificate`; remove one of them"),
+        (Some(_), Some((_, at))) => at.refuse("is here beside `certificate`; remove one of them"),
         (None, None) => fields.missing("certificate", "add `{crt, key}`"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{At, MAX_ERRORS, NOT_YET, Place, did_you_mean, show};
+use super::{ANY, At, MAX_ERRORS, NOT_YET, Place, Shape, did_you_mean, show};
 use crate::tree::{Key, Node, Value};
 
 /// The keys of one mapping. Ask for each known one, then [`Fields::finish`].
@@ -16,6 +16,9 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Tells keys that are there twice; only the first counts.
     pub(super) fn new(at: &At<'a>) -> Option<Self> {
+        if at.describe(Shape::object) {
+            return Some(Self { at: at.clone(), taken: Vec::new(), entries: Vec::new(), known: Vec::new() });
+        }
         let Value::Map(all) = at.value else {
             return at.refuse(format!("is {}; write a mapping, `key: value`", at.value.describe()));
         };
@@ -44,6 +47,7 @@ impl<'a> Fields<'a> {
     /// As [`Fields::take`], for what Flex has no word for: refused under its `apiVersion`.
     pub fn take_weir(&mut self, name: &'static str) -> Option<At<'a>> {
         let at = self.take(name)?;
+        at.describe(Shape::weir);
         if at.is_weir() {
             return Some(at);
         }
@@ -64,6 +68,7 @@ impl<'a> Fields<'a> {
 
     /// Tells when `name` is absent or null.
     pub fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+        self.at.describe(|shape| shape.require(name));
         match self.take(name) {
             Some(at) => read(&at),
             None => self.missing(name, "add it"),
@@ -102,15 +107,11 @@ impl<'a> Fields<'a> {
 
     /// Known, and refused when it is there.
     pub fn refuse(&mut self, name: &'static str, why: &str) {
+        if self.at.describe(|_| {}) {
+            return;
+        }
         if let Some((at, _)) = self.find(name) {
             at.refuse::<()>(why);
-        }
-    }
-
-    /// Known, and not looked at.
-    pub fn pass(&mut self, names: &[&'static str]) {
-        for name in names {
-            self.find(name);
         }
     }
 
@@ -136,6 +137,9 @@ impl<'a> Fields<'a> {
     }
 
     fn find(&mut self, name: &'static str) -> Option<(At<'a>, &'a Node)> {
+        if self.at.describe(|shape| shape.field(name, self.at.join(name))) {
+            return Some((self.at.child(ANY, self.at.join(name)), ANY));
+        }
         self.known.push(name);
         let index = self.entries.iter().position(|(key, _)| key.text == name)?;
         self.taken[index] = true;

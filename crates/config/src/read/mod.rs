@@ -4,6 +4,7 @@
 //! is already told, so a reader goes on with the next field. Names of fields are written once, where they are read:
 //! what [`Fields`] was not asked for is refused.
 
+mod describe;
 mod fields;
 mod nearest;
 
@@ -13,11 +14,15 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use serde_json::json;
+
 use crate::error::ConfigError;
 use crate::files::Outside;
 use crate::tree::{Mark, Node, Value};
 use crate::units::Secret;
 
+pub(crate) use describe::Recorder;
+use describe::Shape;
 pub(crate) use fields::Fields;
 pub(crate) use nearest::{did_you_mean, list};
 
@@ -74,7 +79,12 @@ pub(crate) struct Scope<'a> {
     pub errors: &'a Errors,
     /// Whether its `apiVersion` is Weir's own.
     pub is_weir: Cell<bool>,
+    /// Where readers that are run to be described say what they ask for.
+    pub recorder: Option<&'a Recorder>,
 }
+
+/// What readers are described by.
+const ANY: &Node = &Node { mark: Mark { line: 0, column: 0 }, value: Value::Any };
 
 /// A value and where it stands.
 #[derive(Clone)]
@@ -89,6 +99,24 @@ pub(crate) struct At<'a> {
 impl<'a> At<'a> {
     pub fn new(scope: &'a Scope<'a>, node: &'a Node) -> Self {
         Self { scope, value: &node.value, mark: node.mark, path: String::new(), substitute: false }
+    }
+
+    /// A value that has everything, for [`Scope::recorder`].
+    pub fn any(scope: &'a Scope<'a>) -> Self {
+        Self::new(scope, ANY)
+    }
+
+    /// Says in the description what is asked for. True while there is nothing to be read.
+    fn describe(&self, write: impl FnOnce(&mut Shape)) -> bool {
+        let Some(recorder) = self.scope.recorder else { return false };
+        recorder.at(&self.path, write);
+        true
+    }
+
+    /// As [`At::describe`], of a single value.
+    fn describe_leaf(&self, words: impl FnOnce() -> serde_json::Value) -> bool {
+        let substitute = self.substitute;
+        self.describe(|shape| shape.leaf(if substitute { describe::or_variable(words()) } else { words() }))
     }
 
     /// The same value, in which (and under which) `$NAME` stands for an environment variable.
@@ -110,6 +138,9 @@ impl<'a> At<'a> {
 
     /// Tells a mistake. Past [`MAX_ERRORS`] of them nobody reads on, and memory must not grow with them.
     pub fn refuse<T>(&self, message: impl Into<String>) -> Option<T> {
+        if self.scope.recorder.is_some() {
+            return None;
+        }
         let mut errors = self.scope.errors.borrow_mut();
         if errors.len() < MAX_ERRORS {
             errors.push(self.place().error(message.into()));
@@ -142,11 +173,14 @@ impl<'a> At<'a> {
 
     /// A single value as text, as written or from the environment. Numbers and `true` are text too.
     pub fn text(&self) -> Option<String> {
+        if self.describe(|shape| shape.leaf(describe::text())) {
+            return None;
+        }
         match self.value {
             Value::Scalar(text) if self.substitute => self.substituted(text),
             Value::Scalar(text) => Some(text.clone()),
             Value::Null => self.refuse("has no value; write one"),
-            Value::List(_) | Value::Map(_) => {
+            Value::List(_) | Value::Map(_) | Value::Any => {
                 self.refuse(format!("is {}; write a single value", self.value.describe()))
             }
         }
@@ -163,6 +197,7 @@ impl<'a> At<'a> {
 
     /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `cure`".
     pub fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>, cure: &str) -> Option<T> {
+        self.describe(|shape| shape.leaf(json!({"description": cure})));
         self.parse_cured(|text| read(text).map_err(|error| format!("{error}; {cure}")))
     }
 
@@ -173,10 +208,17 @@ impl<'a> At<'a> {
     }
 
     pub fn boolean(&self) -> Option<bool> {
+        if self.describe_leaf(|| json!({"type": "boolean"})) {
+            return None;
+        }
         self.parse(read_bool, "write true or false")
     }
 
     pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let (least, most) = (range.start(), range.end());
+        if self.describe_leaf(|| json!({"type": "integer", "minimum": least, "maximum": most})) {
+            return None;
+        }
         let text = self.text()?;
         match text.parse::<u64>() {
             Ok(number) if range.contains(&number) => Some(number),
@@ -189,6 +231,9 @@ impl<'a> At<'a> {
 
     /// One of a closed set of names.
     pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        if self.describe_leaf(|| describe::choice(choices.iter().map(|(name, _)| *name))) {
+            return None;
+        }
         let text = self.text()?;
         let found = choices.iter().find(|(name, _)| *name == text);
         let names = || list(choices.iter().map(|(name, _)| *name));
@@ -200,6 +245,10 @@ impl<'a> At<'a> {
 
     /// A list, read item by item; what is wrong is left out and told.
     pub fn items<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        if self.describe(|shape| shape.items(format!("{}[0]", self.path))) {
+            read(&self.child(ANY, format!("{}[0]", self.path)));
+            return None;
+        }
         let Value::List(items) = self.value else {
             return self.refuse(format!("is {}; write a list, each item after `- `", self.value.describe()));
         };
@@ -209,6 +258,10 @@ impl<'a> At<'a> {
 
     /// A mapping whose keys are the user's own, in the order of the file.
     pub fn entries<T>(&self, mut read: impl FnMut(&str, &Self) -> Option<T>) -> Option<Vec<T>> {
+        if self.describe(|shape| shape.values(self.join("*"))) {
+            read("name", &self.child(ANY, self.join("*")));
+            return None;
+        }
         let fields = self.fields()?;
         Some(fields.all().filter_map(|(name, at)| read(name, &at)).collect())
     }

@@ -85,7 +85,7 @@ impl Metadata {
 
 /// Reads one resource into `drafts`.
 pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
-    let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default() };
+    let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default(), recorder: None };
     let at = At::new(&scope, node);
     let Some(mut fields) = at.fields() else { return };
     let version = fields.required("apiVersion", api_version);
@@ -117,7 +117,7 @@ pub(crate) enum Version {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     ApiInstance,
     Service,
     PolicyBinding,
@@ -134,9 +134,28 @@ const KINDS: [(&str, Kind); 5] = [
 ];
 
 impl Kind {
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|(_, kind)| *kind)
+    }
+
+    pub fn name(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// Reads only for what is asked for.
+    pub fn describe(self, spec: &At<'_>) {
+        match self {
+            Self::ApiInstance => drop(api_instance::read(spec, None)),
+            Self::Service => drop(service::read(spec, None)),
+            Self::PolicyBinding => drop(policy_binding::read(spec, None)),
+            Self::Contract => drop(contract::read(spec, None)),
+            Self::Configuration => configuration::read(spec, Version::Weir, &mut Settings::default()),
+        }
+    }
+
     /// Its name where one of a name may be there once. Of `Configuration` it is each setting that is there once.
     fn unique(self) -> Option<&'static str> {
-        KINDS.iter().find(|(_, kind)| *kind == self && self != Self::Configuration).map(|(name, _)| *name)
+        (self != Self::Configuration).then(|| self.name())
     }
 }
 
@@ -162,6 +181,16 @@ fn kind(at: &At<'_>) -> Option<Kind> {
     }
     let hint = did_you_mean(&text, KINDS.iter().map(|(name, _)| *name));
     at.refuse(format!("unknown kind `{}`; {hint}", show(&text)))
+}
+
+/// As written in `apiVersion`.
+pub(crate) fn api_versions() -> impl Iterator<Item = &'static str> {
+    MULESOFT.into_iter().chain([WEIR])
+}
+
+/// Reads only for what is asked for.
+pub(crate) fn describe_metadata(at: &At<'_>) {
+    metadata(at);
 }
 
 fn metadata(at: &At<'_>) -> Option<Metadata> {

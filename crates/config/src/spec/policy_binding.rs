@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::bound::{self, Bound};
 use super::{Metadata, labels, name};
-use crate::policy::Reference;
-use crate::read::{At, Place};
+use crate::policy::{Reference, name_or_none};
+use crate::read::{At, Fields, Place};
 
 /// Where a binding without an `order` stands, and the policies that are written within an ApiInstance.
 pub(crate) const DEFAULT_ORDER: u32 = 50;
@@ -53,26 +53,25 @@ const KINDS: [(&str, Kind); 3] = [("ApiInstance", Kind::Api), ("Service", Kind::
 
 fn target(at: &At<'_>) -> Option<Target> {
     let mut fields = at.fields()?;
-    let written = fields.take("kind");
-    let kind = written.as_ref().map_or(Some(Kind::Api), |at| at.choice(&KINDS));
-    let target = match kind {
-        Some(Kind::Api) => Reference::read(&mut fields).map(Target::Api),
-        Some(Kind::Service) => Reference::read(&mut fields).map(Target::Service),
-        Some(Kind::Selector) => {
-            fields.refuse("name", "cannot be beside a selector; remove it, or `kind: Selector`");
-            let namespace = fields.optional("namespace", name);
-            let labels = fields.required("selector", selector);
-            labels.map(|labels| Target::Selector { namespace, labels })
-        }
-        None => {
-            // Told already; what else may stand here depends on it.
-            fields.pass(&["name", "namespace", "selector"]);
-            None
-        }
+    let kind = fields.take("kind");
+    let kind = kind.as_ref().map_or(Some(Kind::Api), |at| at.choice(&KINDS));
+    let name = fields.take("name").map(|at| (at.clone(), name(&at)));
+    let namespace = fields.optional("namespace", name_or_none).flatten();
+    let chosen = fields.take("selector").map(|at| (at.clone(), selector(&at)));
+    let reference = |fields: &Fields<'_>, name: Option<(At<'_>, Option<String>)>| {
+        let (at, name) = name.or_else(|| fields.missing("name", "add it"))?;
+        Some(Reference { name: name?, namespace: namespace.clone(), place: at.place() })
     };
-    if matches!(kind, Some(Kind::Api | Kind::Service)) {
-        fields.refuse("selector", "is for `kind: Selector`; write that, or remove it");
-    }
+    let target = kind.and_then(|kind| match (kind, chosen) {
+        (Kind::Selector, Some((_, labels))) => match name {
+            Some((at, _)) => at.refuse("cannot be beside a selector; remove it, or `kind: Selector`"),
+            None => labels.map(|labels| Target::Selector { namespace: namespace.clone(), labels }),
+        },
+        (Kind::Selector, None) => fields.missing("selector", "add it, as in `selector: {labels: {team: red}}`"),
+        (_, Some((at, _))) => at.refuse("is for `kind: Selector`; write that, or remove it"),
+        (Kind::Api, None) => reference(&fields, name).map(Target::Api),
+        (Kind::Service, None) => reference(&fields, name).map(Target::Service),
+    });
     fields.finish();
     target
 }

@@ -192,7 +192,9 @@ impl Builder {
 fn key_of(node: &Node) -> Outcome<Key> {
     match &node.value {
         Value::Scalar(text) => Ok(Key { mark: node.mark, text: text.clone() }),
-        Value::Null | Value::List(_) | Value::Map(_) => Err((node.mark, "a key must be a single value".to_owned())),
+        Value::Null | Value::Any | Value::List(_) | Value::Map(_) => {
+            Err((node.mark, "a key must be a single value".to_owned()))
+        }
     }
 }
 

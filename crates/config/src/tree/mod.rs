@@ -29,6 +29,8 @@ pub(crate) enum Value {
     Null,
     Scalar(String),
     List(Vec<Rc<Node>>),
+    /// Every field and no content: no document's, but what readers are described by.
+    Any,
     /// In the order of the file, with keys that may repeat.
     Map(Vec<(Key, Rc<Node>)>),
 }
@@ -43,7 +45,7 @@ impl Value {
     /// For messages: `a list`.
     pub fn describe(&self) -> &'static str {
         match self {
-            Self::Null => "nothing",
+            Self::Null | Self::Any => "nothing",
             Self::Scalar(_) => "a single value",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
