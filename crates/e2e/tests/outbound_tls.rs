@@ -32,7 +32,7 @@ fn leaf(dir: &Path) {
 }
 
 /// OpenSSL's server, which answers with the files of its folder.
-async fn upstream(site: &Site, dir: &Path) -> (Process, SocketAddr) {
+async fn upstream(site: &Site, dir: &Path, more: &[&str]) -> (Process, SocketAddr) {
     let address = reserve().unwrap();
     let mut command = Command::new("openssl");
     command.current_dir(dir).args([
@@ -44,10 +44,47 @@ async fn upstream(site: &Site, dir: &Path) -> (Process, SocketAddr) {
         "-key",
         "leaf.key",
     ]);
-    command.arg("-WWW");
+    command.arg("-WWW").args(more);
     let process = Process::start("openssl", command, &site.path("openssl.log")).unwrap();
     eventually("openssl listens", async || TcpStream::connect(address).ok().map(drop)).await;
     (process, address)
+}
+
+/// A service of its own, and a `tls-outbound` bound to it.
+fn bound(name: &str, upstream: SocketAddr, config: &str) -> GatewaySpec {
+    let mut spec = GatewaySpec::new("here", name, upstream);
+    spec.apis.clear();
+    spec.more_yaml = format!(
+        "---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Service
+metadata: {{name: backend}}
+spec: {{address: \"https://127.0.0.1:{}\"}}
+---
+apiVersion: gateway.weir.dev/v1
+kind: PolicyBinding
+metadata: {{name: backend-tls}}
+spec:
+  targetRef: {{kind: Service, name: backend}}
+  policyRef: {{name: tls-outbound}}
+  config:
+{config}
+---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {{name: secure}}
+spec:
+  address: http://127.0.0.1:0
+  policies: [{{policyRef: {{name: route}}, config: {{destinationRef: {{name: backend}}}}}}]
+",
+        upstream.port()
+    );
+    spec
+}
+
+fn pem(dir: &Path, file: &str, indent: usize) -> String {
+    let text = std::fs::read_to_string(dir.join(file)).unwrap();
+    text.lines().fold("|\n".to_owned(), |yaml, line| yaml + &" ".repeat(indent) + line + "\n")
 }
 
 fn spec(name: &str, upstream: SocketAddr) -> GatewaySpec {
@@ -77,7 +114,7 @@ async fn an_upstream_is_believed_if_the_roots_vouch_for_it() {
     authority(&dir, "stranger");
     leaf(&dir);
     std::fs::write(dir.join("hello.txt"), "hello over TLS").unwrap();
-    let (_upstream, address) = upstream(&site, &dir).await;
+    let (_upstream, address) = upstream(&site, &dir, &[]).await;
 
     let roots = dir.join("known.pem").to_string_lossy().into_owned();
     let trusting =
@@ -91,4 +128,40 @@ async fn an_upstream_is_believed_if_the_roots_vouch_for_it() {
     let (status, body) = get(&format!("http://{}/hello.txt", wary.address)).await.unwrap();
     assert_eq!(status, 502);
     assert!(body.contains("\"reason\":\"tls_certificate_error\""), "{body}");
+}
+
+/// A service with a `tls-outbound` of its own: who vouches for it, what the gateway proves itself by, which name it asks.
+#[tokio::test]
+async fn a_service_is_spoken_to_as_its_binding_says() {
+    let site = Site::new().unwrap();
+    let dir = site.path("tls");
+    std::fs::create_dir_all(&dir).unwrap();
+    authority(&dir, "known");
+    authority(&dir, "stranger");
+    leaf(&dir);
+    std::fs::write(dir.join("hello.txt"), "hello over TLS").unwrap();
+    let (_upstream, address) =
+        upstream(&site, &dir, &["-Verify", "2", "-verify_return_error", "-CAfile", "known.pem"]).await;
+
+    let trusted = |name: &str| format!("    trustedCA: {}", pem(&dir, &format!("{name}.pem"), 6));
+    let proof =
+        format!("    certificate:\n      crt: {}      key: {}", pem(&dir, "leaf.pem", 8), pem(&dir, "leaf.key", 8));
+    // Only what the gateway speaks is offered.
+    let named = "    sni: localhost\n    alpn: [h2, http/1.1]\n";
+    let cases = [
+        ("whole", format!("{}{named}{proof}", trusted("known")), None),
+        ("anybody", format!("    skipValidation: true\n{proof}"), None),
+        // The certificate is for `localhost`, and the address is a number.
+        ("unnamed", format!("{}{proof}", trusted("known")), Some("tls_certificate_error")),
+        ("mistrusted", format!("{}{named}{proof}", trusted("stranger")), Some("tls_certificate_error")),
+        ("unproven", format!("{}{named}", trusted("known")), Some("")),
+    ];
+    for (name, config, reason) in cases {
+        let gateway = Gateway::start(&site, &bound(name, address, &config)).unwrap();
+        let (status, body) = get(&format!("http://{}/hello.txt", gateway.address)).await.unwrap();
+        match reason {
+            None => assert_eq!((status, body.as_str()), (200, "hello over TLS"), "{name}: {}", site.log(name)),
+            Some(reason) => assert!(status == 502 && body.contains(reason), "{name}: {status} {body}"),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 use std::sync::{Arc, OnceLock};
-use weir_config::policy::{Cipher, TlsOutbound, TlsVersion, Verify};
+use weir_config::policy::{Alpn, Cipher, TlsOutbound, TlsVersion, Verify};
 use weir_config::{Authorities, ConfigError};
 
 /// Where the roots come from, and the configuration made of them.
@@ -34,6 +34,10 @@ pub enum TlsError {
     /// What only a TLS library finds wrong in a `tls-outbound`.
     #[error(transparent)]
     Config(Box<ConfigError>),
+    #[error(
+        "its `tls-outbound` has `alpn: [h2]` alone, and this version of weir speaks HTTP/1.1 to services; add `http/1.1`"
+    )]
+    Http2Alone,
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
 }
@@ -88,7 +92,11 @@ fn with_settings(settings: &TlsOutbound) -> Result<ClientConfig, TlsError> {
             builder.with_client_auth_cert(pair.chain.clone(), pair.key.clone_key()).map_err(wrong)?
         }
     };
-    config.alpn_protocols = settings.offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let spoken = settings.offer.alpn.iter().filter(|protocol| **protocol == Alpn::Http11);
+    config.alpn_protocols = spoken.map(|protocol| protocol.as_bytes().to_vec()).collect();
+    if config.alpn_protocols.is_empty() && !settings.offer.alpn.is_empty() {
+        return Err(TlsError::Http2Alone);
+    }
     Ok(config)
 }
 
