@@ -38,6 +38,8 @@ pub enum Command {
         #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR")]
         config: Vec<PathBuf>,
     },
+    /// Print the JSON Schema of every resource, for editors: weirctl schema > weir.schema.json
+    Schema,
     /// Print a completion script: weirctl completions bash > /etc/bash_completion.d/weirctl
     Completions { shell: Shell },
 }

@@ -7,6 +7,7 @@ mod args;
 mod fetch;
 mod ledger;
 mod probe;
+mod schema;
 mod tail;
 mod trace;
 mod validate;
@@ -44,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Probe(options) => return probe::probe(&args.admin, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Validate { config } => return validate::validate(config),
+        Command::Schema => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Args::command(), "weirctl", &mut io::stdout());
             return ExitCode::SUCCESS;
