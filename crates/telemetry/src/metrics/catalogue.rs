@@ -57,6 +57,8 @@ catalogue! {
         "Time of one policy in one request.";
     REJECTED Counter "weir_requests_rejected_total" "{request}" ["api" "route" "policy" "reason"]
         "Requests that a policy rejected.";
+    RATE_LIMITED Counter "weir_rate_limit_requests_total" "{request}" ["api" "route" "state"]
+        "Requests that met a rate limit: within or over it, and `_shared` where the limiter was full and counted them with other keys.";
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";

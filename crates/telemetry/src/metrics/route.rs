@@ -6,7 +6,7 @@ use super::histogram::{DURATION_NS, Histogram, OVERHEAD_NS, SIZE, add};
 use super::{catalogue, histogram::Reading};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir_event::{Exchange, Method, NameId, Names, Reason, Turn, Verdict};
+use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Turn, Verdict};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
@@ -46,6 +46,8 @@ struct Cells {
     request_body: Histogram,
     response_body: Histogram,
     policies: Chain<(NameId, Verdict, Reason), PolicyCells>,
+    /// By the byte of the state.
+    limits: [AtomicU64; RateLimitState::ALL.len()],
 }
 
 impl Cells {
@@ -58,6 +60,7 @@ impl Cells {
             request_body: Histogram::new(SIZE),
             response_body: Histogram::new(SIZE),
             policies: Chain::new(),
+            limits: Default::default(),
         }
     }
 
@@ -68,6 +71,9 @@ impl Cells {
         self.overhead.observe_duration(exchange.meter.spent(Turn::Gateway));
         self.request_body.observe(exchange.bytes_in);
         self.response_body.observe(exchange.bytes_out);
+        if let Some(cell) = self.limits.get(exchange.rate_limit as usize) {
+            add(cell, 1);
+        }
         for attempt in &exchange.attempts {
             let reasons = Reason::ALL.len();
             let cell = self.attempts.get_or_make(attempt.outcome as u8, reasons, || Histogram::new(DURATION_NS));
@@ -126,6 +132,20 @@ impl RouteMetrics {
             out.histogram(&catalogue::CLIENT_DURATION, &[api, route, service, reason], &reading);
         }
         self.expose_policies(names, out);
+        self.expose_limits(out);
+    }
+
+    /// All states once there is one: a rate needs a point before the first request that is over.
+    fn expose_limits(&self, out: &mut Families) {
+        let count = |state: RateLimitState| -> u64 {
+            self.workers.iter().map(|cells| cells.limits[state as usize].load(Ordering::Acquire)).sum()
+        };
+        let states = || RateLimitState::ALL.iter().filter(|state| **state != RateLimitState::None);
+        if states().any(|state| count(*state) > 0) {
+            let RouteLabels { api, route, .. } = &self.labels;
+            states()
+                .for_each(|state| out.counter(&catalogue::RATE_LIMITED, &[api, route, state.as_str()], count(*state)));
+        }
     }
 
     fn expose_answers(&self, out: &mut Families) {
@@ -274,6 +294,25 @@ mod tests {
         let text = text(&metrics, &Names::new());
         let series: Vec<_> = text.lines().filter(|line| line.starts_with("weir_requests_unrouted_total{")).collect();
         assert_eq!(series, [r#"weir_requests_unrouted_total{reason="no_route"} 2"#]);
+    }
+
+    #[test]
+    fn a_limiter_that_is_full_is_seen() {
+        let metrics = RouteMetrics::new(labels(), 2);
+        metrics.observe(0, &exchange(200));
+        assert!(!text(&metrics, &Names::new()).contains("weir_rate_limit_requests_total{"), "no limit, no series");
+        for (worker, state) in
+            [(0, RateLimitState::Within), (1, RateLimitState::Within), (1, RateLimitState::WithinShared)]
+        {
+            let mut exchange = exchange(200);
+            exchange.rate_limit = state;
+            metrics.observe(worker, &exchange);
+        }
+        let text = text(&metrics, &Names::new());
+        for (state, count) in [("within", 2), ("exceeded", 0), ("within_shared", 1), ("exceeded_shared", 0)] {
+            let series = format!(r#"weir_rate_limit_requests_total{{api="orders",route="r",state="{state}"}} {count}"#);
+            assert!(text.contains(&series), "{text}");
+        }
     }
 
     #[test]
