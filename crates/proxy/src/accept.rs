@@ -4,15 +4,17 @@
 //! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
 
 use crate::answer::Refusal;
-use crate::connection::{Connection, MAX_HEAD};
+use crate::connection::{Connection, Framing, MAX_HEAD};
 use crate::forwarded::client_address;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
 use http::header::{COOKIE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use std::borrow::Cow;
 use std::rc::Rc;
 use weir_event::ids::hex_into;
 use weir_event::{Exchange, Reason, Scheme, SpanId, TlsVersion, TraceId};
@@ -42,13 +44,20 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let snapshot = worker.snapshot();
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
-    let size = head_size(&parts.uri, &headers, parts.version);
-    if parts.version == Version::HTTP_2 {
-        join_cookies(&mut headers);
-    }
+    let sound = match parts.version {
+        Version::HTTP_2 => {
+            join_cookies(&mut headers);
+            head_size(&parts.uri, &headers)
+        }
+        _ => framing(connection.http1_take_framing()),
+    };
     let trace = worker.continue_trace(&mut headers, snapshot.trust);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
-    let host = language(&connection).and(size).and_then(|()| host(&parts.method, &parts.uri, &headers, parts.version));
+    let (target, path) = normal_target(parts.uri);
+    let host = language(&connection)
+        .and(sound)
+        .and(path)
+        .and_then(|()| host(&parts.method, &target.uri, &headers, parts.version));
 
     let now = worker.clock.now();
     let mut exchange = Exchange::new(now, worker.clock.wall_us(now));
@@ -66,7 +75,10 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     exchange.protocol = parts.version.into();
     exchange.host = host.as_ref().ok().cloned();
     exchange.user_agent = headers.get(USER_AGENT).cloned();
-    exchange.target = parts.uri;
+    exchange.target = target.uri;
+    if let Some(path) = target.original {
+        exchange.attrs.push((Bytes::from_static(b"path.original"), path));
+    }
     exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
     exchange.trace = trace.facts;
 
@@ -84,6 +96,36 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     (flow, head)
 }
 
+/// A request target, and its path as it was sent where that is not the normal form.
+struct Normal {
+    uri: Uri,
+    original: Option<Bytes>,
+}
+
+/// The target with the one spelling of its path, by which it is routed, judged and forwarded.
+fn normal_target(uri: Uri) -> (Normal, Result<(), Refusal>) {
+    let normal = match weir_router::normalize(uri.path()) {
+        Ok(Cow::Borrowed(_)) => return (Normal { uri, original: None }, Ok(())),
+        Ok(Cow::Owned(normal)) => normal,
+        Err(error) => {
+            let refusal = Refusal::new(Reason::MalformedRequest, error.as_str());
+            return (Normal { uri, original: None }, Err(refusal));
+        }
+    };
+    let text = uri.query().map_or_else(|| normal.clone(), |query| format!("{normal}?{query}"));
+    let original = Bytes::copy_from_slice(uri.path().as_bytes());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(text)).ok();
+    match Uri::from_parts(parts) {
+        Ok(normal) => (Normal { uri: normal, original: Some(original) }, Ok(())),
+        // Every part of it came out of a target that was one.
+        Err(_) => {
+            let refusal = Refusal::new(Reason::MalformedRequest, "the target of the request is not a valid one");
+            (Normal { uri, original: None }, Err(refusal))
+        }
+    }
+}
+
 /// A request in the clear to a port of TLS is told so; it is never served, nor sent elsewhere.
 fn language(connection: &Connection) -> Result<(), Refusal> {
     if connection.is_in_clear_by_mistake() {
@@ -92,11 +134,29 @@ fn language(connection: &Connection) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Of HTTP/2, what hyper checks of HTTP/1.1 by itself: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
-fn head_size(uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
-    if version != Version::HTTP_2 {
-        return Ok(());
+/// Where a request of HTTP/1.1 ends must be beyond doubt: whatever two readers could read in two ways is refused, and
+/// its connection closed (RFC 9112 6.1, 6.3, 11.2).
+fn framing(framing: Option<Framing>) -> Result<(), Refusal> {
+    // Only what is malformed in another way is not followed, and hyper refuses that.
+    let Some(framing) = framing else { return Ok(()) };
+    let doubt = |detail| Err(Refusal::new(Reason::MalformedRequest, detail).closing());
+    match framing {
+        Framing { bare_lf: true, .. } => doubt("a line of the head ends without a carriage return"),
+        Framing { codings: 1.., lengths: 1.., .. } => {
+            doubt("the request has both a Content-Length and a Transfer-Encoding")
+        }
+        Framing { codings: 2.., .. } => doubt("the request has more than one Transfer-Encoding"),
+        Framing { codings: 1, chunked: false, .. } => {
+            let refusal = Refusal::new(Reason::MalformedRequest, "the only transfer coding of requests is chunked");
+            Err(refusal.with_status(StatusCode::NOT_IMPLEMENTED).closing())
+        }
+        Framing { lengths: 2.., .. } => doubt("the request has more than one Content-Length"),
+        _ => Ok(()),
     }
+}
+
+/// Of HTTP/2, what hyper checks of HTTP/1.1 by itself: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
+fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let field = |name: usize, value: usize| name + value + 32;
     let target = uri.path_and_query().map_or(0, |target| field(5, target.as_str().len()));
     let host = uri.authority().map_or(0, |authority| field(10, authority.as_str().len()));
@@ -118,7 +178,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// The one authority that the request is for: of the absolute form if it has one, otherwise `Host`.
-fn host(method: &Method, uri: &http::Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
+fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Result<HeaderValue, Refusal> {
     let refused = |detail| Err(Refusal::new(Reason::MalformedRequest, detail));
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();

@@ -6,7 +6,7 @@
 use crate::body::Reply;
 use crate::pipeline::Flow;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use weir_event::{Reason, TraceId};
 use weir_policies::{Body, Rejection, ResponseHeaders};
@@ -28,6 +28,22 @@ impl Refusal {
     /// With the status that belongs to the reason.
     pub(crate) fn new(reason: Reason, detail: &'static str) -> Self {
         Self { reason, status: reason.status(), body: Body::Problem(detail), headers: ResponseHeaders::new() }
+    }
+
+    /// With another status than that of its reason.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Nothing more is read from the client: where this request ends is in doubt.
+    pub(crate) fn closing(self) -> Self {
+        self.with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// Books the refusal and makes the answer.

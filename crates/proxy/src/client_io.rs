@@ -10,20 +10,18 @@
 use crate::connection::Connection;
 use crate::stream::Stream;
 use bytes::{Buf, Bytes};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a request that was refused which are read before its connection is closed.
 const MOST_WASTE: usize = 256 * 1024;
 
 /// A client's socket.
 pub(crate) struct ClientIo {
-    inner: TokioIo<Stream>,
+    inner: Stream,
     /// What was read before hyper came: it is read first.
     ahead: Bytes,
     connection: Rc<Connection>,
@@ -35,7 +33,7 @@ pub(crate) struct ClientIo {
 
 impl ClientIo {
     pub(crate) fn new(stream: Stream, ahead: Bytes, connection: Rc<Connection>) -> Self {
-        Self { inner: TokioIo::new(stream), ahead, connection, to_waste: MOST_WASTE, instead: None }
+        Self { inner: stream, ahead, connection, to_waste: MOST_WASTE, instead: None }
     }
 
     /// Writes our answer, and then says that all of hyper's was written.
@@ -56,7 +54,7 @@ impl ClientIo {
         let mut waste = [0; 4096];
         while self.to_waste > 0 {
             let mut buffer = ReadBuf::new(&mut waste);
-            ready!(Pin::new(self.inner.inner_mut()).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
             match buffer.filled().len() {
                 0 => return Poll::Ready(Ok(())),
                 read => self.to_waste = self.to_waste.saturating_sub(read),
@@ -83,23 +81,22 @@ pub(crate) fn take_ahead(ahead: &mut Bytes, room: usize) -> Bytes {
     piece
 }
 
-impl Read for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+impl AsyncRead for ClientIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.ahead.is_empty() {
+        let before = buf.filled().len();
+        let read = if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))
+        } else {
             buf.put_slice(&take_ahead(&mut this.ahead, buf.remaining()));
-            this.connection.http1_has_read();
-            return Poll::Ready(Ok(()));
-        }
-        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
-        if read.is_ready() {
-            this.connection.http1_has_read();
-        }
-        read
+            Ok(())
+        };
+        this.connection.http1_has_read(&buf.filled()[before..]);
+        Poll::Ready(read)
     }
 }
 
-impl Write for ClientIo {
+impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.is_ours_to_answer(buf) {

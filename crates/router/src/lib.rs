@@ -9,12 +9,14 @@
 
 #[cfg(test)]
 mod equal;
+mod normal;
 mod path;
 mod router;
 mod rules;
 mod shape;
 mod text;
 
+pub use normal::{PathError, normalize};
 pub use path::Forwarded;
 pub use router::{Matched, Router};
 pub use rules::{PolicyRules, Request};

@@ -3,6 +3,7 @@
 //! One exchange is open at a time. What hyper does not tell - heads that it refuses, clients that stop reading - is
 //! heard at the socket, by [`ClientIo`].
 
+use super::heads::{Framing, Heads};
 use super::{Connection, Kind, MAX_HEAD, Order};
 use crate::answer::problem;
 use crate::client_io::ClientIo;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
@@ -40,6 +42,7 @@ enum Phase {
 #[derive(Default)]
 pub(super) struct State {
     phase: Cell<Phase>,
+    heads: RefCell<Heads>,
     /// The exchange that is open.
     current: RefCell<Option<WeakExchange>>,
     /// The last request was answered before its body was in: what is read now is the rest of that.
@@ -82,7 +85,19 @@ impl State {
 
 /// What the socket tells, and asks.
 impl Connection {
-    pub(crate) fn http1_has_read(&self) {
+    /// `bytes` are on their way to hyper.
+    pub(crate) fn http1_has_read(&self, bytes: &[u8]) {
+        self.http1.heads.borrow_mut().pass(bytes);
+        self.http1_has_begun();
+    }
+
+    /// What the lines of the head say of which hyper has just made a request.
+    pub(crate) fn http1_take_framing(&self) -> Option<Framing> {
+        self.http1.heads.borrow_mut().take()
+    }
+
+    /// Something of a next head has come, where nothing else is due.
+    pub(super) fn http1_has_begun(&self) {
         if self.http1.is_idle() && !self.http1.unread_body.get() {
             self.http1.phase.set(Phase::Head);
             self.since.set(self.worker.clock.now());
@@ -174,7 +189,7 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.
     builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
-    let served = pin!(builder.serve_connection(io, service));
+    let served = pin!(builder.serve_connection(TokioIo::new(io), service));
     if let Some(Err(error)) = connection.obediently(served, |served| served.graceful_shutdown()).await {
         connection.http1_ended(&error);
     }

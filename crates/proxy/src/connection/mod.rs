@@ -4,9 +4,12 @@
 //! same pipeline. What must be known between requests, and differs, is theirs; what does not is here.
 
 mod frames;
+mod heads;
 mod http1;
 mod http2;
 mod open;
+
+pub(crate) use heads::Framing;
 
 use crate::record::WeakExchange;
 use crate::stream::Stream;

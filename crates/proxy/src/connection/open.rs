@@ -34,7 +34,7 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
     if tcp.peek(&mut first).await.ok()? == 1 && first[0].is_ascii_uppercase() {
         // A request in the clear: it is refused in its own language.
         connection.kind.set(Kind::Http1);
-        connection.http1_has_read();
+        connection.http1_has_begun();
         stats.handshake_failed();
         return Some(Opened { stream: Stream::Plain(tcp), ahead: Bytes::new(), http2: false });
     }
@@ -85,7 +85,7 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
         if ended && ahead.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        connection.http1_has_read();
+        connection.http1_has_begun();
         if ended || !same || seen == PREFACE.len() {
             let http2 = same && seen == PREFACE.len();
             return Ok(Opened { stream: Stream::Plain(tcp), ahead: ahead.freeze(), http2 });

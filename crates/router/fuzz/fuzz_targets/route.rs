@@ -14,6 +14,10 @@ fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
     let mut next = || lines.next().unwrap_or_default();
     let (rule, destination, host_rule, host, path) = (next(), next(), next(), next(), next());
+    if let Ok(normal) = weir_router::normalize(path) {
+        assert_eq!(weir_router::normalize(&normal).as_deref(), Ok(&*normal), "normal is normal");
+        assert!(!path.starts_with('/') || normal.starts_with('/'));
+    }
     let (Ok(rule), Ok(host_rule)) = (Pattern::new(rule), Pattern::ignoring_case(host_rule)) else { return };
     let rule = Rule { path: Some(rule.clone()), host: Some(host_rule), ..Rule::default() };
     let destination_path = (!destination.is_empty()).then(|| format!("/{}", destination.trim_matches('/')));
