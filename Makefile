@@ -39,10 +39,10 @@ soak: $(ENGINE)
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx wrk promtool curl openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load promtool curl openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light wrk prometheus curl openssl >/dev/null; } || \
-	  { echo "install nginx, wrk, prometheus, curl and openssl, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client prometheus curl openssl >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, prometheus, curl and openssl, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
 bench: $(ENGINE) tools

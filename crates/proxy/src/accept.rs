@@ -188,6 +188,9 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
     if method == Method::CONNECT {
         return Err(Refusal::new(Reason::NoRoute, "this gateway opens no tunnels"));
     }
+    if uri.authority().is_some() && uri.scheme().is_none() {
+        return refused("a target that is an authority is for CONNECT alone");
+    }
     if let Some(authority) = uri.authority() {
         if version == Version::HTTP_2 && line.is_some_and(|host| host != authority.as_str()) {
             return refused("the Host header is not the authority of the request");

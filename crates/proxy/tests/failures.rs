@@ -262,6 +262,19 @@ fn a_client_that_breaks_its_chunks_is_to_blame() {
     assert_eq!((event.reason, event.side()), (Reason::MalformedRequestBody, Side::Downstream));
 }
 
+/// A client that has shut its half down is gone, as for nginx: its answer would have nobody to go to.
+#[test]
+fn a_client_that_half_closes_has_left() {
+    let held = Upstream::after_one(|stream| drop(std::io::Read::read_to_end(stream, &mut Vec::new())));
+    let gateway = Gateway::before(held.address);
+    let mut client = gateway.connect();
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    held.request();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read_to_end(), "");
+    assert_eq!(told(&gateway.event()), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+}
+
 /// 200 ms injected in each of the three; the other two stay under 20 ms.
 #[test]
 fn the_three_times_say_who_was_waited_for() {

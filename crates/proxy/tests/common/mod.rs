@@ -268,15 +268,24 @@ pub fn read_request(stream: &mut TcpStream) -> Option<String> {
         let end = all.len() + len;
         read_while(stream, &mut all, |all| all.len() < end)?;
     } else if head.contains("transfer-encoding: chunked") {
-        let start = all.len();
-        // A last chunk, and then trailers up to an empty line.
-        read_while(stream, &mut all, |all| {
-            let body = &all[start..];
-            let last = if body.starts_with(b"0\r\n") { Some(0) } else { find(body, b"\r\n0\r\n").map(|at| at + 2) };
-            !(last.is_some_and(|at| body.len() >= at + 5) && body.ends_with(b"\r\n\r\n"))
-        })?;
+        read_chunked(stream, &mut all)?;
     }
     Some(String::from_utf8_lossy(&all).into_owned())
+}
+
+/// Reads a chunked body to its end.
+pub fn read_chunks(stream: &mut TcpStream) -> bool {
+    read_chunked(stream, &mut Vec::new()).is_some()
+}
+
+fn read_chunked(stream: &mut TcpStream, all: &mut Vec<u8>) -> Option<()> {
+    let start = all.len();
+    // A last chunk, and then trailers up to an empty line.
+    read_while(stream, all, |all| {
+        let body = &all[start..];
+        let last = if body.starts_with(b"0\r\n") { Some(0) } else { find(body, b"\r\n0\r\n").map(|at| at + 2) };
+        !(last.is_some_and(|at| body.len() >= at + 5) && body.ends_with(b"\r\n\r\n"))
+    })
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

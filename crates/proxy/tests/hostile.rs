@@ -1,0 +1,419 @@
+//! Requests that two readers could read in two ways, and others that no honest client sends: one row a shape.
+//!
+//! Each row is sent, byte for byte, to Weir and beside it to Debian's nginx and HAProxy, all in front of the same kind
+//! of upstream. What Weir must answer, what its event must say and how many requests it may forward stand in the row;
+//! what the others do is printed beside it in `hostile.md`, a golden file (`BLESS=1` prints it anew).
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod common;
+
+use common::{DEADLINE, Gateway, api};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use weir_event::Reason;
+
+/// What Weir answers: the statuses, in order, and the reason in the event of the last one.
+type Told = (&'static [u16], Reason);
+
+struct Row {
+    shape: &'static str,
+    /// `\r\n` is written `|`, and what is not text as `<00>`.
+    bytes: String,
+    told: Told,
+    /// The requests that the upstream sees, by their targets.
+    forwarded: &'static [&'static str],
+}
+
+const PASSES: Told = (&[200], Reason::None);
+const MALFORMED: Told = (&[400], Reason::MalformedRequest);
+const NONE: &[&str] = &[];
+
+fn row(shape: &'static str, bytes: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
+    Row { shape, bytes: bytes.to_owned(), told, forwarded }
+}
+
+/// A GET whose head has one more line.
+fn with(shape: &'static str, line: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("GET / HTTP/1.1|Host: a|{line}|Connection: close||"), told, forwarded)
+}
+
+/// A POST with these lines of framing, and this body.
+fn framed(shape: &'static str, lines: &str, body: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("POST / HTTP/1.1|Host: a|{lines}|Connection: close||{body}"), told, forwarded)
+}
+
+/// A chunked body that breaks its own framing. Whether the upstream sees the beginning of the request depends on when.
+fn broken(shape: &'static str, body: &str) -> Row {
+    let head = "POST /broken HTTP/1.1|Host: a|Transfer-Encoding: chunked|Connection: close||";
+    row(shape, &format!("{head}{body}"), (&[400], Reason::MalformedRequestBody), NONE)
+}
+
+fn path(shape: &'static str, target: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("GET {target} HTTP/1.1|Host: a|Connection: close||"), told, forwarded)
+}
+
+fn rows() -> Vec<Row> {
+    let smuggled = "0||GET /smuggled HTTP/1.1|Host: a||";
+    let chunked = "5|hello|0||";
+    let not_implemented: Told = (&[501], Reason::MalformedRequest);
+    let mut rows = vec![
+        row("a request as it should be", "GET / HTTP/1.1|Host: a|Connection: close||", PASSES, &["/"]),
+        // Where the body ends.
+        framed("CL.TE", "Content-Length: 6|Transfer-Encoding: chunked", "0||G", MALFORMED, NONE),
+        framed("TE.CL", "Transfer-Encoding: chunked|Content-Length: 3", chunked, MALFORMED, NONE),
+        framed(
+            "TE.TE, one of them unknown",
+            "Transfer-Encoding: chunked|Transfer-Encoding: x",
+            chunked,
+            MALFORMED,
+            NONE,
+        ),
+        framed(
+            "TE.TE, both chunked",
+            "Transfer-Encoding: chunked|Transfer-Encoding: chunked",
+            chunked,
+            MALFORMED,
+            NONE,
+        ),
+        framed("TE, a list", "Transfer-Encoding: gzip, chunked", chunked, not_implemented, NONE),
+        framed("TE, chunked is not the last", "Transfer-Encoding: chunked, gzip", chunked, MALFORMED, NONE),
+        framed("TE, unknown", "Transfer-Encoding: xchunked", chunked, MALFORMED, NONE),
+        framed("TE, in quotes", "Transfer-Encoding: \"chunked\"", chunked, MALFORMED, NONE),
+        framed("TE, identity", "Transfer-Encoding: identity", "", MALFORMED, NONE),
+        framed("TE, capitals and blanks", "transfer-encoding:  \t ChUnKeD \t", chunked, PASSES, &["/"]),
+        framed("TE, vertical tab", "Transfer-Encoding: <0b>chunked", chunked, MALFORMED, NONE),
+        framed("TE, a name with a blank", "Transfer-Encoding : chunked", chunked, MALFORMED, NONE),
+        framed("TE, folded", "Transfer-Encoding:| chunked", chunked, MALFORMED, NONE),
+        row(
+            "TE in HTTP/1.0",
+            &format!("POST / HTTP/1.0|Host: a|Transfer-Encoding: chunked||{chunked}"),
+            MALFORMED,
+            NONE,
+        ),
+        framed("CL, twice the same", "Content-Length: 5|Content-Length: 5", "hello", MALFORMED, NONE),
+        framed("CL, twice and not the same", "Content-Length: 5|Content-Length: 6", "hello", MALFORMED, NONE),
+        framed("CL, a list", "Content-Length: 5, 5", "hello", MALFORMED, NONE),
+        framed("CL, a plus", "Content-Length: +5", "hello", MALFORMED, NONE),
+        framed("CL, a minus", "Content-Length: -5", "hello", MALFORMED, NONE),
+        framed("CL, hexadecimal", "Content-Length: 0x5", "hello", MALFORMED, NONE),
+        framed("CL, no number", "Content-Length: five", "hello", MALFORMED, NONE),
+        framed("CL, empty", "Content-Length:", "", MALFORMED, NONE),
+        framed("CL, larger than 64 bits", "Content-Length: 18446744073709551621", "hello", MALFORMED, NONE),
+        framed("CL, leading zeros", "Content-Length: 005", "hello", PASSES, &["/"]),
+        framed("CL, a name with a blank", "Content-Length : 5", "hello", MALFORMED, NONE),
+        framed("CL, folded", "Content-Length:| 5", "hello", MALFORMED, NONE),
+        row("a body of GET", "GET / HTTP/1.1|Host: a|Content-Length: 5|Connection: close||hello", PASSES, &["/"]),
+        // Chunks.
+        framed("chunk extensions", "Transfer-Encoding: chunked", "5;a=\"b\";c|hello|0;d||", PASSES, &["/"]),
+        broken("chunk extension with a line feed", "5;a<0a>hello|0||"),
+        broken("chunk size, no number", "zz|hello|0||"),
+        broken("chunk size, a sign", "+5|hello|0||"),
+        broken("chunk size, 0x", "0x5|hello|0||"),
+        broken("chunk size, more than 64 bits", "fffffffffffffffff|a|0||"),
+        broken("chunk longer than its size", "3|hello|0||"),
+        broken("chunk line ends with LF alone", "5<0a>hello|0||"),
+        // Lines.
+        row("LF alone ends the lines", "GET / HTTP/1.1<0a>Host: a<0a>Connection: close<0a><0a>", MALFORMED, NONE),
+        row("LF alone ends one line", "GET / HTTP/1.1|Host: a<0a>Connection: close||", MALFORMED, NONE),
+        row("CR alone ends a line", "GET / HTTP/1.1|Host: a<0d>X: b|Connection: close||", MALFORMED, NONE),
+        with("obs-fold", "X-Folded: a| b", MALFORMED, NONE),
+        row("a blank line before the request", "||GET / HTTP/1.1|Host: a|Connection: close||", PASSES, &["/"]),
+        row("a blank before the first field", "GET / HTTP/1.1| Host: a|Connection: close||", MALFORMED, NONE),
+        with("NUL in a value", "X: a<00>b", MALFORMED, NONE),
+        with("NUL in a name", "X<00>: a", MALFORMED, NONE),
+        with("a control character in a value", "X: a<01>b", MALFORMED, NONE),
+        with("a name with a blank", "X Y: a", MALFORMED, NONE),
+        with("a name with a blank behind it", "X : a", MALFORMED, NONE),
+        with("a name with a bracket", "X[0]: a", MALFORMED, NONE),
+        with("no name", ": a", MALFORMED, NONE),
+        with("no colon", "nonsense", MALFORMED, NONE),
+        with("bytes beyond ASCII in a value", "X: <c3><a9>", PASSES, &["/"]),
+        with("bytes beyond ASCII in a name", "<c3><a9>: a", MALFORMED, NONE),
+        with("an underscore in a name", "content_length: 5", PASSES, &["/"]),
+        // Hosts.
+        row("no Host", "GET / HTTP/1.1|Connection: close||", MALFORMED, NONE),
+        row("no Host in HTTP/1.0", "GET / HTTP/1.0||", PASSES, &["/"]),
+        with("two Hosts", "Host: b", MALFORMED, NONE),
+        row("Host with user information", "GET / HTTP/1.1|Host: u:p@a|Connection: close||", MALFORMED, NONE),
+        row("Host with a blank", "GET / HTTP/1.1|Host: a b|Connection: close||", MALFORMED, NONE),
+        row("Host with a path", "GET / HTTP/1.1|Host: a/b|Connection: close||", MALFORMED, NONE),
+        row("absolute form, another Host", "GET http://b/x HTTP/1.1|Host: a|Connection: close||", PASSES, &["/x"]),
+        row("absolute form without a path", "GET http://a HTTP/1.1|Host: a|Connection: close||", PASSES, &["/"]),
+        row(
+            "absolute form with user information",
+            "GET http://u:p@a/ HTTP/1.1|Host: a|Connection: close||",
+            MALFORMED,
+            NONE,
+        ),
+        row("authority form", "GET a:80 HTTP/1.1|Host: a|Connection: close||", MALFORMED, NONE),
+        row("CONNECT", "CONNECT a:80 HTTP/1.1|Host: a|Connection: close||", (&[404], Reason::NoRoute), NONE),
+        row("OPTIONS *", "OPTIONS * HTTP/1.1|Host: a|Connection: close||", (&[404], Reason::NoRoute), NONE),
+        // Request lines.
+        row("HTTP/0.9", "GET /|", MALFORMED, NONE),
+        row("HTTP/1.2", "GET / HTTP/1.2|Host: a|Connection: close||", MALFORMED, NONE),
+        row("HTTP/3.0", "GET / HTTP/3.0|Host: a|Connection: close||", MALFORMED, NONE),
+        row("two blanks", "GET  /  HTTP/1.1|Host: a|Connection: close||", MALFORMED, NONE),
+        row("a tab", "GET<09>/ HTTP/1.1|Host: a|Connection: close||", MALFORMED, NONE),
+        row("a method in small letters", "get / HTTP/1.1|Host: a|Connection: close||", PASSES, &["/"]),
+        row("a method with a colon", "GE:T / HTTP/1.1|Host: a|Connection: close||", MALFORMED, NONE),
+        row("no HTTP at all", "<16><03><01><00><05>hello||", MALFORMED, NONE),
+        // Paths: one spelling for routing, policies and forwarding.
+        path("slashes that follow each other", "//a///b", PASSES, &["/a/b"]),
+        path("dot segments", "/a/../b/./c", PASSES, &["/b/c"]),
+        path("escaped dot segments", "/a/%2e%2E/b", PASSES, &["/b"]),
+        path("above the root", "/../a", MALFORMED, NONE),
+        path("escaped, above the root", "/%2e%2e/a", MALFORMED, NONE),
+        path("an escaped slash", "/a%2fb", PASSES, &["/a%2Fb"]),
+        path("escaped letters", "/%61%62", PASSES, &["/ab"]),
+        path("escaped twice", "/%252e%252e/a", PASSES, &["/%252e%252e/a"]),
+        path("an escaped NUL", "/a%00b", MALFORMED, NONE),
+        path("an escape that is none", "/a%zz", MALFORMED, NONE),
+        path("a backslash", "/a\\..\\b", MALFORMED, NONE),
+        path("a fragment", "/a#b", PASSES, &["/a"]),
+        path("bytes beyond ASCII", "/<c3><a9>", PASSES, &["/\u{e9}"]),
+        // Sizes.
+        with("a field of 61 KiB", &format!("X: {}", "x".repeat(61 * 1024)), (&[431], Reason::HeadersTooLarge), NONE),
+        row(
+            "a target of 70 KiB",
+            &format!("GET /{} HTTP/1.1|Host: a|Connection: close||", "x".repeat(70 * 1024)),
+            (&[431], Reason::HeadersTooLarge),
+            NONE,
+        ),
+        with(
+            "200 fields",
+            &"X: y|".repeat(200).trim_end_matches('|').to_owned(),
+            (&[431], Reason::HeadersTooLarge),
+            NONE,
+        ),
+    ];
+    // What could hide behind a request must not be seen by the upstream.
+    rows.push(row(
+        "CL.TE with a request behind it",
+        &format!(
+            "POST / HTTP/1.1|Host: a|Content-Length: {}|Transfer-Encoding: chunked||{smuggled}",
+            smuggled.replace('|', "\r\n").len()
+        ),
+        MALFORMED,
+        NONE,
+    ));
+    rows.push(row(
+        "two requests at once",
+        "GET /1 HTTP/1.1|Host: a||GET /2 HTTP/1.1|Host: a|Connection: close||",
+        (&[200, 200], Reason::None),
+        &["/1", "/2"],
+    ));
+    rows.push(row(
+        "a good request, then TE.CL, at once",
+        &format!("POST /1 HTTP/1.1|Host: a|Content-Length: 5||helloPOST /2 HTTP/1.1|Host: a|Transfer-Encoding: chunked|Content-Length: 3||{chunked}"),
+        (&[200, 400], Reason::MalformedRequest),
+        &["/1"],
+    ));
+    rows
+}
+
+/// `|` → CR LF, `<0a>` → that byte.
+fn wire(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['|', '<']) {
+        out.extend_from_slice(rest[..at].as_bytes());
+        let escape = rest[at..].strip_prefix('<').and_then(|tail| tail.split_once('>'));
+        match escape {
+            Some((digits, tail)) => {
+                out.push(u8::from_str_radix(digits, 16).unwrap());
+                rest = tail;
+            }
+            None => {
+                out.extend_from_slice(b"\r\n");
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// Sends a row and reads until the other side closes, or has been silent for a while.
+fn statuses(address: SocketAddr, bytes: &[u8]) -> Vec<u16> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    // It may have answered and closed before it has all of it.
+    drop(stream.write_all(bytes));
+    let mut all = Vec::new();
+    let mut piece = [0; 65536];
+    while let Ok(read @ 1..) = stream.read(&mut piece) {
+        all.extend_from_slice(&piece[..read]);
+    }
+    let text = String::from_utf8_lossy(&all);
+    let lines = text.match_indices("HTTP/1.").filter_map(|(at, _)| text.get(at + 9..at + 12)?.parse().ok());
+    lines.collect()
+}
+
+/// Answers every request that is whole by its framing, and tells its target.
+struct Witness {
+    address: SocketAddr,
+    seen: Receiver<String>,
+}
+
+impl Witness {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, seen) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let sender = sender.clone();
+                std::thread::spawn(move || serve(stream, &sender));
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn targets(&self) -> Vec<String> {
+        self.seen.try_iter().filter(|target| target != "/broken").collect()
+    }
+}
+
+fn serve(mut stream: TcpStream, seen: &Sender<String>) {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&head).into_owned();
+        drop(seen.send(text.split_whitespace().nth(1).unwrap_or_default().to_owned()));
+        let lower = text.to_ascii_lowercase();
+        let whole = if lower.contains("\r\ntransfer-encoding: chunked") {
+            common::read_chunks(&mut stream)
+        } else {
+            let length = common::header(&text, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+            stream.read_exact(&mut vec![0; length]).is_ok()
+        };
+        if !whole || stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
+            return;
+        }
+        head.clear();
+    }
+}
+
+/// Another proxy, in front of a witness of its own.
+struct Peer {
+    child: Child,
+    address: SocketAddr,
+    witness: Witness,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn peer(dir: &Path, name: &str) -> Peer {
+    let witness = Witness::start();
+    let upstream = witness.address;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let dir = dir.display();
+    let (file, text, args) = match name {
+        "nginx" => (
+            "nginx.conf",
+            format!(
+                "daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.log;
+events {{}}
+http {{
+  access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+  fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+  server {{ listen {address}; location / {{ proxy_pass http://{upstream}; proxy_http_version 1.1; }} }}
+}}"
+            ),
+            vec!["-c", "nginx.conf", "-p", "."],
+        ),
+        _ => (
+            "haproxy.cfg",
+            format!(
+                "defaults\n  mode http\n  timeout client 5s\n  timeout server 5s\n  timeout connect 5s\n\
+                 frontend in\n  bind {address}\n  default_backend out\nbackend out\n  server one {upstream}\n"
+            ),
+            vec!["-f", "haproxy.cfg"],
+        ),
+    };
+    std::fs::write(format!("{dir}/{file}"), text).unwrap();
+    let mut command = Command::new(name);
+    command.args(args).current_dir(dir.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; `make tools` installs it"));
+    let peer = Peer { child, address, witness };
+    let deadline = Instant::now() + DEADLINE;
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < deadline, "{name} does not listen");
+        std::thread::yield_now();
+    }
+    peer
+}
+
+fn words(statuses: &[u16], forwarded: &[String]) -> String {
+    let statuses = statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
+    let statuses = if statuses.is_empty() { "closed".to_owned() } else { statuses };
+    if forwarded.is_empty() { statuses } else { format!("{statuses}, forwards `{}`", forwarded.join("` `")) }
+}
+
+fn by_peer(name: &'static str, rows: Vec<Vec<u8>>) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let dir = tempfile::tempdir().unwrap();
+        let peer = peer(dir.path(), name);
+        rows.iter()
+            .map(|bytes| {
+                let statuses = statuses(peer.address, bytes);
+                words(&statuses, &peer.witness.targets())
+            })
+            .collect()
+    })
+}
+
+#[test]
+fn every_shape_has_its_answer() {
+    let rows = rows();
+    let bytes: Vec<_> = rows.iter().map(|row| wire(&row.bytes)).collect();
+    let peers = ["nginx", "haproxy"].map(|name| by_peer(name, bytes.clone()));
+    let witness = Witness::start();
+    let gateway = Gateway::start(&api(witness.address, ""));
+    let mut wrong = Vec::new();
+    let mut told = Vec::new();
+    for (row, bytes) in rows.iter().zip(&bytes) {
+        let got = statuses(gateway.address, bytes);
+        let reason = got.iter().map(|_| gateway.event().reason).last().unwrap_or(Reason::Unknown);
+        let more = gateway.events().len();
+        let forwarded = witness.targets();
+        if (got.as_slice(), reason, more) != (row.told.0, row.told.1, 0) || forwarded != row.forwarded {
+            wrong.push(format!("{}: {got:?} {reason} (+{more} events), forwards {forwarded:?}", row.shape));
+        }
+        told.push((words(&got, &forwarded), reason));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let [nginx, haproxy] = peers.map(|peer| peer.join().unwrap());
+    let mut table =
+        "# Hostile requests\n\nPrinted by `hostile.rs` of this folder: the same bytes to Weir and to Debian 12's \
+        nginx 1.22 and HAProxy 2.6, and what each forwards.\n\n\
+        | shape | Weir | event's reason | nginx | HAProxy |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for (((row, (weir, reason)), nginx), haproxy) in rows.iter().zip(told).zip(nginx).zip(haproxy) {
+        let _ = writeln!(table, "| {} | {weir} | {} | {nginx} | {haproxy} |", row.shape, reason.as_str());
+    }
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(golden, &table).unwrap();
+    }
+    let written = std::fs::read_to_string(golden).unwrap_or_default();
+    assert_eq!(written, table, "run the test with BLESS=1 to print hostile.md anew");
+}
