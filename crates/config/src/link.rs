@@ -66,7 +66,17 @@ pub(crate) fn link(drafts: &mut Drafts) -> Vec<ConfigError> {
         api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     }
     errors.extend(drafts.apis.iter().flat_map(|api| routes(api, &known)));
+    errors.extend(drafts.apis.iter().flat_map(nobody_known));
     errors
+}
+
+/// What asks for the consumer must stand after what says who that is: before it, all would be one.
+fn nobody_known(api: &ApiDraft) -> impl Iterator<Item = ConfigError> {
+    let first = api.chain.iter().position(|bound| bound.policy.identifies()).unwrap_or(api.chain.len());
+    api.chain[..first].iter().filter(|bound| bound.policy.asks_who()).map(|bound| {
+        let message = "asks for the consumer before any policy says who that is; bind one with a lower `order`";
+        bound.place.error(message.to_owned())
+    })
 }
 
 /// A Service by the name that one within an ApiInstance gets.

@@ -190,6 +190,9 @@ fn a_tls_policy_may_be_bound_to_the_ports_of_many() {
     assert!(config.apis[0].tls.is_none() && config.apis[1].tls.is_some());
 }
 
+const LIMIT: &str = "policyRef: {name: rate-limiting-flex}, \
+                     config: {keyBy: consumer, rateLimits: [{maximumRequests: 1, timePeriodInMilliseconds: 1}]}";
+
 /// Each leads nowhere, or to where it may not.
 #[test]
 fn what_leads_nowhere_is_told() {
@@ -259,6 +262,12 @@ fn what_leads_nowhere_is_told() {
                 .map(|n| resource("Contract", &format!("x{n}"), "apiId: orders, client: {id: i, secret: s}"))
                 .collect(),
             "client `i` has a contract with this API already",
+        ),
+        (
+            resource("PolicyBinding", "x", &format!("targetRef: {{name: orders}}, {LIMIT}"))
+                .replace("mulesoft.com/v1alpha1", "weir.dev/v1")
+                + &basic("auth", "name: orders", "u", ", order: 51"),
+            "asks for the consumer before any policy says who that is",
         ),
         (resource("Service", "main", "address: http://c"), "`main` is also the name of the Service at x.yaml:3"),
         (

@@ -35,6 +35,19 @@ impl Policy {
             Self::RateLimiting(_) => RateLimiting::NAME,
         }
     }
+
+    /// Whether it says who the consumer is.
+    pub(crate) const fn identifies(&self) -> bool {
+        match self {
+            Self::ClientIdEnforcement(_) | Self::HttpBasicAuthentication(_) => true,
+            Self::RateLimiting(_) => false,
+        }
+    }
+
+    /// Whether it asks who the consumer is.
+    pub(crate) fn asks_who(&self) -> bool {
+        matches!(self, Self::RateLimiting(RateLimiting { key: LimitKey::Consumer, .. }))
+    }
 }
 
 /// A policy of the catalogue: its name and how its `config` is read.

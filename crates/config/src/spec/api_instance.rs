@@ -44,6 +44,7 @@ pub(crate) struct ChainDraft {
     pub name: String,
     pub policy: Policy,
     pub rules: Vec<Rule>,
+    pub place: Place,
 }
 
 /// A route of a service within the API.
@@ -67,7 +68,9 @@ impl ApiDraft {
     /// Adds a policy of an API. One for a service is none of it, which is to be told before.
     pub fn bind(&mut self, bound: Bound, rank: Rank, name: String) {
         match bound {
-            Bound::Chain { policy, rules } => self.chain.push(ChainDraft { rank, name, policy, rules }),
+            Bound::Chain { policy, rules, place } => {
+                self.chain.push(ChainDraft { rank, name, policy, rules, place });
+            }
             Bound::Route(destination) => self.destinations.push((rank, name, destination)),
             Bound::Port(tls, place) => self.tls.push((tls, place)),
             Bound::Service(..) => {}

@@ -8,7 +8,7 @@ use crate::read::{At, Fields, Place};
 /// A bound policy, by where it belongs. `None` inside is one that could not be read, which is told already.
 #[derive(Clone)]
 pub(crate) enum Bound {
-    Chain { policy: Policy, rules: Vec<Rule> },
+    Chain { policy: Policy, rules: Vec<Rule>, place: Place },
     Route(Option<Destination>),
     Port(Option<Tls>, Place),
     Service(Option<TlsOutbound>, Place),
@@ -41,7 +41,7 @@ pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
     };
     let entry = reference?;
     match entry.read() {
-        Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules }),
+        Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules, place: at.place() }),
         Read::Route(read) => Some(Bound::Route(read(&config).map(|to| Destination { to, rules }))),
         Read::Port(read) => {
             unruled(entry.name());

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Version;
 use crate::address;
 use crate::model::{LogLevel, is_identity};
 use crate::read::{At, Fields, NOT_YET, Place};
@@ -40,10 +39,15 @@ impl<T> Slot<T> {
 
     /// Reads `name` into the slot. Tells when it is set already.
     fn read<'a>(&mut self, fields: &mut Fields<'a>, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) {
-        let Some(at) = fields.take(name) else { return };
+        if let Some(at) = fields.take(name) {
+            self.set(&at, read);
+        }
+    }
+
+    fn set<'a>(&mut self, at: &At<'a>, read: impl FnOnce(&At<'a>) -> Option<T>) {
         match &self.0 {
             Some((_, first)) => at.refuse(format!("is set here and at {first}; remove one")).unwrap_or_default(),
-            None => self.0 = read(&at).map(|value| (value, at.place())),
+            None => self.0 = read(at).map(|value| (value, at.place())),
         }
     }
 }
@@ -71,16 +75,9 @@ pub(crate) struct Settings {
     pub log_level: Slot<LogLevel>,
 }
 
-pub(super) fn read(spec: &At<'_>, version: Version, settings: &mut Settings) {
+pub(super) fn read(spec: &At<'_>, settings: &mut Settings) {
     let Some(mut fields) = spec.fields() else { return };
-    match version {
-        Version::Weir => read_weir(&mut fields, settings),
-        Version::Mulesoft => {
-            for name in ["identity", "admin", "analytics", "spool", "trustedPeers"] {
-                fields.refuse(name, "is not a key of Flex; write `apiVersion: gateway.weir.dev/v1` for it");
-            }
-        }
-    }
+    read_weir(&mut fields, settings);
     fields.optional("timeouts", |at| timeouts(at, settings));
     settings.probe.read(&mut fields, "probe", probe);
     fields.optional("logging", |at| logging(at, settings));
@@ -108,13 +105,14 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.spool_max_age.read(fields, "maxAge", age);
         settings.spool_ring_bytes.read(fields, "ringBytes", ring_bytes);
     });
-    let trusted = |at: &At<'_>| at.clone().with_env().items(network);
-    settings.trusted_peers.read(fields, "trustedPeers", trusted);
+    if let Some(at) = fields.take_weir("trustedPeers") {
+        settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
+    }
 }
 
 /// A mapping in which `$NAME` stands for an environment variable.
 fn section<'a>(fields: &mut Fields<'a>, name: &'static str, read: impl FnOnce(&mut Fields<'a>)) {
-    let Some(mut inner) = fields.take(name).and_then(|at| at.with_env().fields()) else { return };
+    let Some(mut inner) = fields.take_weir(name).and_then(|at| at.with_env().fields()) else { return };
     read(&mut inner);
     inner.finish();
 }

@@ -97,7 +97,7 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         fields.missing::<()>("spec", "add it");
     }
     fields.finish();
-    let (Some(version), Some(kind), Some(spec)) = (version, kind, spec) else { return };
+    let (Some(_), Some(kind), Some(spec)) = (version, kind, spec) else { return };
     if let (Some(metadata), Some(kind)) = (&metadata, kind.unique()) {
         drafts.names.push((kind, metadata.key(), metadata.place.clone()));
     }
@@ -106,12 +106,12 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         Kind::Service => drafts.services.extend(service::read(&spec, metadata)),
         Kind::PolicyBinding => drafts.bindings.extend(policy_binding::read(&spec, metadata)),
         Kind::Contract => drafts.contracts.extend(contract::read(&spec, metadata)),
-        Kind::Configuration => configuration::read(&spec, version, &mut drafts.settings),
+        Kind::Configuration => configuration::read(&spec, &mut drafts.settings),
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
+enum Version {
     Mulesoft,
     Weir,
 }
@@ -149,7 +149,7 @@ impl Kind {
             Self::Service => drop(service::read(spec, None)),
             Self::PolicyBinding => drop(policy_binding::read(spec, None)),
             Self::Contract => drop(contract::read(spec, None)),
-            Self::Configuration => configuration::read(spec, Version::Weir, &mut Settings::default()),
+            Self::Configuration => configuration::read(spec, &mut Settings::default()),
         }
     }
 
