@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::environment::Variables;
-use crate::model::{Analytics, GatewayConfig, Identity, Spool, Timeouts};
+use crate::model::{Analytics, GatewayConfig, Identity, Limits, Spool, Timeouts};
 use crate::read::{Env, Errors};
 use crate::spec::{Settings, Slot};
 
@@ -46,6 +46,14 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
             default.timeouts.downstream_connection_idle,
         ),
     };
+    let limits = Limits {
+        connections: settings.connections.value().unwrap_or(default.limits.connections),
+        connections_per_address: settings
+            .connections_per_address
+            .value()
+            .unwrap_or(default.limits.connections_per_address),
+        open_requests: settings.open_requests.value().unwrap_or(default.limits.open_requests),
+    };
     let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
     GatewayConfig {
         identity,
@@ -54,6 +62,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         analytics: analytics(settings.endpoint, settings.token, errors),
         spool,
         timeouts,
+        limits,
         trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
         log_level: settings.log_level.value().unwrap_or_default(),
         rewrite_host: variables.boolean("FLEX_REWRITE_HOST_HEADER").unwrap_or(default.rewrite_host),

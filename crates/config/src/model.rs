@@ -27,6 +27,7 @@ pub struct GatewayConfig {
     pub spool: Spool,
     /// Timeouts of every API.
     pub timeouts: Timeouts,
+    pub limits: Limits,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
     pub trusted_peers: Vec<IpNet>,
     /// The least severe level that the programs log. Default `info`.
@@ -52,6 +53,7 @@ impl Default for GatewayConfig {
             analytics: None,
             spool: Spool::default(),
             timeouts: Timeouts::default(),
+            limits: Limits::default(),
             trusted_peers: Vec::new(),
             log_level: LogLevel::default(),
             rewrite_host: true,
@@ -124,6 +126,24 @@ impl Default for Spool {
             max_age: Duration::from_secs(24 * 3600),
             ring_bytes: ByteSize::mib(16),
         }
+    }
+}
+
+/// How much the gateway takes on at once (`limits`, under `gateway.weir.dev/v1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections of one port; what comes beyond is closed at once (`connections`). Default 100 000.
+    pub connections: u32,
+    /// Client connections of one address at one port (`connectionsPerAddress`). Default: as many as the port takes.
+    pub connections_per_address: u32,
+    /// Requests that are open at once; what comes beyond is answered 503 (`openRequests`). Default 20 000. Each worker
+    /// has its part of it.
+    pub open_requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 100_000, connections_per_address: u32::MAX, open_requests: 20_000 }
     }
 }
 

@@ -59,6 +59,8 @@ vocabulary! {
         LoopDetected = 42 "loop_detected",
         /// The gateway was told to end, and the time for open requests was over.
         GatewayDraining = 43 "gateway_draining",
+        /// More requests are open than the gateway takes on.
+        Overloaded = 44 "overloaded",
         /// The upstream's name did not resolve.
         DnsError = 60 "dns_error",
         /// The upstream refused the connection.
@@ -104,7 +106,11 @@ impl Reason {
             | Self::AuthenticationFailed
             | Self::RateLimited
             | Self::LoopDetected => Side::Downstream,
-            Self::PolicyAnswered | Self::GatewayPanic | Self::GatewayError | Self::GatewayDraining => Side::Gateway,
+            Self::PolicyAnswered
+            | Self::GatewayPanic
+            | Self::GatewayError
+            | Self::GatewayDraining
+            | Self::Overloaded => Side::Gateway,
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionTimeout
@@ -134,7 +140,7 @@ impl Reason {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::GatewayDraining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GatewayDraining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionUnreachable
@@ -161,7 +167,7 @@ impl Reason {
             Self::NoRoute => "destination_not_found",
             Self::AuthenticationFailed | Self::RateLimited => "http_request_denied",
             Self::GatewayPanic | Self::GatewayError => "proxy_internal_error",
-            Self::GatewayDraining => "destination_unavailable",
+            Self::GatewayDraining | Self::Overloaded => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DnsError => "dns_error",
             Self::ConnectionRefused => "connection_refused",

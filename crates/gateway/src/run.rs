@@ -6,6 +6,7 @@ use crate::exit;
 use crate::logging;
 use crate::reload::{ReloadStats, Reloader, lock};
 use crate::sink::rings;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -53,11 +54,21 @@ pub fn run(options: RunOptions) -> ExitCode {
     }
 }
 
+/// As many open files as the system lets this user have: each connection is one.
+fn more_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 fn start(options: RunOptions) -> Result<(), RunError> {
     let env = |name: &str| std::env::var(name).ok();
     let seen = weir_config::Fingerprint::of(&options.config);
     let config = weir_config::load(&options.config, &env)?;
     logging::start(options.log_format, config.log_level);
+    more_open_files();
     let workers = options.workers.unwrap_or_else(cores);
     let registry = Arc::new(Registry::new(workers));
     let snapshot = Snapshot::compile(&config, 1, &registry)?;
@@ -71,8 +82,10 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         spool.ship_to(Endpoint::new(&analytics.endpoint.to_string(), analytics.token.expose())?)?;
     }
     let spool = Arc::new(spool);
-    for actual in proxy.listening().values() {
-        println!("listening on http://{actual}");
+    let served = proxy.snapshot();
+    for (configured, actual) in proxy.listening() {
+        let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
+        println!("listening on {scheme}://{actual}");
     }
     let proxy = Arc::new(Mutex::new(Some(proxy)));
     let stats = Arc::new(ReloadStats::default());

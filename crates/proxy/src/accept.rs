@@ -9,7 +9,7 @@ use crate::forwarded::client_address;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
-use http::header::{COOKIE, HOST, USER_AGENT};
+use http::header::{COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
@@ -82,6 +82,8 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
     exchange.trace = trace.facts;
 
+    let open = worker.begin_exchange();
+    let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
     let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
     if body.is_end_stream() {
         exchange.request_is_done(now);
@@ -94,6 +96,12 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
         Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method, response_headers };
     let head = host.map(|host| Head { method: parts.method, host, headers, body });
     (flow, head)
+}
+
+/// Shed at the door, so that what is open already is served.
+fn overloaded() -> Refusal {
+    Refusal::new(Reason::Overloaded, "the gateway has as many open requests as it takes on")
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// A request target, and its path as it was sent where that is not the normal form.

@@ -16,6 +16,7 @@ mod client_io;
 mod connection;
 mod figures;
 mod forwarded;
+mod gate;
 mod headers;
 mod listener;
 mod patience;
@@ -33,6 +34,7 @@ mod upstream;
 mod worker;
 
 pub use figures::Figures;
+pub use gate::Gates;
 pub use listener::BindError;
 pub use proxy::{Proxy, ProxyError, Registry};
 pub use sink::{EventSink, SinkFactory, WorkerStats};

@@ -5,6 +5,8 @@
 //! what waits in its queue.
 
 use crate::connection::{Connection, serve};
+use crate::gate::Gate;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -88,14 +90,13 @@ pub(crate) async fn accept_loop(
     listener: TcpListener,
     mut stop: oneshot::Receiver<()>,
 ) {
-    // Kept past the reload that takes the port away: what waits in its queue is still owed a handshake.
-    let mut acceptor = None;
+    let mut door = Door::default();
     loop {
         tokio::select! {
             biased;
             _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => welcome(&worker, configured, &mut acceptor, stream, peer),
+                Ok((stream, peer)) => welcome(&worker, configured, &mut door, stream, peer),
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
@@ -109,20 +110,20 @@ pub(crate) async fn accept_loop(
         }
     }
     match listener.into_std() {
-        Ok(listener) => empty_queue(&worker, configured, &mut acceptor, &listener),
+        Ok(listener) => empty_queue(&worker, configured, &mut door, &listener),
         Err(error) => warn!(%error, "what waits at a listener that ends cannot be taken in"),
     }
 }
 
 /// By plain accept(2): the runtime's readiness may not know yet what has come, and gives each task a budget.
-fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, acceptor: &mut Acceptor, listener: &StdListener) {
+fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, listener: &StdListener) {
     loop {
         let accepted = listener.accept().and_then(|(stream, peer)| {
             stream.set_nonblocking(true)?;
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => welcome(worker, configured, acceptor, stream, peer),
+            Ok((stream, peer)) => welcome(worker, configured, door, stream, peer),
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
@@ -134,19 +135,38 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-/// What a port shakes hands with.
-type Acceptor = Option<Arc<ServerConfig>>;
+/// What a port is, as its newest configuration says; kept past the reload that takes the port away, because what waits
+/// in its queue is still owed a handshake.
+#[derive(Default)]
+struct Door {
+    acceptor: Option<Arc<ServerConfig>>,
+    gate: Option<Arc<Gate>>,
+}
 
-fn welcome(worker: &Rc<Worker>, configured: SocketAddr, acceptor: &mut Acceptor, stream: TcpStream, peer: SocketAddr) {
-    let snapshot = worker.snapshot();
-    if let Some(index) = snapshot.listener(configured) {
-        acceptor.clone_from(&snapshot.listeners[index].acceptor);
+impl Door {
+    fn look(&mut self, snapshot: &Snapshot, address: SocketAddr) {
+        if let Some(index) = snapshot.listener(address) {
+            let listener = &snapshot.listeners[index];
+            self.acceptor.clone_from(&listener.acceptor);
+            self.gate = Some(Arc::clone(&listener.gate));
+        }
     }
+}
+
+fn welcome(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, stream: TcpStream, peer: SocketAddr) {
+    let snapshot = worker.snapshot();
+    door.look(&snapshot, configured);
+    let entered = door.gate.as_ref().map(|gate| gate.enter(peer.ip().to_canonical(), &snapshot.limits)).transpose();
+    let pass = match entered {
+        Ok(pass) => pass,
+        // Closed here and now: an answer would cost what the limit is to save.
+        Err(full) => return worker.stats().refuse(full),
+    };
     drop(snapshot);
-    let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer, acceptor.clone()));
+    let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer, door.acceptor.clone()));
     let entry = worker.enter(&connection);
     tokio::task::spawn_local(async move {
         serve(connection, stream).await;
-        drop(entry);
+        drop((entry, pass));
     });
 }

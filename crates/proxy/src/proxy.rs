@@ -2,6 +2,7 @@
 
 use crate::BindError;
 use crate::figures::Figures;
+use crate::gate::Gates;
 use crate::listener::{Bound, bind};
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -19,13 +20,15 @@ use weir_policies::Limiters;
 use weir_upstream::Origins;
 
 /// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
-/// the ticket keys of ports.
+/// the ticket keys and the open connections of ports.
 pub struct Registry {
     pub names: Arc<Names>,
     pub origins: Origins,
     pub figures: Figures,
     pub limiters: Limiters,
     pub acceptors: Acceptors,
+    pub gates: Gates,
+    workers: u16,
 }
 
 impl Registry {
@@ -37,7 +40,14 @@ impl Registry {
             figures: Figures::new(workers),
             limiters: Limiters::default(),
             acceptors: Acceptors::default(),
+            gates: Gates::default(),
+            workers,
         }
+    }
+
+    /// Each worker's part of a limit of the whole gateway.
+    pub(crate) fn part(&self, limit: u32) -> usize {
+        limit.div_ceil(u32::from(self.workers).max(1)) as usize
     }
 }
 

@@ -102,6 +102,7 @@ impl ExchangeRef {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
             });
             self.0.worker.record(&exchange, metrics);
+            self.0.worker.end_exchange();
             self.0.connection.end_exchange(now, self.request_done().is_some());
         }
     }

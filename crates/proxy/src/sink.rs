@@ -1,5 +1,6 @@
 //! Where a worker's finished exchanges go, and the counts that it keeps itself.
 
+use crate::gate::Full;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_event::Exchange;
 
@@ -18,6 +19,8 @@ pub type SinkFactory = dyn Fn(u16) -> Box<dyn EventSink> + Send + Sync;
 pub struct WorkerStats {
     accepted: AtomicU64,
     connections: AtomicU64,
+    refused_by_port: AtomicU64,
+    refused_by_address: AtomicU64,
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
@@ -33,6 +36,21 @@ impl WorkerStats {
     /// Client connections open now.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections closed at once because the port, or the client's address, had as many as it may.
+    pub fn refused(&self) -> [(&'static str, u64); 2] {
+        [
+            ("port", self.refused_by_port.load(Ordering::Relaxed)),
+            ("address", self.refused_by_address.load(Ordering::Relaxed)),
+        ]
+    }
+
+    pub(crate) fn refuse(&self, full: Full) {
+        bump(match full {
+            Full::Port => &self.refused_by_port,
+            Full::Address => &self.refused_by_address,
+        });
     }
 
     /// TLS handshakes with clients: in full, resumed from a ticket, and those that came to nothing.

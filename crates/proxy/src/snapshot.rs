@@ -3,6 +3,7 @@
 //! Names are numbers, patterns matchers, addresses origins. A snapshot is built off the request path by
 //! [`Snapshot::compile`], published as a whole, and freed by the loader once no worker holds it any more.
 
+use crate::gate::Gate;
 use crate::proxy::Registry;
 use crate::tls::expiries;
 use http::HeaderValue;
@@ -29,6 +30,9 @@ pub struct Snapshot {
     pub(crate) generation: u32,
     pub(crate) listeners: Vec<ListenerTable>,
     pub(crate) timeouts: weir_config::Timeouts,
+    pub(crate) limits: weir_config::Limits,
+    /// Of the requests that may be open, one worker's part.
+    pub(crate) open_requests: usize,
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) trust: Trust,
     pub(crate) rewrite_host: bool,
@@ -80,6 +84,7 @@ impl Deref for Held {
 #[derive(Debug)]
 pub(crate) struct ListenerTable {
     pub(crate) address: SocketAddr,
+    pub(crate) gate: Arc<Gate>,
     /// What to shake hands with, where it speaks TLS.
     pub(crate) acceptor: Option<Arc<ServerConfig>>,
     /// When its certificates expire, in their order: seconds since the Unix epoch.
@@ -142,12 +147,15 @@ impl Snapshot {
             let acceptor = acceptor.map_err(|error| SnapshotError::Tls(Box::new(error)))?;
             let certificates = tls.map(|tls| expiries(tls)).unwrap_or_default();
             let router = Router::compile(&apis);
-            listeners.push(ListenerTable { address, acceptor, certificates, router, apis: entries });
+            let gate = registry.gates.gate(address);
+            listeners.push(ListenerTable { address, gate, acceptor, certificates, router, apis: entries });
         }
         Ok(Self {
             generation,
             listeners,
             timeouts: config.timeouts,
+            limits: config.limits,
+            open_requests: registry.part(config.limits.open_requests),
             trusted_peers: config.trusted_peers.clone(),
             trust: Trust::Continue,
             rewrite_host: config.rewrite_host,
@@ -162,6 +170,11 @@ impl Snapshot {
     /// Where it listens.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|listener| listener.address)
+    }
+
+    /// Whether clients of the port at `address`, as configured, are to speak TLS.
+    pub fn speaks_tls(&self, address: SocketAddr) -> bool {
+        self.listener(address).is_some_and(|index| self.listeners[index].acceptor.is_some())
     }
 
     /// When the certificates of each port expire, in their order: seconds since the Unix epoch.

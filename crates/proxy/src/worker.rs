@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     spans: RefCell<SpanSource>,
     sink: RefCell<Box<dyn EventSink>>,
     accepted: Cell<u64>,
+    /// Exchanges that are open.
+    open: Cell<usize>,
     stats: Arc<WorkerStats>,
     connections: RefCell<HashMap<usize, Weak<Connection>>>,
     next_connection: Cell<usize>,
@@ -70,6 +72,7 @@ impl Worker {
             spans: RefCell::default(),
             sink: RefCell::new(sink),
             accepted: Cell::new(0),
+            open: Cell::new(0),
             stats,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
@@ -95,6 +98,16 @@ impl Worker {
     /// A trace for a request that brought none that could be read.
     pub(crate) fn new_trace(&self) -> TraceFacts {
         self.continue_trace(&mut HeaderMap::new(), Trust::Restart).facts
+    }
+
+    /// How many exchanges are open, with the one that begins now.
+    pub(crate) fn begin_exchange(&self) -> usize {
+        self.open.set(self.open.get() + 1);
+        self.open.get()
+    }
+
+    pub(crate) fn end_exchange(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
     }
 
     /// Counts a finished exchange and hands it to the sink under its number.

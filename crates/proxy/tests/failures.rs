@@ -339,3 +339,43 @@ fn only(event: &Exchange, slow: Turn) {
     }
     assert_eq!(event.total(), event.meter.total());
 }
+
+/// What comes beyond a limit is closed at once, and what leaves makes room.
+#[test]
+fn a_port_takes_so_many_connections_of_one_address() {
+    let upstream = Upstream::answering(OK);
+    let limits = "
+---
+apiVersion: gateway.weir.dev/v1
+kind: Configuration
+metadata: {name: limits}
+spec:
+  limits: {connectionsPerAddress: 2}
+";
+    let gateway = Gateway::start(&(api(upstream.address, "") + limits));
+    let ask = |client: &mut common::Client| {
+        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        client.read_until("\r\n\r\nok");
+    };
+    let mut inside = [gateway.connect(), gateway.connect()];
+    inside.iter_mut().for_each(ask);
+    assert_eq!(gateway.connect().read_to_end(), "");
+    let refused = || -> Vec<u64> {
+        let stats = gateway.proxy.as_ref().unwrap().stats().map(|stats| stats.refused());
+        stats.fold(vec![0, 0], |sum, [(_, port), (_, address)]| vec![sum[0] + port, sum[1] + address])
+    };
+    assert_eq!(refused(), [0, 1]);
+    let [first, mut second] = inside;
+    ask(&mut second);
+    drop(first);
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let mut next = gateway.connect();
+        // Where it was refused, writing or reading fails, as the socket pleases.
+        let sent = next.stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        if sent.is_ok() && next.read_to_end().ends_with("ok") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the room of the one that left is never given back");
+    }
+}

@@ -185,12 +185,7 @@ fn rows() -> Vec<Row> {
             (&[431], Reason::HeadersTooLarge),
             NONE,
         ),
-        with(
-            "200 fields",
-            &"X: y|".repeat(200).trim_end_matches('|').to_owned(),
-            (&[431], Reason::HeadersTooLarge),
-            NONE,
-        ),
+        with("200 fields", "X: y|".repeat(200).trim_end_matches('|'), (&[431], Reason::HeadersTooLarge), NONE),
     ];
     // What could hide behind a request must not be seen by the upstream.
     rows.push(row(
@@ -222,7 +217,7 @@ fn wire(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['|', '<']) {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         let escape = rest[at..].strip_prefix('<').and_then(|tail| tail.split_once('>'));
         match escape {
             Some((digits, tail)) => {

@@ -67,6 +67,9 @@ pub(crate) struct Settings {
     pub spool_max_age: Slot<Duration>,
     pub spool_ring_bytes: Slot<ByteSize>,
     pub trusted_peers: Slot<Vec<IpNet>>,
+    pub connections: Slot<u32>,
+    pub connections_per_address: Slot<u32>,
+    pub open_requests: Slot<u32>,
     pub stream_idle: Slot<Duration>,
     pub upstream_response: Slot<Duration>,
     pub upstream_connection_idle: Slot<Duration>,
@@ -104,6 +107,11 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.spool_max_bytes.read(fields, "maxBytes", |at| size(at, ByteSize::mib(1)..=ByteSize::new(u64::MAX)));
         settings.spool_max_age.read(fields, "maxAge", age);
         settings.spool_ring_bytes.read(fields, "ringBytes", ring_bytes);
+    });
+    section(fields, "limits", |fields| {
+        settings.connections.read(fields, "connections", count);
+        settings.connections_per_address.read(fields, "connectionsPerAddress", count);
+        settings.open_requests.read(fields, "openRequests", count);
     });
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
@@ -174,6 +182,10 @@ fn age(at: &At<'_>) -> Option<Duration> {
 fn network(at: &At<'_>) -> Option<IpNet> {
     let parse = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
     at.parse(|text| parse(text).map_err(|_| "is no network"), "as in `10.0.0.0/8`")
+}
+
+fn count(at: &At<'_>) -> Option<u32> {
+    at.integer(1..=10_000_000).and_then(|count| u32::try_from(count).ok())
 }
 
 fn timeouts(at: &At<'_>, settings: &mut Settings) -> Option<()> {

@@ -25,6 +25,9 @@ fn workers(admin: &Admin, out: &mut Families) {
         let worker = number.to_string();
         out.gauge(&catalogue::CONNECTIONS, &[&worker], stats.connections() as f64);
         out.counter(&catalogue::ACCEPTED, &[&worker], stats.accepted());
+        for (limit, count) in stats.refused() {
+            out.counter(&catalogue::CONNECTIONS_REFUSED, &[&worker, limit], count);
+        }
         for (kind, count) in stats.handshakes() {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
         }

@@ -62,6 +62,8 @@ catalogue! {
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
+    CONNECTIONS_REFUSED Counter "weir_connections_refused_total" "{connection}" ["worker" "limit"]
+        "Client connections closed at once: their port, or their address, had as many as it may.";
     HANDSHAKES Counter "weir_tls_handshakes_total" "{handshake}" ["worker" "kind"]
         "TLS handshakes with clients: full, resumed from a ticket, or failed.";
     CERTIFICATE_EXPIRY Gauge "weir_tls_certificate_expiry_timestamp_seconds" "s" ["listener" "certificate"]

@@ -1,0 +1,53 @@
+//! More than the gateway takes on: what is open is served, what comes beyond is told to come again, and whoever watches
+//! is answered.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
+use weir_testkit::{get, upstream};
+
+fn ask(gateway: &Gateway, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_open_is_served_and_what_comes_beyond_is_shed() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    spec.more_yaml = "---
+apiVersion: gateway.weir.dev/v1
+kind: Configuration
+metadata: {name: limits}
+spec:
+  limits: {openRequests: 3}
+"
+    .to_owned();
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    let open: Vec<_> = (0..3).map(|_| ask(&gateway, "/slow?ms=1500")).collect();
+    // The three may not have been read yet when the fourth is.
+    let shed = eventually("a request beyond the limit is shed", async || {
+        let text = answer(ask(&gateway, "/fast"));
+        text.starts_with("HTTP/1.1 503 ").then_some(text)
+    })
+    .await;
+    assert!(shed.contains("retry-after: 1\r\n") && shed.contains("\"reason\":\"overloaded\""), "{shed}");
+    for probe in ["liveness", "readiness"] {
+        let (status, body) = get(&format!("http://{}/probes/{probe}", gateway.admin)).await.unwrap();
+        assert_eq!(status, 200, "{probe}: {body}");
+    }
+    let (_, metrics) = get(&format!("http://{}/metrics", gateway.admin)).await.unwrap();
+    assert!(metrics.contains("reason=\"overloaded\""), "{metrics}");
+    assert!(open.into_iter().all(|stream| answer(stream).starts_with("HTTP/1.1 200 ")));
+    assert!(answer(ask(&gateway, "/fast")).starts_with("HTTP/1.1 200 "), "there is room again");
+}
