@@ -188,3 +188,22 @@ fn name(hash: u64, generation: u64) -> u64 {
 fn closed(generation: u64) -> u64 {
     (generation << 28) | CLOSED
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two keys of one group, and the slot of the first, which the second has two generations later.
+    #[test]
+    fn a_slot_that_is_another_keys_by_now_is_left_alone() {
+        let (table, first, second) = (Table::new(1_000), 1, 2);
+        table.take(first, 0, 9);
+        let generation = 2;
+        let Found::Slot(slot) = table.find(first, generation) else { panic!("it is there") };
+        assert_eq!(table.half(generation).still(slot, first, generation), Ok(()));
+        assert_eq!(table.take(second, 2_500, 2).taken.remaining, 1);
+        assert_eq!(table.half(generation).still(slot, first, generation), Err(generation + 2));
+        assert!(table.take(first, 500, 9).taken.within, "counted, in the window that is open now");
+        assert_eq!(table.take(second, 2_500, 2).taken.remaining, 0, "and not in the other's");
+    }
+}

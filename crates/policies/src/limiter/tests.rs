@@ -59,6 +59,35 @@ fn a_window_begins_once_even_where_generations_meet() {
     }
 }
 
+/// The same with many keys at once: between two borders each thread goes through its keys as fast as it can and is
+/// interrupted where the system likes, so that some are a generation behind the others.
+#[test]
+fn threads_that_fall_behind_pass_no_more() {
+    const KEYS: u64 = 60_000;
+    const AT_ONCE: u64 = 500;
+    let (windows, together) = (keyed(1_000), Barrier::new(THREADS));
+    let admitted: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS as u64 {
+            let (windows, admitted, together) = (&windows, &admitted, &together);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(thread);
+                for first in (0..KEYS).step_by(AT_ONCE as usize) {
+                    together.wait();
+                    let border = 1_000 * (1 + first / AT_ONCE);
+                    for request in 0..4 * AT_ONCE {
+                        let key = first + request % AT_ONCE;
+                        let within = windows.admits(key, rng.u64(border - 5..border + 5), 7);
+                        admitted[key as usize].fetch_add(u64::from(within), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let counts = admitted.iter().map(|count| count.load(Ordering::Relaxed)).enumerate();
+    assert_eq!(counts.filter(|(_, count)| *count != 7).collect::<Vec<_>>(), []);
+}
+
 /// One thread against a map that never forgets.
 #[test]
 fn agrees_with_a_model() {
