@@ -16,9 +16,12 @@ use crate::server::Limits;
 ///   curl 'http://127.0.0.1:8123/' -d 'CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a'
 ///   curl 'http://127.0.0.1:8123/?query=INSERT+INTO+t+FORMAT+CSV' --data-binary @rows.csv
 ///
-/// Every request has a session of its own: URL parameters that are settings hold for that request
-/// only. GET may only read. SIGTERM lets running statements finish; a kill loses nothing that was
-/// acknowledged.
+/// clickhouse-connect, clickhouse-go (Grafana), the `clickhouse` crate and curl are served unchanged.
+/// URL parameters that are settings hold for one request. With `session_id` temporary tables, SET and
+/// USE are kept for the next; without it every request starts afresh. GET may only read. KILL QUERY
+/// takes the client's `query_id`; system.processes shows it as Settings['chdb_client_name']. A result is
+/// streamed, unless its format needs it whole. The program's own figures are on /metrics, without a
+/// password. SIGTERM lets running statements finish; a kill loses nothing that was acknowledged.
 #[derive(Debug, Parser)]
 #[command(name = "weir-chdb", version, verbatim_doc_comment, args_override_self = true)]
 #[command(

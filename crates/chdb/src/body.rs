@@ -15,8 +15,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-/// Pieces in flight, either way. A piece is what the socket gives, or one block of a result.
+/// Pieces in flight, either way.
 const PIECES: usize = 4;
+/// The most of a result that is one piece: a block of the engine may be many MiB.
+const PIECE: usize = 256 << 10;
 /// What is read and thrown away of a body that the statement does not want, so that the client
 /// can finish writing and read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -122,10 +124,11 @@ impl BodyWriter {
 
 impl Write for BodyWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if !data.is_empty() {
-            self.send(Piece::Data(Bytes::copy_from_slice(data)))?;
+        let piece = &data[..data.len().min(PIECE)];
+        if !piece.is_empty() {
+            self.send(Piece::Data(Bytes::copy_from_slice(piece)))?;
         }
-        Ok(data.len())
+        Ok(piece.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -35,13 +35,20 @@ pub fn shape(text: &[u8], complete: bool) -> Shape {
         }
     }
     let mut depth = 0_usize;
+    // Where rows are selected, data follows only if they are selected from it.
+    let (mut selects, mut from_input) = (false, false);
     while let Some(token) = tokens.next() {
         match token.kind {
             Kind::Symbol(b'(') => depth += 1,
             Kind::Symbol(b')') => depth = depth.saturating_sub(1),
             Kind::Unfinished => return undecided,
-            Kind::Word if is_any(&token, text, &["SELECT", "WITH", "INFILE", "WATCH"]) => return Shape::Whole,
-            Kind::Word if depth == 0 && token.is_word(text, "VALUES") => {
+            Kind::Word if is_any(&token, text, &["INFILE", "WATCH"]) => return Shape::Whole,
+            Kind::Word if is_any(&token, text, &["SELECT", "WITH"]) => selects = true,
+            Kind::Word if selects && token.is_word(text, "INPUT") => {
+                from_input |= tokens.peek().is_some_and(|next| next.is(b'('));
+            }
+            Kind::Word if selects && !from_input => {}
+            Kind::Word if !selects && depth == 0 && token.is_word(text, "VALUES") => {
                 if token.end == text.len() && !complete {
                     return Shape::Unknown;
                 }
@@ -170,8 +177,12 @@ mod tests {
     #[test]
     fn other_statements_are_whole() {
         assert_eq!(shape(b"SELECT 1 ", false), Shape::Whole);
-        assert_eq!(shape(b"INSERT INTO t SELECT 1 FORMAT x", false), Shape::Whole);
-        assert_eq!(shape(b"INSERT INTO t (a) WITH 1 AS x SELECT x", false), Shape::Whole);
+        assert_eq!(shape(b"INSERT INTO t SELECT 1 FORMAT x", true), Shape::Whole);
+        assert_eq!(shape(b"INSERT INTO t (a) WITH 1 AS x SELECT x", true), Shape::Whole);
+        assert_eq!(shape(b"INSERT INTO t SELECT * FROM VALUES('a UInt8', 1)", true), Shape::Whole);
+        // Unless the rows are selected from the data.
+        let head = "INSERT INTO t SELECT a FROM input('a UInt8') ";
+        assert_eq!(shape(format!("{head}FORMAT TSV\n1").as_bytes(), false), insert(head, "TSV", head.len() + 11));
     }
 
     #[test]

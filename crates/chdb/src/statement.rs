@@ -263,13 +263,17 @@ impl<'a> Run<'a> {
 
     fn wish(&self, task: &Task) -> Wish<'a> {
         let changes_session = matches!(task, Task::Read(_, query) | Task::Change(_, query) if matches!(query.first.as_str(), "SET" | "USE"));
-        let bounded = matches!(task, Task::Read(_, query) if !answer::is_streamed(&self.job.order, query));
+        let streamed = match task {
+            Task::Read(_, query) => Some(answer::is_streamed(&self.job.order, query)),
+            _ => None,
+        };
         Wish {
             order: &self.job.order,
             lock: self.job.only_reads() && !self.kept,
             changes_session: changes_session && self.kept,
             kept: self.kept,
-            max_result: bounded.then_some(self.job.max_whole_result),
+            max_result: (streamed == Some(false)).then_some(self.job.max_whole_result),
+            streamed: streamed == Some(true),
         }
     }
 

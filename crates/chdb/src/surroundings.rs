@@ -11,6 +11,11 @@ use crate::request::Order;
 /// engine gives statements ids of its own; this setting only names a client towards remote servers.
 pub const QUERY_ID: &str = "chdb_client_name";
 const MAX_RESULT: &str = "max_result_bytes";
+/// Rows of a block of a streamed result. ClickHouse's 65,409 of 1 KiB each are 64 MiB, of which the engine holds
+/// several. Measured over a table of such rows, 1 GiB: peak grown by 141 MiB with 8,192, 32 MiB with 2,048; scans of
+/// narrow columns take the same time with either, and up to a half more with 1,024.
+const BLOCK: &str = "max_block_size";
+const SMALL: &str = "2048";
 
 /// What was set, and how to take it back.
 #[derive(Debug, Default)]
@@ -29,6 +34,8 @@ pub struct Wish<'a> {
     pub kept: bool,
     /// The most that the result may hold, in bytes before formatting.
     pub max_result: Option<u64>,
+    /// The result is streamed: it is to come in small blocks.
+    pub streamed: bool,
 }
 
 impl Surroundings {
@@ -45,7 +52,7 @@ impl Surroundings {
             sets.retain(|(name, _)| name == QUERY_ID);
         }
         if wish.kept {
-            self.remember(connection, &sets)?;
+            self.remember(connection, &mut sets)?;
         }
         let sets: Vec<String> =
             sets.iter().map(|(name, value)| format!("{name} = '{}'", escape(value, '\''))).collect();
@@ -72,7 +79,7 @@ impl Surroundings {
     }
 
     /// Notes what the settings are before they are changed.
-    fn remember(&mut self, connection: &mut Connection, sets: &[(String, String)]) -> Result<(), Exception> {
+    fn remember(&mut self, connection: &mut Connection, sets: &mut Vec<(String, String)>) -> Result<(), Exception> {
         let names: Vec<String> = sets.iter().map(|(name, _)| format!("'{name}'")).collect();
         let before = run(
             connection,
@@ -83,6 +90,8 @@ impl Surroundings {
         )?;
         // Tab-separated values are escaped as string literals are.
         let changed: Vec<(&str, &str)> = before.lines().filter_map(|line| line.split_once('\t')).collect();
+        // The session's own size of blocks stays, unless the request itself names one.
+        sets.retain(|(name, value)| name != BLOCK || value != SMALL || !changed.iter().any(|(known, _)| known == name));
         let undo = sets.iter().map(|(name, _)| match changed.iter().find(|(known, _)| known == name) {
             Some((_, value)) => format!("{name} = '{value}'"),
             None => format!("{name} = DEFAULT"),
@@ -108,6 +117,9 @@ fn settings(wish: &Wish) -> Vec<(String, String)> {
     let mut sets = order.settings.clone();
     sets.retain(|(name, _)| name != QUERY_ID);
     sets.push((QUERY_ID.to_owned(), order.query_id.clone()));
+    if wish.streamed && !sets.iter().any(|(name, _)| name == BLOCK) {
+        sets.push((BLOCK.to_owned(), SMALL.to_owned()));
+    }
     if let Some(most) = wish.max_result {
         // A narrower bound of the client's own stays.
         let own = sets.iter().rfind(|(name, _)| name == MAX_RESULT).and_then(|(_, value)| value.parse().ok());

@@ -66,6 +66,10 @@ impl Engine {
         format!("http://{}", self.address)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the process as a power cut would, and gives its folder.
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("killed");
@@ -84,6 +88,12 @@ impl Engine {
     pub fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end, and gives the folder.
+    pub fn end(mut self) -> TempDir {
+        self.child.wait().expect("ended");
+        std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
     }
 
     /// Waits for the end and gives the exit code.
@@ -116,6 +126,19 @@ impl Engine {
         let stream = TcpStream::connect(&self.address).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("timeout set");
         stream
+    }
+
+    /// Reads `/metrics` until it has the line `wanted`.
+    pub fn await_metric(&self, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = self.get("/metrics").text();
+            if text.lines().any(|line| line == wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no `{wanted}` in\n{text}");
+            std::thread::yield_now();
+        }
     }
 
     /// Asks `sql` until its result is `wanted`.
