@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::{Api, PolicyBinding, Route, Service};
-use crate::link::{Known, ServiceAt};
+use crate::known::{Known, ServiceAt};
 use crate::ports;
 use crate::spec::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft};
 
@@ -19,7 +19,7 @@ pub(crate) fn build(mut drafts: Drafts) -> Vec<Api> {
             let Metadata { name, namespace, labels, .. } = draft.metadata?;
             let tls = ports.get(&listen.address).cloned();
             let policies = chain(&format!("{namespace}/{name}"), draft.chain);
-            let mut contracts: Vec<_> = draft.contracts.into_iter().map(|(contract, _)| contract).collect();
+            let mut contracts = draft.contracts;
             contracts.sort_by(|a, b| a.client_id.cmp(&b.client_id));
             Some(Api { name, namespace, labels, listen, tls, services, routes, policies, contracts })
         })

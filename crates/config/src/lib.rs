@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod expression;
 mod files;
+mod known;
 mod link;
 mod live;
 mod load;

@@ -3,240 +3,217 @@
 //! A reference to what is not there is a mistake, told where it is written. What is there but could not be read counts
 //! as there: its own mistake is told already, and one mistake is told once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::api::Scheme;
 use crate::error::ConfigError;
+use crate::known::{Known, within};
 use crate::policy::{Reference, TlsOutbound};
-use crate::read::{Place, did_you_mean, show};
+use crate::read::{MAX_ERRORS, Place, show};
 use crate::spec::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
 
-/// Namespace and name.
-pub(crate) type Key = (String, String);
-
-/// Where a service is among the drafts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ServiceAt {
-    Shared(usize),
-    /// Of the API, by index, and in it.
-    Within(usize, usize),
-}
-
-/// Resources by namespace and name.
-pub(crate) struct Known {
-    pub apis: HashMap<Key, usize>,
-    pub services: HashMap<Key, ServiceAt>,
-}
-
-impl Known {
-    pub fn new(drafts: &Drafts) -> Self {
-        let key = |metadata: &Option<Metadata>| metadata.as_ref().map(Metadata::key);
-        let apis =
-            drafts.apis.iter().enumerate().filter_map(|(index, api)| Some((key(&api.metadata)?, index))).collect();
-        let shared = drafts.services.iter().enumerate();
-        let shared = shared.filter_map(|(n, service)| Some((key(&service.metadata)?, ServiceAt::Shared(n))));
-        let within = drafts.apis.iter().enumerate().flat_map(|(index, api)| {
-            let services = api.services.iter().enumerate();
-            services.filter_map(move |(n, service)| Some((key(&service.metadata)?, ServiceAt::Within(index, n))))
-        });
-        Self { apis, services: within.chain(shared).collect() }
-    }
-
-    /// The service that a route of an API names. The namespace that goes without saying is that of the namer.
-    pub fn service(&self, reference: &Reference, namespace: &str) -> Option<ServiceAt> {
-        self.services.get(&key(reference, namespace)).copied()
-    }
-}
-
-fn key(reference: &Reference, namespace: &str) -> Key {
-    (reference.namespace.clone().unwrap_or_else(|| namespace.to_owned()), reference.name.clone())
-}
+/// Mistakes that are told with the name that was perhaps meant: finding it looks at every name.
+const MOST_HINTS: usize = 100;
+/// How many policies all selectors together may bind: a file of some MiB must not become all of memory.
+const MOST_SELECTED: usize = 200_000;
+const FOR_SERVICE: &str = "the policy belongs to a Service; write `targetRef: {kind: Service, name: …}`";
+const FOR_API: &str = "the policy belongs to an ApiInstance; write `targetRef: {name: …}` or a selector of APIs";
 
 /// Gives bindings and contracts to what they are for, and tells every reference that leads nowhere.
 pub(crate) fn link(drafts: &mut Drafts) -> Vec<ConfigError> {
-    let known = Known::new(drafts);
-    let mut errors: Vec<_> = drafts.services.iter().filter_map(|service| twice(service, drafts)).collect();
-    for binding in std::mem::take(&mut drafts.bindings) {
-        bind(drafts, &known, binding, &mut errors);
+    let (bindings, contracts) = (std::mem::take(&mut drafts.bindings), std::mem::take(&mut drafts.contracts));
+    let mut linker = Linker::new(drafts);
+    linker.names();
+    bindings.into_iter().for_each(|binding| linker.bind(binding));
+    contracts.into_iter().for_each(|contract| linker.sign(contract));
+    linker.order();
+    for index in 0..linker.drafts.apis.len() {
+        linker.routes(index);
+        linker.nobody_known(index);
     }
-    for contract in std::mem::take(&mut drafts.contracts) {
-        sign(drafts, &known, contract, &mut errors);
-    }
-    for api in &mut drafts.apis {
-        api.chain.sort_by(|a, b| a.rank.cmp(&b.rank));
-        api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    }
-    errors.extend(drafts.apis.iter().flat_map(|api| routes(api, &known)));
-    errors.extend(drafts.apis.iter().flat_map(nobody_known));
-    errors
+    linker.errors
 }
 
-/// What asks for the consumer must stand after what says who that is: before it, all would be one.
-fn nobody_known(api: &ApiDraft) -> impl Iterator<Item = ConfigError> {
-    let first = api.chain.iter().position(|bound| bound.policy.identifies()).unwrap_or(api.chain.len());
-    api.chain[..first].iter().filter(|bound| bound.policy.asks_who()).map(|bound| {
-        let message = "asks for the consumer before any policy says who that is; bind one with a lower `order`";
-        bound.place.error(message.to_owned())
-    })
+struct Linker<'a> {
+    drafts: &'a mut Drafts,
+    known: Known,
+    /// Contracts so far: the API and the client.
+    signed: HashSet<(usize, String)>,
+    selected: usize,
+    errors: Vec<ConfigError>,
 }
 
-/// A Service by the name that one within an ApiInstance gets.
-fn twice(service: &ServiceDraft, drafts: &Drafts) -> Option<ConfigError> {
-    let metadata = service.metadata.as_ref()?;
-    let mut within = drafts.apis.iter().flat_map(|api| &api.services).filter_map(|service| service.metadata.as_ref());
-    let other = within.find(|other| other.key() == metadata.key())?;
-    let (name, place) = (&metadata.name, &other.place);
-    Some(
-        metadata
-            .place
-            .error(format!("`{name}` is also what a service of the ApiInstance at {place} is called; rename one")),
-    )
-}
+impl<'a> Linker<'a> {
+    fn new(drafts: &'a mut Drafts) -> Self {
+        let known = Known::new(drafts);
+        Self { drafts, known, signed: HashSet::new(), selected: 0, errors: Vec::new() }
+    }
 
-fn bind(drafts: &mut Drafts, known: &Known, binding: BindingDraft, errors: &mut Vec<ConfigError>) {
-    let BindingDraft { metadata, target, bound, order, place } = binding;
-    let (Some(metadata), Some(target)) = (metadata, target) else { return };
-    let rank: Rank = (order, true, 0, format!("{}/{}", metadata.namespace, metadata.name));
-    match target {
-        Target::Api(reference) => match find(&known.apis, "ApiInstance", &reference, &metadata.namespace) {
-            Ok(index) => bind_api(&mut drafts.apis[index], bound, rank, &metadata, &place, errors),
-            Err(error) => errors.push(error),
-        },
-        Target::Selector { namespace, labels } => {
-            let wanted = |api: &&mut ApiDraft| {
-                api.metadata.as_ref().is_some_and(|api| {
-                    namespace.as_ref().is_none_or(|namespace| *namespace == api.namespace)
-                        && labels.iter().all(|(name, value)| api.labels.get(name) == Some(value))
-                })
-            };
-            if bound.as_ref().is_some_and(Bound::is_for_service) {
-                errors.push(place.error(FOR_SERVICE.to_owned()));
-                return;
-            }
-            let cleartext = matches!(bound, Some(Bound::Port(..)));
-            // Labels are of APIs and TLS is of ports: those without are passed over.
-            let chosen = drafts.apis.iter_mut().filter(wanted).filter(|api| !cleartext || api.is_https());
-            chosen.for_each(|api| bind_api(api, bound.clone(), rank.clone(), &metadata, &place, errors));
+    fn refuse(&mut self, place: &Place, message: impl Into<String>) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(place.error(message.into()));
         }
-        Target::Service(reference) => match find(&known.services, "Service", &reference, &metadata.namespace) {
-            Ok(at) => bind_service(drafts.service_mut(at), bound, &place, errors),
-            Err(error) => errors.push(error),
-        },
+    }
+
+    /// A Service by the name that one within an ApiInstance gets.
+    fn names(&mut self) {
+        let within: HashMap<_, _> =
+            within(self.drafts).map(|(_, metadata)| (metadata.key(), &metadata.place)).collect();
+        let shared = self.drafts.services.iter().filter_map(|service| service.metadata.as_ref());
+        let twice = shared.filter_map(|service| {
+            let (name, other) = (&service.name, within.get(&service.key())?);
+            let what = format!("`{name}` is also what a service of the ApiInstance at {other} is called; rename one");
+            Some(service.place.error(what))
+        });
+        self.errors.extend(twice.take(MAX_ERRORS));
+    }
+
+    fn bind(&mut self, binding: BindingDraft) {
+        let BindingDraft { metadata, target, bound, order, place } = binding;
+        let (Some(metadata), Some(target)) = (metadata, target) else { return };
+        let binding = Binding { rank: rank(order, &metadata), metadata, bound, place };
+        match target {
+            Target::Api(reference) => {
+                if let Some(index) = self.api(&reference, &binding.metadata.namespace) {
+                    self.bind_apis(&[index], binding);
+                }
+            }
+            Target::Selector { namespace, labels } => {
+                let chosen = self.select(namespace.as_deref(), &labels, &binding);
+                self.bind_apis(&chosen, binding);
+            }
+            Target::Service(reference) => self.bind_service(&reference, binding),
+        }
+    }
+
+    fn api(&mut self, reference: &Reference, namespace: &str) -> Option<usize> {
+        let short = self.errors.len() >= MOST_HINTS;
+        match reference.find(&self.known.apis, "ApiInstance", namespace, short) {
+            Ok(index) => Some(index),
+            Err((place, message)) => {
+                self.refuse(place, message);
+                None
+            }
+        }
+    }
+
+    fn select(&mut self, namespace: Option<&str>, labels: &BTreeMap<String, String>, binding: &Binding) -> Vec<usize> {
+        let bears = |api: &ApiDraft| {
+            api.metadata.as_ref().is_some_and(|api| {
+                namespace.is_none_or(|namespace| namespace == api.namespace)
+                    && labels.iter().all(|(name, value)| api.labels.get(name) == Some(value))
+            })
+        };
+        // Labels are of APIs and TLS is of ports: those without are passed over.
+        let of_port = matches!(binding.bound, Some(Bound::Port(..)));
+        let apis = self.drafts.apis.iter().enumerate();
+        let chosen = apis.filter(|(_, api)| bears(api) && (!of_port || api.is_https())).map(|(index, _)| index);
+        let chosen: Vec<_> = chosen.take(MOST_SELECTED.saturating_sub(self.selected) + 1).collect();
+        self.selected += chosen.len();
+        if self.selected > MOST_SELECTED {
+            let most = MOST_SELECTED;
+            self.refuse(&binding.place, format!("all selectors together bind more than {most} policies; use fewer"));
+            return Vec::new();
+        }
+        chosen
+    }
+
+    fn bind_apis(&mut self, apis: &[usize], binding: Binding) {
+        let Binding { metadata, bound, rank, place } = binding;
+        match bound {
+            Some(Bound::Service(..)) => self.refuse(&place, FOR_SERVICE),
+            Some(mut bound) => {
+                if let Bound::Route(Some(destination)) = &mut bound {
+                    destination.to.service.namespace.get_or_insert_with(|| metadata.namespace.clone());
+                }
+                for index in apis {
+                    self.drafts.apis[*index].bind(bound.clone(), rank.clone(), metadata.shown());
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn bind_service(&mut self, reference: &Reference, binding: Binding) {
+        let short = self.errors.len() >= MOST_HINTS;
+        match (reference.find(&self.known.services, "Service", &binding.metadata.namespace, short), binding.bound) {
+            (Err((place, message)), _) => self.refuse(place, message),
+            (Ok(at), Some(Bound::Service(tls, place))) => {
+                if let Some(message) = outbound(self.drafts.service(at), tls.as_ref()) {
+                    self.refuse(&place, message);
+                }
+                self.drafts.service_mut(at).tls.push((tls, place));
+            }
+            (Ok(_), Some(_)) => self.refuse(&binding.place, FOR_API),
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn sign(&mut self, contract: ContractDraft) {
+        let ContractDraft { metadata, api, contract, place } = contract;
+        let (Some(metadata), Some(api)) = (metadata, api) else { return };
+        let (Some(index), Some(contract)) = (self.api(&api, &metadata.namespace), contract) else { return };
+        if self.signed.insert((index, contract.client_id.clone())) {
+            self.drafts.apis[index].contracts.push(contract);
+        } else {
+            let id = show(&contract.client_id);
+            self.refuse(&place, format!("client `{id}` has a contract with this API already; remove one"));
+        }
+    }
+
+    fn order(&mut self) {
+        for api in &mut self.drafts.apis {
+            api.chain.sort_by(|a, b| a.rank.cmp(&b.rank));
+            api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        }
+    }
+
+    /// An API must have routes, in one of the two ways, and each must lead to a service.
+    fn routes(&mut self, index: usize) {
+        let api = &self.drafts.apis[index];
+        let Some(namespace) = api.metadata.as_ref().map(|metadata| metadata.namespace.as_str()) else { return };
+        let mut errors = Vec::new();
+        if let Some(message) = api.routes_are_wrong() {
+            errors.push(api.services_place.error(message.to_owned()));
+        }
+        for destination in api.destinations.iter().filter_map(|(.., destination)| destination.as_ref()) {
+            let short = self.errors.len() + errors.len() >= MOST_HINTS;
+            let found = destination.to.service.find(&self.known.services, "Service", namespace, short);
+            errors.extend(found.err().map(|(place, message)| place.error(message)));
+        }
+        self.errors.extend(errors);
+        self.errors.truncate(MAX_ERRORS);
+    }
+
+    /// What asks for the consumer must stand after what says who that is: before it, all would be one.
+    fn nobody_known(&mut self, index: usize) {
+        let chain = &self.drafts.apis[index].chain;
+        let first = chain.iter().position(|bound| bound.policy.identifies()).unwrap_or(chain.len());
+        let early = chain[..first].iter().filter(|bound| bound.policy.asks_who());
+        let message = "asks for the consumer before any policy says who that is; bind one with a lower `order`";
+        self.errors.extend(early.map(|bound| bound.place.error(message.to_owned())));
+        self.errors.truncate(MAX_ERRORS);
     }
 }
 
-const FOR_SERVICE: &str = "the policy belongs to a Service; write `targetRef: {kind: Service, name: …}`";
-
-fn bind_api(
-    api: &mut ApiDraft,
+/// A binding whose name and target could be read.
+struct Binding {
+    metadata: Metadata,
     bound: Option<Bound>,
     rank: Rank,
-    binding: &Metadata,
-    place: &Place,
-    errors: &mut Vec<ConfigError>,
-) {
-    match bound {
-        Some(bound) if bound.is_for_service() => errors.push(place.error(FOR_SERVICE.to_owned())),
-        Some(mut bound) => {
-            if let Bound::Route(Some(destination)) = &mut bound {
-                destination.to.service.namespace.get_or_insert_with(|| binding.namespace.clone());
-            }
-            api.bind(bound, rank, binding.shown());
-        }
-        None => {}
-    }
+    place: Place,
 }
 
-fn bind_service(service: &mut ServiceDraft, bound: Option<Bound>, place: &Place, errors: &mut Vec<ConfigError>) {
-    match bound {
-        Some(Bound::Service(tls, at)) => {
-            errors.extend(outbound(service, tls.as_ref(), &at));
-            service.tls.push((tls, at));
-        }
-        Some(_) => errors.push(place.error(
-            "the policy belongs to an ApiInstance; write `targetRef: {name: …}` or a selector of APIs".to_owned(),
-        )),
-        None => {}
-    }
+fn rank(order: u32, metadata: &Metadata) -> Rank {
+    (order, true, 0, format!("{}/{}", metadata.namespace, metadata.name))
 }
 
-fn outbound(service: &ServiceDraft, tls: Option<&TlsOutbound>, place: &Place) -> Option<ConfigError> {
-    use crate::api::Scheme;
+/// What speaks against a `tls-outbound` of a service.
+fn outbound(service: &ServiceDraft, tls: Option<&TlsOutbound>) -> Option<String> {
     tls?;
     if let Some((_, first)) = service.tls.first() {
-        return Some(place.error(format!("the Service has a `tls-outbound` already, at {first}; remove one")));
+        return Some(format!("the Service has a `tls-outbound` already, at {first}; remove one"));
     }
     let address = service.address.as_ref().filter(|address| address.scheme == Scheme::Http)?;
-    Some(place.error(format!("the Service is at `{address}`, without TLS; write `https`, or remove the binding")))
-}
-
-fn sign(drafts: &mut Drafts, known: &Known, contract: ContractDraft, errors: &mut Vec<ConfigError>) {
-    let ContractDraft { metadata, api, contract, place } = contract;
-    let (Some(metadata), Some(api)) = (metadata, api) else { return };
-    match find(&known.apis, "ApiInstance", &api, &metadata.namespace) {
-        Err(error) => errors.push(error),
-        Ok(index) => {
-            let contracts = &mut drafts.apis[index].contracts;
-            let Some(contract) = contract else { return };
-            if contracts.iter().any(|(other, _)| other.client_id == contract.client_id) {
-                let id = show(&contract.client_id);
-                errors.push(place.error(format!("client `{id}` has a contract with this API already; remove one")));
-            } else {
-                contracts.push((contract, place));
-            }
-        }
-    }
-}
-
-fn find<T: Copy>(
-    known: &HashMap<Key, T>,
-    kind: &str,
-    reference: &Reference,
-    namespace: &str,
-) -> Result<T, ConfigError> {
-    let key = key(reference, namespace);
-    known.get(&key).copied().ok_or_else(|| dangling(known.keys(), kind, reference, &key))
-}
-
-/// Names the nearest one, and says it where the name is right and the namespace is not.
-fn dangling<'a>(
-    known: impl Iterator<Item = &'a Key> + Clone,
-    kind: &str,
-    reference: &Reference,
-    (namespace, name): &Key,
-) -> ConfigError {
-    let elsewhere = known.clone().filter(|(_, other)| other == name).map(|(namespace, _)| namespace).min();
-    let cure = match elsewhere {
-        Some(other) => format!("there is one in namespace `{other}`: write `namespace: {other}`"),
-        None if known.clone().any(|(other, _)| other == namespace) => {
-            let mut names: Vec<_> =
-                known.filter(|(other, _)| other == namespace).map(|(_, name)| name.as_str()).collect();
-            names.sort_unstable();
-            // A list of hundreds helps nobody.
-            names.truncate(1_000);
-            let hint = did_you_mean(name, names.iter().copied());
-            if names.len() > 10 && !hint.starts_with("did") { "mend the name".to_owned() } else { hint }
-        }
-        None => format!("add the {kind}, or remove this"),
-    };
-    let name = show(name);
-    reference.place.error(format!("there is no {kind} `{name}` in namespace `{namespace}`; {cure}"))
-}
-
-/// An API must have routes, in one of the two ways, and each must lead to a service.
-fn routes(api: &ApiDraft, known: &Known) -> Vec<ConfigError> {
-    let Some(metadata) = &api.metadata else { return Vec::new() };
-    let mut errors = Vec::new();
-    if api.has_services && !api.destinations.is_empty() {
-        let message = "are beside the policy `route`; an API has its routes either here or there: remove one";
-        errors.push(api.services_place.error(message.to_owned()));
-    } else if !api.has_services && api.destinations.is_empty() {
-        let message =
-            "is missing; add `services: {<name>: {address: \"http://host:port\"}}`, or bind the policy `route`";
-        errors.push(api.services_place.error(message.to_owned()));
-    }
-    let references = api.destinations.iter().filter_map(|(.., destination)| destination.as_ref());
-    let missing =
-        references.map(|destination| find(&known.services, "Service", &destination.to.service, &metadata.namespace));
-    errors.extend(missing.filter_map(Result::err));
-    errors
+    Some(format!("the Service is at `{address}`, without TLS; write `https`, or remove the binding"))
 }

@@ -74,3 +74,41 @@ fn a_hopeless_file_is_told_shortly() {
         assert!((1..=101).contains(&errors.len()), "{}", errors.len());
     }
 }
+
+/// Thousands of resources that name each other, or nobody: bounded in time, memory and what is told.
+#[test]
+fn many_references_are_told_shortly() {
+    let resource = |kind: &str, n: usize, spec: &str| {
+        format!(
+            "{{apiVersion: gateway.mulesoft.com/v1alpha1, kind: {kind}, metadata: {{name: n{n}}}, spec: {{{spec}}}}}\n---\n"
+        )
+    };
+    let policy = "policyRef: {name: http-basic-authentication-flex}, config: {username: u, password: p}";
+    let api = |n| {
+        resource(
+            "ApiInstance",
+            n,
+            &format!("address: \"http://0.0.0.0:80/n{n}\", services: {{s: {{address: http://b}}}}"),
+        )
+    };
+    let selector =
+        |n| resource("PolicyBinding", n, &format!("targetRef: {{kind: Selector, selector: {{}}}}, {policy}"));
+    let nowhere = |n| resource("PolicyBinding", n, &format!("targetRef: {{name: m{n}}}, {policy}"));
+    let contract = |n| resource("Contract", n, &format!("apiId: n0, client: {{id: c{n}, secret: s}}"));
+    let service = |n| resource("Service", n, "address: http://b");
+    let told = |resources: Vec<String>| {
+        weir_config::load_text("x".as_ref(), &resources.concat(), &|_| None).map_err(|errors| errors.to_string())
+    };
+
+    let all = (0..2_000).map(api).chain((0..2_000).map(selector)).collect();
+    let told_of_all = told(all).unwrap_err();
+    assert!(told_of_all.contains("all selectors together bind more than 200000 policies"), "{told_of_all:.500}");
+
+    let lost = (0..2_000).map(api).chain((0..2_000).map(nowhere)).chain((0..2_000).map(service)).collect();
+    let told_of_lost = told(lost).unwrap_err();
+    assert!(told_of_lost.lines().count() <= 1_000, "{}", told_of_lost.lines().count());
+    assert!(told_of_lost.contains("there is no ApiInstance `m0` in namespace `default`; did you mean `n0`?"));
+
+    let signed = told((0..1).map(api).chain((0..10_000).map(contract)).collect()).unwrap();
+    assert_eq!(signed.apis[0].contracts.len(), 10_000);
+}

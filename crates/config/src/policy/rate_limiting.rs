@@ -1,5 +1,7 @@
 //! `rate-limiting-flex`: at most so many requests in each window of time, for all or for each key.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -68,11 +70,11 @@ impl RateLimiting {
 }
 
 fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
-    let (mut limits, mut count): (Vec<RateLimit>, usize) = Default::default();
+    let (mut limits, mut windows, mut count) = (Vec::new(), BTreeSet::new(), 0);
     at.items(|at| {
         count += 1;
         let limit = limit(at)?;
-        if limits.iter().any(|other| other.window == limit.window) {
+        if !windows.insert(limit.window) {
             return at.refuse("has the same period as one before it; keep the lower of them");
         }
         limits.push(limit);
@@ -81,7 +83,7 @@ fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
     if count == 0 {
         return at.refuse("has no limit; add `{maximumRequests, timePeriodInMilliseconds}`");
     }
-    limits.sort_by_key(|limit| std::cmp::Reverse(limit.window));
+    limits.sort_by_key(|limit: &RateLimit| Reverse(limit.window));
     Some(limits)
 }
 

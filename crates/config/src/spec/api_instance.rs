@@ -29,8 +29,7 @@ pub(crate) struct ApiDraft {
     pub chain: Vec<ChainDraft>,
     /// Each `tls` policy as far as it could be read, with its place.
     pub tls: Vec<(Option<Tls>, Place)>,
-    /// Each with the place of the client's id.
-    pub contracts: Vec<(Contract, Place)>,
+    pub contracts: Vec<Contract>,
 }
 
 /// What decides the order of policies: `order`, then what is written within the API before what is bound to it, then
@@ -63,6 +62,19 @@ impl ApiDraft {
 
     pub fn is_https(&self) -> bool {
         self.listen.as_ref().is_some_and(|(listen, _)| listen.scheme == Scheme::Https)
+    }
+
+    /// What speaks against the way in which its routes are written.
+    pub fn routes_are_wrong(&self) -> Option<&'static str> {
+        match (self.has_services, self.destinations.is_empty()) {
+            (true, false) => {
+                Some("are beside the policy `route`; an API has its routes either here or there: remove one")
+            }
+            (false, true) => Some(
+                "is missing; add `services: {<name>: {address: \"http://host:port\"}}`, or bind the policy `route`",
+            ),
+            _ => None,
+        }
     }
 
     /// Adds a policy of an API. One for a service is none of it, which is to be told before.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::link::{Key, ServiceAt};
+use crate::known::{Key, ServiceAt};
 use crate::read::{At, Errors, NOT_YET, Place, Scope, World, did_you_mean, show};
 use crate::tree::{Node, Value};
 
