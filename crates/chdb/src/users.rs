@@ -115,17 +115,19 @@ impl Users {
         let Users::Named(users) = self else {
             return if user == "default" && password.is_empty() { Ok(Right::Full) } else { Err(failed()) };
         };
-        if credentials.user.is_none() && credentials.password.is_none() {
-            return Err(Exception::new(
-                194,
-                "REQUIRED_PASSWORD",
-                "give a user and a password: Basic, X-ClickHouse-User and X-ClickHouse-Key, or user and password in the URL",
-            ));
-        }
         let given: [u8; 32] = Sha256::digest(password).into();
         let (secret, right) = users.get(user).copied().unwrap_or(([0; 32], Right::ReadOnly));
         let equal = bool::from(given.ct_eq(&secret));
-        if equal && users.contains_key(user) { Ok(right) } else { Err(failed()) }
+        match equal && users.contains_key(user) {
+            true => Ok(right),
+            // Nothing was said, and `default` is not there or has a password.
+            false if credentials.user.is_none() && credentials.password.is_none() => Err(Exception::new(
+                194,
+                "REQUIRED_PASSWORD",
+                "give a user and a password: Basic, X-ClickHouse-User and X-ClickHouse-Key, or user and password in the URL",
+            )),
+            false => Err(failed()),
+        }
     }
 }
 
@@ -180,6 +182,15 @@ mod tests {
         assert_eq!(ask(&users, "b", "secret"), Ok(Right::ReadOnly));
         assert_eq!(ask(&users, "a", "Secret"), Err(516));
         assert_eq!(ask(&users, "nobody", ""), Err(516));
+        assert_eq!(users.authenticate(&Credentials::default()).map_err(|error| error.code), Err(194));
+    }
+
+    #[test]
+    fn who_says_nothing_is_default_if_that_has_no_password() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let users = load(&format!("default:{empty}:readonly\n")).expect("users");
+        assert_eq!(users.authenticate(&Credentials::default()).map_err(|error| error.code), Ok(Right::ReadOnly));
+        let users = load(&format!("default:{SECRET}:readonly\n")).expect("users");
         assert_eq!(users.authenticate(&Credentials::default()).map_err(|error| error.code), Err(194));
     }
 
