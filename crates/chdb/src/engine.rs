@@ -25,6 +25,16 @@ pub use outcome::{InsertStream, Output, ResultStream, Stats};
 /// `async_insert` is off so that an acknowledged insert is a part on disk; a request may set it.
 const CONNECTION_SETTINGS: [&str; 3] = ["--implicit_select=0", "--allow_introspection_functions=0", "--async_insert=0"];
 
+/// Whether every connection begins with a value of this setting that is not the engine's default.
+pub fn begins_with(setting: &str) -> bool {
+    CONNECTION_SETTINGS.iter().any(|argument| {
+        argument
+            .strip_prefix("--")
+            .and_then(|argument| argument.split_once('='))
+            .is_some_and(|(name, _)| name == setting)
+    })
+}
+
 /// Why the engine did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

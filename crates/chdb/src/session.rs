@@ -34,7 +34,7 @@ type Key = (String, String);
 
 enum Slot {
     InUse,
-    Idle { connection: Connection, since: Instant, until: Instant },
+    Idle { connection: Connection, touched: bool, since: Instant, until: Instant },
 }
 
 /// All sessions of the program.
@@ -61,17 +61,23 @@ impl Sessions {
         let key = (user.to_owned(), wanted.id.clone());
         let kept = self.claim(&key, wanted.check)?;
         // From here on the slot is ours; the lease gives it back, also if connecting fails.
-        let mut lease =
-            Lease { sessions: Arc::clone(self), key, connection: None, timeout: wanted.timeout, keep: false };
-        lease.connection = Some(match kept {
-            Some(connection) => connection,
-            None => connect()?,
-        });
+        let mut lease = Lease {
+            sessions: Arc::clone(self),
+            key,
+            connection: None,
+            timeout: wanted.timeout,
+            keep: false,
+            touched: false,
+        };
+        (lease.connection, lease.touched) = match kept {
+            Some((connection, touched)) => (Some(connection), touched),
+            None => (Some(connect()?), false),
+        };
         lease.keep = !wanted.close;
         Ok(lease)
     }
 
-    fn claim(&self, key: &Key, check: bool) -> Result<Option<Connection>, Exception> {
+    fn claim(&self, key: &Key, check: bool) -> Result<Option<(Connection, bool)>, Exception> {
         let now = Instant::now();
         let mut slots = self.lock();
         let ended = end_old(&mut slots, now);
@@ -92,7 +98,7 @@ impl Sessions {
         drop(slots);
         drop(ended);
         Ok(kept.and_then(|slot| match slot {
-            Slot::Idle { connection, .. } => Some(connection),
+            Slot::Idle { connection, touched, .. } => Some((connection, touched)),
             Slot::InUse => None,
         }))
     }
@@ -134,11 +140,21 @@ pub struct Lease {
     connection: Option<Connection>,
     timeout: Duration,
     keep: bool,
+    touched: bool,
 }
 
 impl Lease {
     pub fn connection(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("a lease holds its connection until it is dropped")
+    }
+
+    /// Whether a `SET` or a `USE` has changed the session: only then its state must be asked for.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    pub fn touch(&mut self) {
+        self.touched = true;
     }
 
     /// The session cannot be left as it was found: it ends with this request.
@@ -154,7 +170,10 @@ impl Drop for Lease {
         let mut slots = self.sessions.lock();
         match connection {
             Some(connection) => {
-                slots.insert(self.key.clone(), Slot::Idle { connection, since: now, until: now + self.timeout });
+                slots.insert(
+                    self.key.clone(),
+                    Slot::Idle { connection, touched: self.touched, since: now, until: now + self.timeout },
+                );
             }
             None => drop(slots.remove(&self.key)),
         }

@@ -68,6 +68,13 @@ enum Task {
     Read(Vec<u8>, Query),
 }
 
+impl Task {
+    /// A `SET` or a `USE`, which a session keeps.
+    fn changes_session(&self) -> bool {
+        matches!(self, Task::Read(_, query) | Task::Change(_, query) if matches!(query.first.as_str(), "SET" | "USE"))
+    }
+}
+
 /// Where a statement runs: a connection of its own, or a session's.
 enum Place {
     Fresh(Connection),
@@ -90,6 +97,16 @@ impl Place {
             Place::Fresh(connection) => connection,
             Place::Kept(lease) => lease.connection(),
         }
+    }
+
+    /// Notes whether the task changes the session; gives whether one before it did.
+    fn touch(&mut self, task: &Task) -> bool {
+        let Place::Kept(lease) = self else { return false };
+        let before = lease.is_touched();
+        if task.changes_session() {
+            lease.touch();
+        }
+        before
     }
 
     fn is_kept(&self) -> bool {
@@ -131,8 +148,9 @@ fn execute(engine: &Engine, mut job: Job, responder: &mut Responder) -> Result<(
     let kept = place.is_kept();
     let task = judge(place.connection(), &job, statement, kept, engine.closed())?;
     let mut around = Surroundings::default();
+    let touched = place.touch(&task);
     let connection = place.connection();
-    let mut run = Run { connection, job: &job, externals: &externals, reader: &mut reader, kept };
+    let mut run = Run { connection, job: &job, externals: &externals, reader: &mut reader, kept, touched };
     let done = run.perform(task, &mut around, responder);
     place.leave(around);
     done
@@ -240,6 +258,8 @@ struct Run<'a> {
     externals: &'a [External],
     reader: &'a mut dyn Read,
     kept: bool,
+    /// The session was changed by `SET` or `USE` before this task.
+    touched: bool,
 }
 
 impl<'a> Run<'a> {
@@ -262,7 +282,6 @@ impl<'a> Run<'a> {
     }
 
     fn wish(&self, task: &Task) -> Wish<'a> {
-        let changes_session = matches!(task, Task::Read(_, query) | Task::Change(_, query) if matches!(query.first.as_str(), "SET" | "USE"));
         let streamed = match task {
             Task::Read(_, query) => Some(answer::is_streamed(&self.job.order, query)),
             _ => None,
@@ -270,8 +289,9 @@ impl<'a> Run<'a> {
         Wish {
             order: &self.job.order,
             lock: self.job.only_reads() && !self.kept,
-            changes_session: changes_session && self.kept,
+            changes_session: task.changes_session() && self.kept,
             kept: self.kept,
+            touched: self.touched,
             max_result: (streamed == Some(false)).then_some(self.job.max_whole_result),
             streamed: streamed == Some(true),
         }

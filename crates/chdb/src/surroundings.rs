@@ -3,7 +3,7 @@
 //! On a fresh connection they end with it. On a session's they are taken back after the statement, so that, as in
 //! ClickHouse, only `SET` and `USE` statements change a session.
 
-use crate::engine::{Connection, Params};
+use crate::engine::{self, Connection, Params};
 use crate::exception::Exception;
 use crate::request::Order;
 
@@ -32,6 +32,8 @@ pub struct Wish<'a> {
     pub changes_session: bool,
     /// The connection goes on after this request.
     pub kept: bool,
+    /// The connection is a session's that `SET` or `USE` has changed.
+    pub touched: bool,
     /// The most that the result may hold, in bytes before formatting.
     pub max_result: Option<u64>,
     /// The result is streamed: it is to come in small blocks.
@@ -52,7 +54,7 @@ impl Surroundings {
             sets.retain(|(name, _)| name == QUERY_ID);
         }
         if wish.kept {
-            self.remember(connection, &mut sets)?;
+            self.remember(connection, &mut sets, wish.touched)?;
         }
         let sets: Vec<String> =
             sets.iter().map(|(name, value)| format!("{name} = '{}'", escape(value, '\''))).collect();
@@ -69,7 +71,10 @@ impl Surroundings {
         if !wish.kept {
             return if database == "default" { Ok(()) } else { use_database(connection, database) };
         }
-        let current = run(connection, "SELECT currentDatabase() FORMAT TSVRaw")?;
+        let current = match wish.touched {
+            true => run(connection, "SELECT currentDatabase() FORMAT TSVRaw")?,
+            false => "default".to_owned(),
+        };
         let current = current.trim_end_matches('\n');
         if current != database {
             use_database(connection, database)?;
@@ -79,15 +84,25 @@ impl Surroundings {
     }
 
     /// Notes what the settings are before they are changed.
-    fn remember(&mut self, connection: &mut Connection, sets: &mut Vec<(String, String)>) -> Result<(), Exception> {
+    fn remember(
+        &mut self,
+        connection: &mut Connection,
+        sets: &mut Vec<(String, String)>,
+        touched: bool,
+    ) -> Result<(), Exception> {
         let names: Vec<String> = sets.iter().map(|(name, _)| format!("'{name}'")).collect();
-        let before = run(
-            connection,
-            &format!(
-                "SELECT name, value FROM system.settings WHERE changed AND name IN ({}) FORMAT TSV",
-                names.join(", ")
-            ),
-        )?;
+        // Asking takes some ms. What nobody has set is as each connection begins.
+        let ask = touched || sets.iter().any(|(name, _)| engine::begins_with(name));
+        let before = match ask {
+            false => String::new(),
+            true => {
+                let names = names.join(", ");
+                run(
+                    connection,
+                    &format!("SELECT name, value FROM system.settings WHERE changed AND name IN ({names}) FORMAT TSV"),
+                )?
+            }
+        };
         // Tab-separated values are escaped as string literals are.
         let changed: Vec<(&str, &str)> = before.lines().filter_map(|line| line.split_once('\t')).collect();
         // The session's own size of blocks stays, unless the request itself names one.
