@@ -1,6 +1,6 @@
 //! What a request must satisfy before it goes on: one file a policy, each with one shape.
 //!
-//! A policy decides and says its [`Decision`]; it never measures, counts or logs, and never talks to a network on
+//! A policy decides and says its [`Decision`]; it never measures or logs, and never talks to a network on
 //! the request path. The chain in the proxy runs the policies, times them and books what they said, so that a
 //! new policy gets its telemetry without writing a line of it.
 
