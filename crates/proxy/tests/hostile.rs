@@ -363,24 +363,21 @@ fn words(statuses: &[u16], forwarded: &[String]) -> String {
     if forwarded.is_empty() { statuses } else { format!("{statuses}, forwards `{}`", forwarded.join("` `")) }
 }
 
-fn by_peer(name: &'static str, rows: Vec<Vec<u8>>) -> std::thread::JoinHandle<Vec<String>> {
-    std::thread::spawn(move || {
-        let dir = tempfile::tempdir().unwrap();
-        let peer = peer(dir.path(), name);
-        rows.iter()
-            .map(|bytes| {
-                let statuses = statuses(peer.address, bytes);
-                words(&statuses, &peer.witness.targets())
-            })
-            .collect()
-    })
+/// What a peer does with each row, in the table's words.
+fn asked(peer: &mut Peer, rows: &[Vec<u8>]) -> Vec<String> {
+    let ask = |bytes: &Vec<u8>| {
+        let statuses = statuses(peer.address, bytes);
+        words(&statuses, &peer.witness.targets())
+    };
+    rows.iter().map(ask).collect()
 }
 
 #[test]
 fn every_shape_has_its_answer() {
     let rows = rows();
     let bytes: Vec<_> = rows.iter().map(|row| wire(&row.bytes)).collect();
-    let peers = ["nginx", "haproxy"].map(|name| by_peer(name, bytes.clone()));
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut peers = [peer(dirs[0].path(), "nginx"), peer(dirs[1].path(), "haproxy")];
     let witness = Witness::start();
     let gateway = Gateway::start(&api(witness.address, ""));
     let mut wrong = Vec::new();
@@ -396,7 +393,10 @@ fn every_shape_has_its_answer() {
         told.push((words(&got, &forwarded), reason));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let [nginx, haproxy] = peers.map(|peer| peer.join().unwrap());
+    let [nginx, haproxy] = std::thread::scope(|scope| {
+        let asking = peers.each_mut().map(|peer| scope.spawn(|| asked(peer, &bytes)));
+        asking.map(|peer| peer.join().unwrap())
+    });
     let mut table =
         "# Hostile requests\n\nPrinted by `hostile.rs` of this folder: the same bytes to Weir and to Debian 12's \
         nginx 1.22 and HAProxy 2.6, and what each forwards.\n\n\
