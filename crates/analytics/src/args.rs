@@ -5,15 +5,26 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use weir_analytics::schema::{Layout, Retention, Schema};
+use weir_program::Completions;
+use weir_program::log::LogOptions;
 
 /// Receives events of gateways, writes them to ClickHouse exactly once, answers queries and serves a page.
+///
+/// Without a command it serves until SIGTERM or Ctrl-C. It owns the tables: they are made, and brought to this version,
+/// at each start. While ClickHouse is away it waits, and the gateways keep what they have.
 #[derive(Debug, Parser)]
 #[command(name = "weir-analytics", version, args_override_self = true)]
-#[command(
-    after_help = "Exit codes: 0 well, 1 the configuration or the database's schema is wrong (the message says how to \
-                  mend it), 2 usage, 3 ClickHouse could not be reached (one-time commands only: the server waits for it).\n\
-                  Logs go to standard error; WEIR_ANALYTICS_LOG=debug shows more."
-)]
+#[command(after_long_help = "\
+Examples:
+  weir-analytics --clickhouse http://127.0.0.1:8123 --tokens /etc/weir/tokens --state /var/lib/weir/analytics
+  WEIR_ANALYTICS_PASSWORD=secret weir-analytics --clickhouse https://ch.example.com:8443 --user weir --cluster main
+  curl -s http://127.0.0.1:8686/healthz
+
+Exit codes:
+  0  ended as it was told to, or the command is done
+  1  the configuration or the database's schema is wrong; the message says how to mend it
+  2  usage
+  3  ClickHouse could not be reached (commands only: the server waits for it)")]
 pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
@@ -79,24 +90,47 @@ pub struct Args {
     /// The longest that any gateway keeps events in its spool (its `spool.maxAge`)
     #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub spool_max_age: Duration,
+
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Print the tables as SQL, without touching any server
+    #[command(after_long_help = "\
+Examples:
+  weir-analytics schema
+  weir-analytics schema --render cluster:main --database weir --retention-raw 90d > schema.sql")]
     Schema {
         /// `single` or `cluster:NAME`
         #[arg(long, default_value = "single", value_name = "LAYOUT")]
         render: Layout,
     },
     /// Bring the database to this version's schema, and end
+    #[command(after_long_help = "\
+Examples:
+  weir-analytics migrate --clickhouse http://127.0.0.1:8123
+
+Exit codes:
+  0  the schema is that of this version
+  1  the database's schema is not one that this version can bring forward
+  3  ClickHouse could not be reached")]
     Migrate,
     /// Rebuild the roll-ups of one day from its events; stop the server that writes that day first
+    #[command(after_long_help = "\
+Examples:
+  weir-analytics repair --day 2026-11-23 --clickhouse http://127.0.0.1:8123")]
     Repair {
         /// The day, UTC: `2026-11-23`
         #[arg(long, value_parser = day, value_name = "YYYY-MM-DD")]
         day: i64,
     },
+    /// Print a completion script for a shell
+    #[command(after_long_help = "\
+Examples:
+  weir-analytics completions bash > /etc/bash_completion.d/weir-analytics")]
+    Completions(Completions),
 }
 
 impl Args {
@@ -163,8 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Args::command().debug_assert();
+    fn the_help_teaches() {
+        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
     }
 }

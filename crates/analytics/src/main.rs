@@ -6,14 +6,21 @@ mod run;
 use args::{Args, Verb};
 use clap::Parser;
 use std::process::ExitCode;
+use weir_program::log::Log;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Verb::Schema { render }) = &args.verb {
-        print!("{}", args.schema(render.clone()).render());
-        return ExitCode::SUCCESS;
+    match &args.verb {
+        Some(Verb::Schema { render }) => {
+            print!("{}", args.schema(render.clone()).render());
+            return ExitCode::SUCCESS;
+        }
+        Some(Verb::Completions(completions)) => {
+            return completions.print::<Args>().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        _ => {}
     }
-    run::start_logging();
+    let _log = Log::start(&args.log, "info");
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -4,7 +4,7 @@
 //! intents of the last run, and only then the port: who finds it open can send.
 
 use crate::args::{Args, Verb};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,12 +48,6 @@ impl RunError {
             _ => 1,
         }
     }
-}
-
-pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_ANALYTICS_LOG").unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
 }
 
 pub fn run(args: Args) -> Result<(), RunError> {

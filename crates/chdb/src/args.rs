@@ -1,20 +1,16 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use weir_program::Completions;
+use weir_program::log::LogOptions;
 
 use crate::server::Limits;
 
 /// ClickHouse's engine behind ClickHouse's HTTP interface, for one machine.
-///
-/// Talk to it as to a ClickHouse server:
-///
-///   curl 'http://127.0.0.1:8123/?query=SELECT+version()'
-///   curl 'http://127.0.0.1:8123/' -d 'CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a'
-///   curl 'http://127.0.0.1:8123/?query=INSERT+INTO+t+FORMAT+CSV' --data-binary @rows.csv
 ///
 /// clickhouse-connect, clickhouse-go (Grafana), the `clickhouse` crate and curl are served unchanged.
 /// URL parameters that are settings hold for one request. With `session_id` temporary tables, SET and
@@ -24,17 +20,32 @@ use crate::server::Limits;
 /// password. SIGTERM lets running statements finish; a kill loses nothing that was acknowledged.
 #[derive(Debug, Parser)]
 #[command(name = "weir-chdb", version, verbatim_doc_comment, args_override_self = true)]
-#[command(
-    after_help = "Exit codes: 0 well, 1 the configuration is wrong (the message says how to mend it), 2 usage.\nLogs go to standard error; WEIR_CHDB_LOG=debug shows failed statements."
-)]
+#[command(subcommand_negates_reqs = true)]
+#[command(after_long_help = "\
+Examples:
+  weir-chdb --path /var/lib/weir/clickhouse
+  weir-chdb --path /var/lib/weir/clickhouse --listen 0.0.0.0:8123 --users /etc/weir/users --log debug
+  curl 'http://127.0.0.1:8123/?query=SELECT+version()'
+  curl 'http://127.0.0.1:8123/' -d 'CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a'
+  curl 'http://127.0.0.1:8123/?query=INSERT+INTO+t+FORMAT+CSV' --data-binary @rows.csv
+
+--log debug shows failed statements.
+
+Exit codes:
+  0  ended as it was told to
+  1  the configuration is wrong; the message says how to mend it
+  2  usage")]
 pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Address and port to serve on; port 0 takes a free one. Not loopback only with --users
     #[arg(long, env = "WEIR_CHDB_LISTEN", default_value = "127.0.0.1:8123", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
 
     /// Folder of the data; made if it is not there. One program at a time
-    #[arg(long, env = "WEIR_CHDB_PATH", value_name = "DIR")]
-    pub path: PathBuf,
+    #[arg(long, env = "WEIR_CHDB_PATH", value_name = "DIR", required = true)]
+    path: Option<PathBuf>,
 
     /// File of who may ask, one a line: `name:sha256-of-the-password-in-hex:full` or `...:readonly`.
     /// Without it the user `default` with an empty password may do all, from this machine
@@ -81,9 +92,24 @@ pub struct Args {
     /// Seconds that running statements get to finish after SIGTERM or SIGINT
     #[arg(long, env = "WEIR_CHDB_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
     pub drain_timeout: u64,
+
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print a completion script for a shell
+    #[command(after_long_help = "Examples:\n  weir-chdb completions bash > /etc/bash_completion.d/weir-chdb")]
+    Completions(Completions),
 }
 
 impl Args {
+    /// The folder of the data: required where no command is given.
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("."))
+    }
+
     pub fn limits(&self) -> Limits {
         Limits {
             max_connections: self.max_connections,
@@ -106,4 +132,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// hyper reads heads into a buffer of 8 KiB at least.
 fn head_size(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number >= 8192).ok_or_else(|| "give a whole number of at least 8192".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_teaches() {
+        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+    }
 }

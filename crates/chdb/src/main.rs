@@ -35,7 +35,7 @@ mod statement;
 mod surroundings;
 mod users;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,7 +45,9 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::args::Args;
+use weir_program::log::Log;
+
+use crate::args::{Args, Verb};
 use crate::engine::Engine;
 use crate::folder::Folder;
 use crate::server::{Limits, Server};
@@ -73,7 +75,10 @@ const WRONG_CONFIG: u8 = 1;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_logging();
+    if let Some(Verb::Completions(completions)) = &args.verb {
+        return completions.print::<Args>().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    let _log = Log::start(&args.log, "info");
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -81,12 +86,6 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG_CONFIG)
         }
     }
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_CHDB_LOG").unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
 }
 
 fn run(args: Args) -> Result<(), StartError> {
@@ -98,7 +97,7 @@ fn run(args: Args) -> Result<(), StartError> {
     let listener = TcpListener::bind(listen).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let folder = Folder::claim(&args.path)?;
+    let folder = Folder::claim(args.path())?;
     folder.enter()?;
     let config = rights::write(&folder.path)?;
     let engine = Engine::open(&library, &folder.path, &config)?;

@@ -11,6 +11,7 @@ use std::process::Command;
 /// For each crate, those of the workspace that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-event", &[]),
+    ("weir-program", &[]),
     ("weir-config", &["weir-event"]),
     ("weir-router", &["weir-event", "weir-config"]),
     ("weir-policies", &["weir-event", "weir-config"]),
@@ -18,10 +19,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-telemetry", &["weir-event", "weir-config"]),
     ("weir-spool", &["weir-event"]),
     ("weir-proxy", &["weir-event", "weir-config", "weir-router", "weir-policies", "weir-upstream", "weir-telemetry"]),
-    ("weir-gateway", &["weir-event", "weir-config", "weir-proxy", "weir-telemetry", "weir-spool"]),
-    ("weir-analytics", &["weir-event"]),
-    ("weir-chdb", &[]),
-    ("weir-ctl", &["weir-event", "weir-config"]),
+    ("weir-gateway", &["weir-event", "weir-config", "weir-proxy", "weir-telemetry", "weir-spool", "weir-program"]),
+    ("weir-analytics", &["weir-event", "weir-program"]),
+    ("weir-chdb", &["weir-program"]),
+    ("weir-ctl", &["weir-event", "weir-config", "weir-program"]),
 ];
 
 /// Crates for development, which may use all.

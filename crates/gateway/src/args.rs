@@ -1,15 +1,27 @@
 //! The command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use weir_program::Completions;
+use weir_program::log::LogOptions;
 
 /// Weir, an API gateway that records everything that passes.
+///
+/// It reads the YAML resources of Flex Gateway from folders, serves their APIs, and leaves one event of every request
+/// in its spool, from where weir-analytics takes it to ClickHouse. `weirctl` asks a running one.
 #[derive(Parser)]
 #[command(
     name = "weir",
     version,
-    after_help = "Exit codes: 0 all is well, 1 the configuration is wrong or the gateway cannot run it, 2 usage.\n\
-                  Try: weir validate --config conf.d && weir run --config conf.d"
+    after_long_help = "\
+Examples:
+  weir validate --config examples/conf.d && weir run --config examples/conf.d
+  weirctl probe --check readiness
+
+Exit codes:
+  0  all is well
+  1  the configuration is wrong, or the gateway cannot run it
+  2  usage"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -18,15 +30,55 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Serve what the configuration says, until SIGTERM or Ctrl-C; changed files are loaded while running.
+    /// Serve what the configuration says, until SIGTERM or Ctrl-C.
+    ///
+    /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is told and changes nothing. At the
+    /// end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped. Where `--log` is not given,
+    /// `logging.runtimeLogs.logLevel` of the configuration says the level.
+    #[command(after_long_help = "\
+Examples:
+  weir run --config examples/conf.d
+  weir run --config /etc/weir/conf.d --config /run/weir/conf.d --workers 4 --name edge-1
+  WEIR_LOG=debug weir run --config examples/conf.d --log-format json
+
+Environment, where the YAML does not say it:
+  FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS           a client's connection without a request; 60
+  FLEX_STREAM_IDLE_TIMEOUT_SECONDS               no byte either way on a request; 300
+  FLEX_UPSTREAM_RESPONSE_TIMEOUT_SECONDS         until the head of the upstream's response; 15
+  FLEX_UPSTREAM_CONNECTION_IDLE_TIMEOUT_SECONDS  a kept connection to an upstream; 60
+  FLEX_REWRITE_HOST_HEADER                       whether Host becomes the upstream's; true
+  FLEX_PRESERVE_EXTERNAL_REQUEST_ID              whether an X-Request-ID that came in is kept; false
+  FLEX_SERVICE_ENVOY_DRAIN_TIME                  what open requests get at the end; 25 s
+  and every $NAME that the YAML asks for
+
+Exit codes:
+  0  ended as it was told to
+  1  the configuration is wrong, or the gateway cannot run it: a port is taken, the spool cannot be written
+  2  usage")]
     Run(RunOptions),
-    /// Check a configuration and tell every mistake in it, with file and line. Exits 1 if there is any.
-    Validate {
-        /// A folder of YAML files, read with its subfolders; may be given more than once.
-        #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR")]
-        config: Vec<PathBuf>,
-    },
+    /// Check a configuration and tell every mistake in it, with file, line and cure.
+    ///
+    /// Loads and compiles as `weir run` would, certificates included, without opening a port or touching the spool. Each
+    /// $NAME that the YAML asks for must be set.
+    #[command(after_long_help = "\
+Examples:
+  weir validate --config examples/conf.d
+  weir validate --config examples/conf.d --json | jq -r .errors[].message
+
+Exit codes:
+  0  the configuration is right
+  1  it has mistakes: one a line on standard error, or the list `errors` of --json
+  2  usage")]
+    Validate(ValidateOptions),
+    /// Print a completion script for a shell.
+    #[command(after_long_help = "\
+Examples:
+  weir completions bash > /etc/bash_completion.d/weir
+  weir completions zsh > /usr/local/share/zsh/site-functions/_weir
+  weir completions fish > ~/.config/fish/completions/weir.fish")]
+    Completions(Completions),
     /// Print the version.
+    #[command(after_long_help = "Examples:\n  weir version")]
     Version,
 }
 
@@ -35,22 +87,32 @@ pub struct RunOptions {
     /// A folder of YAML files, read with its subfolders and watched; may be given more than once.
     #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR", env = "WEIR_CONFIG")]
     pub config: Vec<PathBuf>,
-    /// Worker threads; one for each core that the process may use, unless said.
+    /// Worker threads, 1 to 256; one for each core that the process may use, unless said.
     #[arg(long, value_name = "N", env = "WEIR_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// The name of this replica, where several processes run one gateway; the host's name, unless said.
     #[arg(long, value_name = "REPLICA", env = "FLEX_NAME")]
     pub name: Option<String>,
-    /// How the gateway's own log is written, on standard error.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIR_LOG_FORMAT")]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
-/// The form of the program's own log.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum LogFormat {
-    /// One line an event, for people.
-    Text,
-    /// One JSON object a line.
-    Json,
+#[derive(clap::Args)]
+pub struct ValidateOptions {
+    /// A folder of YAML files, read with its subfolders; may be given more than once.
+    #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR", env = "WEIR_CONFIG")]
+    pub config: Vec<PathBuf>,
+    /// One JSON document: {valid, apis, routes, errors: [{file, line, column, resource, path, message}]}.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_teaches() {
+        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+    }
 }

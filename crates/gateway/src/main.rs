@@ -16,7 +16,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(options) => run::run(options),
-        Command::Validate { config } => validate::validate(&config),
+        Command::Validate(options) => validate::validate(&options),
+        Command::Completions(completions) => exit::printed(completions.print::<Args>()),
         Command::Version => {
             println!("weir {}", env!("CARGO_PKG_VERSION"));
             exit::WELL

@@ -1,24 +1,69 @@
 //! `weir validate`: the checks of a load, offline.
 
+use crate::args::ValidateOptions;
 use crate::exit;
-use std::path::PathBuf;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-use weir_proxy::{Registry, Snapshot};
+use weir_config::{ConfigError, GatewayConfig};
+use weir_proxy::{Registry, Snapshot, SnapshotError};
 
 /// Loads and compiles as `weir run` would, and says what it found.
-pub fn validate(dirs: &[PathBuf]) -> ExitCode {
-    let config = match weir_config::load(dirs, &|name| std::env::var(name).ok()) {
-        Ok(config) => config,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return exit::WRONG;
+pub fn validate(options: &ValidateOptions) -> ExitCode {
+    let outcome = check(options);
+    match (&outcome, options.json) {
+        (_, true) => println!("{:#}", document(&outcome)),
+        (Ok(config), _) => {
+            println!("the configuration is right: {} APIs with {} routes", config.apis.len(), routes(config))
         }
-    };
-    if let Err(error) = Snapshot::compile(&config, 1, &Registry::new(1)) {
-        eprintln!("{error}");
-        return exit::WRONG;
+        (Err(errors), _) => errors.iter().for_each(|error| eprintln!("{error}")),
     }
-    let routes: usize = config.apis.iter().map(|api| api.routes.len()).sum();
-    println!("the configuration is right: {} APIs with {routes} routes", config.apis.len());
-    exit::WELL
+    if outcome.is_ok() { exit::WELL } else { exit::WRONG }
+}
+
+fn check(options: &ValidateOptions) -> Result<GatewayConfig, Vec<ConfigError>> {
+    let config = weir_config::load(&options.config, &|name| std::env::var(name).ok());
+    let config = config.map_err(|errors| errors.iter().cloned().collect::<Vec<_>>())?;
+    Snapshot::compile(&config, 1, &Registry::new(1)).map_err(|error| vec![placed(error)])?;
+    Ok(config)
+}
+
+/// What shows only when it is compiled, with the place where it was written if that is known.
+fn placed(error: SnapshotError) -> ConfigError {
+    match error {
+        SnapshotError::Tls(error) => *error,
+        other => ConfigError {
+            file: "configuration".into(),
+            line: 0,
+            column: 0,
+            resource: String::new(),
+            path: String::new(),
+            message: other.to_string(),
+        },
+    }
+}
+
+fn document(outcome: &Result<GatewayConfig, Vec<ConfigError>>) -> Value {
+    match outcome {
+        Ok(config) => json!({"valid": true, "apis": config.apis.len(), "routes": routes(config), "errors": []}),
+        Err(errors) => {
+            let errors: Vec<_> = errors.iter().map(mistake).collect();
+            json!({"valid": false, "apis": null, "routes": null, "errors": errors})
+        }
+    }
+}
+
+/// As `weirctl validate --json` writes it: a test holds the two together.
+fn mistake(error: &ConfigError) -> Value {
+    json!({
+        "file": error.file.to_string_lossy(),
+        "line": error.line,
+        "column": error.column,
+        "resource": error.resource,
+        "path": error.path,
+        "message": error.message,
+    })
+}
+
+fn routes(config: &GatewayConfig) -> usize {
+    config.apis.iter().map(|api| api.routes.len()).sum()
 }

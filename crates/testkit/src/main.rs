@@ -9,9 +9,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 use weir_testkit::{compare, upstream, witness};
 
-/// What Weir's demo, tests and benches are made of.
+/// What Weir's demo, tests and benches are made of: an upstream, a witness and the demo. For development.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    name = "weir-testkit",
+    version,
+    after_long_help = "\
+Examples:
+  weir-testkit demo
+  weir-testkit upstream --listen 127.0.0.1:9000
+
+Exit codes:
+  0  well
+  1  the answer is no, or it could not be had; the message says why
+  2  usage"
+)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -20,16 +32,25 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Two gateways on two sites, an upstream, ClickHouse, the page, and steady traffic; until Ctrl-C.
+    ///
+    /// All on loopback, with ports of their own choice. At the end the witness is held against what is stored.
+    #[command(after_long_help = "Examples:\n  weir-testkit demo --rate 300 --seconds 30 --dir .demo")]
     Demo(demo::Options),
     /// An HTTP upstream with endpoints of different speed, size and failure.
+    ///
+    /// /fast, /slow?ms=N, /status/N, /large?kib=N, /broken and others; it prints where it listens.
+    #[command(after_long_help = "Examples:\n  weir-testkit upstream --listen 127.0.0.1:9000")]
     Upstream {
-        /// Where to listen.
+        /// Where to listen; port 0 takes a free one.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: String,
     },
     /// Sends requests and keeps a log of its own of each.
+    #[command(after_long_help = "\
+Examples:
+  weir-testkit witness --target 127.0.0.1:8080 --rate 200 --seconds 10 --log witness.ndjson")]
     Witness {
-        /// The gateway.
+        /// The address of the gateway.
         #[arg(long)]
         target: SocketAddr,
         /// Requests a second over all connections.
@@ -38,6 +59,7 @@ enum Command {
         /// How long, in seconds.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// Connections at once.
         #[arg(long, default_value_t = 8)]
         connections: usize,
         /// The log: one JSON object a line.
@@ -45,12 +67,15 @@ enum Command {
         log: PathBuf,
     },
     /// Holds a witness's log against the events of one gateway in ClickHouse. Exits 1 when they disagree.
+    #[command(after_long_help = "Examples:\n  weir-testkit compare --log witness.ndjson --gateway edge")]
     Compare {
+        /// What the witness wrote.
         #[arg(long)]
         log: PathBuf,
         /// ClickHouse's HTTP interface.
         #[arg(long, default_value = "http://127.0.0.1:8123")]
         clickhouse: String,
+        /// The database of weir-analytics.
         #[arg(long, default_value = "weir")]
         database: String,
         /// The gateway that the witness talked to.
@@ -109,4 +134,14 @@ async fn hold(log: &std::path::Path, clickhouse: &str, database: &str, gateway: 
     let report = compare::compare(&witness::read_log(log)?, &stored);
     println!("{report}");
     Ok(report.holds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_teaches() {
+        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+    }
 }

@@ -77,7 +77,7 @@ impl Engine {
 
     fn on(folder: TempDir, listen: &str) -> Self {
         let mut command = Command::new(engine_program());
-        command.args(["--listen", listen, "--path"]).arg(folder.path()).env("WEIR_CHDB_LOG", "error");
+        command.args(["--listen", listen, "--path"]).arg(folder.path()).env("WEIR_LOG", "error");
         let cure = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
         Self { program: Program::start(command, cure), folder }
     }
@@ -186,7 +186,7 @@ impl Analytics {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir-analytics"));
         command.args(["--listen", "127.0.0.1:0", "--clickhouse", &engine.url(), "--tokens"]).arg(&tokens);
         command.arg("--state").arg(state);
-        command.env("WEIR_ANALYTICS_LOG", "warn").envs(env.iter().copied());
+        command.env("WEIR_LOG", "warn").envs(env.iter().copied());
         command
     }
 
