@@ -1,15 +1,30 @@
 //! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use std::path::PathBuf;
+use weir_program::Completions;
 
 /// Asks Weir's gateways and its analytics, and says what they say.
+///
+/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger); validate and
+/// schema ask nobody. What programs are to read comes with --json.
 #[derive(Parser)]
 #[command(
     name = "weirctl",
     version,
-    after_help = "Exit codes: 0 well, 1 the answer is no, 2 usage, 3 could not reach what was asked (a probe: 1)."
+    after_long_help = "\
+Examples:
+  weirctl probe --check readiness
+  weirctl tail --admin http://127.0.0.1:9901 --failed
+  weirctl ledger --analytics http://127.0.0.1:8686
+
+Exit codes:
+  0  well: the answer is yes
+  1  the answer is no: not ready, not found, not balanced, not valid; also a probe that could not reach its gateway
+  2  usage
+  3  could not reach what was asked, or it did not answer as it should
+
+With --json the answer is on standard output, also when there is none: {error: {kind, message}}."
 )]
 pub struct Args {
     /// A gateway's admin address; may be given more than once where a command can ask several.
@@ -25,23 +40,108 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Command {
     /// Show events as they happen, from one gateway or several.
+    ///
+    /// Two lines an event: what was asked, how it ended and whose time it took; and its trace. A terminal that is slower
+    /// than the gateway is told how many events it missed; no request waits for it.
+    #[command(after_long_help = "\
+Examples:
+  weirctl tail --failed
+  weirctl tail --json --count 100 | jq -c [.status,.path,.total_us]
+  weirctl tail --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901")]
     Tail(TailOptions),
     /// Show one trace through all gateways as a waterfall: each one's own time, and the time between.
+    ///
+    /// Made from events, which every request has, sampled or not. An event takes about 2 s to arrive.
+    #[command(after_long_help = "\
+Examples:
+  weirctl trace 4bf92f3577b34da6a3ce929d0e0e4736
+  weirctl trace 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b0 --json | jq .events
+
+Exit codes:
+  0  here it is
+  1  nobody has an event of it, or it is no trace id
+  3  weir-analytics could not be reached")]
     Trace(TraceOptions),
-    /// Ask whether a gateway is alive, or ready. Exits 0 or 1, and says why.
+    /// Ask whether a gateway is alive, or ready, and say why not. For an orchestrator's probes.
+    #[command(after_long_help = "\
+Examples:
+  weirctl probe --check liveness
+  weirctl probe --check=readiness --allow-api-errors
+  weirctl probe --check readiness --json | jq -r .message
+
+Exit codes:
+  0  it is
+  1  it is not, or it could not be reached")]
     Probe(ProbeOptions),
-    /// Show the account of every event: accepted, stored, and where the others are. Exits 1 if any is missing.
+    /// Show the account of every event: accepted, stored, and where the others are.
+    ///
+    /// One line a stream (a worker of one life of a gateway). Gateways report every 10 s; until then an account is open.
+    #[command(after_long_help = "\
+Examples:
+  weirctl ledger
+  weirctl ledger --json | jq -r .balanced
+
+Exit codes:
+  0  balanced, or open: not yet known
+  1  the account contradicts itself
+  3  weir-analytics could not be reached")]
     Ledger(LedgerOptions),
-    /// Check a configuration and tell every mistake in it, with file and line.
-    Validate {
-        /// A folder of YAML files, read with its subfolders; may be given more than once.
-        #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR")]
-        config: Vec<PathBuf>,
-    },
-    /// Print the JSON Schema of every resource, for editors: weirctl schema > weir.schema.json
-    Schema,
-    /// Print a completion script: weirctl completions bash > /etc/bash_completion.d/weirctl
-    Completions { shell: Shell },
+    /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
+    ///
+    /// The configuration as it runs (passwords, tokens, keys and client secrets as `(redacted)`), listeners with their
+    /// certificates' expiry, workers, the spool, the ledger, what was wrong with the last edit, the last warnings of its
+    /// own log, and the process: open files, limits, memory. Several gateways give one document a line.
+    #[command(after_long_help = "\
+Examples:
+  weirctl dump
+  weirctl dump | jq .process
+  weirctl dump --output weir-dump
+  weirctl dump --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901 > dumps.ndjson
+
+Exit codes:
+  0  here it is
+  1  it could not be written
+  3  a gateway could not be reached")]
+    Dump(DumpOptions),
+    /// Check a configuration and tell every mistake in it, with file, line and cure.
+    ///
+    /// What a load of the resources would tell, wherever this command is installed. `weir validate` also compiles them as
+    /// the gateway would, certificates included.
+    #[command(after_long_help = "\
+Examples:
+  weirctl validate --config examples/conf.d
+  weirctl validate --config examples/conf.d --json | jq -r .errors[].message
+
+Exit codes:
+  0  the configuration is right
+  1  it has mistakes")]
+    Validate(ValidateOptions),
+    /// Print the JSON Schema of every resource, for editors.
+    #[command(after_long_help = "Examples:\n  weirctl schema > weir.schema.json")]
+    Schema(SchemaOptions),
+    /// Print a completion script for a shell.
+    #[command(after_long_help = "\
+Examples:
+  weirctl completions bash > /etc/bash_completion.d/weirctl
+  weirctl completions zsh > /usr/local/share/zsh/site-functions/_weirctl
+  weirctl completions fish > ~/.config/fish/completions/weirctl.fish")]
+    Completions(Completions),
+}
+
+impl Command {
+    /// Whether a program reads the answer.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Tail(options) => options.json,
+            Self::Trace(options) => options.json,
+            Self::Probe(options) => options.json,
+            Self::Ledger(options) => options.json,
+            Self::Dump(_) => true,
+            Self::Validate(options) => options.json,
+            Self::Schema(_) => true,
+            Self::Completions(_) => false,
+        }
+    }
 }
 
 #[derive(clap::Args)]
@@ -61,18 +161,22 @@ pub struct TailOptions {
 pub struct TraceOptions {
     /// The trace id: 32 hex digits. An `x-request-id` will do, too.
     pub id: String,
-    /// The events as JSON, as weir-analytics gives them.
+    /// The events as JSON, as weir-analytics gives them: {events: […]}.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(clap::Args)]
 pub struct ProbeOptions {
+    /// What is asked.
     #[arg(long, value_enum)]
     pub check: Check,
     /// Ready even though the last edit of the configuration is wrong.
     #[arg(long, visible_alias = "allow-envoy-errors", visible_alias = "allow-policy-errors")]
     pub allow_api_errors: bool,
+    /// One JSON document: {check, ok, message}.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is asked.
@@ -86,7 +190,45 @@ pub enum Check {
 
 #[derive(clap::Args)]
 pub struct LedgerOptions {
-    /// The ledger as JSON, as weir-analytics gives it.
+    /// The ledger as JSON, as weir-analytics gives it: {balanced, streams: […]}.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct DumpOptions {
+    /// A folder to write to, instead of standard output: one file for each part of the document (configuration.json,
+    /// process.json, …), for this user's eyes only. With several gateways, a folder for each, numbered from 0.
+    #[arg(long, value_name = "DIR", visible_alias = "output-directory")]
+    pub output: Option<PathBuf>,
+    /// A dump is JSON in any case.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct ValidateOptions {
+    /// A folder of YAML files, read with its subfolders; may be given more than once.
+    #[arg(long, default_value = "/etc/weir/conf.d", value_name = "DIR", env = "WEIR_CONFIG")]
+    pub config: Vec<PathBuf>,
+    /// One JSON document: {valid, apis, routes, errors: [{file, line, column, resource, path, message}]}.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SchemaOptions {
+    /// A schema is JSON in any case.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_teaches() {
+        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+    }
 }

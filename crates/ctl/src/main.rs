@@ -4,6 +4,7 @@
 //! asked. A probe that cannot reach its gateway exits 1, because that is what a probe's caller understands.
 
 mod args;
+mod dump;
 mod fetch;
 mod ledger;
 mod probe;
@@ -14,9 +15,11 @@ mod validate;
 mod waterfall;
 
 use args::{Args, Command};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use fetch::FetchError;
+use serde_json::json;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -32,8 +35,29 @@ enum Failure {
     Fetch(#[from] FetchError),
     #[error("the answer of {url} is not what this version of weirctl understands: {error}")]
     Answer { url: String, error: serde_json::Error },
+    #[error("cannot write `{}`: {error}; give a folder that this user may write to", path.display())]
+    File { path: PathBuf, error: io::Error },
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// For programs: what kind of failure it is.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::Url { .. }) => "url",
+            Self::Fetch(FetchError::Unreachable { .. }) => "unreachable",
+            Self::Fetch(FetchError::Silent { .. }) => "silent",
+            Self::Fetch(FetchError::Broken { .. }) => "broken",
+            Self::Fetch(FetchError::Refused { .. }) => "refused",
+            Self::Answer { .. } => "answer",
+            Self::File { .. } | Self::Output(_) => "output",
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if matches!(self, Self::Fetch(_)) { 3 } else { 1 })
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,12 +68,10 @@ async fn main() -> ExitCode {
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => return probe::probe(&args.admin, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
-        Command::Validate { config } => return validate::validate(config),
-        Command::Schema => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
-        Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Args::command(), "weirctl", &mut io::stdout());
-            return ExitCode::SUCCESS;
-        }
+        Command::Dump(options) => dump::dump(&args.admin, options).await,
+        Command::Validate(options) => return validate::validate(options),
+        Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
+        Command::Completions(completions) => completions.print::<Args>().map(|()| Outcome::Well).map_err(Failure::from),
     };
     match outcome {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
@@ -57,8 +79,11 @@ async fn main() -> ExitCode {
         // Whoever reads may stop reading: `weirctl tail | head`.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
+            if args.command.json() {
+                println!("{}", json!({"error": {"kind": error.kind(), "message": error.to_string()}}));
+            }
             eprintln!("{error}");
-            ExitCode::from(if matches!(error, Failure::Fetch(_)) { 3 } else { 1 })
+            error.exit_code()
         }
     }
 }

@@ -29,7 +29,11 @@ pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Fa
     {
         let event: Value = serde_json::from_str(&line?).unwrap_or_default();
         if let Some(missed) = event["missed"].as_u64() {
-            eprintln!("({missed} events were not shown: this terminal is slower than the gateway)");
+            if options.json {
+                writeln!(out, "{event}")?;
+            } else {
+                eprintln!("({missed} events were not shown: this terminal is slower than the gateway)");
+            }
             continue;
         }
         if options.failed && event["reason"] == "" {

@@ -4,6 +4,7 @@ use crate::args::TraceOptions;
 use crate::waterfall::{Span, render};
 use crate::{Failure, Outcome, fetch};
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -15,7 +16,12 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
     // An x-request-id is `<trace id>-<span id>`.
     let id = options.id.split('-').next().unwrap_or_default().to_ascii_lowercase();
     if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        eprintln!("`{}` is no trace id; one is 32 hex digits, as in `x-request-id` before the dash", options.id);
+        let why =
+            format!("`{}` is no trace id; one is 32 hex digits, as in `x-request-id` before the dash", options.id);
+        if options.json {
+            println!("{}", json!({"error": {"kind": "trace_id", "message": why}}));
+        }
+        eprintln!("{why}");
         return Ok(Outcome::No);
     }
     let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/trace/{id}")).await?;

@@ -8,20 +8,35 @@ use weir_proxy::{Proxy, ProxyError, Registry};
 use weir_spool::{Spool, SpoolError};
 
 /// How the configuration has fared, for the status page and the metrics.
-#[derive(Default)]
 pub struct ReloadStats {
     pub succeeded: AtomicU64,
     pub failed: AtomicU64,
     last_error: Mutex<Option<String>>,
+    running: Mutex<Arc<GatewayConfig>>,
 }
 
 impl ReloadStats {
+    pub fn starting_with(config: &GatewayConfig) -> Self {
+        Self {
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+            running: Mutex::new(Arc::new(config.clone())),
+        }
+    }
+
+    /// The configuration that runs.
+    pub fn running(&self) -> Arc<GatewayConfig> {
+        Arc::clone(&lock(&self.running))
+    }
+
     /// What was wrong with the last edit; `None` when it was taken.
     pub fn last_error(&self) -> Option<String> {
         lock(&self.last_error).clone()
     }
 
-    fn took(&self) {
+    fn took(&self, config: GatewayConfig) {
+        *lock(&self.running) = Arc::new(config);
         self.succeeded.fetch_add(1, Ordering::Relaxed);
         *lock(&self.last_error) = None;
     }
@@ -56,12 +71,15 @@ impl Reloader {
     /// Takes the outcome of a load. A bad one is told once and changes nothing.
     pub fn loaded(&self, outcome: Result<GatewayConfig, ConfigErrors>) {
         let taken = match outcome {
-            Ok(config) => self.publish(&config).map_err(|error| error.to_string()),
+            Ok(config) => {
+                let published = self.publish(&config).map_err(|error| error.to_string());
+                published.map(|generation| generation.map(|generation| (generation, config)))
+            }
             Err(errors) => Err(errors.to_string()),
         };
         match taken {
-            Ok(Some(generation)) => {
-                self.stats.took();
+            Ok(Some((generation, config))) => {
+                self.stats.took(as_it_runs(&self.started_with, config));
                 info!(generation, "configuration loaded");
             }
             Ok(None) => {}
@@ -107,6 +125,12 @@ fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> 
         ("spec.logging", old.log_level != new.log_level),
     ];
     changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// What is taken of an edit: all but what only a start reads.
+fn as_it_runs(started_with: &GatewayConfig, taken: GatewayConfig) -> GatewayConfig {
+    let GatewayConfig { identity, admin, probe, analytics, spool, log_level, .. } = started_with.clone();
+    GatewayConfig { identity, admin, probe, analytics, spool, log_level, ..taken }
 }
 
 /// Nothing that is guarded here can be left half-done.

@@ -67,7 +67,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let env = |name: &str| std::env::var(name).ok();
     let seen = weir_config::Fingerprint::of(&options.config);
     let config = weir_config::load(&options.config, &env)?;
-    logging::start(options.log_format, config.log_level);
+    let log = logging::start(&options.log, config.log_level);
     more_open_files();
     let workers = options.workers.unwrap_or_else(cores);
     let registry = Arc::new(Registry::new(workers));
@@ -88,8 +88,9 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         println!("listening on {scheme}://{actual}");
     }
     let proxy = Arc::new(Mutex::new(Some(proxy)));
-    let stats = Arc::new(ReloadStats::default());
-    let admin = Admin::new(Arc::clone(&proxy), Arc::clone(&registry), Arc::clone(&spool), Arc::clone(&stats), &config);
+    let stats = Arc::new(ReloadStats::starting_with(&config));
+    let (shared, kept) = (Arc::clone(&proxy), Arc::clone(&spool));
+    let admin = Admin::new(shared, Arc::clone(&registry), kept, Arc::clone(&stats), &config, log.recent());
     let started_with = config.clone();
     let reloader = Reloader { proxy: Arc::clone(&proxy), registry, spool: Arc::downgrade(&spool), stats, started_with };
     let watcher = Watcher::start(options.config, seen.naming(&config), env, move |outcome| reloader.loaded(outcome))?;

@@ -2,10 +2,13 @@
 //!
 //! It answers from counters and copies; nothing that it does takes a lock that a worker takes.
 
+mod dump;
 mod metrics;
 mod probes;
+mod process;
 mod status;
 mod tail;
+mod view;
 
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
@@ -25,6 +28,7 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tracing::warn;
 use weir_config::GatewayConfig;
+use weir_program::log::recent::Recent;
 use weir_proxy::{Proxy, Registry};
 use weir_spool::Spool;
 
@@ -39,6 +43,7 @@ const INDEX: &str = "weir\n\n\
     /metrics            figures for Prometheus\n\
     /status             what it serves, and how it fares (JSON)\n\
     /ledger             what became of every event of this process (JSON)\n\
+    /dump               all of that, and the configuration without its secrets, for a support case (JSON)\n\
     /tail               events as they happen, one JSON object a line, until you leave\n";
 
 /// What the admin listener answers from.
@@ -51,6 +56,7 @@ pub struct Admin {
     identity: weir_config::Identity,
     has_apis: AtomicBool,
     draining: AtomicBool,
+    log: Recent,
 }
 
 impl Admin {
@@ -60,10 +66,11 @@ impl Admin {
         spool: Arc<Spool>,
         reloads: Arc<ReloadStats>,
         config: &GatewayConfig,
+        log: Recent,
     ) -> Arc<Self> {
         let (identity, has_apis) = (config.identity.clone(), AtomicBool::new(!config.apis.is_empty()));
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining })
+        Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining, log })
     }
 
     /// The id of this life of the process.
@@ -107,6 +114,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body>
         "/" => text(StatusCode::OK, INDEX),
         "/status" => json(&status::status(&admin)),
         "/ledger" => json(&status::ledger(&admin)),
+        "/dump" => json(&dump::dump(&admin)),
         "/tail" => tail::tail(&admin),
         "/metrics" => metrics::metrics(&admin),
         _ => probes::answer(&admin, request.uri()).unwrap_or_else(not_found),

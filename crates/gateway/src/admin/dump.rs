@@ -1,0 +1,113 @@
+//! `/dump`: everything that a support case needs, in one document, without its secrets.
+//!
+//! The configuration is written by [`view`], which has no way to a secret. Errors, warnings and arguments may quote what
+//! somebody wrote in the wrong place: they are searched for secrets.
+
+use super::{Admin, process, status, view};
+use crate::reload::lock;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+use weir_event::json::rfc3339_us;
+use weir_program::log::recent::Said;
+
+/// The document.
+pub fn dump(admin: &Admin) -> Value {
+    let mut dump = status::status(admin);
+    let config = admin.reloads.running();
+    dump["taken"] = json!(time(SystemTime::now()));
+    dump["started"] = json!(time(admin.started));
+    dump["listeners"] = listeners(admin);
+    dump["configuration"] = view::view(&config);
+    dump["ledger"] = status::ledger(admin);
+    dump["process"] = process::facts();
+    dump["log"] = admin.log.list().iter().map(said).collect();
+    // Only where texts are not of this program's own making: each is held against each secret.
+    let secrets = view::secrets(&config);
+    ["reloads", "spool", "process", "log"].iter().for_each(|part| scrub(&mut dump[part], &secrets));
+    dump
+}
+
+/// What is listened on, and until when its certificates hold.
+fn listeners(admin: &Admin) -> Value {
+    let proxy = lock(&admin.proxy);
+    let Some(proxy) = proxy.as_ref() else { return json!([]) };
+    let snapshot = proxy.snapshot();
+    let certificates = |address| {
+        let mut all = snapshot.certificates().filter(|(listener, _)| *listener == address);
+        let expiries = all.next().map_or(&[][..], |(_, expiries)| expiries);
+        expiries.iter().map(|expiry| certificate(*expiry)).collect::<Vec<_>>()
+    };
+    let listener = |configured, actual| {
+        json!({
+            "configured": configured,
+            "actual": actual,
+            "scheme": if snapshot.speaks_tls(configured) { "https" } else { "http" },
+            "certificates": certificates(configured),
+        })
+    };
+    proxy.listening().iter().map(|(configured, actual)| listener(*configured, *actual)).collect()
+}
+
+/// `expiry` in seconds since the Unix epoch.
+fn certificate(expiry: i64) -> Value {
+    let left = expiry - since_epoch_us(SystemTime::now()) / 1_000_000;
+    json!({"expires": rfc3339_us(expiry.saturating_mul(1_000_000)), "days_left": left.div_euclid(86_400)})
+}
+
+fn said(said: &Said) -> Value {
+    let fields: serde_json::Map<_, _> =
+        said.fields.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+    json!({
+        "at": time(said.at),
+        "level": said.level,
+        "target": said.target,
+        "message": said.message,
+        "fields": fields,
+    })
+}
+
+fn time(at: SystemTime) -> String {
+    rfc3339_us(since_epoch_us(at))
+}
+
+fn since_epoch_us(at: SystemTime) -> i64 {
+    at.duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_micros()).ok()).unwrap_or(0)
+}
+
+/// A shorter secret could be part of any word.
+const SHORTEST: usize = 8;
+
+fn scrub(value: &mut Value, secrets: &[&str]) {
+    match value {
+        Value::String(text) => {
+            for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+                if text.contains(secret) {
+                    *text = text.replace(secret, view::REDACTED);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub(item, secrets)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| scrub(field, secrets)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_wherever_it_is_quoted() {
+        let mut dump = json!({"log": [{"message": "`hunter2-hunter2` is no number"}], "short": "pass", "n": 1});
+        scrub(&mut dump, &["hunter2-hunter2", "pass"]);
+        assert_eq!(dump, json!({"log": [{"message": "`(redacted)` is no number"}], "short": "pass", "n": 1}));
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_has_negative_days_left() {
+        let now = since_epoch_us(SystemTime::now()) / 1_000_000;
+        assert_eq!(certificate(now + 86_400 * 3 + 60)["days_left"], 3);
+        assert_eq!(certificate(now - 60)["days_left"], -1);
+        assert_eq!(certificate(0)["expires"], "1970-01-01T00:00:00.000000Z");
+    }
+}

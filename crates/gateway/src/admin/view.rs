@@ -1,0 +1,235 @@
+//! The configuration as it runs, for eyes that may see everything but its secrets.
+//!
+//! Written out by hand, and every type taken apart whole: a field that is new does not compile until somebody has
+//! decided how it is shown. Secrets themselves have no way into a document.
+
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use weir_config::policy::{
+    Alpn, ClientCertificates, ClientIdEnforcement, HttpBasicAuthentication, LimitKey, Policy, RateLimiting, Tls,
+    TlsOffer, TlsOutbound, TlsVersion, Verify,
+};
+use weir_config::{
+    Analytics, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern, PolicyBinding, Route,
+    Rule, Service, Spool, Timeouts,
+};
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "(redacted)";
+
+/// The document.
+pub fn view(config: &GatewayConfig) -> Value {
+    let GatewayConfig {
+        identity,
+        admin,
+        probe,
+        analytics,
+        spool,
+        timeouts,
+        limits,
+        trusted_peers,
+        log_level,
+        rewrite_host,
+        preserve_request_id,
+        drain,
+        apis,
+        outside: _,
+    } = config;
+    json!({
+        "identity": {
+            "organization": identity.organization,
+            "environment": identity.environment,
+            "site": identity.site,
+            "gateway": identity.gateway,
+        },
+        "admin": admin.to_string(),
+        "probe": probe.map(|address| address.to_string()),
+        "analytics": analytics.as_ref().map(analytics_view),
+        "spool": spool_view(spool),
+        "timeouts": timeouts_view(timeouts),
+        "limits": {
+            "connections": limits.connections,
+            "connections_per_address": limits.connections_per_address,
+            "open_requests": limits.open_requests,
+        },
+        "trusted_peers": trusted_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "log_level": level(*log_level),
+        "rewrite_host": rewrite_host,
+        "preserve_request_id": preserve_request_id,
+        "drain": time(*drain),
+        "apis": apis.iter().map(api).collect::<Vec<_>>(),
+    })
+}
+
+/// Every secret in it that is text.
+pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
+    let token = config.analytics.iter().map(|analytics| analytics.token.expose());
+    let contracts = config.apis.iter().flat_map(|api| &api.contracts).map(|contract| contract.secret.expose());
+    let policies = config.apis.iter().flat_map(|api| &api.policies).filter_map(|bound| match &bound.policy {
+        Policy::HttpBasicAuthentication(policy) => Some(policy.password.expose()),
+        Policy::ClientIdEnforcement(_) | Policy::RateLimiting(_) => None,
+    });
+    token.chain(contracts).chain(policies).collect()
+}
+
+fn analytics_view(Analytics { endpoint, token: _ }: &Analytics) -> Value {
+    json!({"endpoint": endpoint.to_string(), "token": REDACTED})
+}
+
+fn spool_view(Spool { path, max_bytes, max_age, ring_bytes }: &Spool) -> Value {
+    json!({
+        "path": path.to_string_lossy(),
+        "max_bytes": max_bytes.bytes(),
+        "max_age": time(*max_age),
+        "ring_bytes": ring_bytes.bytes(),
+    })
+}
+
+fn timeouts_view(timeouts: &Timeouts) -> Value {
+    let Timeouts {
+        stream_idle,
+        upstream_response,
+        upstream_connection_idle,
+        upstream_connect,
+        downstream_connection_idle,
+    } = timeouts;
+    json!({
+        "stream_idle": time(*stream_idle),
+        "upstream_response": time(*upstream_response),
+        "upstream_connection_idle": time(*upstream_connection_idle),
+        "upstream_connect": time(*upstream_connect),
+        "downstream_connection_idle": time(*downstream_connection_idle),
+    })
+}
+
+fn api(api: &Api) -> Value {
+    let Api { name, namespace, labels, listen, tls, services, routes, policies, contracts } = api;
+    json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": labels,
+        "listen": format!("{}://{}{}", listen.scheme, listen.address, listen.base_path),
+        "tls": tls.as_deref().map(inbound),
+        "services": services.iter().map(service).collect::<Vec<_>>(),
+        "routes": routes.iter().map(|item| route(item, services)).collect::<Vec<_>>(),
+        "policies": policies.iter().map(binding).collect::<Vec<_>>(),
+        "contracts": contracts.iter().map(contract).collect::<Vec<_>>(),
+    })
+}
+
+fn service(Service { name, address, tls }: &Service) -> Value {
+    json!({"name": name, "address": address.to_string(), "tls": tls.as_deref().map(outbound)})
+}
+
+fn route(route: &Route, services: &[Service]) -> Value {
+    let Route { name, service, rules: when, destination_path } = route;
+    let service = services.get(*service).map(|service| &service.name);
+    json!({"name": name, "service": service, "rules": rules(when), "destination_path": destination_path})
+}
+
+fn binding(PolicyBinding { name, id, policy, rules: when }: &PolicyBinding) -> Value {
+    let config = match policy {
+        Policy::ClientIdEnforcement(policy) => client_id(policy),
+        Policy::HttpBasicAuthentication(HttpBasicAuthentication { username, password: _ }) => {
+            json!({"username": username, "password": REDACTED})
+        }
+        Policy::RateLimiting(policy) => rate_limiting(policy),
+    };
+    json!({"name": name, "id": id, "policy": policy.name(), "config": config, "rules": rules(when)})
+}
+
+fn contract(Contract { client_id, secret: _ }: &Contract) -> Value {
+    json!({"client_id": client_id, "secret": REDACTED})
+}
+
+fn client_id(policy: &ClientIdEnforcement) -> Value {
+    match policy {
+        ClientIdEnforcement::BasicHeader => json!({"origin": "basic authentication"}),
+        ClientIdEnforcement::Expressions { id, secret } => {
+            json!({"client_id": expression(id), "client_secret": secret.as_ref().map(expression)})
+        }
+    }
+}
+
+fn rate_limiting(RateLimiting { limits, key, expose_headers }: &RateLimiting) -> Value {
+    let limits: Vec<_> =
+        limits.iter().map(|limit| json!({"requests": limit.requests.get(), "window": time(limit.window)})).collect();
+    let key = match key {
+        LimitKey::All => "all".to_owned(),
+        LimitKey::Request(by) => expression(by),
+        LimitKey::Consumer => "consumer".to_owned(),
+    };
+    json!({"limits": limits, "key": key, "expose_headers": expose_headers})
+}
+
+fn expression(expression: &Expression) -> String {
+    match expression {
+        Expression::Header(name) => format!("#[attributes.headers['{name}']]"),
+        Expression::QueryParam(name) => format!("#[attributes.queryParams['{name}']]"),
+        Expression::Method => "#[attributes.method]".to_owned(),
+        Expression::RequestPath => "#[attributes.requestPath]".to_owned(),
+    }
+}
+
+fn rules(rules: &[Rule]) -> Value {
+    rules.iter().map(rule).collect()
+}
+
+fn rule(Rule { path, methods, host, headers }: &Rule) -> Value {
+    let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.source().to_owned());
+    // What a header must be may be a credential, under whatever name: that it is asked for is told, and no more.
+    let headers: Map<_, _> = headers.iter().map(|(name, _)| (name.to_string(), json!(REDACTED))).collect();
+    json!({"path": text(path), "methods": text(methods), "host": text(host), "headers": headers})
+}
+
+fn inbound(Tls { certificates, offer: offered, client }: &Tls) -> Value {
+    let client = match client {
+        ClientCertificates::Ignored => json!("ignored"),
+        ClientCertificates::Required(by) => json!({"required_by": authorities(by)}),
+    };
+    let certificates: Vec<_> = certificates.iter().map(key_pair).collect();
+    json!({"certificates": certificates, "offer": offer(offered), "client_certificates": client})
+}
+
+fn outbound(TlsOutbound { verify, certificate, server_name, offer: offered }: &TlsOutbound) -> Value {
+    let verify = match verify {
+        Verify::Nothing => json!("nothing"),
+        Verify::System => json!("system"),
+        Verify::By(by) => authorities(by),
+    };
+    json!({
+        "verify": verify,
+        "certificate": certificate.as_ref().map(key_pair),
+        "server_name": server_name.as_ref().map(|name| name.to_str().into_owned()),
+        "offer": offer(offered),
+    })
+}
+
+fn key_pair(KeyPair { chain, key: _, place }: &KeyPair) -> Value {
+    json!({"certificates": chain.len(), "key": REDACTED, "written_at": place.to_string()})
+}
+
+fn authorities(Authorities { certificates, place }: &Authorities) -> Value {
+    json!({"certificates": certificates.len(), "written_at": place.to_string()})
+}
+
+fn offer(TlsOffer { alpn, min, max, ciphers }: &TlsOffer) -> Value {
+    let version = |version: &TlsVersion| match version {
+        TlsVersion::Tls12 => "1.2",
+        TlsVersion::Tls13 => "1.3",
+    };
+    let alpn: Vec<_> = alpn.iter().map(|alpn: &Alpn| String::from_utf8_lossy(alpn.as_bytes()).into_owned()).collect();
+    let names = weir_config::policy::Cipher::NAMES;
+    let of = |cipher| names.iter().find(|(_, known)| known == cipher).map(|(name, _)| *name);
+    let ciphers: Vec<_> = ciphers.iter().map(of).collect();
+    json!({"alpn": alpn, "min": version(min), "max": version(max), "ciphers_of_1_2": ciphers})
+}
+
+fn level(level: LogLevel) -> Option<&'static str> {
+    LogLevel::NAMES.iter().find(|(_, known)| *known == level).map(|(name, _)| *name)
+}
+
+/// As a configuration writes it: `15s`, `250ms`.
+fn time(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}
