@@ -13,6 +13,12 @@ use args::{Args, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
+/// A request allocates and frees a few kilobytes, and an idle connection keeps two buffers. Beside glibc's allocator:
+/// 7 % fewer instructions a request over HTTP/2, 11.8 KiB in place of 19.8 for an idle connection; idle 1.4 MiB more.
+/// (mimalloc is as fast, at 24 KiB a connection and 11 MiB idle.)
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(options) => run::run(options),

@@ -3,6 +3,7 @@
 //! `X-Forwarded-*` from a peer that is not trusted is overwritten, not appended to: otherwise any client could
 //! say that it is another. Of a trusted peer's chain the right-most address that is not itself trusted counts.
 
+use crate::headers::Special;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -61,6 +62,8 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) peer: &'a HeaderValue,
     pub(crate) proto: &'static str,
     pub(crate) host: &'a HeaderValue,
+    /// What is in the headers that are written to.
+    pub(crate) special: Special,
 }
 
 impl Forwarded<'_> {
@@ -71,17 +74,23 @@ impl Forwarded<'_> {
         } else {
             headers.insert(X_FORWARDED_FOR, self.peer.clone());
         }
-        headers.remove(&X_FORWARDED_CLIENT_CERT);
-        if !self.trusted {
-            for claim in &CLAIMS {
-                headers.remove(claim);
-            }
+        if self.special.has_claims() {
+            self.remove_claims(headers);
         }
         if !self.trusted || !headers.contains_key(&X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
         }
         if !self.trusted || !headers.contains_key(&X_FORWARDED_HOST) {
             headers.insert(X_FORWARDED_HOST, self.host.clone());
+        }
+    }
+
+    fn remove_claims(&self, headers: &mut HeaderMap) {
+        headers.remove(&X_FORWARDED_CLIENT_CERT);
+        if !self.trusted {
+            for claim in &CLAIMS {
+                headers.remove(claim);
+            }
         }
     }
 }
@@ -138,7 +147,8 @@ mod tests {
             headers.insert("x-real-ip", HeaderValue::from_static("1.2.3.4"));
             headers.insert(X_FORWARDED_CLIENT_CERT, HeaderValue::from_static("Subject=\"CN=root\""));
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-            Forwarded { trusted, peer: &peer, proto: "http", host: &host }.write(&mut headers);
+            let special = Special::of(&headers);
+            Forwarded { trusted, peer: &peer, proto: "http", host: &host, special }.write(&mut headers);
             assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), expected);
             assert_eq!((headers.contains_key(FORWARDED), headers.contains_key("x-real-ip")), (trusted, trusted));
             assert!(!headers.contains_key(X_FORWARDED_CLIENT_CERT));

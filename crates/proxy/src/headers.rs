@@ -8,20 +8,70 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
+/// Which of the names that a proxy must look for are there: one pass in place of twenty look-ups, nearly all of which
+/// would find nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Special(u16);
+
+impl Special {
+    const CONNECTION: u16 = 1;
+    const TE: u16 = 1 << 1;
+    const TRANSFER_ENCODING: u16 = 1 << 2;
+    const HOP_BY_HOP: u16 = 1 << 3;
+    const VIA: u16 = 1 << 4;
+    const CLAIMS: u16 = 1 << 5;
+
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
+    }
+
+    fn flag(name: &str) -> u16 {
+        match name {
+            "connection" => Self::CONNECTION,
+            "te" => Self::TE,
+            "transfer-encoding" => Self::TRANSFER_ENCODING,
+            "upgrade" | "keep-alive" | "proxy-connection" => Self::HOP_BY_HOP,
+            "via" => Self::VIA,
+            "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-client-cert" => Self::CLAIMS,
+            _ => 0,
+        }
+    }
+
+    fn has(self, flag: u16) -> bool {
+        self.0 & flag != 0
+    }
+
+    /// Whether somebody before this gateway named itself in `Via`.
+    pub(crate) fn has_via(self) -> bool {
+        self.has(Self::VIA)
+    }
+
+    /// Whether the message says of its sender what only a trusted peer may say.
+    pub(crate) fn has_claims(self) -> bool {
+        self.has(Self::CLAIMS)
+    }
+}
+
 /// Removes what was meant for this hop only, and what `Connection` names. `TE: trailers` stays, and so does
 /// `Trailer`: trailers are passed on both ways.
-pub(crate) fn end_hop(headers: &mut HeaderMap) {
-    let wants_trailers = headers.contains_key(TE) && names_trailers(headers);
-    if headers.contains_key(CONNECTION) {
+pub(crate) fn end_hop(headers: &mut HeaderMap, special: Special) {
+    let wants_trailers = special.has(Special::TE) && names_trailers(headers);
+    if special.has(Special::CONNECTION) {
         remove_named(headers);
         headers.remove(CONNECTION);
     }
     // A length beside a coding is not the length of what was decoded (RFC 9112 6.3): it ends with the coding.
-    if headers.remove(TRANSFER_ENCODING).is_some() {
+    if special.has(Special::TRANSFER_ENCODING) {
+        headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
     }
-    for name in [TE, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
-        headers.remove(name);
+    if special.has(Special::TE) {
+        headers.remove(TE);
+    }
+    if special.has(Special::HOP_BY_HOP) {
+        for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+            headers.remove(name);
+        }
     }
     if wants_trailers {
         headers.insert(TE, TRAILERS);
@@ -78,6 +128,11 @@ mod tests {
         lines.iter().map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value))).collect()
     }
 
+    fn hop(map: &mut HeaderMap) {
+        let special = Special::of(map);
+        end_hop(map, special);
+    }
+
     #[test]
     fn hop_by_hop_fields_and_those_that_connection_names_end_here() {
         let mut map = headers(&[
@@ -90,28 +145,28 @@ mod tests {
             ("te", "gzip"),
             ("x-public", "1"),
         ]);
-        end_hop(&mut map);
+        hop(&mut map);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-public"]);
     }
 
     #[test]
     fn connection_cannot_strip_what_frames_the_message() {
         let mut map = headers(&[("connection", "content-length, host"), ("content-length", "3"), ("host", "a")]);
-        end_hop(&mut map);
+        hop(&mut map);
         assert!(map.contains_key("content-length") && map.contains_key("host"));
     }
 
     #[test]
     fn a_length_beside_a_coding_ends_with_it() {
         let mut map = headers(&[("transfer-encoding", "chunked"), ("content-length", "5")]);
-        end_hop(&mut map);
+        hop(&mut map);
         assert!(map.is_empty());
     }
 
     #[test]
     fn te_trailers_goes_on() {
         let mut map = headers(&[("te", "gzip, Trailers"), ("connection", "te"), ("trailer", "x-sum")]);
-        end_hop(&mut map);
+        hop(&mut map);
         assert_eq!(map["te"], "trailers");
         assert_eq!(map["connection"], "te");
         assert_eq!(map["trailer"], "x-sum");

@@ -17,9 +17,8 @@ use weir_event::Reason;
 pub(crate) async fn patiently<F: Future>(
     exchange: &ExchangeRef,
     timeouts: &Timeouts,
-    send: F,
+    mut send: Pin<&mut F>,
 ) -> Result<F::Output, Reason> {
-    let mut send = pin!(send);
     let mut sleep = pin!(sleep_until(deadline(exchange, timeouts).0.into()));
     loop {
         tokio::select! {

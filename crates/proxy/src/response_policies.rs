@@ -14,6 +14,9 @@ pub(crate) fn response_policies(flow: &mut Flow, mut reply: Response<Reply>) -> 
     for (name, value) in flow.response_headers.drain(..).rev() {
         headers.insert(name, value);
     }
-    headers.insert(X_REQUEST_ID, flow.request_id.clone());
+    let mut id = flow.request_id.clone();
+    // Of HTTP/2: it is never said twice, and must not push out of the client's table what is (RFC 7541 7.1.3).
+    id.set_sensitive(true);
+    headers.insert(X_REQUEST_ID, id);
     reply
 }

@@ -9,17 +9,19 @@ use crate::accept::{Head, X_REQUEST_ID};
 use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
 use crate::forwarded::{Forwarded, is_trusted};
-use crate::headers::{add_via, end_hop, passes};
+use crate::headers::{Special, add_via, end_hop, passes};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
 use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Instant;
 use tracing::debug;
 use weir_event::{Attempt, Reason, Turn};
@@ -27,69 +29,80 @@ use weir_upstream::{Connection, Failure, Origin};
 
 type Upstream = Connection<RequestBody>;
 
-/// What it takes to ask again: a request without a body.
+/// What it takes to ask again: a request without a body. Its fields as a list: half the price of a copy of the map,
+/// and nearly always thrown away.
 struct Again {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Sends the request and waits for the response head.
+/// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
+/// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Result<Response<Reply>, Refusal> {
     let origin = &target.route().origin;
     let mut request = prepare(flow, target, head)?;
-    let started = flow.exchange.hand_to(Turn::Upstream);
-    let kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
-    if let Some(connection) = kept {
-        match over_kept(flow, origin, connection, request, started).await {
-            Kept::Answered(answer) => return answer,
-            Kept::AskAgain(unsent) => request = unsent,
-        }
-    }
-    let started = flow.exchange.hand_to(Turn::Upstream);
-    let mut trying = Trying::begin(flow, None, started);
-    let connected = flow.worker.pool.connect(origin, &flow.snapshot.upstream_timeouts(), &mut trying.attempt).await;
-    let connection = match connected {
-        Ok(connection) => connection,
-        Err(failure) => return Err(failed(flow, trying, &failure)),
-    };
-    stamp(flow, &mut request);
-    match exchange(flow, connection, request, trying).await {
-        Ok(answer) => answer,
-        Err(Unanswered { trying, error, .. }) => {
-            Err(failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), error)))
-        }
+    let mut started = flow.exchange.hand_to(Turn::Upstream);
+    let mut kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
+    loop {
+        let is_kept = kept.is_some();
+        let Way { mut connection, trying } = match kept.take() {
+            Some(connection) => Way::over(flow, connection, started),
+            // Boxed: a request over a kept connection does not carry room for a handshake.
+            None => Box::pin(Way::open(flow, origin, started)).await?,
+        };
+        stamp(flow, &mut request);
+        let again = if is_kept { again(&request) } else { None };
+        let sent = flow.worker.clock.now();
+        let waited = {
+            let sending = pin!(connection.send(request));
+            patiently(&flow.exchange, &flow.snapshot.timeouts, sending).await
+        };
+        let unanswered = match arrived(flow, Way { connection, trying }, waited, sent) {
+            Ok(answer) => return answer,
+            Err(unanswered) => unanswered,
+        };
+        request = unsent(flow, origin, unanswered, again, is_kept)?;
+        started = flow.exchange.hand_to(Turn::Upstream);
     }
 }
 
-enum Kept {
-    Answered(Result<Response<Reply>, Refusal>),
-    AskAgain(Request<RequestBody>),
-}
-
-async fn over_kept(
-    flow: &mut Flow,
-    origin: &Origin,
+/// A connection in hand, and the attempt that is made over it.
+struct Way {
     connection: Upstream,
-    mut request: Request<RequestBody>,
-    started: Instant,
-) -> Kept {
-    let trying = Trying::begin(flow, connection.address(), started);
-    stamp(flow, &mut request);
-    let again = again(&request);
-    let unanswered = match exchange(flow, connection, request, trying).await {
-        Ok(answer) => return Kept::Answered(answer),
-        Err(unanswered) => unanswered,
-    };
-    // Bytes that came back and are no response were an answer all the same.
-    let again = again.filter(|_| !unanswered.error.is_parse());
-    let unsent = unanswered.unsent.or_else(|| again.map(|again| again.request(flow)));
-    let failure = Failure::of_exchange(origin.address.to_string(), unanswered.error);
-    let refusal = failed(flow, unanswered.trying, &failure);
-    match unsent {
-        Some(request) => Kept::AskAgain(request),
-        None => Kept::Answered(Err(refusal)),
+    trying: Trying,
+}
+
+impl Way {
+    fn over(flow: &Flow, connection: Upstream, started: Instant) -> Self {
+        let trying = Trying::begin(flow, connection.address(), started);
+        Self { connection, trying }
     }
+
+    async fn open(flow: &Flow, origin: &Origin, started: Instant) -> Result<Self, Refusal> {
+        let mut trying = Trying::begin(flow, None, started);
+        let timeouts = flow.snapshot.upstream_timeouts();
+        match flow.worker.pool.connect(origin, &timeouts, &mut trying.attempt).await {
+            Ok(connection) => Ok(Self { connection, trying }),
+            Err(failure) => Err(failed(flow, trying, &failure)),
+        }
+    }
+}
+
+/// The request, to be sent once more: what was not written, or what may be written twice. Otherwise the refusal.
+fn unsent(
+    flow: &Flow,
+    origin: &Origin,
+    unanswered: Box<Unanswered>,
+    again: Option<Again>,
+    is_kept: bool,
+) -> Result<Request<RequestBody>, Refusal> {
+    let Unanswered { trying, error, unsent } = *unanswered;
+    // Bytes that came back and are no response were an answer all the same.
+    let again = again.filter(|_| !error.is_parse());
+    let unsent = unsent.filter(|_| is_kept).or_else(|| again.map(|again| again.request(flow)));
+    let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), error));
+    unsent.ok_or(refusal)
 }
 
 /// An attempt that is under way. Dropped with its end unsaid - the client gave up - it is booked as that: an upstream
@@ -139,16 +152,15 @@ struct Unanswered {
     unsent: Option<Request<RequestBody>>,
 }
 
-/// One request over one connection. Answers the answer, or the refusal that a timeout makes; an error of the
+/// What the wait for a response head has brought: the answer, or the refusal that a timeout makes; an error of the
 /// connection is the caller's to judge.
-async fn exchange(
+fn arrived(
     flow: &Flow,
-    mut connection: Upstream,
-    request: Request<RequestBody>,
-    mut trying: Trying,
-) -> Result<Result<Response<Reply>, Refusal>, Unanswered> {
-    let sent = flow.worker.clock.now();
-    let waited = patiently(&flow.exchange, &flow.snapshot.timeouts, connection.send(request)).await;
+    way: Way,
+    waited: Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason>,
+    sent: Instant,
+) -> Result<Result<Response<Reply>, Refusal>, Box<Unanswered>> {
+    let Way { connection, mut trying } = way;
     let now = flow.exchange.hand_to(Turn::Gateway);
     match waited {
         Ok(Ok(response)) => {
@@ -158,7 +170,7 @@ async fn exchange(
         }
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
-            Err(Unanswered { trying, error: error.into_error(), unsent })
+            Err(Box::new(Unanswered { trying, error: error.into_error(), unsent }))
         }
         Err(reason) => {
             trying.end(reason, now);
@@ -182,7 +194,8 @@ fn answered(
     }
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = parts.status.as_u16();
-    end_hop(&mut parts.headers);
+    let special = Special::of(&parts.headers);
+    end_hop(&mut parts.headers, special);
     // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
     parts.version = Version::HTTP_11;
     Ok(Response::from_parts(parts, Reply::Upstream { incoming, connection }))
@@ -223,10 +236,11 @@ fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
 fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBody>, Refusal> {
     let snapshot = &flow.snapshot;
     let mut headers = head.headers;
-    if passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
+    let special = Special::of(&headers);
+    if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
-    end_hop(&mut headers);
+    end_hop(&mut headers, special);
     if !head.body.is_end_stream() && head.body.size_hint().exact().is_none() {
         // Said aloud, because hyper takes a GET of unknown length to have no body.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -237,6 +251,7 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBo
         peer: flow.connection.peer_text(),
         proto: flow.exchange.borrow().scheme.as_str(),
         host: &head.host,
+        special,
     }
     .write(&mut headers);
     headers.insert(X_REQUEST_ID, flow.request_id.clone());
@@ -255,7 +270,7 @@ fn again(request: &Request<RequestBody>) -> Option<Again> {
     repeatable.then(|| Again {
         method: request.method().clone(),
         uri: request.uri().clone(),
-        headers: request.headers().clone(),
+        fields: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
     })
 }
 
@@ -264,7 +279,10 @@ impl Again {
         let mut request = Request::new(RequestBody::empty(flow.exchange.clone()));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        // Each in its turn: a name may have several values.
+        for (name, value) in self.fields {
+            request.headers_mut().append(name, value);
+        }
         request
     }
 }

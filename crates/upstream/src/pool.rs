@@ -47,9 +47,13 @@ impl<B> Connection<B> {
 }
 
 impl<B: Body + 'static> Connection<B> {
-    /// Sends one request. On an error the request comes back if no byte of it was written.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
-        self.sender.try_send_request(request).await
+    /// Sends one request: it is on its way when this returns. On an error the request comes back if no byte of it was
+    /// written.
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
+        self.sender.try_send_request(request)
     }
 }
 

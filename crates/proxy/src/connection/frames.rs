@@ -51,8 +51,8 @@ impl Frames {
         self.requests
     }
 
-    /// Follows `bytes`, which come next on the connection.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+    /// Follows `bytes`, which come next on the connection. The clock is asked for when there is a flood to judge.
+    pub(super) fn pass(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant + Copy) -> Result<(), Flood> {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -82,7 +82,7 @@ impl Frames {
         u32::from_be_bytes([0, self.head[0], self.head[1], self.head[2]]) as usize
     }
 
-    fn frame(&mut self, now: Instant) -> Result<(), Flood> {
+    fn frame(&mut self, now: impl Fn() -> Instant) -> Result<(), Flood> {
         let (len, kind, flags) = (self.len(), self.head[3], self.head[4]);
         let number =
             |at: usize| u32::from_be_bytes([self.head[at], self.head[at + 1], self.head[at + 2], self.head[at + 3]]);
@@ -102,11 +102,12 @@ impl Frames {
         if moves { Ok(()) } else { self.count(now) }
     }
 
-    fn count(&mut self, now: Instant) -> Result<(), Flood> {
+    fn count(&mut self, now: impl Fn() -> Instant) -> Result<(), Flood> {
         self.idle += 1;
         if self.idle <= IDLE_FRAMES {
             return Ok(());
         }
+        let now = now();
         if now.saturating_duration_since(self.since) < PERIOD {
             return Err(Flood);
         }
@@ -128,7 +129,7 @@ mod tests {
 
     fn after_preface(now: Instant) -> Frames {
         let mut frames = Frames::new(now);
-        frames.pass(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now).unwrap();
+        frames.pass(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", || now).unwrap();
         frames
     }
 
@@ -148,7 +149,7 @@ mod tests {
         .concat();
         for piece in 1..40 {
             let mut frames = after_preface(now);
-            wire.chunks(piece).for_each(|bytes| frames.pass(bytes, now).unwrap());
+            wire.chunks(piece).for_each(|bytes| frames.pass(bytes, || now).unwrap());
             assert_eq!((frames.requests(), frames.have, frames.skip), (3, 0, 0), "in pieces of {piece}");
             assert_eq!(frames.idle, 1, "the settings");
         }
@@ -161,11 +162,11 @@ mod tests {
         for idle in [frame(PING, 0, 0, &[0; 8]), frame(3, 0, 1, &[0; 4]), frame(DATA, 0, 1, b""), opening] {
             let mut frames = after_preface(begin);
             let many = idle.repeat(IDLE_FRAMES as usize);
-            frames.pass(&many, begin).unwrap();
-            assert!(frames.pass(&idle, begin + Duration::from_secs(1)).is_err());
+            frames.pass(&many, || begin).unwrap();
+            assert!(frames.pass(&idle, || begin + Duration::from_secs(1)).is_err());
             let mut slow = after_preface(begin);
             for minute in 1..10 {
-                slow.pass(&many, begin + Duration::from_secs(60) * minute).unwrap();
+                slow.pass(&many, || begin + Duration::from_secs(60) * minute).unwrap();
             }
         }
     }
@@ -181,7 +182,7 @@ mod tests {
         ]
         .concat();
         for _ in 0..5000 {
-            frames.pass(&wire, now).unwrap();
+            frames.pass(&wire, || now).unwrap();
         }
     }
 }
