@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use weir_e2e::Plant;
+use weir_program::help::commands;
+use weir_testkit::process::{program, programs};
+use weir_testkit::witness::Witness;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -19,6 +23,72 @@ fn env(name: &str) -> Option<String> {
 fn yaml_blocks(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```yaml\n").skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The commands of a Markdown file's shell blocks, and whether they are said to run as they stand.
+fn shell_lines(markdown: &str) -> Vec<(bool, String)> {
+    let blocks = markdown.split("```sh").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(|block| {
+        let runs = block.starts_with(" run\n");
+        block.lines().skip(1).filter(|line| !line.is_empty()).map(move |line| (runs, line.to_owned()))
+    });
+    lines.collect()
+}
+
+/// Those of a block `sh run` are run, in front of a whole plant under traffic; of the others, what calls a program of
+/// Weir's is held against its arguments.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readmes_commands_do_what_they_say() {
+    let plant = Plant::start(None).await.unwrap();
+    let traffic = Witness::start(plant.traffic(100_000, 50.0)).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("examples"), here.path().join("examples")).unwrap();
+    let (admin, analytics) = (plant.admin().unwrap().to_string(), plant.analytics_at.to_string());
+    let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
+    let lines = shell_lines(&std::fs::read_to_string(root().join("README.md")).unwrap());
+    assert!(lines.iter().filter(|(runs, _)| *runs).count() > 8 && lines.iter().any(|(runs, _)| !runs));
+    for (runs, line) in lines {
+        if runs {
+            let line = line.replace("127.0.0.1:9901", &admin).replace("127.0.0.1:8686", &analytics);
+            let output = Command::new("bash")
+                .args(["-euc", &line])
+                .current_dir(here.path())
+                .envs([("PATH", path.as_str()), ("ORDERS_PASSWORD", "x"), ("WEIR_ANALYTICS_TOKEN", "x")])
+                .envs([("WEIR_ADMIN", format!("http://{admin}")), ("WEIR_ANALYTICS", format!("http://{analytics}"))])
+                .output()
+                .unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(output.status.success() && (!said.is_empty() || line.contains(" > ")), "{line}: {said}");
+        } else {
+            commands(&line).filter(|words| words.first().is_some_and(|word| word.starts_with("weir"))).for_each(taken);
+        }
+    }
+    assert!(std::fs::metadata(here.path().join("weir.schema.json")).unwrap().len() > 1000);
+    assert!(here.path().join("weir-dump/configuration.json").exists());
+    traffic.stop().await.unwrap();
+}
+
+/// The program takes these arguments: with a wrong one after them it complains of that one.
+fn taken(words: Vec<String>) {
+    let output = Command::new(program(&words[0]).unwrap()).args(&words[1..]).arg("--no-such-option").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("'--no-such-option'"), "{words:?}: {said}");
+}
+
+/// A metric that the README names is one of the catalogue.
+#[test]
+fn the_readmes_metrics_are_in_the_catalogue() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let catalogue = std::fs::read_to_string(root().join("dashboards/metrics.md")).unwrap();
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let named: Vec<_> = readme.split(|c| !is_of_name(c)).filter(|word| word.starts_with("weir_")).collect();
+    // `WEIR_LOG=info,weir_spool=debug`: a part of the program.
+    let metrics: Vec<_> = named.into_iter().filter(|word| *word != "weir_spool").collect();
+    assert!(metrics.len() >= 5);
+    for metric in metrics {
+        assert!(catalogue.contains(&format!("| `{metric}` |")), "`{metric}` is not a metric");
+    }
 }
 
 #[test]
@@ -61,7 +131,7 @@ fn the_examples_of_each_place_run() {
             let text = text.replace("/etc/weir/tls", &dir.path().to_string_lossy());
             std::fs::write(conf.join(file.file_name()), text).unwrap();
         }
-        let mut weir = Command::new(weir_testkit::process::program("weir").unwrap());
+        let mut weir = Command::new(program("weir").unwrap());
         weir.args(["validate", "--json", "--config"]).arg(&conf);
         weir.envs(["WEIR_ANALYTICS_TOKEN", "MOBILE_CLIENT_SECRET", "STOCK_PASSWORD"].map(|name| (name, "secret")));
         let said: serde_json::Value = serde_json::from_slice(&weir.output().unwrap().stdout).unwrap();
