@@ -215,7 +215,8 @@ fn a_client_that_never_reads_is_let_go() {
     client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     let event = gateway.event();
     assert_eq!(told(&event), (200, Reason::ClientIdleTimeout, Side::Downstream, Outcome::Cancelled));
-    only(&event, Turn::Client);
+    let spent = event.meter.spent(Turn::Client);
+    assert!(spent >= Duration::from_secs(1) && spent * 2 > event.total(), "{spent:?} of {:?}", event.total());
 }
 
 #[test]
@@ -285,34 +286,42 @@ fn the_three_times_say_who_was_waited_for() {
     });
     let quick = Upstream::answering(OK);
 
-    let gateway = Gateway::before(slow.address);
-    gateway.get("/");
-    only(&gateway.event(), Turn::Upstream);
+    only(Turn::Upstream, || {
+        let gateway = Gateway::before(slow.address);
+        gateway.get("/");
+        gateway.event()
+    });
 
-    let gateway = Gateway::before(quick.address);
-    let mut client = gateway.connect();
-    client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\nab");
-    delay(INJECTED);
-    client.send(b"cd");
-    client.read_to_end();
-    only(&gateway.event(), Turn::Client);
+    only(Turn::Client, || {
+        let gateway = Gateway::before(quick.address);
+        let mut client = gateway.connect();
+        client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\nab");
+        delay(INJECTED);
+        client.send(b"cd");
+        client.read_to_end();
+        gateway.event()
+    });
 
     // The gateway's own slowness is the real one: rules that are costly to match, as many as take the time here.
-    let mut rules = 1;
     let path = costly_path();
-    loop {
+    let ask = |rules| {
         let gateway = Gateway::start(&costly_api(quick.address, rules));
         gateway.get(&path);
         let event = gateway.event();
         assert_eq!(event.status, 200);
-        let spent = event.meter.spent(Turn::Gateway);
+        event
+    };
+    let mut rules = 1;
+    loop {
+        let spent = ask(rules).meter.spent(Turn::Gateway);
         if spent >= INJECTED {
-            return only(&event, Turn::Gateway);
+            break;
         }
         let missing = INJECTED.as_micros() / spent.as_micros().max(1) + 1;
         rules *= usize::try_from(missing).unwrap().max(2);
         assert!(rules < 100_000, "{spent:?}");
     }
+    only(Turn::Gateway, || ask(rules));
 }
 
 /// Letters in an order that repeats nowhere, so that a matcher cannot remember where it has been.
@@ -330,14 +339,22 @@ fn costly_api(upstream: SocketAddr, rules: usize) -> String {
     )
 }
 
-fn only(event: &Exchange, slow: Turn) {
-    for turn in [Turn::Gateway, Turn::Upstream, Turn::Client] {
-        let spent = event.meter.spent(turn);
-        let expected =
-            if turn == slow { spent >= Duration::from_millis(195) } else { spent < Duration::from_millis(20) };
-        assert!(expected, "{turn:?} {spent:?}, waited for {slow:?}");
+/// At least once in ten times only `slow` was waited for: a machine that is busy with other things adds to all three,
+/// and a time that is booked to the wrong one is so each time.
+fn only(slow: Turn, ask: impl Fn() -> Exchange) {
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        let event = ask();
+        assert_eq!(event.total(), event.meter.total());
+        let spent = |turn| event.meter.spent(turn);
+        let others = [Turn::Gateway, Turn::Upstream, Turn::Client].into_iter().filter(|turn| *turn != slow);
+        let most = others.map(spent).max().unwrap_or_default();
+        if spent(slow) >= Duration::from_millis(195) && most < Duration::from_millis(20) {
+            return;
+        }
+        seen.push((spent(slow), most));
     }
-    assert_eq!(event.total(), event.meter.total());
+    panic!("{slow:?} and the most of the others: {seen:?}");
 }
 
 /// What comes beyond a limit is closed at once, and what leaves makes room.
@@ -378,4 +395,39 @@ spec:
         }
         assert!(std::time::Instant::now() < deadline, "the room of the one that left is never given back");
     }
+}
+
+fn impatient(name: &str) -> Option<String> {
+    (name == "FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS").then(|| "1".to_owned())
+}
+
+/// A head that comes byte by byte is given as long as an idle connection, however often a byte comes.
+#[test]
+fn a_head_that_trickles_in_is_let_go_and_told() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start_with(&api(upstream.address, ""), &impatient);
+    let mut client = gateway.connect();
+    let trickle = b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ".iter().chain(std::iter::repeat(&b'x'));
+    let began = std::time::Instant::now();
+    for byte in trickle {
+        if client.stream.write_all(&[*byte]).is_err() || began.elapsed() > DEADLINE {
+            break;
+        }
+        delay(Duration::from_millis(20));
+    }
+    assert!(began.elapsed() < DEADLINE);
+    assert_eq!(told(&gateway.event()), (408, Reason::RequestHeadTimeout, Side::Downstream, Outcome::Cancelled));
+}
+
+/// A connection that says nothing is no request.
+#[test]
+fn a_connection_that_says_nothing_is_closed_without_an_event() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start_with(&api(upstream.address, ""), &impatient);
+    assert_eq!(gateway.connect().read_to_end(), "");
+    let mut used = gateway.connect();
+    used.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(used.read_to_end().ends_with("ok"));
+    assert_eq!(gateway.event().status, 200);
+    assert!(gateway.events().is_empty());
 }

@@ -304,3 +304,18 @@ fn a_key_of_another_certificate_is_refused_with_its_place() {
     let error = weir_proxy::Snapshot::compile(&config, 1, &weir_proxy::Registry::new(1)).unwrap_err().to_string();
     assert!(error.starts_with("orders.yaml:") && error.contains("not that of the certificate"), "{error}");
 }
+
+/// A handshake that stands still holds nothing for long.
+#[test]
+fn a_handshake_that_never_ends_is_let_go() {
+    let dir = place();
+    let upstream = Upstream::answering(OK);
+    let idle = |name: &str| (name == "FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS").then(|| "1".to_owned());
+    let gateway = Gateway::start_with(&api(dir.path(), "leaf", upstream.address, ""), &idle);
+    for bytes in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
+        let mut client = gateway.connect();
+        client.send(bytes);
+        assert_eq!(client.read_to_end(), "");
+    }
+    assert!(gateway.events().is_empty());
+}
