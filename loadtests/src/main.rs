@@ -1,41 +1,40 @@
-//! `weir-bench`: contenders in one rotation (A B A B …), each doing the same work, priced in CPU a request.
+//! `weir-bench`: contenders in one rotation (A B C A B C …), each doing the same work, priced in CPU a request.
 //!
 //! The figure is utime + stime of the proxy's own threads over the requests that the load generator counts: on a
-//! shared machine it is the robust one. Requests a second and latency are printed for information. The upstream and
-//! the load generator run on the other core, and a run in which the proxy's core was not the busy one says so.
+//! shared machine it is the robust one. The upstream, the load and this program run on the other core; a run in which
+//! the proxy's core was not the busy one says so, and a run that lost a request, an event, a log line or a span is a
+//! failed one.
 
-mod contender;
+mod chart;
+mod child;
+mod contenders;
 mod cpu;
+mod guard;
+mod load;
+mod machine;
+mod options;
 mod report;
-mod wrk;
+mod rotation;
+mod run;
+mod sink;
+mod tls;
+mod works;
 
 use clap::Parser;
-use contender::{Contender, Nginx, Running, Weir};
-use report::{Run, Table};
+use options::{Command, Options};
+use rotation::Bench;
+use run::Report;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Weir beside plain nginx: 64 keep-alive connections, 1 KiB responses, one worker pinned to core 0.
-#[derive(Parser)]
-#[command(version)]
-pub struct Options {
-    /// Rounds of the rotation.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Seconds of each run, after a warm-up of one.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Connections.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
-    /// The runs as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
-    match bench(&Options::parse()) {
+    let options = Options::parse();
+    let done = match &options.command {
+        Some(Command::Guard { record, file, program }) => guard::run(*record, file, program.as_deref()),
+        None if options.list => Ok(list(&options)),
+        None => bench(&options),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -45,33 +44,56 @@ fn main() -> ExitCode {
     }
 }
 
+fn list(options: &Options) -> bool {
+    for work in options.works() {
+        println!("work       {:16} {} (primary: {})", work.name, work.what, work.primary);
+    }
+    for contender in options.contenders() {
+        let presence = match (contender.presence)() {
+            contenders::Presence::Here(path) => path.display().to_string(),
+            contenders::Presence::Missing(why) => format!("missing: {why}"),
+        };
+        println!("contender  {:16} {} ({presence})", contender.name, contender.what);
+    }
+    true
+}
+
 fn bench(options: &Options) -> io::Result<bool> {
-    let dir = tempfile::tempdir()?;
-    let upstream = contender::upstream(dir.path())?;
-    let target = upstream.address();
-    let contenders: [&dyn Contender; 2] = [&Nginx, &Weir];
-    let mut runs: Vec<Run> = Vec::new();
-    let total = options.rounds * contenders.len();
-    for round in 0..options.rounds {
-        for contender in contenders {
-            let left = (total - runs.len()) as u64 * (options.seconds + 3);
-            eprintln!("round {} of {}: {} (about {left} s left)", round + 1, options.rounds, contender.name());
-            let folder = dir.path().join(format!("{}-{round}", contender.name()));
-            std::fs::create_dir_all(&folder)?;
-            let running = contender.start(&folder, target)?;
-            wrk::run(running.address(), 1, options.connections)?;
-            let before = cpu::of(running.process_id())?;
-            let load = wrk::run(running.address(), options.seconds, options.connections)?;
-            let spent = cpu::of(running.process_id())? - before;
-            let accounted = running.accounted_for()?;
-            let memory = cpu::anonymous_bytes(running.process_id())?;
-            runs.push(Run::new(contender.name(), load, spent, accounted, memory));
-        }
+    // Read before an hour's work depends on it.
+    let earlier = options.compare.as_ref().map(|path| read(path)).transpose()?;
+    stay_off_the_proxys_core()?;
+    let mut dir = tempfile::tempdir()?;
+    dir.disable_cleanup(options.keep);
+    let (_upstream, address) = contenders::upstream(&dir.path().join("upstream"))?;
+    let (works, contenders) = (options.works(), options.contenders());
+    let report = Bench::new(dir.path(), address)?.run(options, &works, &contenders);
+    let mut text = report::markdown(&report, &works);
+    if let Some(earlier) = &earlier {
+        text += &report::compare(&report, earlier, &works);
     }
-    if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&runs)?)?;
+    println!("{text}");
+    std::fs::create_dir_all(&options.out)?;
+    let json = options.json.clone().unwrap_or_else(|| options.out.join("runs.json"));
+    std::fs::write(options.out.join("bench.md"), text)?;
+    std::fs::write(options.out.join("ratios.svg"), chart::svg(&report, &works))?;
+    std::fs::write(&json, serde_json::to_vec_pretty(&report)?)?;
+    eprintln!("written: {} (bench.md, ratios.svg), {}", options.out.display(), json.display());
+    if options.keep {
+        eprintln!("kept: {}", dir.path().display());
     }
-    let table = Table::of(&runs);
-    println!("{table}");
-    Ok(table.nothing_lost())
+    Ok(report.is_sound())
+}
+
+fn read(path: &std::path::Path) -> io::Result<Report> {
+    let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let bytes = std::fs::read(path).map_err(told)?;
+    serde_json::from_slice(&bytes).map_err(|error| told(error.into()))
+}
+
+/// Keeps this program, and what it starts without saying where, on core 1.
+fn stay_off_the_proxys_core() -> io::Result<()> {
+    let mut core = rustix::thread::CpuSet::new();
+    core.set(1);
+    rustix::thread::sched_setaffinity(None, &core)
+        .map_err(|error| io::Error::other(format!("core 1 is not to be had ({error}); a bench needs two cores")))
 }

@@ -1,142 +1,160 @@
-//! The table: medians over the rounds, and ratios to plain nginx of the same rotation.
+//! The tables: for each work, medians over the rounds and the ratio to the first contender of the same rotation.
 
-use crate::cpu::Cpu;
-use crate::wrk::Load;
-use serde::Serialize;
-use std::fmt;
+use crate::contenders;
+use crate::run::{FIGURES, Figure, Report, Run};
+use crate::works::Work;
+use std::collections::BTreeSet;
+use std::fmt::Write;
 
-/// One run of one contender.
-#[derive(Clone, Debug, Serialize)]
-pub struct Run {
-    pub contender: &'static str,
-    pub load: Load,
-    pub cpu: Cpu,
-    /// Events accounted for and events lost, since the contender's start.
-    pub events: Option<(u64, u64)>,
-    pub anonymous_bytes: u64,
-}
+/// What the ratios are to.
+pub const BASE: &str = "nginx";
 
-impl Run {
-    pub fn new(
-        contender: &'static str,
-        load: Load,
-        cpu: Cpu,
-        events: Option<(u64, u64)>,
-        anonymous_bytes: u64,
-    ) -> Self {
-        Self { contender, load, cpu, events, anonymous_bytes }
+/// A Markdown document of all works.
+pub fn markdown(report: &Report, works: &[&Work]) -> String {
+    let mut text = format!(
+        "{}\n\n{} rounds of {} s, medians; ratios to {BASE} of the same rotation.\n",
+        report.machine.line(),
+        report.rounds,
+        report.seconds
+    );
+    for work in works {
+        table(&mut text, report, work);
     }
+    text
+}
 
-    fn worker_us(&self) -> f64 {
-        self.cpu.workers_us as f64 / self.load.requests.max(1) as f64
+fn table(text: &mut String, report: &Report, work: &Work) {
+    let of_work: Vec<&Run> = report.runs.iter().filter(|run| run.work == work.name).collect();
+    let used = |figure: &&Figure| of_work.iter().any(|run| run.figures.contains_key(figure.name));
+    let columns: Vec<&Figure> = FIGURES.iter().filter(used).collect();
+    let _ = write!(text, "\n### {}: {}\n\n| contender | {}: × {BASE} |", work.name, work.what, heading(work.primary));
+    columns.iter().for_each(|column| text.extend([" ", column.heading, " |"]));
+    text.push_str(" errors | accounted |\n|---|---|");
+    text.push_str(&"---|".repeat(columns.len() + 2));
+    text.push('\n');
+    for contender in &contenders::ALL {
+        if report.of(work.name, contender.name).next().is_some() {
+            row(text, report, work, contender.name, &columns);
+        } else if let Some(absent) =
+            report.absent.iter().find(|absent| absent.work == work.name && absent.contender == contender.name)
+        {
+            let _ =
+                writeln!(text, "| {} | missing: {} |{}", contender.name, absent.why, " |".repeat(columns.len() + 2));
+        }
     }
+    remarks(text, &of_work);
+}
 
-    fn process_us(&self) -> f64 {
-        self.cpu.process_us as f64 / self.load.requests.max(1) as f64
+fn row(text: &mut String, report: &Report, work: &Work, contender: &str, columns: &[&Figure]) {
+    let own = |figure: &str| report.median(work.name, contender, figure);
+    let ratio = ratio(report, work, contender).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+    let _ = write!(text, "| {contender} | {ratio} |");
+    for column in columns {
+        match own(column.name) {
+            Some(value) => drop(write!(text, " {value:.*} |", column.digits)),
+            None => text.push_str(" - |"),
+        }
+    }
+    let runs: Vec<&Run> = report.of(work.name, contender).collect();
+    let errors: u64 = runs.iter().map(|run| run.errors).sum();
+    let failed = runs.iter().any(|run| !run.failures.is_empty());
+    let accounted = match (failed, runs.iter().any(|run| run.accounted.is_some())) {
+        (true, _) => "**failed**",
+        (false, true) => "all",
+        (false, false) => "-",
+    };
+    let _ = writeln!(text, " {errors} | {accounted} |");
+}
+
+/// The primary figure over that of the base.
+pub fn ratio(report: &Report, work: &Work, contender: &str) -> Option<f64> {
+    let base = report.median(work.name, BASE, work.primary).filter(|base| *base > 0.0)?;
+    Some(report.median(work.name, contender, work.primary)? / base)
+}
+
+fn heading(name: &str) -> &str {
+    FIGURES.iter().find(|figure| figure.name == name).map_or(name, |figure| figure.heading)
+}
+
+/// Each said once, with whom it concerns.
+fn remarks(text: &mut String, runs: &[&Run]) {
+    let mut said = BTreeSet::new();
+    for run in runs {
+        for failure in &run.failures {
+            said.insert(format!("- **failed**: {}: {failure}", run.contender));
+        }
+        for note in &run.notes {
+            said.insert(format!("- {}: round {}: {note}", run.contender, run.round + 1));
+        }
+    }
+    if !said.is_empty() {
+        text.push('\n');
+        said.iter().for_each(|line| text.extend([line, "\n"]));
     }
 }
 
-/// One row a contender.
-pub struct Table {
-    rows: Vec<Row>,
-}
-
-struct Row {
-    name: &'static str,
-    worker_us: f64,
-    process_us: f64,
-    per_second: f64,
-    megabytes: f64,
-    errors: u64,
-    lost: Option<u64>,
-}
-
-impl Table {
-    pub fn of(runs: &[Run]) -> Self {
-        let mut names: Vec<&'static str> = Vec::new();
-        for run in runs {
-            if !names.contains(&run.contender) {
-                names.push(run.contender);
+/// The primary figures beside those of an earlier report, as ratios to the base of each.
+pub fn compare(new: &Report, old: &Report, works: &[&Work]) -> String {
+    let mut text = format!(
+        "\n### Beside {} ({})\n\nRatios to {BASE}, each of its own rotation.\n\n| work | contender | then | now | change |\n|---|---|---|---|---|\n",
+        old.machine.date, old.machine.commit
+    );
+    for work in works {
+        for contender in contenders::ALL.iter().filter(|contender| contender.name != BASE) {
+            let (then, now) = (ratio(old, work, contender.name), ratio(new, work, contender.name));
+            if let (Some(then), Some(now)) = (then, now) {
+                let change = (now / then - 1.0) * 100.0;
+                let _ =
+                    writeln!(text, "| {} | {} | {then:.2} | {now:.2} | {change:+.0} % |", work.name, contender.name);
             }
         }
-        Self { rows: names.into_iter().map(|name| Row::of(name, runs)).collect() }
     }
-
-    /// A fast run that lost events is a failed run.
-    pub fn nothing_lost(&self) -> bool {
-        self.rows.iter().all(|row| row.errors == 0 && row.lost.unwrap_or(0) == 0)
-    }
-}
-
-impl Row {
-    fn of(name: &'static str, runs: &[Run]) -> Self {
-        let own: Vec<_> = runs.iter().filter(|run| run.contender == name).collect();
-        let of = |figure: &dyn Fn(&Run) -> f64| median(own.iter().map(|run| figure(run)).collect());
-        let lost: Vec<_> = own.iter().filter_map(|run| run.events).map(|(_, lost)| lost).collect();
-        Self {
-            name,
-            worker_us: of(&Run::worker_us),
-            process_us: of(&Run::process_us),
-            per_second: of(&|run| run.load.per_second),
-            megabytes: of(&|run| run.anonymous_bytes as f64 / 1048576.0),
-            errors: own.iter().map(|run| run.load.errors).sum(),
-            lost: (!lost.is_empty()).then(|| lost.iter().sum()),
-        }
-    }
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base = self.rows.iter().find(|row| row.name == "nginx").map_or(f64::NAN, |row| row.worker_us);
-        writeln!(
-            f,
-            "| contender | worker µs/request | × nginx | process µs/request | requests/s | anonymous MiB | errors | events lost |"
-        )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
-        for row in &self.rows {
-            let lost = row.lost.map_or("-".to_owned(), |lost| lost.to_string());
-            writeln!(
-                f,
-                "| {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1} | {} | {lost} |",
-                row.name,
-                row.worker_us,
-                row.worker_us / base,
-                row.process_us,
-                row.per_second,
-                row.megabytes,
-                row.errors
-            )?;
-        }
-        Ok(())
-    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Machine;
+    use crate::run::Absent;
+    use crate::works;
 
-    fn run(contender: &'static str, workers_us: u64, lost: Option<u64>) -> Run {
-        let load = Load { requests: 1000, per_second: 1.0, errors: 0 };
-        let cpu = Cpu { workers_us, process_us: workers_us * 2 };
-        Run::new(contender, load, cpu, lost.map(|lost| (1000, lost)), 0)
+    fn report(weir_us: f64) -> Report {
+        let run = |contender: &str, round, us: f64| {
+            let figures = [("worker_us".to_owned(), us)].into();
+            Run { work: "h1".into(), contender: contender.into(), round, figures, ..Run::default() }
+        };
+        let runs = [10.0, 90.0, 11.0].iter().enumerate().map(|(round, us)| run("nginx", round, *us));
+        let runs = runs.chain((0..3).map(|round| run("weir", round, weir_us))).collect();
+        let why = "not installed".to_owned();
+        let absent = vec![Absent { work: "h1".into(), contender: "haproxy".into(), why }];
+        Report { machine: Machine::look(), seconds: 1, rounds: 3, runs, absent }
+    }
+
+    fn h1() -> Vec<&'static Work> {
+        const H1: &Work = &works::ALL[0];
+        vec![H1]
     }
 
     #[test]
-    fn ratios_are_to_nginx_and_of_medians() {
-        let runs = [10_000, 90_000, 11_000].map(|us| run("nginx", us, None));
-        let weir = [16_500, 16_000, 17_000].map(|us| run("weir", us, Some(0)));
-        let table = Table::of(&[runs, weir].concat());
-        assert!(table.to_string().contains("| weir | 16.50 | 1.50 | 33.00 |"), "{table}");
-        assert!(table.nothing_lost());
+    fn ratios_are_of_medians_and_who_is_missing_is_named() {
+        let text = markdown(&report(16.5), &h1());
+        assert!(text.contains("| weir | 1.50 | 16.50 | 0 | - |"), "{text}");
+        assert!(text.contains("| haproxy | missing: not installed |"), "{text}");
     }
 
     #[test]
-    fn a_run_that_lost_events_is_a_failed_run() {
-        assert!(!Table::of(&[run("weir", 1, Some(1))]).nothing_lost());
+    fn a_failed_run_is_told_as_one() {
+        let mut report = report(16.5);
+        report.runs[4].failures.push("2 events lost".into());
+        assert!(!report.is_sound());
+        let text = markdown(&report, &h1());
+        assert!(text.contains("| **failed** |") && text.contains("weir: 2 events lost"), "{text}");
+    }
+
+    #[test]
+    fn an_earlier_report_is_set_beside() {
+        let text = compare(&report(22.0), &report(16.5), &h1());
+        assert!(text.contains("| h1 | weir | 1.50 | 2.00 | +33 % |"), "{text}");
     }
 }

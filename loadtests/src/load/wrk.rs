@@ -1,32 +1,27 @@
-//! One run of `wrk` on core 1, and what it counted.
+//! One run of `wrk`, and what it counted.
 
-use serde::Serialize;
+use super::Load;
+use super::http::AUTHORIZATION;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
-/// What the load generator saw.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Load {
-    pub requests: u64,
-    pub per_second: f64,
-    /// Not 2xx or 3xx, or broken off.
-    pub errors: u64,
-}
-
-/// `witness:demo`, which Weir's policy asks for.
-const AUTHORIZATION: &str = "Authorization: Basic d2l0bmVzczpkZW1v";
-
-/// Loads `target` for `seconds`.
-pub fn run(target: SocketAddr, seconds: u64, connections: usize) -> io::Result<Load> {
-    let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", "-c", &connections.to_string(), "-d", &format!("{seconds}s")])
-        .args(["-H", AUTHORIZATION, &format!("http://{target}/bench/1k")])
+/// Loads `path` of `target` for `seconds`, by a script if there is one.
+pub fn run(target: SocketAddr, path: &str, seconds: u64, connections: u64, script: Option<&Path>) -> io::Result<Load> {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "1", "wrk", "-t1", "-c", &connections.to_string(), "-d", &format!("{seconds}s")]);
+    if let Some(script) = script {
+        command.arg("-s").arg(script);
+    }
+    command.args(["-H", AUTHORIZATION, &format!("http://{target}{path}")]);
+    let output = command
         .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("wrk: {error}; install it: apt-get install wrk")))?;
-    parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+        .map_err(|error| io::Error::new(error.kind(), format!("wrk: {error}; `make tools` installs it")))?;
+    let load = parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
         io::Error::other(format!("wrk said nothing usable: {}", String::from_utf8_lossy(&output.stderr)))
-    })
+    })?;
+    Ok(Load { abandoned: connections, ..load })
 }
 
 fn parse(text: &str) -> Option<Load> {
@@ -37,7 +32,8 @@ fn parse(text: &str) -> Option<Load> {
     let sockets = text.lines().find(|line| line.contains("Socket errors:")).map_or(0, |line| {
         line.split(|byte: char| !byte.is_ascii_digit()).filter_map(|part| part.parse::<u64>().ok()).sum()
     });
-    Some(Load { requests, per_second, errors: counted("Non-2xx or 3xx responses:").unwrap_or(0) + sockets })
+    let errors = counted("Non-2xx or 3xx responses:").unwrap_or(0) + sockets;
+    Some(Load { requests, per_second, errors, abandoned: 0 })
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+-- 10 KiB posted.
+wrk.method = "POST"
+wrk.body = string.rep("p", 10240)

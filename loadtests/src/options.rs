@@ -1,0 +1,108 @@
+//! What the bench is asked for.
+
+use crate::contenders::{self, Contender};
+use crate::works::{self, Work};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Weir beside what would be picked instead: the same work for each in turn, one worker pinned to core 0, load and
+/// upstream on core 1.
+///
+/// Exit codes: 0 well; 1 a run failed or lost events, or more instructions than the guard allows; 2 usage.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  weir-bench --list
+  weir-bench --work h1,h2 --contender nginx,weir --rounds 5
+  weir-bench --quick --compare target/bench/runs.json
+  weir-bench guard"
+)]
+pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Works, by name; all unless said.
+    #[arg(long, value_delimiter = ',', value_parser = work)]
+    work: Vec<&'static str>,
+    /// Contenders, by name; all unless said.
+    #[arg(long, value_delimiter = ',', value_parser = contender)]
+    contender: Vec<&'static str>,
+    /// Rounds of the rotation [default: 3; 1 with --quick].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// Seconds of each run, after a warm-up of one [default: 5; 1 with --quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: Option<u64>,
+    /// A few works, briefly: under three minutes.
+    #[arg(long)]
+    quick: bool,
+    /// The folder for `bench.md`, `ratios.svg` and `runs.json`.
+    #[arg(long, default_value = "target/bench")]
+    pub out: PathBuf,
+    /// The runs as JSON, here instead.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// An earlier `runs.json` to set the ratios beside.
+    #[arg(long)]
+    pub compare: Option<PathBuf>,
+    /// Keeps the contenders' folders (configurations, logs) and says where.
+    #[arg(long)]
+    pub keep: bool,
+    /// Lists works and contenders, and who is missing.
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Counts instructions a request under valgrind and holds them against the recorded figure.
+    Guard {
+        /// Records the figure instead.
+        #[arg(long)]
+        record: bool,
+        /// The recorded figure.
+        #[arg(long, default_value = "loadtests/guard.json")]
+        file: PathBuf,
+        /// The program to count; `weir` beside this one unless said.
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+}
+
+impl Options {
+    pub fn rounds(&self) -> usize {
+        self.rounds.map_or(if self.quick { 1 } else { 3 }, usize::from)
+    }
+
+    pub fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+
+    pub fn works(&self) -> Vec<&'static Work> {
+        const WORKS: &[Work] = &works::ALL;
+        let wanted = |work: &&Work| match self.work.is_empty() {
+            true => !self.quick || work.quick,
+            false => self.work.contains(&work.name),
+        };
+        WORKS.iter().filter(wanted).collect()
+    }
+
+    pub fn contenders(&self) -> Vec<&'static Contender> {
+        const CONTENDERS: &[Contender] = &contenders::ALL;
+        let wanted = |contender: &&Contender| self.contender.is_empty() || self.contender.contains(&contender.name);
+        CONTENDERS.iter().filter(wanted).collect()
+    }
+}
+
+fn work(name: &str) -> Result<&'static str, String> {
+    known(name, works::ALL.iter().map(|work| work.name))
+}
+
+fn contender(name: &str) -> Result<&'static str, String> {
+    known(name, contenders::ALL.iter().map(|contender| contender.name))
+}
+
+fn known(name: &str, mut names: impl Iterator<Item = &'static str> + Clone) -> Result<&'static str, String> {
+    let all = names.clone().collect::<Vec<_>>().join(", ");
+    names.find(|known| *known == name).ok_or_else(|| format!("write one of {all}"))
+}
