@@ -1,0 +1,86 @@
+//! One decision of each policy: `cargo bench -p weir-policies`.
+//!
+//! A policy that takes credentials away is given them anew each time; `credentials_given_anew` is what that costs.
+
+use divan::{Bencher, black_box};
+use http::{HeaderMap, HeaderValue, Method};
+use std::path::Path;
+use std::time::Instant;
+use weir_config::{Api, load_text};
+use weir_policies::{Limiters, Policy, RequestView};
+
+const LIMIT: &str = "rateLimits: [{maximumRequests: 268435454, timePeriodInMilliseconds: 3600000}]";
+
+fn main() {
+    divan::main();
+}
+
+fn api(policy: &str) -> Api {
+    let text = format!(
+        "apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {{name: a}}\n\
+         spec: {{address: \"http://0.0.0.0:80\", services: {{s: {{address: http://b}}}}, policies: [{{policyRef: {{name: {policy}}}]}}\n\
+         ---\napiVersion: gateway.weir.dev/v1\nkind: Contract\nmetadata: {{name: c}}\n\
+         spec: {{apiId: a, client: {{id: mobile, secret: s3cret}}}}\n"
+    );
+    load_text(Path::new("bench"), &text, &|_| None).expect("the configuration is right").apis.remove(0)
+}
+
+fn headers(key: u16) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert("host", HeaderValue::from_static("api.example.com"));
+    headers.insert("x-key", HeaderValue::from(key));
+    give(&mut headers);
+    headers
+}
+
+fn give(headers: &mut HeaderMap) {
+    headers.insert("authorization", HeaderValue::from_static("Basic Y2hyaXM6YWRtaW4="));
+    headers.insert("client_id", HeaderValue::from_static("mobile"));
+    headers.insert("x-secret", HeaderValue::from_static("s3cret"));
+}
+
+#[divan::bench]
+fn credentials_given_anew(bencher: Bencher) {
+    let mut headers = headers(1);
+    bencher.bench_local(|| give(black_box(&mut headers)));
+}
+
+fn decide(bencher: Bencher, policy: &str) {
+    let api = api(policy);
+    let policy = Policy::compile(&api.policies[0], &api, &Limiters::default());
+    let (mut requests, mut at): (Vec<_>, usize) = ((0..1000).map(headers).collect(), 0);
+    let now = Instant::now();
+    bencher.bench_local(|| {
+        at = (at + 1) % 1000;
+        let headers = &mut requests[at];
+        give(headers);
+        let (method, path, query, consumer) = (&Method::GET, "/a", None, None);
+        black_box(policy.on_request(&mut RequestView { method, path, query, headers, consumer, now }));
+    });
+}
+
+#[divan::bench]
+fn basic_authentication(bencher: Bencher) {
+    decide(bencher, "http-basic-authentication-flex}, config: {username: chris, password: admin}");
+}
+
+#[divan::bench]
+fn client_id(bencher: Bencher) {
+    decide(
+        bencher,
+        "client-id-enforcement-flex}, config: {clientSecretExpression: \"#[attributes.headers['x-secret']]\"}",
+    );
+}
+
+#[divan::bench]
+fn rate_limit(bencher: Bencher) {
+    decide(bencher, &format!("rate-limiting-flex}}, config: {{{LIMIT}}}"));
+}
+
+#[divan::bench]
+fn rate_limit_of_1000_keys(bencher: Bencher) {
+    decide(
+        bencher,
+        &format!("rate-limiting-flex}}, config: {{{LIMIT}, keySelector: \"#[attributes.headers['x-key']]\"}}"),
+    );
+}

@@ -1,0 +1,75 @@
+//! Trace context, the cells of a route, and a scrape: `cargo bench -p weir-telemetry`.
+
+use divan::{Bencher, black_box};
+use http::{HeaderMap, HeaderValue};
+use std::time::{Duration, Instant};
+use weir_event::exchange::{Attempt, PolicyRun};
+use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
+use weir_telemetry::metrics::{Families, RouteLabels, RouteMetrics};
+use weir_telemetry::trace_context::TraceParent;
+use weir_telemetry::{Continuation, SpanSource, Trust};
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn traceparent_parse() -> Option<TraceParent> {
+    TraceParent::parse(black_box(PARENT.as_bytes()))
+}
+
+/// Taken from a request and written for its attempt.
+#[divan::bench(args = [false, true])]
+fn trace_context(bencher: Bencher, continued: bool) {
+    let (mut source, mut headers) = (SpanSource::seeded(1), HeaderMap::with_capacity(8));
+    let came = HeaderValue::from_static(PARENT);
+    bencher.bench_local(|| {
+        headers.remove("traceparent");
+        if continued {
+            headers.insert("traceparent", came.clone());
+        }
+        let context = Continuation::take(&mut headers, Trust::Continue, &mut source, false);
+        context.inject(1, &mut headers);
+        black_box(headers.len())
+    });
+}
+
+fn exchange() -> Exchange {
+    let now = Instant::now();
+    let mut exchange = Exchange::new(now, 0);
+    (exchange.method, exchange.status, exchange.bytes_out) = (Method::Get, 200, 1024);
+    let took = Duration::from_millis(7);
+    let policy = NameId(0);
+    exchange.policies.push(PolicyRun { policy, verdict: Verdict::Continue, took: Duration::from_micros(2) });
+    exchange.attempts.push(Attempt { first_byte: took, took, ..Attempt::new() });
+    exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
+    exchange.hand_to(Turn::Gateway, now + took);
+    exchange.finish(Outcome::Completed, now + took + Duration::from_micros(15));
+    exchange
+}
+
+fn metrics(route: usize) -> RouteMetrics {
+    let labels = RouteLabels { api: "orders".into(), route: format!("route-{route}"), service: "main".into() };
+    RouteMetrics::new(labels, 2)
+}
+
+/// All that one finished exchange adds.
+#[divan::bench]
+fn cells_of_a_route(bencher: Bencher) {
+    let (metrics, exchange) = (metrics(0), exchange());
+    bencher.bench_local(|| metrics.observe(0, black_box(&exchange)));
+}
+
+#[divan::bench(args = [10, 1_000], sample_count = 20, sample_size = 1)]
+fn scrape_of_routes(bencher: Bencher, routes: usize) {
+    let (names, exchange) = (Names::new(), exchange());
+    let routes: Vec<RouteMetrics> = (0..routes).map(metrics).collect();
+    routes.iter().for_each(|route| route.observe(0, &exchange));
+    bencher.bench_local(|| {
+        let mut families = Families::default();
+        routes.iter().for_each(|route| route.expose(&names, &mut families));
+        families.text().len()
+    });
+}
