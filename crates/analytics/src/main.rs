@@ -7,16 +7,16 @@ use args::{Args, Verb};
 use clap::Parser;
 use std::process::ExitCode;
 use weir_program::log::Log;
+use weir_program::say;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     match &args.verb {
         Some(Verb::Schema { render }) => {
-            print!("{}", args.schema(render.clone()).render());
-            return ExitCode::SUCCESS;
+            return printed(say(args.schema(render.clone()).render().trim_end()));
         }
         Some(Verb::Completions(completions)) => {
-            return completions.print::<Args>().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+            return printed(completions.print::<Args>());
         }
         _ => {}
     }
@@ -26,6 +26,17 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("weir-analytics: {error}");
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Of a command whose only work is to print.
+fn printed(outcome: std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-analytics: cannot write to standard output: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -76,7 +76,9 @@ const WRONG_CONFIG: u8 = 1;
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Some(Verb::Completions(completions)) = &args.verb {
-        return completions.print::<Args>().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        let Err(error) = completions.print::<Args>() else { return ExitCode::SUCCESS };
+        eprintln!("weir-chdb: cannot write to standard output: {error}");
+        return ExitCode::FAILURE;
     }
     let _log = Log::start(&args.log, "info");
     match run(args) {

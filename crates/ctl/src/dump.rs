@@ -7,9 +7,10 @@ use crate::args::DumpOptions;
 use crate::{Failure, Outcome, fetch};
 use serde_json::{Map, Value};
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use weir_program::say;
 
 /// Asks every gateway, and only then writes: a dump is whole, or it is none.
 pub async fn dump(admin: &[String], options: &DumpOptions) -> Result<Outcome, Failure> {
@@ -20,10 +21,8 @@ pub async fn dump(admin: &[String], options: &DumpOptions) -> Result<Outcome, Fa
         dumps.push(dump);
     }
     match (&options.output, &dumps[..]) {
-        (None, [one]) => writeln!(io::stdout(), "{:#}", Value::Object(one.clone()))?,
-        (None, several) => {
-            several.iter().try_for_each(|dump| writeln!(io::stdout(), "{}", Value::Object(dump.clone())))?
-        }
+        (None, [one]) => say(format_args!("{:#}", Value::Object(one.clone())))?,
+        (None, several) => several.iter().try_for_each(|dump| say(Value::Object(dump.clone())))?,
         (Some(folder), [one]) => files(folder, one)?,
         (Some(folder), several) => {
             for (number, dump) in several.iter().enumerate() {

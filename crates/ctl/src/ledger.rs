@@ -5,6 +5,7 @@ use crate::{Failure, Outcome, fetch};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use weir_program::say;
 
 /// What weir-analytics answers.
 #[derive(Deserialize)]
@@ -49,9 +50,9 @@ pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome,
     let (url, body) = fetch::get_ok(analytics, "/api/v1/ledger").await?;
     let ledger: Ledger = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
     if options.json {
-        println!("{}", body.trim_end());
+        say(body.trim_end())?;
     } else {
-        print!("{}", render(&ledger));
+        say(render(&ledger).trim_end())?;
     }
     Ok(if ledger.balanced == Balance::False { Outcome::No } else { Outcome::Well })
 }

@@ -21,6 +21,7 @@ use serde_json::json;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use weir_program::say;
 
 /// How a command ended.
 enum Outcome {
@@ -66,10 +67,10 @@ async fn main() -> ExitCode {
     let outcome = match &args.command {
         Command::Tail(options) => tail::tail(&args.admin, options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
-        Command::Probe(options) => return probe::probe(&args.admin, options).await,
+        Command::Probe(options) => probe::probe(&args.admin, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Dump(options) => dump::dump(&args.admin, options).await,
-        Command::Validate(options) => return validate::validate(options),
+        Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
         Command::Completions(completions) => completions.print::<Args>().map(|()| Outcome::Well).map_err(Failure::from),
     };
@@ -80,7 +81,7 @@ async fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             if args.command.json() {
-                println!("{}", json!({"error": {"kind": error.kind(), "message": error.to_string()}}));
+                drop(say(json!({"error": {"kind": error.kind(), "message": error.to_string()}})));
             }
             eprintln!("{error}");
             error.exit_code()

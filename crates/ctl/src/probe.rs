@@ -1,13 +1,13 @@
 //! `weirctl probe`: for the liveness and readiness commands of an orchestrator.
 
 use crate::args::{Check, ProbeOptions};
-use crate::fetch;
+use crate::{Failure, Outcome, fetch};
 use http::StatusCode;
 use serde_json::json;
-use std::process::ExitCode;
+use weir_program::say;
 
-/// Asks the first admin address. 0 for yes; 1 for no, and for no answer.
-pub async fn probe(admin: &[String], options: &ProbeOptions) -> ExitCode {
+/// Asks the first admin address. Nobody there is a no as well.
+pub async fn probe(admin: &[String], options: &ProbeOptions) -> Result<Outcome, Failure> {
     let (check, path) = match (options.check, options.allow_api_errors) {
         (Check::Liveness, _) => ("liveness", "/probes/liveness"),
         (Check::Readiness, false) => ("readiness", "/probes/readiness"),
@@ -20,11 +20,11 @@ pub async fn probe(admin: &[String], options: &ProbeOptions) -> ExitCode {
         Err(error) => (false, error.to_string()),
     };
     if options.json {
-        println!("{}", json!({"check": check, "ok": ok, "message": message}));
+        say(json!({"check": check, "ok": ok, "message": message}))?;
     } else if asked.is_ok() {
-        println!("{message}");
+        say(message)?;
     } else {
         eprintln!("{message}");
     }
-    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if ok { Outcome::Well } else { Outcome::No })
 }

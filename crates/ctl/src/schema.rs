@@ -1,9 +1,9 @@
 //! `weirctl schema`: what an editor needs to tell a mistake while it is made.
 
-use std::io::{self, Write};
+use std::io;
 
 /// Prints the JSON Schema of every resource.
 pub fn schema() -> io::Result<()> {
     let text = serde_json::to_string_pretty(&weir_config::json_schema())?;
-    writeln!(io::stdout(), "{text}")
+    weir_program::say(text)
 }

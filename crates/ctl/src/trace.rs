@@ -5,6 +5,7 @@ use crate::waterfall::{Span, render};
 use crate::{Failure, Outcome, fetch};
 use serde::Deserialize;
 use serde_json::json;
+use weir_program::say;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -19,7 +20,7 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
         let why =
             format!("`{}` is no trace id; one is 32 hex digits, as in `x-request-id` before the dash", options.id);
         if options.json {
-            println!("{}", json!({"error": {"kind": "trace_id", "message": why}}));
+            say(json!({"error": {"kind": "trace_id", "message": why}}))?;
         }
         eprintln!("{why}");
         return Ok(Outcome::No);
@@ -28,9 +29,9 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
     let answer: Answer = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
     let found = !answer.events.is_empty();
     if options.json {
-        println!("{}", body.trim_end());
+        say(body.trim_end())?;
     } else if found {
-        print!("{}", render(&id, answer.events));
+        say(render(&id, answer.events).trim_end())?;
     } else {
         eprintln!(
             "no event of trace {id} is stored; an event takes up to about 2 s to arrive, and `weirctl ledger` tells \

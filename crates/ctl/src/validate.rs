@@ -1,21 +1,23 @@
 //! `weirctl validate`: the mistakes that a load would tell, offline.
 
 use crate::args::ValidateOptions;
+use crate::{Failure, Outcome};
 use serde_json::{Value, json};
-use std::process::ExitCode;
 use weir_config::{ConfigError, ConfigErrors, GatewayConfig};
+use weir_program::say;
 
 /// Loads as a gateway would, and says what it found.
-pub fn validate(options: &ValidateOptions) -> ExitCode {
+pub fn validate(options: &ValidateOptions) -> Result<Outcome, Failure> {
     let outcome = weir_config::load(&options.config, &|name| std::env::var(name).ok());
     match (&outcome, options.json) {
-        (_, true) => println!("{:#}", document(&outcome)),
+        (_, true) => say(format_args!("{:#}", document(&outcome)))?,
         (Ok(config), _) => {
-            println!("the configuration is right: {} APIs with {} routes", config.apis.len(), routes(config));
+            let (apis, routes) = (config.apis.len(), routes(config));
+            say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))?;
         }
         (Err(errors), _) => eprintln!("{errors}"),
     }
-    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if outcome.is_ok() { Outcome::Well } else { Outcome::No })
 }
 
 fn document(outcome: &Result<GatewayConfig, ConfigErrors>) -> Value {

@@ -293,3 +293,31 @@ fn a_level_that_there_is_not_is_a_usage_error() {
     let output = Command::new(program("weir-analytics").unwrap()).env("WEIR_LOG", "loud").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// `weirctl schema | head -1` is no reason to panic, nor is a full disk.
+#[test]
+fn a_reader_may_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_string_lossy();
+    let validate = ["validate", "--json", "--config", &folder];
+    for (name, args) in [
+        ("weir", &validate[..]),
+        ("weir", &["version"]),
+        ("weir", &["completions", "bash"]),
+        ("weirctl", &validate),
+        ("weirctl", &["schema"]),
+        ("weir-analytics", &["schema"]),
+        ("weir-chdb", &["completions", "zsh"]),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut left = Command::new(program(name).unwrap());
+        let output = left.args(args).stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{name} {args:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut full_disk = Command::new(program(name).unwrap());
+        let output = full_disk.args(args).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && !said.contains("panicked"), "{name} {args:?}: {said}");
+    }
+}

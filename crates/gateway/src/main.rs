@@ -24,9 +24,6 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Validate(options) => validate::validate(&options),
         Command::Completions(completions) => exit::printed(completions.print::<Args>()),
-        Command::Version => {
-            println!("weir {}", env!("CARGO_PKG_VERSION"));
-            exit::WELL
-        }
+        Command::Version => exit::printed(weir_program::say(concat!("weir ", env!("CARGO_PKG_VERSION")))),
     }
 }

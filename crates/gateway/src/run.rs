@@ -85,7 +85,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let served = proxy.snapshot();
     for (configured, actual) in proxy.listening() {
         let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
-        println!("listening on {scheme}://{actual}");
+        tell(format_args!("listening on {scheme}://{actual}"));
     }
     let proxy = Arc::new(Mutex::new(Some(proxy)));
     let stats = Arc::new(ReloadStats::starting_with(&config));
@@ -123,7 +123,7 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Opti
         TcpListener::bind(address).await.map_err(|error| RunError::Admin { what, address, error })
     };
     let listener = bind("spec.admin.address", config.admin).await?;
-    println!("admin on http://{}", listener.local_addr()?);
+    tell(format_args!("admin on http://{}", listener.local_addr()?));
     let probes = match config.probe {
         Some(address) => Some(bind("spec.probe.port", address).await?),
         None => None,
@@ -165,6 +165,13 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Opti
         () = &mut probe => {}
     }
     Ok(())
+}
+
+/// For whoever started it; that nobody can read it stops nothing.
+fn tell(line: std::fmt::Arguments<'_>) {
+    if let Err(error) = weir_program::say(line) {
+        warn!(%error, "standard output cannot be written");
+    }
 }
 
 fn lower_priority() {

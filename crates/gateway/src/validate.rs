@@ -5,19 +5,24 @@ use crate::exit;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use weir_config::{ConfigError, GatewayConfig};
+use weir_program::say;
 use weir_proxy::{Registry, Snapshot, SnapshotError};
 
 /// Loads and compiles as `weir run` would, and says what it found.
 pub fn validate(options: &ValidateOptions) -> ExitCode {
     let outcome = check(options);
-    match (&outcome, options.json) {
-        (_, true) => println!("{:#}", document(&outcome)),
+    let said = match (&outcome, options.json) {
+        (_, true) => say(format_args!("{:#}", document(&outcome))),
         (Ok(config), _) => {
-            println!("the configuration is right: {} APIs with {} routes", config.apis.len(), routes(config))
+            let (apis, routes) = (config.apis.len(), routes(config));
+            say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))
         }
-        (Err(errors), _) => errors.iter().for_each(|error| eprintln!("{error}")),
-    }
-    if outcome.is_ok() { exit::WELL } else { exit::WRONG }
+        (Err(errors), _) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            Ok(())
+        }
+    };
+    if outcome.is_ok() { exit::printed(said) } else { exit::WRONG }
 }
 
 fn check(options: &ValidateOptions) -> Result<GatewayConfig, Vec<ConfigError>> {

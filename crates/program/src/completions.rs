@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 use clap_complete::{Generator, Shell};
-use std::io::{self, Write};
+use std::io;
 
 /// The subcommand `completions` of every program.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints the script for the program `C`. Whoever reads it may stop reading.
+    /// Prints the script for the program `C`.
     ///
     /// # Errors
     /// Standard output cannot be written.
@@ -24,9 +24,6 @@ impl Completions {
         command.build();
         let mut script = Vec::new();
         self.shell.try_generate(&command, &mut script)?;
-        match io::stdout().write_all(&script) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
+        crate::say(String::from_utf8_lossy(&script).trim_end())
     }
 }
