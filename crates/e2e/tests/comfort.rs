@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 use weir_e2e::{Gateway, GatewaySpec, Plant, Site, eventually};
+use weir_program::help;
+use weir_program::log::repeats::PERIOD;
 use weir_testkit::process::{Process, program};
 use weir_testkit::{get, upstream};
 
@@ -55,16 +58,21 @@ fn every_help_says_what_for_and_shows_how() {
             (format!("{name} {sub}"), out(&output))
         }));
         for (place, help) in asked {
-            let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
-            let examples = lines.take_while(|line| line.starts_with("  "));
-            assert!(
-                examples.filter(|line| line.contains(name)).count() > 0,
-                "{place} shows no example of itself:\n{help}"
-            );
+            let examples = help::examples(&help);
+            assert!(examples.iter().any(|line| line.contains(name)), "{place} shows no example of itself:\n{help}");
+            examples.iter().flat_map(|line| help::commands(line)).for_each(|words| taken(&words));
             seen += 1;
         }
     }
     assert!(seen > 20, "{seen}");
+}
+
+/// What a program of Weir's takes: with a wrong argument after them it complains of that one.
+fn taken(words: &[String]) {
+    let Some(name) = words.first().filter(|name| PROGRAMS.contains(&name.as_str())) else { return };
+    let output = Command::new(program(name).unwrap()).args(&words[1..]).arg("--no-such-option").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("'--no-such-option'"), "{words:?}: {said}");
 }
 
 /// What the configuration reads of the environment is in the gateway's help.
@@ -319,5 +327,34 @@ fn a_reader_may_leave() {
         let output = full_disk.args(args).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && !said.contains("panicked"), "{name} {args:?}: {said}");
+    }
+}
+
+/// The same mistake saved twelve times: ten times it is told, and how often in all when the gateway ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_over_and_over_is_counted() {
+    let site = Site::new().unwrap();
+    let spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    let began = Instant::now();
+    for edit in 1..=12 {
+        std::fs::write(gateway.conf.join("bad.yaml"), format!("kind: Nothing\n# edit {edit}\n")).unwrap();
+        eventually("the edit is refused", async || {
+            (gateway.status().await.ok()?["reloads"]["failed"] == edit).then_some(())
+        })
+        .await;
+    }
+    gateway.process.stop(weir_e2e::DEADLINE).unwrap();
+    let log = site.log("edge");
+    let words = "WARN the changed configuration is not taken; what ran before goes on";
+    let of_it: Vec<_> = log.lines().filter_map(|line| line.split_once(words).map(|(_, rest)| rest)).collect();
+    let said = of_it.iter().filter(|rest| rest.is_empty()).count();
+    let counts = of_it.iter().filter_map(|rest| rest.split_once("repeated ")?.1.split(' ').next());
+    let counted: usize = counts.map(|count| count.parse().unwrap_or(1)).sum();
+    assert_eq!(said + counted, 12, "{log}");
+    // On a machine that is so slow that a period ends meanwhile, another ten may be said.
+    if began.elapsed() < PERIOD {
+        assert_eq!(of_it, [&[""; 10][..], &[" … repeated 2 times more"]].concat(), "{log}");
+        assert!(log.lines().any(|line| line.contains("ERROR") && line.ends_with("… repeated 2 times more")), "{log}");
     }
 }
