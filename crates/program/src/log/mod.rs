@@ -11,6 +11,7 @@ pub use options::{Filter, LogFormat, LogOptions};
 use recent::Recent;
 use repeats::HoldBack;
 use std::io::IsTerminal;
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -24,14 +25,8 @@ pub struct Log {
 impl Log {
     /// Starts it for the whole process, once. `level` counts where the operator asked for none.
     pub fn start(options: &LogOptions, level: &str) -> Self {
-        let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
         let (recent, repeats) = (Recent::default(), HoldBack::default());
-        let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let written: Box<dyn Layer<Registry> + Send + Sync> = match options.log_format {
-            LogFormat::Text => written.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
-            LogFormat::Json => written.json().boxed(),
-        };
-        tracing_subscriber::registry().with(written).with(recent.clone()).with(filter).with(repeats.clone()).init();
+        subscriber(options, level, &recent, &repeats).init();
         Self { recent, repeats }
     }
 
@@ -39,6 +34,17 @@ impl Log {
     pub fn recent(&self) -> Recent {
         self.recent.clone()
     }
+}
+
+/// The filter is asked for all: what it turns away costs its place of the program one load.
+fn subscriber(options: &LogOptions, level: &str, recent: &Recent, repeats: &HoldBack) -> impl Subscriber + Send + Sync {
+    let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
+    let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let written: Box<dyn Layer<Registry> + Send + Sync> = match options.log_format {
+        LogFormat::Text => written.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Json => written.json().boxed(),
+    };
+    tracing_subscriber::registry().with(written).with(recent.clone()).with(filter).with(repeats.clone())
 }
 
 impl Drop for Log {
@@ -73,5 +79,21 @@ impl tracing::field::Visit for Texts {
 
     fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
         self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::level_filters::LevelFilter;
+
+    #[test]
+    fn what_nobody_asked_for_is_known_to_be_off_before_it_is_said() {
+        let (recent, repeats) = (Recent::default(), HoldBack::default());
+        let mut options = LogOptions { log: None, log_format: LogFormat::Text };
+        let hint = |options: &LogOptions| subscriber(options, "info", &recent, &repeats).max_level_hint();
+        assert_eq!(hint(&options), Some(LevelFilter::INFO));
+        options.log = "weir_spool=debug,warn".parse().ok();
+        assert_eq!(hint(&options), Some(LevelFilter::DEBUG));
     }
 }
