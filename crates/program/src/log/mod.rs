@@ -1,15 +1,16 @@
 //! A program's own log: what it does with itself, on standard error. Requests are not in it; they are events.
 //!
 //! One way for all programs: text for people or one JSON object a line, a level or filter, what is said over and over
-//! held back ([`repeats`]) and what went wrong of late kept for whoever asks ([`recent`]).
+//! held back ([`hold_back`]) and what went wrong of late kept for whoever asks ([`recent`]).
 
+mod hold_back;
 mod options;
 pub mod recent;
 pub mod repeats;
 
+use hold_back::HoldBack;
 pub use options::{Filter, LogFormat, LogOptions};
 use recent::Recent;
-use repeats::HoldBack;
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
