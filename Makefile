@@ -31,6 +31,8 @@ test: $(ENGINE) tools
 	cargo build --workspace --bins
 	@echo "== tests"
 	cargo test --workspace
+	@echo "== instructions a request"
+	$(MAKE) guard
 	$(MAKE) fuzz
 
 # The kill runs at full length; WEIR_SOAK_SEED=N runs the one seed that failed.
@@ -55,7 +57,7 @@ bench-quick:
 
 # The price of single parts, in nanoseconds.
 bench-micro:
-	cargo bench -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
+	cargo bench --profile demo -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
 
 # The release code without fat LTO: minutes to build the first time, seconds after that.
 guard: tools

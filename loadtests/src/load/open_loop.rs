@@ -2,7 +2,8 @@
 //! stall is seen by all who would have come meanwhile (no coordinated omission).
 //!
 //! One thread, one `epoll` and kept connections. A request whose turn comes when every connection is busy waits, and its
-//! waiting counts. A connection that was closed while idle is opened anew; one that was closed on a request is an error.
+//! waiting counts. A connection that was closed while idle is opened anew; one that was closed on a request without a byte
+//! of an answer is too, and the request sent once more, as RFC 9112, 9.3.1 lets a client (its time goes on).
 
 use super::http;
 use hdrhistogram::Histogram;
@@ -33,7 +34,7 @@ pub struct Paced {
     pub late: Histogram<u64>,
     /// Requests whose turn came when every connection was busy.
     pub queued: u64,
-    /// Connections that the proxy closed while they were idle.
+    /// Connections that the proxy closed while they were idle, or on a request that was then sent once more.
     pub closed: u64,
 }
 
@@ -41,19 +42,21 @@ struct Connection {
     stream: TcpStream,
     /// When the request under way was to be sent.
     meant: Option<Instant>,
+    /// Which of the requests that is, and whether it is sent for the second time.
+    request: usize,
+    again: bool,
     answer: Vec<u8>,
 }
 
 /// Sends at the pace until the time is over, then waits for what is under way.
 pub fn run(pace: &Pace) -> io::Result<Paced> {
-    let requests: Vec<Vec<u8>> = pace.paths.iter().map(|path| http::request(path)).collect();
     let mut fleet = Fleet::connect(pace)?;
     let step = 1_000_000_000 / pace.per_second.max(1);
     let begun = Instant::now();
     let end = begun + pace.time;
     let turn = |sent: u64| begun + Duration::from_nanos(step * sent);
     loop {
-        fleet.send_what_is_due(&requests, turn, end)?;
+        fleet.send_what_is_due(turn, end)?;
         let (meant, now) = (turn(fleet.outcome.sent), Instant::now());
         let over = meant >= end;
         if (over && fleet.under_way() == 0) || now > end + LAST {
@@ -67,6 +70,7 @@ pub fn run(pace: &Pace) -> io::Result<Paced> {
 
 struct Fleet {
     target: SocketAddr,
+    requests: Vec<Vec<u8>>,
     epoll: rustix::fd::OwnedFd,
     connections: Vec<Connection>,
     free: VecDeque<usize>,
@@ -83,6 +87,7 @@ impl Fleet {
         let (latencies, late) = (histogram()?, histogram()?);
         let mut fleet = Self {
             target: pace.target,
+            requests: pace.paths.iter().map(|path| http::request(path)).collect(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(pace.connections),
             free: (0..pace.connections).collect(),
@@ -101,19 +106,14 @@ impl Fleet {
         let stream = http::connect(self.target)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        Ok(Connection { stream, meant: None, answer: Vec::with_capacity(4096) })
+        Ok(Connection { stream, meant: None, request: 0, again: false, answer: Vec::with_capacity(4096) })
     }
 
     fn under_way(&self) -> usize {
         self.connections.len() - self.free.len()
     }
 
-    fn send_what_is_due(
-        &mut self,
-        requests: &[Vec<u8>],
-        turn: impl Fn(u64) -> Instant,
-        end: Instant,
-    ) -> io::Result<()> {
+    fn send_what_is_due(&mut self, turn: impl Fn(u64) -> Instant, end: Instant) -> io::Result<()> {
         loop {
             let (meant, now) = (turn(self.outcome.sent), Instant::now());
             if meant > now || meant >= end {
@@ -131,9 +131,10 @@ impl Fleet {
             let connection = &mut self.connections[index];
             connection.meant = Some(meant);
             connection.answer.clear();
-            let request = &requests[(self.outcome.sent % requests.len() as u64) as usize];
+            connection.request = (self.outcome.sent % self.requests.len() as u64) as usize;
+            connection.again = false;
             self.outcome.sent += 1;
-            if connection.stream.write_all(request).is_err() {
+            if connection.stream.write_all(&self.requests[connection.request]).is_err() {
                 self.broken(index)?;
             }
         }
@@ -170,13 +171,22 @@ impl Fleet {
 
     /// Another connection in its place.
     fn broken(&mut self, index: usize) -> io::Result<()> {
-        if self.connections[index].meant.is_some() {
-            self.outcome.errors += 1;
-            self.free.push_back(index);
-        } else {
-            self.outcome.closed += 1;
+        let mut new = self.open(index)?;
+        let old = &self.connections[index];
+        match old.meant {
+            None => self.outcome.closed += 1,
+            Some(meant) if old.answer.is_empty() && !old.again => {
+                self.outcome.closed += 1;
+                (new.meant, new.request, new.again) = (Some(meant), old.request, true);
+                // Should this fail, the reading will tell.
+                let _ = new.stream.write_all(&self.requests[old.request]);
+            }
+            Some(_) => {
+                self.outcome.errors += 1;
+                self.free.push_back(index);
+            }
         }
-        self.connections[index] = self.open(index)?;
+        self.connections[index] = new;
         Ok(())
     }
 }
@@ -202,6 +212,29 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn a_request_that_met_a_closing_connection_is_sent_once_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            // Four answers a connection; the fifth request meets its end.
+            for stream in listener.incoming() {
+                let (mut stream, mut buffer) = (stream.unwrap(), [0; 4096]);
+                for _ in 0..4 {
+                    if !stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                        break;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                }
+                let _ = stream.read(&mut buffer);
+            }
+        });
+        let paths = ["/".to_owned()];
+        let pace = Pace { target, paths: &paths, per_second: 100, connections: 1, time: Duration::from_millis(200) };
+        let paced = run(&pace).unwrap();
+        assert_eq!((paced.sent, paced.errors, paced.latencies.len(), paced.closed), (20, 0, 20, 4));
     }
 
     #[test]

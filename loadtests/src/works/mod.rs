@@ -6,7 +6,7 @@ mod paced;
 mod priced;
 
 use crate::contenders::Proxy;
-use crate::load::h2load;
+use crate::load::{h2load, handshakes};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -169,6 +169,9 @@ impl Work {
     /// Why a contender has no part in it.
     pub fn bars(&self, proxy: &Proxy) -> Option<&'static str> {
         match self.kind {
+            Kind::Handshakes { resumed: true } if !handshakes::gives_tickets(proxy.https).unwrap_or(true) => {
+                Some("gives its tickets with its first answer, so that none is there to resume by")
+            }
             Kind::Reloaded { .. } if proxy.reload.is_none() => Some("has no way to be reloaded here"),
             Kind::Scraped { .. } if proxy.admin.is_none() => Some("has no metrics for each route"),
             _ => None,

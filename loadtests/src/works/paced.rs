@@ -110,8 +110,8 @@ fn sample(all: &[&Paced]) -> Sample {
         errors: all.iter().map(|paced| paced.errors).sum(),
         ..Sample::default()
     };
-    // A request that was broken off may be accounted for, or not.
-    sample.abandoned = sample.errors;
+    // A request that was broken off, or sent once more, may be accounted for once more, or not.
+    sample.abandoned = sample.errors + all.iter().map(|paced| paced.closed).sum::<u64>();
     let Some(paced) = all.last() else { return sample };
     sample.requests = paced.latencies.len();
     for (name, quantile) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)] {
