@@ -9,7 +9,7 @@ use crate::forwarded::client_address;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
-use http::header::{COOKIE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
@@ -47,8 +47,9 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let sound = match parts.version {
         Version::HTTP_2 => {
             join_cookies(&mut headers);
-            head_size(&parts.uri, &headers)
+            head_size(&parts.uri, &headers).and_then(|()| one_length(&headers))
         }
+        _ if connection.http1_is_in_doubt() => Err(in_doubt()),
         _ => framing(connection.http1_take_framing()),
     };
     let trace = worker.continue_trace(&mut headers, snapshot.trust);
@@ -86,7 +87,7 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
     let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
     if body.is_end_stream() {
-        exchange.request_is_done(now);
+        exchange.request_is_whole(now);
     }
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
@@ -145,10 +146,10 @@ fn language(connection: &Connection) -> Result<(), Refusal> {
 /// Where a request of HTTP/1.1 ends must be beyond doubt: whatever two readers could read in two ways is refused, and
 /// its connection closed (RFC 9112 6.1, 6.3, 11.2).
 fn framing(framing: Option<Framing>) -> Result<(), Refusal> {
-    // Only what is malformed in another way is not followed, and hyper refuses that.
-    let Some(framing) = framing else { return Ok(()) };
     let doubt = |detail| Err(Refusal::new(Reason::MalformedRequest, detail).closing());
+    let Some(framing) = framing else { return doubt("where the request begins is not known") };
     match framing {
+        Framing { padded: true, .. } => doubt("a line of the head that says where the request ends is too long"),
         Framing { bare_lf: true, .. } => doubt("a line of the head ends without a carriage return"),
         Framing { codings: 1.., lengths: 1.., .. } => {
             doubt("the request has both a Content-Length and a Transfer-Encoding")
@@ -163,6 +164,10 @@ fn framing(framing: Option<Framing>) -> Result<(), Refusal> {
     }
 }
 
+fn in_doubt() -> Refusal {
+    Refusal::new(Reason::MalformedRequestBody, "the chunks of the request break their own framing").closing()
+}
+
 /// Of HTTP/2, what hyper checks of HTTP/1.1 by itself: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
 fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let field = |name: usize, value: usize| name + value + 32;
@@ -173,6 +178,16 @@ fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::HeadersTooLarge, "the head of the request is larger than 60 KiB"));
     }
     Ok(())
+}
+
+/// HTTP/2 frames its bodies itself, and passes on what a length says beside that.
+fn one_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(()),
+        (Some(line), None) if !line.is_empty() => Ok(()),
+        _ => Err(Refusal::new(Reason::MalformedRequest, "the request has no single Content-Length")),
+    }
 }
 
 /// HTTP/2 may send a cookie in pieces; HTTP/1.1 has it in one (RFC 9113 8.2.3).

@@ -4,6 +4,7 @@
 //! poll says whose turn it is: a body that has no frame is waiting for its source, one that handed a frame over is
 //! waiting for its sink.
 
+use crate::headers::only_content;
 use crate::patience::IdleTimer;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
@@ -60,7 +61,7 @@ impl RequestBody {
         drop(exchange);
         // Behind trailers hyper does not ask again.
         if frame.is_trailers() || self.is_end_stream() {
-            self.exchange.request_is_done(now);
+            self.exchange.request_is_whole(now);
         } else {
             self.exchange.progressed(now);
         }
@@ -76,7 +77,7 @@ impl RequestBody {
 }
 
 /// Whether a socket that ended is at the bottom of it.
-fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -113,14 +114,21 @@ impl Body for RequestBody {
             }
             Poll::Ready(next) => {
                 let now = this.exchange.hand_to(Turn::Upstream);
+                if this.exchange.is_in_doubt() {
+                    this.exchange.blame(Reason::MalformedRequestBody);
+                    return Poll::Ready(Some(Err(Broken(Reason::MalformedRequestBody))));
+                }
                 match next {
-                    Some(Ok(frame)) => {
+                    Some(Ok(mut frame)) => {
                         this.handed_over(&frame, now);
+                        if let Some(trailers) = frame.trailers_mut() {
+                            only_content(trailers);
+                        }
                         Poll::Ready(Some(Ok(frame)))
                     }
                     Some(Err(error)) => Poll::Ready(Some(Err(this.broke(&error)))),
                     None => {
-                        this.exchange.request_is_done(now);
+                        this.exchange.request_is_whole(now);
                         Poll::Ready(None)
                     }
                 }

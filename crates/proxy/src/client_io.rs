@@ -84,6 +84,10 @@ pub(crate) fn take_ahead(ahead: &mut Bytes, room: usize) -> Bytes {
 impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.connection.http1_is_in_doubt() {
+            // Nothing more is read, ever: an error here would end the connection before its answer is written.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = if this.ahead.is_empty() {
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))
@@ -128,6 +132,8 @@ impl AsyncWrite for ClientIo {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        // Over TLS a write is done when it is encrypted; it is here that the client's socket is full.
+        this.connection.http1_has_written(flushed.is_ready());
         if flushed.is_ready() {
             this.connection.http1_has_flushed();
         }

@@ -79,6 +79,23 @@ pub(crate) fn end_hop(headers: &mut HeaderMap, special: Special) {
     }
 }
 
+/// Of a request's trailers, what is about its content: what the gateway says in the head must not be said again behind it
+/// by somebody else (RFC 9110 6.5.1).
+pub(crate) fn only_content(trailers: &mut HeaderMap) {
+    let says_who = |name: &str| {
+        name.starts_with("x-forwarded-")
+            || matches!(
+                name,
+                "forwarded" | "x-real-ip" | "x-request-id" | "via" | "cookie" | "traceparent" | "tracestate" | "b3"
+            )
+            || name.starts_with("x-b3-")
+    };
+    let stray: Vec<HeaderName> = trailers.keys().filter(|name| says_who(name.as_str())).cloned().collect();
+    for name in stray {
+        trailers.remove(name);
+    }
+}
+
 fn names_trailers(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
     values.any(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))

@@ -18,8 +18,10 @@ struct Shared {
     snapshot: Rc<Held>,
     /// Listener, API and route, once known: where the figures are.
     place: Cell<Option<Place>>,
-    /// When the last byte of the request was handed to the upstream; `None` while there is more to come.
+    /// When the request was over for the upstream, whole or not; `None` while there is more to come.
     request_done: Cell<Option<Instant>>,
+    /// Whether all of it has come: nobody reads the rest of one that is done and not whole.
+    request_whole: Cell<bool>,
     /// When a frame last moved, either way.
     progress: Cell<Instant>,
 }
@@ -40,9 +42,10 @@ impl ExchangeRef {
     pub(crate) fn new(exchange: Exchange, connection: Rc<Connection>, snapshot: Rc<Held>) -> Self {
         let worker = Rc::clone(connection.worker());
         let (request_done, place) = (Cell::new(None), Cell::new(None));
+        let request_whole = Cell::new(false);
         let progress = Cell::new(exchange.started);
         let exchange = RefCell::new(exchange);
-        Self(Rc::new(Shared { exchange, worker, connection, snapshot, place, request_done, progress }))
+        Self(Rc::new(Shared { exchange, worker, connection, snapshot, place, request_done, request_whole, progress }))
     }
 
     /// For whoever must not keep the exchange open.
@@ -64,6 +67,11 @@ impl ExchangeRef {
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.0.worker
+    }
+
+    /// Whether where the request ends is not known any more.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.0.connection.http1_is_in_doubt()
     }
 
     /// Says whose turn it is from now on, and answers now.
@@ -90,6 +98,11 @@ impl ExchangeRef {
         self.0.request_done.set(Some(now));
     }
 
+    pub(crate) fn request_is_whole(&self, now: Instant) {
+        self.0.request_whole.set(true);
+        self.request_is_done(now);
+    }
+
     pub(crate) fn request_done(&self) -> Option<Instant> {
         self.0.request_done.get()
     }
@@ -103,7 +116,7 @@ impl ExchangeRef {
             });
             self.0.worker.record(&exchange, metrics);
             self.0.worker.end_exchange();
-            self.0.connection.end_exchange(now, self.request_done().is_some());
+            self.0.connection.end_exchange(now, self.0.request_whole.get());
         }
     }
 }

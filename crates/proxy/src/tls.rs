@@ -111,12 +111,17 @@ pub(crate) fn expiries(tls: &Tls) -> Vec<i64> {
 }
 
 impl ResolvesServerCert for Certificates {
+    /// Of the certificates for the name that the client asks for, otherwise of all: the first whose kind of key it takes.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let first = self.keys.first()?;
-        let name = hello.server_name().filter(|_| self.keys.len() > 1);
-        let name = name.and_then(|name| ServerName::try_from(name).ok());
-        let named = name.and_then(|name| self.keys.iter().find(|key| serves(key, &name)));
-        Some(Arc::clone(named.unwrap_or(first)))
+        let [first] = &self.keys[..] else {
+            let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+            let is_taken = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+            let named = self.keys.iter().filter(|key| name.as_ref().is_some_and(|name| serves(key, name)));
+            let fitting = named.clone().find(is_taken).or_else(|| named.clone().next());
+            let any = || self.keys.iter().find(is_taken).or(self.keys.first());
+            return fitting.or_else(any).map(Arc::clone);
+        };
+        Some(Arc::clone(first))
     }
 }
 

@@ -236,6 +236,26 @@ fn the_answer_to_an_upload_that_is_refused_arrives() {
     assert!(gateway.events().is_empty());
 }
 
+/// The answer of an upload whose upstream is not there arrives as well, though most of it is never read.
+#[test]
+fn the_answer_to_an_upload_that_nobody_takes_arrives() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::before(nobody);
+    for head in ["", "upgrade: websocket\r\n"] {
+        for _ in 0..10 {
+            let body = "u".repeat(200_000);
+            let mut client = gateway.connect();
+            let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}content-length: {}\r\n\r\n", body.len());
+            client.send(head.as_bytes());
+            // The gateway may have said all that it has to say before all of this is sent.
+            drop(client.stream.write_all(body.as_bytes()));
+            drop(client.stream.shutdown(Shutdown::Write));
+            is_problem(&client.read_to_end(), 502, Reason::ConnectionRefused);
+            assert_eq!(gateway.event().reason, Reason::ConnectionRefused);
+        }
+    }
+}
+
 #[test]
 fn what_no_gateway_should_pass_on_is_refused() {
     let upstream = Upstream::answering("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n");

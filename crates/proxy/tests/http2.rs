@@ -344,8 +344,61 @@ fn a_stream_that_nobody_reads_is_let_go_alone() {
         };
         assert_eq!(error.reason(), Some(Code::CANCEL), "{error}");
     });
-    let all: Vec<_> = std::iter::from_fn(|| Some(gateway.event())).take_while(|event| event.bytes_out == 2).collect();
-    assert!(all.iter().all(|event| event.reason == Reason::None));
+    let large = std::iter::from_fn(|| Some(gateway.event())).find(|event| event.bytes_out != 2).unwrap();
+    assert_eq!((large.reason, large.outcome), (Reason::ClientIdleTimeout, Outcome::Cancelled));
+}
+
+/// A response that fits into one frame is over for the gateway before the client has room for it: it is not held for ever.
+#[test]
+fn a_client_without_room_holds_nothing_for_long() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(1, 10)));
+    run(async {
+        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let (client, connection) =
+            h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client;
+        let mut response = ask(&mut client, get(gateway.address, "/")).await;
+        assert_eq!(response.status(), 200);
+        let error = response.body_mut().data().await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(Code::CANCEL), "{error}");
+    });
+}
+
+/// Whoever leaves without a word - a reset, a connection cut in a download - made the requests that it made and no others.
+#[test]
+fn a_client_that_breaks_off_leaves_no_event_but_its_own() {
+    let endless: Handler = Box::new(|stream, _| {
+        drop(common::read_request(stream));
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n"));
+        let block = vec![b'x'; 1 << 20];
+        while stream.write_all(&block).is_ok() {}
+    });
+    let upstream = Upstream::new(vec![endless]);
+    let gateway = Gateway::before(upstream.address);
+    for reset in [true, false] {
+        let mut client = gateway.connect();
+        client.send(&[PREFACE, &SETTINGS, &frame(1, 5, 1, &head(&GET))].concat());
+        let mut some = [0; 30_000];
+        client.stream.read_exact(&mut some).unwrap();
+        if reset {
+            socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(client);
+        let event = gateway.event();
+        assert_eq!((event.reason, event.protocol), (Reason::ClientClosed, Protocol::Http2), "reset {reset}");
+    }
+    // Two that never ask for anything.
+    for bytes in [&PREFACE[..10], &[PREFACE, &SETTINGS].concat()] {
+        gateway.connect().send(bytes);
+    }
+    let mut last = gateway.connect();
+    last.send(b"GET /elsewhere HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n");
+    last.read_to_end();
+    let event = gateway.event();
+    assert_eq!((event.reason, event.protocol), (Reason::MalformedRequest, Protocol::Http11));
+    assert!(gateway.events().is_empty());
 }
 
 #[test]

@@ -161,12 +161,12 @@ fn the_key_exchange_is_hybrid_where_the_client_can() {
     let dir = place();
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::start(&api(dir.path(), "leaf", upstream.address, ""));
-    let both: [&dyn rustls::crypto::SupportedKxGroup; 2] = [kx_group::X25519, kx_group::X25519MLKEM768];
+    let both: [&dyn rustls::crypto::SupportedKxGroup; 2] = [kx_group::X25519MLKEM768, kx_group::X25519];
     let alone: [&dyn rustls::crypto::SupportedKxGroup; 1] = [kx_group::X25519MLKEM768];
     for (groups, expected) in [
         (&alone[..], NamedGroup::X25519MLKEM768),
         (&[kx_group::X25519 as _][..], NamedGroup::X25519),
-        (&both[1..], NamedGroup::X25519MLKEM768),
+        (&both[..], NamedGroup::X25519MLKEM768),
     ] {
         let session = ask(&gateway, &client(dir.path(), groups), "localhost").unwrap();
         assert_eq!(session.negotiated_key_exchange_group().map(|group| group.name()), Some(expected));
@@ -318,4 +318,43 @@ fn a_handshake_that_never_ends_is_let_go() {
         assert_eq!(client.read_to_end(), "");
     }
     assert!(gateway.events().is_empty());
+}
+
+/// A port that begins to ask for certificates lets go of who came in without one.
+#[test]
+fn who_came_in_on_other_terms_is_let_go() {
+    let dir = place();
+    pki::authority(dir.path(), "staff");
+    let upstream = Upstream::answering(OK);
+    let mut gateway = Gateway::start(&api(dir.path(), "leaf", upstream.address, ""));
+    let config = client(dir.path(), &[kx_group::X25519]);
+    let session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let tcp = TcpStream::connect(gateway.address).unwrap();
+    tcp.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut stream = StreamOwned::new(session, tcp);
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 16];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[..12], b"HTTP/1.1 200");
+    gateway.reload(&api(dir.path(), "leaf", upstream.address, &asks_for_certificates_of(dir.path(), "staff")));
+    // It is closed in order, and not by a timeout.
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Over TLS a write is done when it is encrypted: a client that takes nothing is known by the flush.
+#[test]
+fn a_client_that_never_reads_is_let_go() {
+    let dir = place();
+    let upstream = Upstream::after_one(|stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n"));
+        let block = vec![b'x'; 1 << 20];
+        while stream.write_all(&block).is_ok() {}
+    });
+    let gateway = Gateway::start(&(api(dir.path(), "leaf", upstream.address, "") + &common::timeouts(1, 5)));
+    let config = client(dir.path(), &[kx_group::X25519]);
+    let session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = StreamOwned::new(session, TcpStream::connect(gateway.address).unwrap());
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let event = gateway.event();
+    assert_eq!((event.reason, event.outcome), (Reason::ClientIdleTimeout, Outcome::Cancelled));
 }

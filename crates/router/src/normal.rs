@@ -2,7 +2,7 @@
 //! spellings of one path must not be let in by one rule and kept out by another.
 //!
 //! RFC 3986 6.2.2, and one step more: escapes of unreserved characters are undone and the others written in capitals,
-//! dot segments are resolved, and slashes that follow each other are one. An escaped slash (`%2F`) is *not* a slash: it
+//! what may not stand in a path is escaped, dot segments are resolved, and slashes that follow each other are one. An escaped slash (`%2F`) is *not* a slash: it
 //! is data within a segment, here and for the upstream. What no upstream should be asked to understand is refused.
 
 use std::borrow::Cow;
@@ -48,9 +48,8 @@ fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     path.iter().all(|byte| {
         let plain = match byte {
-            b'%' | b'\\' => false,
             b'/' | b'.' => !after_slash,
-            _ => true,
+            byte => may_stand(*byte),
         };
         after_slash = *byte == b'/';
         plain
@@ -74,10 +73,20 @@ fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
                     _ => out.extend([b'%', digits[0].to_ascii_uppercase(), digits[1].to_ascii_uppercase()]),
                 }
             }
-            byte => out.push(*byte),
+            byte if *byte == b'/' || may_stand(*byte) => out.push(*byte),
+            byte => out.extend([b'%', digit(byte >> 4), digit(byte & 15)]),
         }
     }
     Ok(out)
+}
+
+fn digit(value: u8) -> u8 {
+    b"0123456789ABCDEF"[usize::from(value & 15)]
+}
+
+/// A character of a segment as it is (RFC 3986 3.3, `pchar` without escapes).
+fn may_stand(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -141,6 +150,9 @@ mod tests {
             ("/%252e%252e/b", "/%252e%252e/b"),
             ("/a%20b%c3%a9", "/a%20b%C3%A9"),
             ("/a;x=..;/b", "/a;x=..;/b"),
+            ("/\u{e9}", "/%C3%A9"),
+            ("/{a}|\"b\"", "/%7Ba%7D%7C%22b%22"),
+            ("/a:b@c%3Ad", "/a:b@c%3Ad"),
             ("*", "*"),
             ("", ""),
         ] {

@@ -7,10 +7,12 @@
 
 use std::time::{Duration, Instant};
 
-/// So many frames that move nothing …
+/// So many frames that move nothing, more than what was moved excuses …
 const IDLE_FRAMES: u32 = 1000;
 /// … within less than this are a flood.
 const PERIOD: Duration = Duration::from_secs(5);
+/// So many bytes of a body or of responses excuse one of them: who transfers much pings, acknowledges and cancels much.
+const EXCUSE: usize = 512;
 /// A window opened by less than this moves nothing. Payload bytes.
 const SMALL_WINDOW: u32 = 1024;
 
@@ -49,6 +51,11 @@ impl Frames {
     /// Streams that the client has opened.
     pub(super) fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// So many bytes were sent to the client.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.idle = self.idle.saturating_sub(u32::try_from(bytes / EXCUSE).unwrap_or(u32::MAX));
     }
 
     /// Follows `bytes`, which come next on the connection. The clock is asked for when there is a flood to judge.
@@ -99,7 +106,13 @@ impl Frames {
         }
         self.skip = len - (self.have - HEADER).min(len);
         self.have = 0;
-        if moves { Ok(()) } else { self.count(now) }
+        if moves {
+            if kind == DATA {
+                self.sent(len);
+            }
+            return Ok(());
+        }
+        self.count(now)
     }
 
     fn count(&mut self, now: impl Fn() -> Instant) -> Result<(), Flood> {
@@ -168,6 +181,17 @@ mod tests {
             for minute in 1..10 {
                 slow.pass(&many, || begin + Duration::from_secs(60) * minute).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn who_is_sent_much_may_say_much() {
+        let now = Instant::now();
+        let mut frames = after_preface(now);
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        for _ in 0..100_000 {
+            frames.pass(&ping, || now).unwrap();
+            frames.sent(16 * 1024);
         }
     }
 

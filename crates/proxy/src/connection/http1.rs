@@ -16,9 +16,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use weir_event::Reason;
 
 /// How long the end of a client that is still sending is waited for, after its answer.
@@ -43,6 +44,7 @@ enum Phase {
 pub(super) struct State {
     phase: Cell<Phase>,
     heads: RefCell<Heads>,
+    in_doubt: Cell<bool>,
     /// The exchange that is open.
     current: RefCell<Option<WeakExchange>>,
     /// The last request was answered before its body was in: what is read now is the rest of that.
@@ -51,6 +53,8 @@ pub(super) struct State {
     lingering: Cell<Option<Instant>>,
     /// A head that hyper refused was answered and recorded.
     refused: Cell<bool>,
+    /// hyper has shut the connection down.
+    shut: Cell<bool>,
 }
 
 impl State {
@@ -87,8 +91,16 @@ impl State {
 impl Connection {
     /// `bytes` are on their way to hyper.
     pub(crate) fn http1_has_read(&self, bytes: &[u8]) {
-        self.http1.heads.borrow_mut().pass(bytes);
         self.http1_has_begun();
+        if self.http1.heads.borrow_mut().pass(bytes).is_err() {
+            self.http1.in_doubt.set(true);
+        }
+    }
+
+    /// Where the messages of this connection end is not known any more: the request at hand is refused or broken off,
+    /// and nothing more is read.
+    pub(crate) fn http1_is_in_doubt(&self) -> bool {
+        self.http1.in_doubt.get()
     }
 
     /// What the lines of the head say of which hyper has just made a request.
@@ -117,6 +129,7 @@ impl Connection {
     /// Whether closing now, with bytes of the client unread, could destroy the answer on its way to it: the kernel
     /// resets such a connection. Then its end is waited for, for a moment.
     pub(crate) fn http1_must_linger(&self) -> bool {
+        self.http1.shut.set(true);
         let must = self.http1.unread_body.get() || self.http1.refused.get();
         if must && self.http1.lingering.get().is_none() {
             self.http1.lingering.set(Some(self.worker.clock.now()));
@@ -189,8 +202,16 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.
     builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
-    let served = pin!(builder.serve_connection(TokioIo::new(io), service));
-    if let Some(Err(error)) = connection.obediently(served, |served| served.graceful_shutdown()).await {
-        connection.http1_ended(&error);
+    let mut served = builder.serve_connection(TokioIo::new(io), service);
+    match connection.obediently(Pin::new(&mut served), |served| served.graceful_shutdown()).await {
+        Some(Err(error)) => connection.http1_ended(&error),
+        // A request with `Upgrade` leaves the end of its connection to whoever would have upgraded it.
+        Some(Ok(())) if !connection.http1.shut.get() => {
+            let mut io = served.into_parts().io.into_inner();
+            let ending = pin!(async move { io.shutdown().await });
+            // Fails for a client that has left already.
+            drop(connection.obediently(ending, |_| {}).await);
+        }
+        _ => {}
     }
 }

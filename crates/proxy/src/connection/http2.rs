@@ -7,6 +7,7 @@
 
 use super::frames::Frames;
 use super::{Connection, Kind, MAX_HEAD, Order};
+use crate::body::is_disconnect;
 use crate::client_io::take_ahead;
 use crate::pipeline;
 use crate::record::WeakExchange;
@@ -48,8 +49,14 @@ pub(super) struct State {
     polled: RefCell<Option<Rc<StreamState>>>,
     /// Exchanges that are open.
     open: Cell<usize>,
-    /// Requests that came as far as a task of their own.
-    served: Cell<u64>,
+    /// Requests that became exchanges, and those whose refusal is booked.
+    begun: Cell<u64>,
+    booked: Cell<u64>,
+    /// Requests without an exchange, at the last look.
+    missing: Cell<u64>,
+    frames: RefCell<Option<Rc<RefCell<Frames>>>>,
+    /// As many streams were open as may be: more were turned away.
+    crowded: Cell<bool>,
     /// The client sent frames that move nothing, too many and too fast.
     flooded: Cell<bool>,
     /// When the client was told that the connection ends.
@@ -61,6 +68,8 @@ struct StreamState {
     /// Its place in the list.
     index: Cell<usize>,
     exchange: RefCell<Option<WeakExchange>>,
+    /// When its exchange ended; what is still held of its response waits for the client.
+    ended: Cell<Option<Instant>>,
     cancelled: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -68,13 +77,23 @@ struct StreamState {
 impl State {
     pub(super) fn begin(&self, exchange: WeakExchange) {
         self.open.set(self.open.get() + 1);
+        self.begun.set(self.begun.get() + 1);
         if let Some(stream) = self.polled.borrow().as_ref() {
             *stream.exchange.borrow_mut() = Some(exchange);
         }
     }
 
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, now: Instant) {
         self.open.set(self.open.get().saturating_sub(1));
+        if let Some(stream) = self.polled.borrow().as_ref() {
+            stream.ended.set(Some(now));
+        }
+    }
+
+    /// Requests that the client has begun and that are neither exchanges nor booked.
+    fn missing(&self) -> u64 {
+        let requests = self.frames.borrow().as_ref().map_or(0, |frames| frames.borrow().requests());
+        requests.saturating_sub(self.begun.get() + self.booked.get())
     }
 
     pub(super) fn each_exchange(&self, act: impl Fn(&WeakExchange)) {
@@ -86,8 +105,13 @@ impl State {
     /// Lets go of every stream whose client has taken nothing of its response for `limit`.
     fn cancel_stalled(&self, now: Instant, limit: Duration) {
         for stream in self.streams.borrow().iter() {
-            if let Some(exchange) = stream.exchange.borrow().as_ref().filter(|open| open.waits_for_client(now, limit)) {
+            let held = stream.ended.get().is_some_and(|ended| now.saturating_duration_since(ended) >= limit);
+            let exchange = stream.exchange.borrow();
+            let stalled = exchange.as_ref().filter(|open| open.waits_for_client(now, limit));
+            if let Some(exchange) = stalled {
                 exchange.blame(Reason::ClientIdleTimeout);
+            }
+            if held || stalled.is_some() {
                 stream.cancelled.set(true);
                 if let Some(waker) = stream.waker.borrow().as_ref() {
                     waker.wake_by_ref();
@@ -100,6 +124,9 @@ impl State {
         let mut streams = self.streams.borrow_mut();
         stream.index.set(streams.len());
         streams.push(Rc::clone(stream));
+        if streams.len() >= MAX_STREAMS as usize {
+            self.crowded.set(true);
+        }
     }
 
     fn leave(&self, stream: &StreamState) {
@@ -116,34 +143,79 @@ impl Connection {
     /// Tells a connection that was quiet for `idle` that it ends, and lets go of streams that stand still.
     pub(super) fn sweep_http2(&self, now: Instant, idle: Duration, stalled: Duration) {
         self.http2.cancel_stalled(now, stalled);
-        if self.http2.open.get() > 0 {
+        // A stream may have an end that the client has not taken yet.
+        if !self.http2.streams.borrow().is_empty() {
             return;
         }
+        self.book_refused();
+        let quiet_since = self.since.get();
         match self.http2.told.get() {
-            Some(told) if self.has_passed(told, now, GOODBYE) => self.give(Order::Close),
-            None if self.has_passed(self.since.get(), now, idle) => self.give(Order::Drain),
+            Some(told) if self.has_passed(told.max(quiet_since), now, GOODBYE) => self.give(Order::Close),
+            None if self.has_passed(quiet_since, now, idle) => self.give(Order::Drain),
             _ => {}
         }
     }
 
-    /// The events of the requests that were begun and never served: refused by the library, or lost in a flood.
-    fn http2_ended(&self, requests: u64, error: Option<&hyper::Error>) {
-        let reason = match error {
-            Some(error) if self.is_flooded(error) => Reason::ClientFlood,
-            Some(error) if has_left(error) => Reason::ClientClosed,
-            _ => Reason::MalformedRequest,
-        };
-        // A connection that the gateway ends for cause leaves an event, even if no stream was opened on it.
-        let for_cause = u64::from(error.is_some() && reason != Reason::ClientClosed);
-        let refused = requests.saturating_sub(self.http2.served.get());
-        for _ in 0..refused.max(for_cause) {
+    /// The events of requests that the library refuses by itself: those that are missing at two looks of a connection
+    /// without a stream.
+    fn book_refused(&self) {
+        let missing = self.http2.missing();
+        if missing > 0 && self.http2.missing.replace(missing) == missing {
+            self.book(missing, self.why_refused());
+        }
+    }
+
+    fn book(&self, count: u64, reason: Reason) {
+        self.http2.booked.set(self.http2.booked.get() + count);
+        // Nobody knows when they came: now, rather than when the connection last was quiet.
+        self.since.set(self.since.get().max(self.worker.clock.now()));
+        for _ in 0..count {
             self.record_unparsed(reason, reason.status());
         }
     }
 
+    fn why_refused(&self) -> Reason {
+        if self.http2.told.get().is_some() || self.worker.is_ending() {
+            // Behind a GOAWAY a request is not looked at, and safe to send elsewhere (RFC 9113 6.8).
+            Reason::GatewayDraining
+        } else if self.http2.crowded.get() {
+            Reason::Overloaded
+        } else {
+            Reason::MalformedRequest
+        }
+    }
+
+    /// The events of the requests that were begun and never served.
+    fn http2_ended(&self, error: Option<&hyper::Error>) {
+        let reason = match error {
+            Some(error) if self.is_flooded(error) => Reason::ClientFlood,
+            Some(error) if has_left(error) => Reason::ClientClosed,
+            _ => self.why_refused(),
+        };
+        // A connection that the gateway ends for cause leaves an event, even if no stream was opened on it.
+        let for_cause = error.is_some() && matches!(reason, Reason::ClientFlood | Reason::MalformedRequest);
+        let missing = self.http2.missing();
+        self.book(missing.max(u64::from(for_cause && self.http2.booked.get() == 0)), reason);
+    }
+
     /// By our own count, or by the library's limit of resets.
     fn is_flooded(&self, error: &hyper::Error) -> bool {
-        self.http2.flooded.get() || h2_error(error).and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
+        let calm = |error: &&h2::Error| !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        self.http2.flooded.get() || h2_error(error).filter(calm).is_some()
+    }
+}
+
+/// Whatever way a connection ends - its future may be dropped where it stands - its requests are accounted for.
+struct Account {
+    connection: Rc<Connection>,
+    settled: bool,
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.connection.http2_ended(None);
+        }
     }
 }
 
@@ -151,17 +223,20 @@ fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     error.source().and_then(|cause| cause.downcast_ref())
 }
 
-/// The client's end, orderly or not, is no fault of a request.
+/// The client's end, orderly or not, is no fault of a request. What the socket says comes without the library's own
+/// error around it.
 fn has_left(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(|error| error.is_io() || error.is_remote())
+    is_disconnect(error) || h2_error(error).is_some_and(|error| error.is_io() || error.is_remote())
 }
 
 /// Serves `stream`, of which `ahead` was read already, until it ends.
 pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Bytes) {
     connection.kind.set(Kind::Http2);
     let frames = Rc::new(RefCell::new(Frames::new(connection.worker.clock.now())));
+    *connection.http2.frames.borrow_mut() = Some(Rc::clone(&frames));
+    let mut account = Account { connection: Rc::clone(&connection), settled: false };
     let gathered = BytesMut::new();
-    let watched = Watched { stream, ahead, gathered, frames: Rc::clone(&frames), connection: Rc::clone(&connection) };
+    let watched = Watched { stream, ahead, gathered, frames, connection: Rc::clone(&connection) };
     let service = {
         let connection = Rc::clone(&connection);
         // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
@@ -186,8 +261,8 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     if error.as_ref().is_some_and(|error| connection.is_flooded(error)) {
         connection.blame_open(Reason::ClientFlood);
     }
-    let requests = frames.borrow().requests();
-    connection.http2_ended(requests, error.as_ref());
+    connection.http2_ended(error.as_ref());
+    account.settled = true;
 }
 
 /// Runs the streams of one connection.
@@ -197,7 +272,6 @@ struct Streams(Rc<Connection>);
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, future: F) {
         let connection = Rc::clone(&self.0);
-        connection.http2.served.set(connection.http2.served.get() + 1);
         let entry = Entered::new(connection);
         tokio::task::spawn_local(StreamTask { future, entry });
     }
@@ -219,7 +293,9 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.connection.http2.leave(&self.stream);
+        let connection = &self.connection;
+        connection.http2.leave(&self.stream);
+        connection.since.set(connection.since.get().max(connection.worker.clock.now()));
     }
 }
 
@@ -269,7 +345,10 @@ impl Watched {
             self.connection.has_written(written.is_ready());
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.gathered.advance(written),
+                written => {
+                    self.gathered.advance(written);
+                    self.frames.borrow_mut().sent(written);
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -311,6 +390,9 @@ impl AsyncWrite for Watched {
         ready!(this.poll_drain(cx))?;
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.connection.has_written(written.is_ready());
+        if let Poll::Ready(Ok(written)) = written {
+            this.frames.borrow_mut().sent(written);
+        }
         written
     }
 
@@ -321,7 +403,10 @@ impl AsyncWrite for Watched {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        // Over TLS a write is done when it is encrypted; it is here that the client's socket is full.
+        this.connection.has_written(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -149,7 +149,7 @@ impl Connection {
     pub(crate) fn end_exchange(&self, now: Instant, request_done: bool) {
         self.since.set(now);
         match self.kind.get() {
-            Kind::Http2 => self.http2.end(),
+            Kind::Http2 => self.http2.end(now),
             _ => self.http1.end(request_done),
         }
     }
@@ -165,7 +165,7 @@ impl Connection {
 
     /// Lets open exchanges finish, then closes.
     pub(crate) fn drain(&self) {
-        if self.spoken.get() || self.may_still_speak() {
+        if self.spoken.get() || self.may_still_speak() || self.kind.get() == Kind::Http2 {
             return self.give(Order::Drain);
         }
         if self.kind.get() == Kind::Http1 {
@@ -183,9 +183,26 @@ impl Connection {
             Kind::Http1 => self.sweep_http1(now, idle),
             Kind::Http2 => self.sweep_http2(now, idle, stalled),
         }
+        if self.order.get() == Order::None && self.is_of_other_terms() {
+            self.give(Order::Drain);
+        }
         if self.blocked.get().is_some_and(|since| self.has_passed(since, now, stalled)) {
             self.blame_open(Reason::ClientIdleTimeout);
             self.give(Order::Close);
+        }
+    }
+
+    /// Whether the port has since begun to speak TLS, or to ask clients for other certificates: who came in before that
+    /// has not shown them. (A new certificate of the port itself changes nothing here: its ticket keys are kept.)
+    fn is_of_other_terms(&self) -> bool {
+        let snapshot = self.worker.snapshot();
+        let Some(index) = snapshot.listener(self.listener) else { return false };
+        match (&self.acceptor, &snapshot.listeners[index].acceptor) {
+            (None, None) => false,
+            (Some(ours), Some(theirs)) => {
+                !std::ptr::addr_eq(Arc::as_ptr(&ours.ticketer), Arc::as_ptr(&theirs.ticketer))
+            }
+            _ => true,
         }
     }
 
