@@ -34,7 +34,7 @@ pub enum RunError {
     Open(SocketAddr),
     #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
     Retention,
-    #[error("cannot listen on {address}: {source}; stop what listens there, or give another --listen")]
+    #[error("cannot listen on {address}: {source}; {}, or give another --listen", weir_program::listen_cure(.source))]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot start the runtime: {0}; raise the limits on threads and open files")]
     Runtime(std::io::Error),

@@ -64,7 +64,7 @@ enum StartError {
     Folder(#[from] folder::FolderError),
     #[error(transparent)]
     Engine(#[from] engine::OpenError),
-    #[error("cannot listen on {address}: {source}; stop what listens there, or give another --listen")]
+    #[error("cannot listen on {address}: {source}; {}, or give another --listen", weir_program::listen_cure(.source))]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("cannot start the runtime: {0}; raise the limits on threads and open files")]
     Runtime(std::io::Error),

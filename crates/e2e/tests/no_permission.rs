@@ -127,4 +127,6 @@ fn where_the_engine_keeps_its_tables() {
     let path = format!("{}/data", place.locked());
     let args = ["--listen", "127.0.0.1:0", "--path", &path];
     says("weir-chdb", &args, &["permission denied", "locked/data", "--path"]);
+    let args = ["--listen", "127.0.0.1:80", "--path", &place.path("data")];
+    says("weir-chdb", &args, &["permission denied", "127.0.0.1:80", "1024", "cap_net_bind_service", "--listen"]);
 }

@@ -8,7 +8,8 @@ use clap::{Command, Parser};
 
 /// What is wrong with the help of the program `P`; nothing, one hopes. For its tests.
 pub fn complaints<P: Parser>() -> Vec<String> {
-    let mut command = P::command();
+    // As written, whatever the width of the terminal: a line that is broken is no example.
+    let mut command = P::command().term_width(0);
     command.build();
     let name = command.get_name().to_owned();
     let mut found = Vec::new();

@@ -11,3 +11,12 @@ mod output;
 
 pub use completions::Completions;
 pub use output::say;
+
+/// What mends a port that cannot be opened: a clause for an error that tells the port.
+pub fn listen_cure(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "take a port from 1024 up, grant CAP_NET_BIND_SERVICE",
+        std::io::ErrorKind::AddrNotAvailable => "see `ip address` for those of this machine",
+        _ => "stop what listens there",
+    }
+}
