@@ -13,10 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Child(StdChild);
 
 impl Child {
-    /// Starts `program` on `core`; what it says goes to `out` and `out` with `.err`.
-    pub fn start(core: u8, program: &Path, args: &[&str], out: &Path) -> io::Result<Self> {
+    /// Starts `program` on `cores` (as taskset(1) writes them); what it says goes to `out` and `out` with `.err`.
+    pub fn start(cores: &str, program: &Path, args: &[&str], out: &Path) -> io::Result<Self> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()]).arg(program).args(args);
+        command.args(["--pdeathsig", "TERM", "taskset", "-c", cores]).arg(program).args(args);
         command.stdin(Stdio::null()).stdout(File::create(out)?).stderr(File::create(out.with_extension("err"))?);
         let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", program.display()));
         Ok(Self(command.spawn().map_err(told)?))

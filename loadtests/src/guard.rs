@@ -81,7 +81,7 @@ fn count(program: &Path) -> io::Result<u64> {
     );
     let args =
         ["--tool=callgrind", "--separate-threads=yes", &out, &program, "run", "--workers", "1", "--config", &conf];
-    let child = Child::start(0, &valgrind, &args, &dir.path().join("valgrind"))?;
+    let child = Child::start("0", &valgrind, &args, &dir.path().join("valgrind"))?;
     wait_for(http)?;
     send(http, WARM)?;
     control(&child, "--zero")?;

@@ -5,6 +5,7 @@
 //! the proxy's core was not the busy one says so, and a run that lost a request, an event, a log line or a span is a
 //! failed one.
 
+mod analytics;
 mod chart;
 mod child;
 mod contenders;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.command {
         Some(Command::Guard { record, file, program }) => guard::run(*record, file, program.as_deref()),
+        Some(Command::Analytics { events }) => analytics::run(*events),
         None if options.list => Ok(list(&options)),
         None => bench(&options),
     };

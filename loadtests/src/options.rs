@@ -67,6 +67,11 @@ pub enum Command {
         #[arg(long)]
         program: Option<PathBuf>,
     },
+    /// Stores events through weir-analytics in weir-chdb and asks for them: events a second, bytes an event, query times.
+    Analytics {
+        #[arg(long, default_value_t = 5_000_000)]
+        events: u64,
+    },
 }
 
 impl Options {

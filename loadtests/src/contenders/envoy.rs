@@ -49,7 +49,7 @@ fn start(program: &Path, setup: &Setup, signals: &str, traced: Option<f64>) -> i
     std::fs::write(&conf, text)?;
     let conf = conf.to_string_lossy();
     let args = ["-c", &*conf, "--concurrency", "1", "--disable-hot-restart", "-l", "warning"];
-    let child = Child::start(0, program, &args, &setup.dir.join("out"))?;
+    let child = Child::start("0", program, &args, &setup.dir.join("out"))?;
     let mut proxy = Proxy::new(child, Some("wrk:worker"), &ports);
     if let Some(traced) = traced {
         proxy.accounts = Accounts::Sink { counts: setup.sink.fresh(), traced };

@@ -37,7 +37,7 @@ fn start(program: &Path, setup: &Setup, logs: bool) -> io::Result<Proxy> {
     let conf = setup.dir.join("haproxy.cfg");
     std::fs::write(&conf, text)?;
     // Without a master, so that the process that is started is the one that serves.
-    let child = Child::start(0, program, &["-db", "-f", &conf.to_string_lossy()], &out)?;
+    let child = Child::start("0", program, &["-db", "-f", &conf.to_string_lossy()], &out)?;
     let mut proxy = Proxy::new(child, None, &ports);
     if logs {
         proxy.accounts = Accounts::Lines(out);

@@ -30,7 +30,7 @@ fn start(program: &Path, setup: &Setup, logs: bool) -> io::Result<Proxy> {
     let routes = routes(setup, |name| format!("        location /bench/{name}/ {{ proxy_pass http://u/{name}/; }}"));
     let more = [("LOG", target.as_str()), ("ROUTES", &routes)];
     let text = fill(include_str!("../../configs/nginx.conf"), setup, &ports, &more);
-    let child = run(program, 0, setup.dir, &text)?;
+    let child = run(program, "0", setup.dir, &text)?;
     let mut proxy = Proxy::new(child, None, &ports);
     proxy.reload = Some(Reload::Signal(Signal::HUP));
     if logs {
@@ -39,7 +39,7 @@ fn start(program: &Path, setup: &Setup, logs: bool) -> io::Result<Proxy> {
     Ok(proxy)
 }
 
-fn run(program: &Path, core: u8, dir: &Path, text: &str) -> io::Result<Child> {
+fn run(program: &Path, core: &str, dir: &Path, text: &str) -> io::Result<Child> {
     std::fs::create_dir_all(dir)?;
     let conf = dir.join("nginx.conf");
     std::fs::write(&conf, text)?;
@@ -66,5 +66,5 @@ pub fn upstream(dir: &Path) -> io::Result<(Child, SocketAddr)> {
     ];
     let template = include_str!("../../configs/upstream.conf").to_owned();
     let text = filled.iter().fold(template, |text, (name, value)| text.replace(&format!("@{name}@"), value));
-    Ok((run(&program, 1, dir, &text)?, address))
+    Ok((run(&program, "1", dir, &text)?, address))
 }

@@ -20,7 +20,7 @@ pub fn release() -> io::Result<PathBuf> {
 pub fn start(program: &Path, setup: &Setup) -> io::Result<Proxy> {
     let (ports, conf) = configuration(setup)?;
     let args = ["run", "--workers", "1", "--config", &conf.to_string_lossy()];
-    let child = Child::start(0, program, &args, &setup.dir.join("out"))?;
+    let child = Child::start("0", program, &args, &setup.dir.join("out"))?;
     let mut proxy = Proxy::new(child, Some("worker-"), &ports);
     proxy.accounts = Accounts::Weir(ports.admin);
     proxy.admin = Some(ports.admin);
