@@ -31,7 +31,7 @@ const QUERIES: [(&str, &str); 4] = [
     ),
     (
         "slowest 20 of an API, raw",
-        "SELECT target, total_us FROM weir.access_events WHERE organization = 'acme' AND api = 'name-1' ORDER BY total_us DESC LIMIT 20 FORMAT Null",
+        "SELECT path, total_us FROM weir.access_events WHERE organization = 'acme' AND api = 'name-1' ORDER BY total_us DESC LIMIT 20 FORMAT Null",
     ),
     (
         "quantiles by route, raw",
@@ -62,7 +62,8 @@ pub fn run(events: u64) -> io::Result<bool> {
             .collect();
         let gone = |_| Err(io::Error::other("a sender panicked"));
         senders.into_iter().try_for_each(|sender| sender.join().unwrap_or_else(gone))
-    })?;
+    })
+    .map_err(|error| with_logs(error, dir.path()))?;
     let (took, sent) = (began.elapsed().as_secs_f64(), chunks * CHUNK * SENDERS);
     println!("{sent} events stored in {took:.1} s: {:.0} a second, making them included", sent as f64 / took);
     println!("on the wire: {:.1} bytes an event", wire.load(Relaxed) as f64 / sent as f64);
@@ -80,6 +81,12 @@ pub fn run(events: u64) -> io::Result<bool> {
     Ok(raw == sent as f64 && rolled == sent as f64)
 }
 
+/// The error, and what the programs said.
+fn with_logs(error: io::Error, dir: &Path) -> io::Error {
+    let said = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
+    io::Error::new(error.kind(), format!("{error}\n{}{}", said("engine.err"), said("analytics.err")))
+}
+
 fn free() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
@@ -88,12 +95,17 @@ fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {
     let (at_text, data) = (at.to_string(), dir.join("engine").to_string_lossy().into_owned());
     std::fs::create_dir_all(&data)?;
     let args = ["--listen", &at_text, "--path", &data];
-    ready(Child::start(CORES, &program("weir-chdb")?, &args, &dir.join("engine.out"))?, at, "/ping", "weir-chdb")
+    ready(
+        Child::start(CORES, &program("weir-chdb")?, &args, &dir.join("engine.out"))?,
+        at,
+        "/ping",
+        &dir.join("engine.err"),
+    )
 }
 
 fn analytics(dir: &Path, engine: SocketAddr, at: SocketAddr) -> io::Result<Child> {
     let tokens = dir.join("tokens");
-    std::fs::write(&tokens, "token acme * * *\n")?;
+    std::fs::write(&tokens, "bench-token acme * * *\n")?;
     let (listen, engine) = (at.to_string(), format!("http://{engine}"));
     let (tokens, state) = (tokens.to_string_lossy(), dir.join("state").to_string_lossy().into_owned());
     let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
@@ -101,15 +113,18 @@ fn analytics(dir: &Path, engine: SocketAddr, at: SocketAddr) -> io::Result<Child
         Child::start(CORES, &program("weir-analytics")?, &args, &dir.join("analytics.out"))?,
         at,
         "/healthz",
-        "weir-analytics",
+        &dir.join("analytics.err"),
     )
 }
 
-fn ready(mut child: Child, at: SocketAddr, path: &str, name: &str) -> io::Result<Child> {
+fn ready(mut child: Child, at: SocketAddr, path: &str, log: &Path) -> io::Result<Child> {
     let deadline = Instant::now() + READY;
     while !matches!(http::get(at, path), Ok((200, _))) {
         if child.ended() || Instant::now() > deadline {
-            return Err(io::Error::other(format!("`{name}` is not ready")));
+            return Err(io::Error::other(format!(
+                "`{path}` is not answered: {}",
+                std::fs::read_to_string(log)?.trim()
+            )));
         }
         pause(Duration::from_millis(50));
     }
@@ -139,7 +154,7 @@ fn ask(at: SocketAddr, sql: &str) -> io::Result<String> {
 /// Until it is taken; a gateway comes again as well when it is told to.
 fn offer(at: SocketAddr, chunk: &[u8], wire: &AtomicU64) -> io::Result<()> {
     loop {
-        match post(at, "/v1/chunks", "authorization: Bearer token\r\n", chunk)? {
+        match post(at, "/v1/chunks", "authorization: Bearer bench-token\r\n", chunk)? {
             (200, _) => break,
             (429 | 503, _) => pause(Duration::from_millis(50)),
             (status, text) => return Err(io::Error::other(format!("a chunk was answered {status}: {text}"))),
