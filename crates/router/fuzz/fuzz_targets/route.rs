@@ -32,6 +32,8 @@ fuzz_target!(|text: &str| {
         services: vec![],
         routes: vec![route],
         policies: vec![],
+        tls: None,
+        contracts: vec![],
     };
     let root = Api { listen: Listen { base_path: String::new(), ..api.listen.clone() }, ..api.clone() };
     let router = Router::compile(&[api, root]);
