@@ -1,9 +1,10 @@
 //! From a request to its API and route.
 
-use weir_config::{Api, Route};
+use weir_config::{Api, Route, Rule};
 
+use crate::index::Index;
 use crate::path::{Forwarded, Pieces};
-use crate::rules::{Request, Rules};
+use crate::rules::{CompiledRule, Request};
 
 /// The APIs of one listener, compiled.
 ///
@@ -34,7 +35,7 @@ impl Router {
     /// Compiles the APIs of one listener: a slice of them, or those of a configuration that listen there.
     pub fn compile<'c>(apis: impl IntoIterator<Item = &'c Api>) -> Self {
         let mut compiled: Vec<_> =
-            apis.into_iter().enumerate().map(|(index, api)| CompiledApi::compile(index, api)).collect();
+            apis.into_iter().enumerate().map(|(number, api)| CompiledApi::compile(number, api)).collect();
         compiled.sort_by(|a, b| a.base_path.cmp(&b.base_path));
         let paths = || compiled.iter().map(|api| &api.base_path);
         let most_segments = paths().map(|path| path.matches('/').count()).max().unwrap_or(0);
@@ -51,8 +52,8 @@ impl Router {
             path => path,
         };
         let (route, pieces) = api.route(request, path_in_api)?;
-        let destination = api.routes[route].destination_path.as_deref();
-        Some(Matched { api: api.index, route, path_in_api, path: Forwarded::new(destination, pieces) })
+        let destination = api.destinations[route].as_deref();
+        Some(Matched { api: api.number, route, path_in_api, path: Forwarded::new(destination, pieces) })
     }
 
     /// Looks at the end of each segment as far as base paths go: `/a`, `/a/b` … Costs a binary search each.
@@ -74,31 +75,45 @@ impl Router {
 
 #[derive(Debug, Clone)]
 struct CompiledApi {
-    index: usize,
+    number: usize,
     base_path: Box<str>,
-    routes: Vec<CompiledRoute>,
+    destinations: Vec<Option<Box<str>>>,
+    /// Those of all routes, one route after the other: the first that holds says where the request goes.
+    rules: Vec<RouteRule>,
+    index: Index,
 }
 
 #[derive(Debug, Clone)]
-struct CompiledRoute {
-    rules: Rules,
-    destination_path: Option<Box<str>>,
+struct RouteRule {
+    route: usize,
+    rule: CompiledRule,
 }
 
 impl CompiledApi {
-    fn compile(index: usize, api: &Api) -> Self {
-        let route = |route: &Route| CompiledRoute {
-            rules: Rules::compile(&route.rules),
-            destination_path: route.destination_path.as_deref().map(Into::into),
-        };
-        let base_path = api.listen.base_path.as_str().into();
-        Self { index, base_path, routes: api.routes.iter().map(route).collect() }
+    fn compile(number: usize, api: &Api) -> Self {
+        let always = [Rule::default()];
+        let rules_of = |route: &'_ Route| if route.rules.is_empty() { always.to_vec() } else { route.rules.clone() };
+        let rules: Vec<(usize, Rule)> = api
+            .routes
+            .iter()
+            .enumerate()
+            .flat_map(|(route, routes)| rules_of(routes).into_iter().map(move |rule| (route, rule)))
+            .collect();
+        Self {
+            number,
+            base_path: api.listen.base_path.as_str().into(),
+            destinations: api.routes.iter().map(|route| route.destination_path.as_deref().map(Into::into)).collect(),
+            index: Index::compile(rules.iter().map(|(_, rule)| rule.path.as_ref())),
+            rules: rules
+                .iter()
+                .map(|(route, rule)| RouteRule { route: *route, rule: CompiledRule::compile(rule) })
+                .collect(),
+        }
     }
 
     fn route<'a>(&self, request: &Request<'a>, path: &'a str) -> Option<(usize, Pieces<'a>)> {
-        self.routes.iter().enumerate().find_map(|(index, route)| {
-            let matcher = route.rules.find(request, path)?;
-            Some((index, matcher.forwarded(path)))
-        })
+        let mut candidates = self.index.candidates(path).map(|rule| &self.rules[rule]);
+        let RouteRule { route, rule } = candidates.find(|candidate| candidate.rule.matches(request, path))?;
+        Some((*route, rule.forwarded(path)))
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, Method};
 use weir_config::Rule;
 
-use crate::path::PathMatcher;
+use crate::path::{PathMatcher, Pieces};
 use crate::text::TextMatcher;
 
 /// What rules look at.
@@ -20,41 +20,27 @@ pub struct Request<'a> {
 
 /// The rules under which a policy applies.
 #[derive(Debug, Clone)]
-pub struct PolicyRules(Rules);
+pub struct PolicyRules(
+    /// Never empty: no rules at all are one that always holds.
+    Vec<CompiledRule>,
+);
 
 impl PolicyRules {
     /// Compiles the rules of a policy binding; none means always.
     pub fn compile(rules: &[Rule]) -> Self {
-        Self(Rules::compile(rules))
+        let always = [Rule::default()];
+        let rules = if rules.is_empty() { &always } else { rules };
+        Self(rules.iter().map(CompiledRule::compile).collect())
     }
 
     /// Whether the policy applies. `path` is [`Matched::path_in_api`](crate::Matched): the one after the base path.
     pub fn matches(&self, request: &Request<'_>, path: &str) -> bool {
-        self.0.find(request, path).is_some()
+        self.0.iter().any(|rule| rule.matches(request, path))
     }
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    /// Never empty: no rules at all are one that always holds.
-    rules: Vec<CompiledRule>,
-}
-
-impl Rules {
-    pub fn compile(rules: &[Rule]) -> Self {
-        let all = [Rule::default()];
-        let rules = if rules.is_empty() { &all } else { rules };
-        Self { rules: rules.iter().map(CompiledRule::compile).collect() }
-    }
-
-    /// The path condition of the first rule that holds.
-    pub fn find(&self, request: &Request<'_>, path: &str) -> Option<&PathMatcher> {
-        self.rules.iter().find(|rule| rule.matches(request, path)).map(|rule| &rule.path)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct CompiledRule {
+pub(crate) struct CompiledRule {
     path: PathMatcher,
     methods: Option<TextMatcher>,
     host: Option<TextMatcher>,
@@ -62,7 +48,7 @@ struct CompiledRule {
 }
 
 impl CompiledRule {
-    fn compile(rule: &Rule) -> Self {
+    pub fn compile(rule: &Rule) -> Self {
         let header = |(name, pattern): &(HeaderName, _)| (name.clone(), TextMatcher::compile(pattern));
         Self {
             path: rule.path.as_ref().map_or(PathMatcher::Any, PathMatcher::compile),
@@ -72,11 +58,16 @@ impl CompiledRule {
         }
     }
 
-    fn matches(&self, request: &Request<'_>, path: &str) -> bool {
+    pub fn matches(&self, request: &Request<'_>, path: &str) -> bool {
         self.path.is_match(path)
             && self.methods.as_ref().is_none_or(|methods| methods.is_match(request.method.as_str()))
             && self.host.as_ref().is_none_or(|host| is_host(host, request.host))
             && self.headers.iter().all(|(name, value)| has(request.headers, name, value))
+    }
+
+    /// What of a path that matches is forwarded.
+    pub fn forwarded<'a>(&self, path: &'a str) -> Pieces<'a> {
+        self.path.forwarded(path)
     }
 }
 
