@@ -28,7 +28,7 @@ pub struct Timeouts {
 }
 
 /// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
-/// current `LocalSet` and ends with the connection.
+/// current thread and ends with the connection.
 pub(crate) async fn connect<B>(
     origin: &Origin,
     timeouts: &Timeouts,
