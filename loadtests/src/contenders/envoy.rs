@@ -40,7 +40,7 @@ fn start(program: &Path, setup: &Setup, signals: &str, traced: Option<f64>) -> i
     let ports = Ports::free()?;
     let routes = routes(setup, |name| {
         format!(
-            "              - {{match: {{prefix: /bench/{name}/}}, route: {{cluster: main, prefix_rewrite: /{name}/, timeout: 0s}}}}"
+            "              - {{name: {name}, match: {{prefix: /bench/{name}/}}, route: {{cluster: main, prefix_rewrite: /{name}/, timeout: 0s}}}}"
         )
     });
     let more = [("ROUTES", routes.as_str()), ("SIGNALS", signals)];

@@ -7,6 +7,7 @@ mod accounts;
 mod envoy;
 mod haproxy;
 mod nginx;
+mod pingora;
 mod proxy;
 mod template;
 mod weir;
@@ -84,14 +85,15 @@ pub const ALL: [Contender; 13] = [
         presence: weir::presence,
         start: weir::start,
     },
-    missing("weir-off", "telemetry off", || {
-        Presence::Missing("Weir has no switch for its telemetry: every request is an event".into())
-    }),
+    Contender {
+        name: "weir-off",
+        what: "the same data plane without events",
+        presence: weir::presence_without_events,
+        start: weir::start_without_events,
+    },
     missing("weir-traces-1", "all on, OTLP traces of 1 %", not_there_yet),
     missing("weir-traces-100", "all on, OTLP traces of all", not_there_yet),
-    missing("pingora", "a minimal proxy", || {
-        Presence::Missing("not there yet: a proxy on its library is still to be built outside the workspace".into())
-    }),
+    Contender { name: "pingora", what: "a minimal proxy, no log", presence: pingora::presence, start: pingora::start },
 ];
 
 fn not_there_yet() -> Presence {

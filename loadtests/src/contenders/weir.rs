@@ -7,14 +7,23 @@ use super::{Presence, Setup};
 use crate::child::Child;
 use std::io;
 use std::path::{Path, PathBuf};
+use weir_testkit::process::program;
 
 pub fn presence() -> Presence {
-    release().map_or_else(|error| Presence::Missing(error.to_string()), Presence::Here)
+    here("weir")
+}
+
+pub fn presence_without_events() -> Presence {
+    here("weir-off")
+}
+
+fn here(name: &str) -> Presence {
+    program(name).map_or_else(|error| Presence::Missing(error.to_string()), Presence::Here)
 }
 
 /// The program beside this one.
 pub fn release() -> io::Result<PathBuf> {
-    weir_testkit::process::program("weir")
+    program("weir")
 }
 
 pub fn start(program: &Path, setup: &Setup) -> io::Result<Proxy> {
@@ -26,6 +35,13 @@ pub fn start(program: &Path, setup: &Setup) -> io::Result<Proxy> {
     proxy.admin = Some(ports.admin);
     proxy.reload = Some(Reload::Rewrite(conf.join("bench.yaml")));
     Ok(proxy)
+}
+
+/// The pipeline with a sink that forgets: accounts for nothing.
+pub fn start_without_events(program: &Path, setup: &Setup) -> io::Result<Proxy> {
+    let (ports, conf) = configuration(setup)?;
+    let child = Child::start("0", program, &[&conf.to_string_lossy()], &setup.dir.join("out"))?;
+    Ok(Proxy::new(child, Some("worker-"), &ports))
 }
 
 /// Writes its configuration, and says where it will be. The guard uses the same.

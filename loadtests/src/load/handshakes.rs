@@ -1,7 +1,7 @@
 //! TLS handshakes and nothing else: connect, shake hands, read the tickets, close. No request.
 
 use super::Load;
-use crate::tls;
+use crate::tls::{self, Terms};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -14,8 +14,8 @@ const CLIENTS: usize = 4;
 const TICKETS: Duration = Duration::from_secs(1);
 
 /// Whether it gives a ticket before it is asked anything. BoringSSL gives its tickets with the first answer.
-pub fn gives_tickets(target: SocketAddr) -> io::Result<bool> {
-    let (mut stream, mut tls) = connect(target, &tls::client(true).map_err(io::Error::other)?)?;
+pub fn gives_tickets(target: SocketAddr, terms: Terms) -> io::Result<bool> {
+    let (mut stream, mut tls) = connect(target, &tls::client(terms, true).map_err(io::Error::other)?)?;
     stream.set_read_timeout(Some(TICKETS))?;
     match read_tickets(&mut tls, &mut stream) {
         Ok(()) => Ok(true),
@@ -25,13 +25,13 @@ pub fn gives_tickets(target: SocketAddr) -> io::Result<bool> {
 }
 
 /// Handshakes for `seconds`: each a full one, or each resuming what the one before was given.
-pub fn run(target: SocketAddr, seconds: u64, resumed: bool) -> io::Result<Load> {
-    let tickets = gives_tickets(target)?;
+pub fn run(target: SocketAddr, seconds: u64, terms: Terms, resumed: bool) -> io::Result<Load> {
+    let tickets = terms.tickets_come_after() && gives_tickets(target, terms)?;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let begun = Instant::now();
     let clients: Vec<io::Result<Load>> = std::thread::scope(|scope| {
         let started: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| client(target, deadline, resumed, tickets))).collect();
+            (0..CLIENTS).map(|_| scope.spawn(|| client(target, deadline, terms, resumed, tickets))).collect();
         let gone = |_| Err(io::Error::other("a client panicked"));
         started.into_iter().map(|client| client.join().unwrap_or_else(gone)).collect()
     });
@@ -45,9 +45,9 @@ pub fn run(target: SocketAddr, seconds: u64, resumed: bool) -> io::Result<Load> 
     Ok(load)
 }
 
-fn client(target: SocketAddr, deadline: Instant, resumed: bool, tickets: bool) -> io::Result<Load> {
+fn client(target: SocketAddr, deadline: Instant, terms: Terms, resumed: bool, tickets: bool) -> io::Result<Load> {
     // Its own store of tickets, each used once.
-    let config = tls::client(resumed).map_err(io::Error::other)?;
+    let config = tls::client(terms, resumed).map_err(io::Error::other)?;
     let wanted = if resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
     if resumed {
         shake_hands(target, &config, tickets)?;

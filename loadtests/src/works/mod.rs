@@ -6,7 +6,8 @@ mod paced;
 mod priced;
 
 use crate::contenders::Proxy;
-use crate::load::{h2load, handshakes};
+use crate::load::{h2load, handshakes as load_handshakes};
+use crate::tls::{Key, Terms};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -37,6 +38,7 @@ pub enum Kind {
         path: &'static str,
     },
     Handshakes {
+        terms: Terms,
         resumed: bool,
     },
     /// An open loop at a rate.
@@ -71,8 +73,12 @@ const fn work(name: &'static str, what: &'static str, primary: &'static str, qui
     Work { name, what, routes: 0, primary, quick, kind }
 }
 
+const fn handshakes(name: &'static str, what: &'static str, terms: Terms, resumed: bool) -> Work {
+    work(name, what, "worker_us", matches!(terms, Terms::Tls13P256), Kind::Handshakes { terms, resumed })
+}
+
 /// All of them.
-pub const ALL: [Work; 14] = [
+pub const ALL: [Work; 18] = [
     work("h1", "HTTP/1.1, 64 kept connections, 1 KiB", "worker_us", true, wrk("/bench/1k", None)),
     work(
         "h2",
@@ -81,14 +87,12 @@ pub const ALL: [Work; 14] = [
         true,
         Kind::H2 { path: "/bench/1k" },
     ),
-    work(
-        "tls-full",
-        "TLS 1.3 handshakes, full (ECDSA P-256, X25519), no request",
-        "worker_us",
-        true,
-        Kind::Handshakes { resumed: false },
-    ),
-    work("tls-resumed", "TLS 1.3 handshakes, resumed", "worker_us", true, Kind::Handshakes { resumed: true }),
+    handshakes("tls-full", "TLS 1.3 handshakes, full (ECDSA P-256, X25519), no request", Terms::Tls13P256, false),
+    handshakes("tls-resumed", "TLS 1.3 handshakes, resumed", Terms::Tls13P256, true),
+    handshakes("rsa-full", "TLS 1.3 handshakes, full (RSA-2048, X25519)", Terms::Tls13Rsa, false),
+    handshakes("rsa-resumed", "TLS 1.3 handshakes, resumed (RSA-2048)", Terms::Tls13Rsa, true),
+    handshakes("tls12-full", "TLS 1.2 handshakes, full (RSA-2048, X25519)", Terms::Tls12Rsa, false),
+    handshakes("tls12-resumed", "TLS 1.2 handshakes, resumed (RSA-2048)", Terms::Tls12Rsa, true),
     work("post", "HTTP/1.1, POST of 10 KiB", "worker_us", false, wrk("/bench/1k", Some(POST))),
     work("large", "HTTP/1.1, responses of 1 MiB", "worker_us", false, wrk("/bench/files/1m", None)),
     work("rate-2k", "2,000 requests a second, open loop", "p99_us", false, Kind::Paced { per_second: 2_000 }),
@@ -166,10 +170,21 @@ impl Work {
         }
     }
 
+    /// Of which kind the certificate is.
+    pub fn key(&self) -> Key {
+        match self.kind {
+            Kind::Handshakes { terms, .. } => terms.key(),
+            _ => Key::P256,
+        }
+    }
+
     /// Why a contender has no part in it.
     pub fn bars(&self, proxy: &Proxy) -> Option<&'static str> {
         match self.kind {
-            Kind::Handshakes { resumed: true } if !handshakes::gives_tickets(proxy.https).unwrap_or(true) => {
+            Kind::Handshakes { terms, resumed: true }
+                if terms.tickets_come_after()
+                    && !load_handshakes::gives_tickets(proxy.https, terms).unwrap_or(true) =>
+            {
                 Some("gives its tickets with its first answer, so that none is there to resume by")
             }
             Kind::Reloaded { .. } if proxy.reload.is_none() => Some("has no way to be reloaded here"),
@@ -182,7 +197,7 @@ impl Work {
         match &self.kind {
             Kind::Wrk { path, connections, script } => priced::wrk(proxy, take, path, *connections, *script),
             Kind::H2 { path } => priced::priced(proxy, take, |seconds| h2load::run(proxy.https, path, seconds)),
-            Kind::Handshakes { resumed } => priced::handshakes(proxy, take, *resumed),
+            Kind::Handshakes { terms, resumed } => priced::handshakes(proxy, take, *terms, *resumed),
             Kind::Paced { per_second } => paced::calm(proxy, take, *per_second),
             Kind::Reloaded { per_second } => paced::reloaded(proxy, take, *per_second),
             Kind::Scraped { per_second } => paced::scraped(proxy, take, *per_second),

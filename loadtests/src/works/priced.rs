@@ -4,6 +4,7 @@ use super::{Sample, Take};
 use crate::contenders::Proxy;
 use crate::cpu;
 use crate::load::{Load, handshakes, wrk as load_wrk};
+use crate::tls::Terms;
 use std::io;
 use std::time::Instant;
 
@@ -28,8 +29,8 @@ pub fn wrk(
 }
 
 /// Handshakes carry no request, so that nothing is to be accounted for.
-pub fn handshakes(proxy: &Proxy, take: &Take, resumed: bool) -> io::Result<Sample> {
-    let sample = priced(proxy, take, |seconds| handshakes::run(proxy.https, seconds, resumed))?;
+pub fn handshakes(proxy: &Proxy, take: &Take, terms: Terms, resumed: bool) -> io::Result<Sample> {
+    let sample = priced(proxy, take, |seconds| handshakes::run(proxy.https, seconds, terms, resumed))?;
     Ok(Sample { completed: 0, abandoned: 0, ..sample })
 }
 
