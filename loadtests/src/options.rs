@@ -33,7 +33,7 @@ pub struct Options {
     /// Seconds of each run, after a warm-up of one [default: 5; 1 with --quick].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: Option<u64>,
-    /// A few works, briefly: under three minutes.
+    /// A few works by a few contenders, briefly: under three minutes.
     #[arg(long)]
     quick: bool,
     /// The folder for `bench.md`, `ratios.svg` and `runs.json`.
@@ -94,7 +94,10 @@ impl Options {
 
     pub fn contenders(&self) -> Vec<&'static Contender> {
         const CONTENDERS: &[Contender] = &contenders::ALL;
-        let wanted = |contender: &&Contender| self.contender.is_empty() || self.contender.contains(&contender.name);
+        let wanted = |contender: &&Contender| match self.contender.is_empty() {
+            true => !self.quick || contender.quick,
+            false => self.contender.contains(&contender.name),
+        };
         CONTENDERS.iter().filter(wanted).collect()
     }
 }

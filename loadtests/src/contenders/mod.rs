@@ -44,8 +44,10 @@ pub enum Presence {
 pub struct Contender {
     pub name: &'static str,
     pub what: &'static str,
+    /// Part of `--quick`.
+    pub quick: bool,
     pub presence: fn() -> Presence,
-    start: fn(&Path, &Setup) -> io::Result<Proxy>,
+    start: Start,
 }
 
 impl Contender {
@@ -61,45 +63,40 @@ impl Contender {
 
 /// All of them, in the order of the rotation. The first is what the ratios are to.
 pub const ALL: [Contender; 13] = [
-    Contender { name: "nginx", what: "plain, no log", presence: nginx::presence, start: nginx::plain },
-    Contender { name: "nginx-log", what: "JSON access log", presence: nginx::presence, start: nginx::logging },
-    Contender { name: "haproxy", what: "plain, no log", presence: haproxy::presence, start: haproxy::plain },
-    Contender { name: "haproxy-log", what: "JSON access log", presence: haproxy::presence, start: haproxy::logging },
-    Contender { name: "envoy", what: "plain, no log", presence: envoy::presence, start: envoy::plain },
-    Contender { name: "envoy-otlp", what: "OTLP access log", presence: envoy::presence, start: envoy::logging },
-    Contender {
-        name: "envoy-otlp-1",
-        what: "OTLP access log, OTLP traces of 1 %",
-        presence: envoy::presence,
-        start: envoy::tracing_1,
-    },
-    Contender {
-        name: "envoy-otlp-100",
-        what: "OTLP access log, OTLP traces of all",
-        presence: envoy::presence,
-        start: envoy::tracing_100,
-    },
-    Contender {
-        name: "weir",
-        what: "events to the spool, metrics, trace context, one policy",
-        presence: weir::presence,
-        start: weir::start,
-    },
-    Contender {
-        name: "weir-off",
-        what: "the same data plane without events",
-        presence: weir::presence_without_events,
-        start: weir::start_without_events,
-    },
-    missing("weir-traces-1", "all on, OTLP traces of 1 %", not_there_yet),
-    missing("weir-traces-100", "all on, OTLP traces of all", not_there_yet),
-    Contender { name: "pingora", what: "a minimal proxy, no log", presence: pingora::presence, start: pingora::start },
+    contender("nginx", "plain, no log", true, nginx::presence, nginx::plain),
+    contender("nginx-log", "JSON access log", false, nginx::presence, nginx::logging),
+    contender("haproxy", "plain, no log", false, haproxy::presence, haproxy::plain),
+    contender("haproxy-log", "JSON access log", true, haproxy::presence, haproxy::logging),
+    contender("envoy", "plain, no log", false, envoy::presence, envoy::plain),
+    contender("envoy-otlp", "OTLP access log", false, envoy::presence, envoy::logging),
+    contender("envoy-otlp-1", "OTLP access log, OTLP traces of 1 %", true, envoy::presence, envoy::tracing_1),
+    contender("envoy-otlp-100", "OTLP access log, OTLP traces of all", false, envoy::presence, envoy::tracing_100),
+    contender("pingora", "a minimal proxy, no log", true, pingora::presence, pingora::start),
+    contender(
+        "weir-off",
+        "the same data plane without events",
+        true,
+        weir::presence_without_events,
+        weir::start_without_events,
+    ),
+    contender("weir", "events to the spool, metrics, trace context, one policy", true, weir::presence, weir::start),
+    missing("weir-traces-1", "all on, OTLP traces of 1 %"),
+    missing("weir-traces-100", "all on, OTLP traces of all"),
 ];
 
-fn not_there_yet() -> Presence {
-    Presence::Missing("not there yet: Weir exports no spans".into())
+type Start = fn(&Path, &Setup) -> io::Result<Proxy>;
+
+const fn contender(
+    name: &'static str,
+    what: &'static str,
+    quick: bool,
+    presence: fn() -> Presence,
+    start: Start,
+) -> Contender {
+    Contender { name, what, quick, presence, start }
 }
 
-const fn missing(name: &'static str, what: &'static str, presence: fn() -> Presence) -> Contender {
-    Contender { name, what, presence, start: |_, _| Err(io::Error::other("it cannot be started")) }
+const fn missing(name: &'static str, what: &'static str) -> Contender {
+    let presence = || Presence::Missing("not there yet: Weir exports no spans".into());
+    contender(name, what, true, presence, |_, _| Err(io::Error::other("it cannot be started")))
 }
