@@ -4,7 +4,7 @@ use weir_config::{Api, Route, Rule};
 
 use crate::index::Index;
 use crate::path::{Forwarded, Pieces};
-use crate::rules::{CompiledRule, Request};
+use crate::rules::{CompiledRule, Request, or_always};
 
 /// The APIs of one listener, compiled.
 ///
@@ -91,23 +91,13 @@ struct RouteRule {
 
 impl CompiledApi {
     fn compile(number: usize, api: &Api) -> Self {
-        let always = [Rule::default()];
-        let rules_of = |route: &'_ Route| if route.rules.is_empty() { always.to_vec() } else { route.rules.clone() };
-        let rules: Vec<(usize, Rule)> = api
-            .routes
-            .iter()
-            .enumerate()
-            .flat_map(|(route, routes)| rules_of(routes).into_iter().map(move |rule| (route, rule)))
-            .collect();
+        let rules: Vec<(usize, &Rule)> = api.routes.iter().enumerate().flat_map(rules_of).collect();
         Self {
             number,
             base_path: api.listen.base_path.as_str().into(),
             destinations: api.routes.iter().map(|route| route.destination_path.as_deref().map(Into::into)).collect(),
             index: Index::compile(rules.iter().map(|(_, rule)| rule.path.as_ref())),
-            rules: rules
-                .iter()
-                .map(|(route, rule)| RouteRule { route: *route, rule: CompiledRule::compile(rule) })
-                .collect(),
+            rules: rules.iter().map(|&(route, rule)| RouteRule { route, rule: CompiledRule::compile(rule) }).collect(),
         }
     }
 
@@ -116,4 +106,9 @@ impl CompiledApi {
         let RouteRule { route, rule } = candidates.find(|candidate| candidate.rule.matches(request, path))?;
         Some((*route, rule.forwarded(path)))
     }
+}
+
+/// The rules of a route, each with the route's number.
+fn rules_of((number, route): (usize, &Route)) -> impl Iterator<Item = (usize, &Rule)> {
+    or_always(&route.rules).iter().map(move |rule| (number, rule))
 }

@@ -18,19 +18,23 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// No rules at all are one that always holds.
+pub(crate) fn or_always(rules: &[Rule]) -> &[Rule] {
+    static ALWAYS: [Rule; 1] = [Rule { path: None, methods: None, host: None, headers: Vec::new() }];
+    if rules.is_empty() { &ALWAYS } else { rules }
+}
+
 /// The rules under which a policy applies.
 #[derive(Debug, Clone)]
 pub struct PolicyRules(
-    /// Never empty: no rules at all are one that always holds.
+    /// Never empty.
     Vec<CompiledRule>,
 );
 
 impl PolicyRules {
     /// Compiles the rules of a policy binding; none means always.
     pub fn compile(rules: &[Rule]) -> Self {
-        let always = [Rule::default()];
-        let rules = if rules.is_empty() { &always } else { rules };
-        Self(rules.iter().map(CompiledRule::compile).collect())
+        Self(or_always(rules).iter().map(CompiledRule::compile).collect())
     }
 
     /// Whether the policy applies. `path` is [`Matched::path_in_api`](crate::Matched): the one after the base path.
