@@ -3,8 +3,10 @@
 //! It decides whether `Authorization: Basic` carries exactly these credentials. It never tells which half was
 //! wrong, neither in words nor in time; and it never sends the credentials on: the upstream has its own.
 
-use crate::credentials::{BASIC_CHALLENGE, decode_basic, same};
+use crate::credentials::{BASIC_CHALLENGE, decode_basic, encoded_basic, same};
 use crate::{Authenticated, Body, Decision, Rejection, RequestView};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use weir_config::policy::HttpBasicAuthentication;
@@ -14,8 +16,9 @@ use weir_event::{AuthKind, Reason};
 #[derive(Debug)]
 pub struct BasicAuth {
     username: Bytes,
-    /// `user:password`.
+    /// `user:password`, and as clients send it.
     expected: Vec<u8>,
+    encoded: Vec<u8>,
 }
 
 impl BasicAuth {
@@ -23,21 +26,28 @@ impl BasicAuth {
     pub fn new(spec: &HttpBasicAuthentication) -> Self {
         let username = Bytes::copy_from_slice(spec.username.as_bytes());
         let expected = format!("{}:{}", spec.username, spec.password.expose()).into_bytes();
-        Self { username, expected }
+        let encoded = STANDARD.encode(&expected).into_bytes();
+        Self { username, expected, encoded }
     }
 
     /// The request side.
     pub fn on_request(&self, request: &mut RequestView<'_>) -> Decision {
-        let presented = request.headers.get(AUTHORIZATION).and_then(decode_basic);
-        match presented {
-            Some(presented) if same(&self.expected, &presented) => {
-                request.headers.remove(AUTHORIZATION);
-                Decision::Identified(Authenticated::new(self.username.clone(), AuthKind::Basic))
+        let Some(value) = request.headers.get(AUTHORIZATION) else { return missing() };
+        // Whoever knows the credentials sends this very text, which need not be decoded to be known: half the price.
+        let known = encoded_basic(value).is_some_and(|encoded| same(&self.encoded, encoded));
+        if !known {
+            let Some(presented) = decode_basic(value) else { return missing() };
+            if !same(&self.expected, &presented) {
+                return reject("the credentials are not right");
             }
-            Some(_) => reject("the credentials are not right"),
-            None => reject("credentials are missing: send `Authorization: Basic`"),
         }
+        request.headers.remove(AUTHORIZATION);
+        Decision::Identified(Authenticated::new(self.username.clone(), AuthKind::Basic))
     }
+}
+
+fn missing() -> Decision {
+    reject("credentials are missing: send `Authorization: Basic`")
 }
 
 fn reject(detail: &'static str) -> Decision {
@@ -50,8 +60,6 @@ mod tests {
     use super::*;
     use crate::credentials::MAX_ENCODED;
     use crate::testing::Request;
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
     use http::HeaderMap;
     use weir_config::Secret;
 
