@@ -61,7 +61,8 @@ impl Router {
         if !path.starts_with('/') {
             return None;
         }
-        let slashes = path.bytes().take(self.most_bytes + 1).enumerate().filter(|(_, b)| *b == b'/').map(|(at, _)| at);
+        let reach = &path.as_bytes()[..path.len().min(self.most_bytes + 1)];
+        let slashes = memchr::memchr_iter(b'/', reach);
         let whole = (path.len() <= self.most_bytes).then_some(path.len());
         let ends = slashes.chain(whole).take(self.most_segments + 1);
         ends.filter_map(|end| self.with_base_path(&path[..end])).last()
