@@ -58,7 +58,8 @@ pub fn system_us() -> i64 {
 }
 
 fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds.saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 #[cfg(test)]

@@ -4,15 +4,16 @@
 //! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
 
 use crate::answer::Refusal;
+use crate::body::RequestBody;
 use crate::connection::{Connection, Framing, MAX_HEAD};
 use crate::forwarded::client_address;
+use crate::headers::Special;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
-use http_body::Body;
 use hyper::body::Incoming;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -27,7 +28,9 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) host: HeaderValue,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Incoming,
+    /// What was in the headers when they came; some of it may have been taken out since.
+    pub(crate) special: Special,
+    pub(crate) body: RequestBody,
 }
 
 impl Head {
@@ -52,7 +55,9 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
         _ if connection.http1_is_in_doubt() => Err(in_doubt()),
         _ => framing(connection.http1_take_framing()),
     };
-    let trace = worker.continue_trace(&mut headers, snapshot.trust);
+    let special = Special::of(&headers);
+    let trace =
+        if special.has_trace() { worker.continue_trace(&mut headers, snapshot.trust) } else { worker.begin_trace() };
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
     let (target, path) = normal_target(parts.uri);
     let host = language(&connection)
@@ -86,16 +91,14 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let open = worker.begin_exchange();
     let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
     let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
-    if body.is_end_stream() {
-        exchange.request_is_whole(now);
-    }
+    let body = RequestBody::new(body, exchange.clone(), now);
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
     let response_headers = weir_policies::ResponseHeaders::new();
     let flow =
         Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method, response_headers };
-    let head = host.map(|host| Head { method: parts.method, host, headers, body });
+    let head = host.map(|host| Head { method: parts.method, host, headers, special, body });
     (flow, head)
 }
 
@@ -234,7 +237,16 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
 /// An authority without user information (RFC 9110 4.2.4): a password in it would be recorded, and sent on.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok()
+    is_plain_host(bytes) || !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok()
+}
+
+/// A name or an IPv4 address, with or without a port: nearly every one, and not worth a parser.
+fn is_plain_host(bytes: &[u8]) -> bool {
+    let name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let end = bytes.iter().position(|byte| !name(byte)).unwrap_or(bytes.len());
+    let port = bytes[end..].strip_prefix(b":");
+    end > 0
+        && port.map_or(end == bytes.len(), |port| matches!(port.len(), 1..=5) && port.iter().all(u8::is_ascii_digit))
 }
 
 /// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its

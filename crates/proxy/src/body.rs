@@ -41,15 +41,17 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef) -> Self {
+    /// Of the request whose head is in `now`.
+    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef, now: Instant) -> Self {
         if inner.is_end_stream() {
+            exchange.request_is_whole(now);
             return Self::empty(exchange);
         }
         Self { inner: Some(inner), exchange }
     }
 
+    /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        exchange.request_is_done(exchange.worker().clock.now());
         Self { inner: None, exchange }
     }
 
@@ -164,7 +166,7 @@ pub(crate) fn body(flow: Flow, reply: Response<Reply>) -> Response<ResponseBody>
     let Flow { exchange, closer, snapshot, method, .. } = flow;
     let (parts, reply) = reply.into_parts();
     exchange.borrow_mut().status = parts.status.as_u16();
-    let idle = IdleTimer::new(snapshot.timeouts.stream_idle);
+    let idle = IdleTimer::new(snapshot.timeouts.stream_idle, exchange.progress());
     let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut body = ResponseBody { reply: Some(reply), exchange, closer: Some(closer), idle };
     if bodiless || body.is_end_stream() {
@@ -187,13 +189,10 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// Closes the exchange and, where the response is whole, keeps its connection for the next.
     fn complete(&mut self, outcome: Outcome) {
-        if let Some(closer) = self.closer.take() {
-            closer.close(outcome);
-        }
+        let Some(now) = self.closer.take().and_then(|closer| closer.close(outcome)) else { return };
         let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream { .. }));
         if whole && let Some(Reply::Upstream { connection, .. }) = self.reply.take() {
-            let worker = self.exchange.worker();
-            worker.pool.give_back(connection, worker.clock.now());
+            self.exchange.worker().pool.give_back(connection, now);
         }
     }
 

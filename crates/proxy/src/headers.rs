@@ -20,6 +20,7 @@ impl Special {
     const HOP_BY_HOP: u16 = 1 << 3;
     const VIA: u16 = 1 << 4;
     const CLAIMS: u16 = 1 << 5;
+    const TRACE: u16 = 1 << 6;
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
@@ -33,6 +34,7 @@ impl Special {
             "upgrade" | "keep-alive" | "proxy-connection" => Self::HOP_BY_HOP,
             "via" => Self::VIA,
             "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-client-cert" => Self::CLAIMS,
+            "traceparent" | "tracestate" => Self::TRACE,
             _ => 0,
         }
     }
@@ -44,6 +46,11 @@ impl Special {
     /// Whether somebody before this gateway named itself in `Via`.
     pub(crate) fn has_via(self) -> bool {
         self.has(Self::VIA)
+    }
+
+    /// Whether the message brings a trace.
+    pub(crate) fn has_trace(self) -> bool {
+        self.has(Self::TRACE)
     }
 
     /// Whether the message says of its sender what only a trusted peer may say.
@@ -104,6 +111,13 @@ fn names_trailers(headers: &HeaderMap) -> bool {
 /// A name that is both in `Connection` and end-to-end by its definition is not ours to remove: without this a
 /// client could strip the length or the host of its own message on the way.
 fn remove_named(headers: &mut HeaderMap) {
+    // What nearly every message says, and no name of a field that is not looked for anyway.
+    let persistence = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    if headers.get_all(CONNECTION).iter().all(persistence) {
+        return;
+    }
     let values: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
     for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
         match HeaderName::from_bytes(token.trim().as_bytes()) {

@@ -98,6 +98,13 @@ impl ExchangeRef {
         self.0.request_done.set(Some(now));
     }
 
+    /// An attempt begins: a response is waited for from here on, or from the end of the request.
+    pub(crate) fn attempted(&self, now: Instant) {
+        if self.request_done().is_some() {
+            self.request_is_done(now);
+        }
+    }
+
     pub(crate) fn request_is_whole(&self, now: Instant) {
         self.0.request_whole.set(true);
         self.request_is_done(now);
@@ -107,7 +114,8 @@ impl ExchangeRef {
         self.0.request_done.get()
     }
 
-    fn close(&self, outcome: Outcome) {
+    /// Closes it, and answers now.
+    fn close(&self, outcome: Outcome) -> Instant {
         let now = self.0.worker.clock.now();
         let mut exchange = self.0.exchange.borrow_mut();
         if exchange.finish(outcome, now) {
@@ -118,6 +126,7 @@ impl ExchangeRef {
             self.0.worker.end_exchange();
             self.0.connection.end_exchange(now, self.0.request_whole.get());
         }
+        now
     }
 }
 
@@ -130,6 +139,11 @@ impl WeakExchange {
         if let Some(shared) = self.0.upgrade() {
             shared.exchange.borrow_mut().blame(reason);
         }
+    }
+
+    /// Whether it is open and its response has not begun.
+    pub(crate) fn waits_for_response(&self) -> bool {
+        self.0.upgrade().is_some_and(|shared| shared.exchange.borrow().status == 0)
     }
 
     /// Whether its response has begun and nothing has moved for `limit` because of the client.
@@ -146,33 +160,35 @@ impl WeakExchange {
 /// Whoever holds it owes the exchange its end. Dropped with the debt unpaid - the client left, the handler
 /// panicked - it pays with what is known.
 pub(crate) struct Closer {
-    exchange: ExchangeRef,
+    /// `None` once it is paid.
+    exchange: Option<ExchangeRef>,
 }
 
 impl Closer {
     pub(crate) fn new(exchange: ExchangeRef) -> Self {
-        Self { exchange }
+        Self { exchange: Some(exchange) }
     }
 
-    /// Closes the exchange now.
-    pub(crate) fn close(self, outcome: Outcome) {
-        self.exchange.close(outcome);
+    /// Closes the exchange, and answers when that was.
+    pub(crate) fn close(mut self, outcome: Outcome) -> Option<Instant> {
+        self.exchange.take().map(|exchange| exchange.close(outcome))
     }
 }
 
 impl Drop for Closer {
     fn drop(&mut self) {
+        let Some(owed) = self.exchange.take() else { return };
         if std::thread::panicking() {
-            let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut() else { return };
+            let Ok(mut exchange) = owed.0.exchange.try_borrow_mut() else { return };
             exchange.blame(Reason::GatewayPanic);
             exchange.status = Reason::GatewayPanic.status().as_u16();
         }
-        if self.exchange.worker().is_ending()
-            && let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut()
+        if owed.worker().is_ending()
+            && let Ok(mut exchange) = owed.0.exchange.try_borrow_mut()
         {
             exchange.blame(Reason::GatewayDraining);
         }
-        self.exchange.close(Outcome::Cancelled);
+        owed.close(Outcome::Cancelled);
     }
 }
 

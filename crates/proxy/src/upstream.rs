@@ -16,7 +16,7 @@ use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -29,11 +29,12 @@ use weir_upstream::{Connection, Failure, Origin};
 
 type Upstream = Connection<RequestBody>;
 
-/// What it takes to ask again: a request without a body. Its fields as a list: half the price of a copy of the map,
-/// and nearly always thrown away.
+/// What it takes to ask again: the head of a request without a body, before it was made the upstream's. Its fields as
+/// a list: half the price of a copy of the map, and nearly always thrown away.
 struct Again {
     method: Method,
-    uri: Uri,
+    host: HeaderValue,
+    special: Special,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -41,28 +42,30 @@ struct Again {
 /// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Result<Response<Reply>, Refusal> {
     let origin = &target.route().origin;
+    let mut again = Again::of(&head);
     let mut request = prepare(flow, target, head)?;
     let mut started = flow.exchange.hand_to(Turn::Upstream);
     let mut kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
     loop {
         let is_kept = kept.is_some();
+        flow.exchange.attempted(started);
         let Way { mut connection, trying } = match kept.take() {
             Some(connection) => Way::over(flow, connection, started),
             // Boxed: a request over a kept connection does not carry room for a handshake.
             None => Box::pin(Way::open(flow, origin, started)).await?,
         };
         stamp(flow, &mut request);
-        let again = if is_kept { again(&request) } else { None };
         let sent = flow.worker.clock.now();
         let waited = {
             let sending = pin!(connection.send(request));
-            patiently(&flow.exchange, &flow.snapshot.timeouts, sending).await
+            patiently(&flow.exchange, &flow.snapshot.timeouts, sent, sending).await
         };
         let unanswered = match arrived(flow, Way { connection, trying }, waited, sent) {
             Ok(answer) => return answer,
             Err(unanswered) => unanswered,
         };
-        request = unsent(flow, origin, unanswered, again, is_kept)?;
+        let again = if is_kept { again.take() } else { None };
+        request = unsent(flow, target, unanswered, again, is_kept)?;
         started = flow.exchange.hand_to(Turn::Upstream);
     }
 }
@@ -92,7 +95,7 @@ impl Way {
 /// The request, to be sent once more: what was not written, or what may be written twice. Otherwise the refusal.
 fn unsent(
     flow: &Flow,
-    origin: &Origin,
+    target: &Target,
     unanswered: Box<Unanswered>,
     again: Option<Again>,
     is_kept: bool,
@@ -100,9 +103,13 @@ fn unsent(
     let Unanswered { trying, error, unsent } = *unanswered;
     // Bytes that came back and are no response were an answer all the same.
     let again = again.filter(|_| !error.is_parse());
-    let unsent = unsent.filter(|_| is_kept).or_else(|| again.map(|again| again.request(flow)));
-    let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), error));
-    unsent.ok_or(refusal)
+    let address = target.route().origin.address.to_string();
+    let refusal = failed(flow, trying, &Failure::of_exchange(address, error));
+    match (unsent, again) {
+        (Some(unsent), _) if is_kept => Ok(unsent),
+        (_, Some(again)) => prepare(flow, target, again.head(flow)),
+        _ => Err(refusal),
+    }
 }
 
 /// An attempt that is under way. Dropped with its end unsaid - the client gave up - it is booked as that: an upstream
@@ -235,8 +242,7 @@ fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
 /// Turns the client's head into the upstream's.
 fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBody>, Refusal> {
     let snapshot = &flow.snapshot;
-    let mut headers = head.headers;
-    let special = Special::of(&headers);
+    let Head { mut headers, special, .. } = head;
     if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
@@ -257,32 +263,32 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBo
     headers.insert(X_REQUEST_ID, flow.request_id.clone());
     let host = if snapshot.rewrite_host { target.route().origin.authority.clone() } else { head.host };
     headers.insert(HOST, host);
-    let mut request = Request::new(RequestBody::new(head.body, flow.exchange.clone()));
+    let mut request = Request::new(head.body);
     *request.method_mut() = head.method;
     *request.uri_mut() = target.uri.clone();
     *request.headers_mut() = headers;
     Ok(request)
 }
 
-/// A copy of the head, because hyper keeps the one that it wrote.
-fn again(request: &Request<RequestBody>) -> Option<Again> {
-    let repeatable = request.method().is_idempotent() && request.body().is_end_stream();
-    repeatable.then(|| Again {
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-        fields: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-    })
-}
-
 impl Again {
-    fn request(self, flow: &Flow) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::empty(flow.exchange.clone()));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+    /// A copy, because hyper keeps the head that it wrote: of the client's, which is shorter than what is made of it.
+    fn of(head: &Head) -> Option<Self> {
+        let repeatable = head.method.is_idempotent() && head.body.is_end_stream();
+        repeatable.then(|| Self {
+            method: head.method.clone(),
+            host: head.host.clone(),
+            special: head.special,
+            fields: head.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        })
+    }
+
+    fn head(self, flow: &Flow) -> Head {
+        let Self { method, host, special, fields } = self;
         // Each in its turn: a name may have several values.
-        for (name, value) in self.fields {
-            request.headers_mut().append(name, value);
+        let mut headers = HeaderMap::with_capacity(fields.len());
+        for (name, value) in fields {
+            headers.append(name, value);
         }
-        request
+        Head { method, host, headers, special, body: RequestBody::empty(flow.exchange.clone()) }
     }
 }

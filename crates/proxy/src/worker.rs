@@ -23,14 +23,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error};
 use weir_config::{Cached, Live};
-use weir_event::exchange::TraceFacts;
 use weir_event::{Clock, Exchange};
 use weir_telemetry::metrics::RouteMetrics;
 use weir_telemetry::{Continuation, SpanSource, Trust};
 use weir_upstream::Pool;
 
-/// How often idle connections are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often connections are looked at: those that are idle, and those whose requests wait.
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -92,13 +91,14 @@ impl Worker {
         Rc::clone(&current)
     }
 
+    /// Of a request that brings a trace.
     pub(crate) fn continue_trace(&self, headers: &mut HeaderMap, trust: Trust) -> Continuation {
         Continuation::take(headers, trust, &mut self.spans.borrow_mut(), false)
     }
 
-    /// A trace for a request that brought none that could be read.
-    pub(crate) fn new_trace(&self) -> TraceFacts {
-        self.continue_trace(&mut HeaderMap::new(), Trust::Restart).facts
+    /// Of a request that brings none, or none that could be read.
+    pub(crate) fn begin_trace(&self) -> Continuation {
+        Continuation::begin(&mut self.spans.borrow_mut(), false)
     }
 
     /// How many exchanges are open, with the one that begins now.

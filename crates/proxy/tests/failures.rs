@@ -3,7 +3,7 @@
 mod common;
 
 use common::{DEADLINE, Gateway, Upstream, api, delay, header, timeouts};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 use weir_event::{Exchange, Outcome, Reason, Side, Turn};
@@ -154,6 +154,32 @@ fn an_upstream_that_does_not_answer_is_504() {
     let event = gateway.event();
     assert_eq!(told(&event), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
     assert!(event.meter.spent(Turn::Upstream) >= Duration::from_secs(1));
+}
+
+/// A deadline that is far has no timer from the start; it is met all the same.
+#[test]
+fn an_upstream_that_does_not_answer_for_long_is_504() {
+    let upstream = Upstream::after_one(|stream| drop(common::read_request(stream)));
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(300, 3)));
+    is_problem(&gateway.get("/"), 504, Reason::UpstreamTimeout);
+    let spent = gateway.event().meter.spent(Turn::Upstream);
+    assert!(spent >= Duration::from_secs(3), "{spent:?}");
+}
+
+/// The response is waited for from the end of the request on, not from the last frame that was waited for before it.
+#[test]
+fn an_upstream_that_does_not_answer_an_upload_is_504() {
+    let silent = Upstream::new(vec![Box::new(|stream, heads| {
+        drop(heads.send(common::read_until(stream, "half.")));
+        drop(stream.read_to_end(&mut Vec::new()));
+    })]);
+    let gateway = Gateway::start(&(api(silent.address, "") + &timeouts(300, 1)));
+    let mut client = gateway.connect();
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\nhalf.");
+    silent.request();
+    client.send(b"half.");
+    is_problem(&client.read_to_end(), 504, Reason::UpstreamTimeout);
+    assert_eq!(told(&gateway.event()), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
 }
 
 #[test]

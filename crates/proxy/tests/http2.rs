@@ -437,6 +437,17 @@ fn a_quiet_connection_is_told_goodbye() {
     assert!(gateway.events().is_empty());
 }
 
+#[test]
+fn an_upstream_that_does_not_answer_a_stream_is_504() {
+    let upstream = Upstream::after_one(|stream| drop(common::read_request(stream)));
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(300, 3)));
+    run(async {
+        let (mut client, _) = connect(gateway.address).await;
+        assert_eq!(ask(&mut client, get(gateway.address, "/")).await.status(), 504);
+    });
+    assert_eq!(gateway.event().reason, Reason::UpstreamTimeout);
+}
+
 /// What the upstream does not take, the client may not send: windows, and one piece in hand.
 #[test]
 fn an_upstream_that_reads_nothing_holds_the_client_back() {

@@ -80,6 +80,10 @@ impl State {
         matches!(self.phase.get(), Phase::Idle | Phase::Head)
     }
 
+    pub(super) fn waits_for_response(&self) -> bool {
+        self.current.borrow().as_ref().is_some_and(WeakExchange::waits_for_response)
+    }
+
     pub(super) fn blame(&self, reason: Reason) {
         if let Some(exchange) = self.current.borrow().as_ref() {
             exchange.blame(reason);

@@ -102,6 +102,15 @@ impl State {
         }
     }
 
+    /// Every stream that waits for an upstream looks at the time.
+    pub(super) fn remind(&self) {
+        for stream in self.streams.borrow().iter() {
+            if stream.exchange.borrow().as_ref().is_some_and(WeakExchange::waits_for_response) {
+                super::wake(&stream.waker);
+            }
+        }
+    }
+
     /// Lets go of every stream whose client has taken nothing of its response for `limit`.
     fn cancel_stalled(&self, now: Instant, limit: Duration) {
         for stream in self.streams.borrow().iter() {
@@ -113,9 +122,7 @@ impl State {
             }
             if held || stalled.is_some() {
                 stream.cancelled.set(true);
-                if let Some(waker) = stream.waker.borrow().as_ref() {
-                    waker.wake_by_ref();
-                }
+                super::wake(&stream.waker);
             }
         }
     }

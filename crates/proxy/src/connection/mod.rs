@@ -175,7 +175,7 @@ impl Connection {
     }
 
     /// The worker's look, about once a second: closes what has been quiet for `idle`, and what takes nothing of its
-    /// responses, or sends nothing of its requests, for `stalled`.
+    /// responses, or sends nothing of its requests, for `stalled`. Reminds of the time what waits for an upstream.
     pub(crate) fn sweep(&self, now: Instant, idle: Duration, stalled: Duration) {
         match self.kind.get() {
             Kind::Handshake if self.has_passed(self.accepted, now, HANDSHAKE.min(idle)) => self.give(Order::Close),
@@ -189,6 +189,11 @@ impl Connection {
         if self.blocked.get().is_some_and(|since| self.has_passed(since, now, stalled)) {
             self.blame_open(Reason::ClientIdleTimeout);
             self.give(Order::Close);
+        }
+        match self.kind.get() {
+            Kind::Http2 => self.http2.remind(),
+            _ if self.http1.waits_for_response() => wake(&self.waker),
+            _ => {}
         }
     }
 
@@ -226,9 +231,7 @@ impl Connection {
 
     fn give(&self, order: Order) {
         self.order.set(order);
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
+        wake(&self.waker);
     }
 
     /// Runs `inner` to its end, or until the worker says to close. `drain` is called once, when it says to drain.
@@ -255,7 +258,7 @@ impl Connection {
         let began = self.since.get().min(now);
         let mut exchange = Exchange::new(began, self.worker.clock.wall_us(began));
         exchange.hand_to(weir_event::Turn::Client, began);
-        let trace = self.worker.new_trace();
+        let trace = self.worker.begin_trace().facts;
         exchange.trace = trace;
         let snapshot = self.worker.snapshot();
         exchange.generation = snapshot.generation();
@@ -299,5 +302,11 @@ fn remember(kept: &RefCell<Option<Waker>>, waker: &Waker) {
     let mut kept = kept.borrow_mut();
     if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
         *kept = Some(waker.clone());
+    }
+}
+
+fn wake(kept: &RefCell<Option<Waker>>) {
+    if let Some(waker) = kept.borrow().as_ref() {
+        waker.wake_by_ref();
     }
 }

@@ -113,18 +113,15 @@ impl Continuation {
                 random: parent.random,
                 state,
             },
-            _ => Self {
-                facts: TraceFacts {
-                    trace: source.trace(),
-                    span: source.span(),
-                    parent: SpanId::default(),
-                    sampled: sample_new,
-                    kept: None,
-                },
-                random: true,
-                state: None,
-            },
+            _ => Self::begin(source, sample_new),
         }
+    }
+
+    /// Begins a trace.
+    pub fn begin(source: &mut SpanSource, sampled: bool) -> Self {
+        let (trace, span) = (source.trace(), source.span());
+        let facts = TraceFacts { trace, span, parent: SpanId::default(), sampled, kept: None };
+        Self { facts, random: true, state: None }
     }
 
     /// Exactly one header line, or none that counts (W3C harness: `test_traceparent_duplicated`).
