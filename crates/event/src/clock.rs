@@ -34,12 +34,13 @@ impl Clock {
 
     /// Microseconds since the Unix epoch, UTC, of an instant close to the present one.
     pub fn wall_us(&self, at: Instant) -> i64 {
-        let mut anchor = self.anchor.get();
-        if at.saturating_duration_since(anchor.instant) > ANCHOR_LIFE {
-            anchor = Anchor { instant: at, wall_us: system_us() };
-            self.anchor.set(anchor);
-        }
+        let anchor = self.anchor.get();
         match at.checked_duration_since(anchor.instant) {
+            Some(later) if later > ANCHOR_LIFE => {
+                let wall_us = system_us();
+                self.anchor.set(Anchor { instant: at, wall_us });
+                wall_us
+            }
             Some(later) => anchor.wall_us.saturating_add(micros(later)),
             None => anchor.wall_us.saturating_sub(micros(anchor.instant.duration_since(at))),
         }

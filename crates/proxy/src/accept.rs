@@ -42,7 +42,7 @@ impl Head {
 }
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
-pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Head, Refusal>) {
+pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Box<Head>, Refusal>) {
     let worker = Rc::clone(connection.worker());
     let snapshot = worker.snapshot();
     let (parts, body) = request.into_parts();
@@ -65,41 +65,44 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
         .and(path)
         .and_then(|()| host(&parts.method, &target.uri, &headers, parts.version));
 
-    let now = worker.clock.now();
-    let mut exchange = Exchange::new(now, worker.clock.wall_us(now));
-    exchange.generation = snapshot.generation;
-    exchange.method = (&parts.method).into();
-    if exchange.method == weir_event::Method::Other {
-        exchange.method_original = Bytes::copy_from_slice(parts.method.as_str().as_bytes());
+    let exchange = ExchangeRef::new(Rc::clone(&connection), Rc::clone(&snapshot));
+    {
+        let mut exchange = exchange.borrow_mut();
+        describe(&mut exchange, &parts.method, parts.version, &headers, &connection);
+        exchange.generation = snapshot.generation;
+        exchange.host = host.as_ref().ok().cloned();
+        exchange.target = target.uri;
+        exchange.attrs.extend(target.original.map(|path| (Bytes::from_static(b"path.original"), path)));
+        exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
+        exchange.trace = trace.facts;
     }
+
+    let open = worker.begin_exchange();
+    let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
+    let body = RequestBody::new(body, exchange.clone());
+    connection.begin_exchange(exchange.downgrade());
+    let closer = Closer::new(exchange.clone());
     let listener = snapshot.listener(connection.listener());
+    let method = parts.method.clone();
+    let response_headers = weir_policies::ResponseHeaders::new();
+    let flow = Flow { exchange, listener, closer, trace, request_id, method, response_headers };
+    let head = host.map(|host| Box::new(Head { method: parts.method, host, headers, special, body }));
+    (flow, head)
+}
+
+/// What the request and its connection say of themselves.
+fn describe(exchange: &mut Exchange, method: &Method, version: Version, headers: &HeaderMap, connection: &Connection) {
+    exchange.method = method.into();
+    if exchange.method == weir_event::Method::Other {
+        exchange.method_original = Bytes::copy_from_slice(method.as_str().as_bytes());
+    }
+    exchange.protocol = version.into();
+    exchange.user_agent = headers.get(USER_AGENT).cloned();
     (exchange.tls_version, exchange.tls_cipher) = connection.tls();
     exchange.scheme = match exchange.tls_version {
         TlsVersion::None => Scheme::Http,
         _ => Scheme::Https,
     };
-    exchange.protocol = parts.version.into();
-    exchange.host = host.as_ref().ok().cloned();
-    exchange.user_agent = headers.get(USER_AGENT).cloned();
-    exchange.target = target.uri;
-    if let Some(path) = target.original {
-        exchange.attrs.push((Bytes::from_static(b"path.original"), path));
-    }
-    exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
-    exchange.trace = trace.facts;
-
-    let open = worker.begin_exchange();
-    let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
-    let exchange = ExchangeRef::new(exchange, Rc::clone(&connection), Rc::clone(&snapshot));
-    let body = RequestBody::new(body, exchange.clone(), now);
-    connection.begin_exchange(exchange.downgrade());
-    let closer = Closer::new(exchange.clone());
-    let method = parts.method.clone();
-    let response_headers = weir_policies::ResponseHeaders::new();
-    let flow =
-        Flow { worker, snapshot, listener, connection, exchange, closer, trace, request_id, method, response_headers };
-    let head = host.map(|host| Head { method: parts.method, host, headers, special, body });
-    (flow, head)
 }
 
 /// Shed at the door, so that what is open already is served.

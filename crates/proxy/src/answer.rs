@@ -60,7 +60,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, kind);
         headers.extend(self.headers);
-        if let Some(value) = proxy_status(&flow.snapshot.pseudonym, self.reason) {
+        if let Some(value) = proxy_status(&flow.exchange.snapshot().pseudonym, self.reason) {
             headers.insert(PROXY_STATUS, value);
         }
         response

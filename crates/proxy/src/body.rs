@@ -41,10 +41,10 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    /// Of the request whose head is in `now`.
-    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef, now: Instant) -> Self {
+    /// Of a request whose head is in.
+    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef) -> Self {
         if inner.is_end_stream() {
-            exchange.request_is_whole(now);
+            exchange.request_is_whole(exchange.progress());
             return Self::empty(exchange);
         }
         Self { inner: Some(inner), exchange }
@@ -163,10 +163,10 @@ impl Reply {
 
 /// Turns the reply into what hyper writes. A response without a body is closed here: hyper will not ask for it.
 pub(crate) fn body(flow: Flow, reply: Response<Reply>) -> Response<ResponseBody> {
-    let Flow { exchange, closer, snapshot, method, .. } = flow;
+    let Flow { exchange, closer, method, .. } = flow;
     let (parts, reply) = reply.into_parts();
     exchange.borrow_mut().status = parts.status.as_u16();
-    let idle = IdleTimer::new(snapshot.timeouts.stream_idle, exchange.progress());
+    let idle = IdleTimer::new(exchange.snapshot().timeouts.stream_idle, exchange.progress());
     let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut body = ResponseBody { reply: Some(reply), exchange, closer: Some(closer), idle };
     if bodiless || body.is_end_stream() {
@@ -197,8 +197,8 @@ impl ResponseBody {
     }
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(Reply::Upstream { incoming, .. }) = &mut self.reply else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let Some(Reply::Upstream { incoming, connection }) = &mut self.reply else { return Poll::Ready(None) };
+        match connection.poll_frame(incoming, cx) {
             Poll::Pending => {
                 let was = self.exchange.borrow().meter.turn();
                 let now = self.exchange.hand_to(Turn::Upstream);

@@ -9,9 +9,7 @@ use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::request_policies;
 use crate::response_policies::response_policies;
 use crate::route::route;
-use crate::snapshot::Held;
 use crate::upstream::upstream;
-use crate::worker::Worker;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -20,13 +18,10 @@ use weir_telemetry::Continuation;
 
 /// What one request carries through its phases. Dropped before its end, it records a cancelled exchange.
 pub(crate) struct Flow {
-    pub(crate) worker: Rc<Worker>,
-    /// Held from the first phase to the last: one request is served by one configuration.
-    pub(crate) snapshot: Rc<Held>,
-    /// Where in it the connection's listener stands; none once a reload has taken that away.
-    pub(crate) listener: Option<usize>,
-    pub(crate) connection: Rc<Connection>,
+    /// With the worker, the connection and the configuration, which all its holders share.
     pub(crate) exchange: ExchangeRef,
+    /// Where in the configuration the connection's listener stands; none once a reload has taken that away.
+    pub(crate) listener: Option<usize>,
     pub(crate) closer: Closer,
     pub(crate) trace: Continuation,
     pub(crate) request_id: HeaderValue,
@@ -50,7 +45,7 @@ pub(crate) async fn serve(
     Ok(body(flow, reply))
 }
 
-async fn forward(flow: &mut Flow, mut head: Head) -> Result<Response<Reply>, Refusal> {
+async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>, Refusal> {
     let target = route(flow, &head)?;
     request_policies(flow, &target, &mut head)?;
     upstream(flow, &target, head).await

@@ -39,13 +39,21 @@ pub(crate) struct Place {
 pub(crate) struct ExchangeRef(Rc<Shared>);
 
 impl ExchangeRef {
-    pub(crate) fn new(exchange: Exchange, connection: Rc<Connection>, snapshot: Rc<Held>) -> Self {
+    /// One that begins now.
+    pub(crate) fn new(connection: Rc<Connection>, snapshot: Rc<Held>) -> Self {
         let worker = Rc::clone(connection.worker());
-        let (request_done, place) = (Cell::new(None), Cell::new(None));
-        let request_whole = Cell::new(false);
-        let progress = Cell::new(exchange.started);
-        let exchange = RefCell::new(exchange);
-        Self(Rc::new(Shared { exchange, worker, connection, snapshot, place, request_done, request_whole, progress }))
+        let now = worker.clock.now();
+        // Made where it stays: it is large.
+        Self(Rc::new(Shared {
+            exchange: RefCell::new(Exchange::new(now, worker.clock.wall_us(now))),
+            worker,
+            connection,
+            snapshot,
+            place: Cell::new(None),
+            request_done: Cell::new(None),
+            request_whole: Cell::new(false),
+            progress: Cell::new(now),
+        }))
     }
 
     /// For whoever must not keep the exchange open.
@@ -67,6 +75,15 @@ impl ExchangeRef {
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.0.worker
+    }
+
+    /// The configuration that it is served by: held from the first phase to the last.
+    pub(crate) fn snapshot(&self) -> &Rc<Held> {
+        &self.0.snapshot
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0.connection
     }
 
     /// Whether where the request ends is not known any more.
@@ -218,8 +235,7 @@ mod tests {
         let worker = Rc::new(Worker::new(0, &Live::new(snapshot), Box::new(Collect(sender)), stats));
         let address = "127.0.0.1:1".parse().unwrap();
         let connection = Rc::new(Connection::new(Rc::clone(&worker), address, address, None));
-        let exchange = Exchange::new(worker.clock.now(), 0);
-        (ExchangeRef::new(exchange, connection, worker.snapshot()), events)
+        (ExchangeRef::new(connection, worker.snapshot()), events)
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn run(
     consumer: &mut Option<Authenticated>,
 ) -> Result<(), Refusal> {
     let mut exchange = flow.exchange.borrow_mut();
-    let started = flow.worker.clock.now();
+    let started = flow.exchange.worker().clock.now();
     let decision = bound.policy.on_request(&mut RequestView {
         method: &head.method,
         path: exchange.target.path(),
@@ -43,7 +43,7 @@ fn run(
         consumer: consumer.as_ref(),
         now: started,
     });
-    let took = flow.worker.clock.now().saturating_duration_since(started);
+    let took = flow.exchange.worker().clock.now().saturating_duration_since(started);
     let verdict = if matches!(decision, Decision::Reject(_)) { Verdict::Rejected } else { Verdict::Continue };
     exchange.policies.push(PolicyRun { policy: bound.name, verdict, took });
     match decision {

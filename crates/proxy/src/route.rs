@@ -38,7 +38,7 @@ impl Target {
 /// Finds the target and names it in the exchange.
 pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
     let no_route = || Refusal::new(Reason::NoRoute, "no API of this gateway serves this path");
-    let snapshot = &flow.snapshot;
+    let snapshot = flow.exchange.snapshot();
     let listener = flow.listener.ok_or_else(no_route)?;
     let table = &snapshot.listeners[listener];
     let exchange = flow.exchange.borrow();

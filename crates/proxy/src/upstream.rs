@@ -40,12 +40,12 @@ struct Again {
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
-pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Result<Response<Reply>, Refusal> {
+pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Response<Reply>, Refusal> {
     let origin = &target.route().origin;
     let mut again = Again::of(&head);
     let mut request = prepare(flow, target, head)?;
     let mut started = flow.exchange.hand_to(Turn::Upstream);
-    let mut kept = flow.worker.pool.checkout(origin, started, &flow.snapshot.upstream_timeouts());
+    let mut kept = flow.exchange.worker().pool.checkout(origin, started, &flow.exchange.snapshot().upstream_timeouts());
     loop {
         let is_kept = kept.is_some();
         flow.exchange.attempted(started);
@@ -55,10 +55,10 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Head) -> Re
             None => Box::pin(Way::open(flow, origin, started)).await?,
         };
         stamp(flow, &mut request);
-        let sent = flow.worker.clock.now();
+        let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
         let waited = {
             let sending = pin!(connection.send(request));
-            patiently(&flow.exchange, &flow.snapshot.timeouts, sent, sending).await
+            patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, sending).await
         };
         let unanswered = match arrived(flow, Way { connection, trying }, waited, sent) {
             Ok(answer) => return answer,
@@ -84,8 +84,8 @@ impl Way {
 
     async fn open(flow: &Flow, origin: &Origin, started: Instant) -> Result<Self, Refusal> {
         let mut trying = Trying::begin(flow, None, started);
-        let timeouts = flow.snapshot.upstream_timeouts();
-        match flow.worker.pool.connect(origin, &timeouts, &mut trying.attempt).await {
+        let timeouts = flow.exchange.snapshot().upstream_timeouts();
+        match flow.exchange.worker().pool.connect(origin, &timeouts, &mut trying.attempt).await {
             Ok(connection) => Ok(Self { connection, trying }),
             Err(failure) => Err(failed(flow, trying, &failure)),
         }
@@ -240,31 +240,31 @@ fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
 }
 
 /// Turns the client's head into the upstream's.
-fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Request<RequestBody>, Refusal> {
-    let snapshot = &flow.snapshot;
-    let Head { mut headers, special, .. } = head;
+fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<RequestBody>, Refusal> {
+    let snapshot = flow.exchange.snapshot();
+    let Head { method, host, mut headers, special, body } = *head;
     if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
     end_hop(&mut headers, special);
-    if !head.body.is_end_stream() && head.body.size_hint().exact().is_none() {
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said aloud, because hyper takes a GET of unknown length to have no body.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
-        trusted: is_trusted(flow.connection.peer(), &snapshot.trusted_peers),
-        peer: flow.connection.peer_text(),
+        trusted: is_trusted(flow.exchange.connection().peer(), &snapshot.trusted_peers),
+        peer: flow.exchange.connection().peer_text(),
         proto: flow.exchange.borrow().scheme.as_str(),
-        host: &head.host,
+        host: &host,
         special,
     }
     .write(&mut headers);
     headers.insert(X_REQUEST_ID, flow.request_id.clone());
-    let host = if snapshot.rewrite_host { target.route().origin.authority.clone() } else { head.host };
+    let host = if snapshot.rewrite_host { target.route().origin.authority.clone() } else { host };
     headers.insert(HOST, host);
-    let mut request = Request::new(head.body);
-    *request.method_mut() = head.method;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
     *request.uri_mut() = target.uri.clone();
     *request.headers_mut() = headers;
     Ok(request)
@@ -282,13 +282,13 @@ impl Again {
         })
     }
 
-    fn head(self, flow: &Flow) -> Head {
+    fn head(self, flow: &Flow) -> Box<Head> {
         let Self { method, host, special, fields } = self;
         // Each in its turn: a name may have several values.
         let mut headers = HeaderMap::with_capacity(fields.len());
         for (name, value) in fields {
             headers.append(name, value);
         }
-        Head { method, host, headers, special, body: RequestBody::empty(flow.exchange.clone()) }
+        Box::new(Head { method, host, headers, special, body: RequestBody::empty(flow.exchange.clone()) })
     }
 }

@@ -1,6 +1,7 @@
 //! A new connection: resolve, connect, TLS, HTTP/1.1 - under one deadline, each part timed.
 
 use crate::failure::Failure;
+use crate::hush::Hushed;
 use crate::origin::Origin;
 use crate::pool::Connection;
 use http_body::Body;
@@ -9,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -97,7 +99,9 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::of_exchange(origin.address.to_string(), error))?;
+    let hush = Arc::default();
+    let task = Hushed::new(connection, &hush);
     // How it ends is told to whoever holds the sender or the body; there is nobody else to tell.
-    tokio::task::spawn_local(async move { drop(connection.await) });
-    Ok(Connection::new(origin.id, sender, address))
+    tokio::task::spawn_local(async move { drop(task.await) });
+    Ok(Connection::new(origin.id, sender, address, hush))
 }

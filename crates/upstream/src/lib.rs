@@ -10,6 +10,7 @@
 
 mod connect;
 mod failure;
+mod hush;
 mod origin;
 mod pool;
 mod tls;

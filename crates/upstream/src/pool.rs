@@ -6,43 +6,64 @@
 
 use crate::connect::{Timeouts, connect};
 use crate::failure::Failure;
+use crate::hush::Hush;
 use crate::origin::{Origin, OriginId};
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use std::cell::RefCell;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use weir_event::Attempt;
 
 /// Idle connections kept per origin and worker at most.
 const MAX_IDLE: usize = 256;
 
-/// A connection in somebody's hand.
-pub struct Connection<B> {
+/// A connection in somebody's hand. Boxed, because it changes hands half a dozen times a request.
+pub struct Connection<B>(Box<State<B>>);
+
+struct State<B> {
     origin: OriginId,
     sender: SendRequest<B>,
     address: Option<SocketAddr>,
     idle_since: Option<Instant>,
+    hush: Arc<Hush>,
 }
 
 impl<B> Connection<B> {
-    pub(crate) fn new(origin: OriginId, sender: SendRequest<B>, address: Option<SocketAddr>) -> Self {
-        Self { origin, sender, address, idle_since: None }
+    pub(crate) fn new(origin: OriginId, sender: SendRequest<B>, address: Option<SocketAddr>, hush: Arc<Hush>) -> Self {
+        Self(Box::new(State { origin, sender, address, idle_since: None, hush }))
     }
 
     /// The peer.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.0.address
+    }
+
+    /// The next frame of `body`, which is that of a response on this connection.
+    pub fn poll_frame(
+        &self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.0.hush.during(|| {
+            let polled = Pin::new(&mut *body).poll_frame(cx);
+            let last = matches!(polled, Poll::Ready(Some(Ok(_)))) && body.is_end_stream();
+            (polled, last)
+        })
     }
 
     /// How long it lay unused before it was checked out; `None` for a fresh one. A connection that lay for a
     /// while may have been closed by the upstream at this very moment.
     pub fn idle_for(&self, now: Instant) -> Option<Duration> {
-        self.idle_since.map(|since| now.saturating_duration_since(since))
+        self.0.idle_since.map(|since| now.saturating_duration_since(since))
     }
 }
 
@@ -53,7 +74,7 @@ impl<B: Body + 'static> Connection<B> {
         &mut self,
         request: Request<B>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.sender.try_send_request(request)
+        self.0.sender.try_send_request(request)
     }
 }
 
@@ -75,7 +96,7 @@ impl<B> Pool<B> {
         let kept = idle.get_mut(origin.id.0)?;
         while let Some(connection) = kept.pop() {
             let fresh = connection.idle_for(now).is_some_and(|age| age < timeouts.idle);
-            if fresh && connection.sender.is_ready() {
+            if fresh && connection.0.sender.is_ready() {
                 return Some(connection);
             }
         }
@@ -84,12 +105,12 @@ impl<B> Pool<B> {
 
     /// Keeps a connection whose response is whole for the next request.
     pub fn give_back(&self, mut connection: Connection<B>, now: Instant) {
-        if connection.sender.is_closed() {
+        if connection.0.sender.is_closed() {
             return;
         }
-        connection.idle_since = Some(now);
+        connection.0.idle_since = Some(now);
         let mut idle = self.idle.borrow_mut();
-        let index = connection.origin.0;
+        let index = connection.0.origin.0;
         if idle.len() <= index {
             idle.resize_with(index + 1, Vec::new);
         }
@@ -102,7 +123,7 @@ impl<B> Pool<B> {
     pub fn evict(&self, now: Instant, timeouts: &Timeouts) {
         for kept in self.idle.borrow_mut().iter_mut() {
             kept.retain(|connection| {
-                !connection.sender.is_closed() && connection.idle_for(now).is_some_and(|age| age < timeouts.idle)
+                !connection.0.sender.is_closed() && connection.idle_for(now).is_some_and(|age| age < timeouts.idle)
             });
         }
     }
@@ -132,9 +153,7 @@ where
 mod tests {
     use super::*;
     use crate::origin::Origins;
-    use bytes::Bytes;
     use http_body_util::{BodyExt, Empty};
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;
@@ -191,7 +210,7 @@ mod tests {
             let mut again = pool.checkout(&origin, Instant::now(), &TIMEOUTS).unwrap();
             assert!(again.idle_for(Instant::now()).is_some());
             assert_eq!(get(&mut again).await, "ok");
-            while !again.sender.is_closed() {
+            while !again.0.sender.is_closed() {
                 tokio::task::yield_now().await;
             }
             pool.give_back(again, Instant::now());
