@@ -1,7 +1,9 @@
-//! The guard: instructions of the worker's thread for each of a fixed number of HTTP/1.1 requests, under valgrind.
+//! The guard: instructions of the worker's thread, and its readings of the clock, for each of a fixed number of HTTP/1.1
+//! requests, under valgrind.
 //!
-//! Instructions do not depend on how busy the machine is, so that a few per cent mean something. What they do not see is
-//! time without instructions: a cache miss, a system call's inside, a wait. `make bench` sees those.
+//! Neither depends on how busy the machine is, so that a few per cent mean something. A wait by the clock is few
+//! instructions, because the clock runs on while valgrind is slow; it is seen by its readings. What both do not see is
+//! time without instructions: a cache miss, a system call's inside, a sleep. `make bench` sees those.
 
 use crate::child::{Child, installed};
 use crate::contenders::{self, Setup};
@@ -20,12 +22,19 @@ const COUNTED: u64 = 2_000;
 /// What may be over the recorded figure before the guard fails.
 const ALLOWED: f64 = 0.10;
 
-/// The recorded figure.
+/// The recorded figures.
 #[derive(Serialize, Deserialize)]
 struct Recorded {
     instructions_a_request: u64,
+    clock_readings_a_request: f64,
     requests: u64,
     compiler: String,
+}
+
+/// What the worker's thread did for `COUNTED` requests.
+struct Counted {
+    instructions: u64,
+    clock_readings: u64,
 }
 
 /// Counts, and compares with the figure in `file` or records it there. False when there are too many.
@@ -34,22 +43,35 @@ pub fn run(record: bool, file: &Path, program: Option<&Path>) -> io::Result<bool
     let counted = count(&program)?;
     let compiler = String::from_utf8_lossy(&Command::new("rustc").arg("--version").output()?.stdout).trim().to_owned();
     if record {
-        let recorded = Recorded { instructions_a_request: counted, requests: COUNTED, compiler };
-        std::fs::write(file, serde_json::to_string_pretty(&recorded)? + "\n")?;
-        println!("recorded: {counted} instructions a request");
+        let recorded = Recorded {
+            instructions_a_request: counted.instructions / COUNTED,
+            clock_readings_a_request: (counted.clock_readings as f64 / COUNTED as f64 * 10.0).round() / 10.0,
+            requests: COUNTED,
+            compiler,
+        };
+        let text = serde_json::to_string_pretty(&recorded)?;
+        std::fs::write(file, format!("{text}\n"))?;
+        println!("recorded: {text}");
         return Ok(true);
     }
     let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", file.display()));
     let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).map_err(told)?)?;
-    let change = counted as f64 / recorded.instructions_a_request as f64 - 1.0;
-    println!(
-        "guard: {counted} instructions a request, {:+.1} % beside the recorded {}",
-        change * 100.0,
-        recorded.instructions_a_request
-    );
+    let held = [
+        held("instructions", counted.instructions, recorded.instructions_a_request as f64),
+        held("readings of the clock", counted.clock_readings, recorded.clock_readings_a_request),
+    ];
     if compiler != recorded.compiler {
         println!("note: recorded with {}, this is {compiler}", recorded.compiler);
     }
+    Ok(held.into_iter().all(|held| held))
+}
+
+/// Says how `counted` stands to what is recorded; false when there are too many.
+fn held(what: &str, counted: u64, recorded: f64) -> bool {
+    let each = counted as f64 / COUNTED as f64;
+    let change = each / recorded - 1.0;
+    let digits = if each < 1000.0 { 1 } else { 0 };
+    println!("guard: {each:.digits$} {what} a request, {:+.1} % beside the recorded {recorded}", change * 100.0);
     if change > ALLOWED {
         println!(
             "more than {:.0} % over: mend it, or if it is worth its price record it: make guard ARGS=--record",
@@ -58,10 +80,10 @@ pub fn run(record: bool, file: &Path, program: Option<&Path>) -> io::Result<bool
     } else if change < -ALLOWED {
         println!("less than was recorded; keep it so: make guard ARGS=--record");
     }
-    Ok(change <= ALLOWED)
+    change <= ALLOWED
 }
 
-fn count(program: &Path) -> io::Result<u64> {
+fn count(program: &Path) -> io::Result<Counted> {
     let Some(valgrind) = installed("valgrind") else {
         return Err(io::Error::other("valgrind is not installed; `make tools` does it"));
     };
@@ -88,7 +110,7 @@ fn count(program: &Path) -> io::Result<u64> {
     send(http, COUNTED)?;
     control(&child, "--dump")?;
     drop(child);
-    Ok(worker_instructions(dir.path())? / COUNTED)
+    of_worker(dir.path())
 }
 
 fn wait_for(address: SocketAddr) -> io::Result<()> {
@@ -135,19 +157,51 @@ fn control(child: &Child, what: &str) -> io::Result<()> {
     Err(io::Error::other(format!("callgrind_control {what}: {text}{}", String::from_utf8_lossy(&output.stderr))))
 }
 
-/// The thread that ran the pipeline is the worker's: what it ran from zeroing to dumping.
-fn worker_instructions(dir: &Path) -> io::Result<u64> {
-    let mut most = None;
+/// The thread that ran the pipeline is the worker's: what it did from zeroing to dumping.
+fn of_worker(dir: &Path) -> io::Result<Counted> {
+    let mut most: Option<Counted> = None;
     for file in std::fs::read_dir(dir)? {
         let path: PathBuf = file?.path();
         // The dump is number 1; what the end of the program writes has no number.
         if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("callgrind.1-")) {
             let text = std::fs::read_to_string(&path)?;
             let total = text.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse::<u64>().ok());
-            if text.contains("weir_proxy") {
-                most = most.max(total);
+            if let Some(instructions) = total.filter(|_| text.contains("weir_proxy"))
+                && most.as_ref().is_none_or(|most| most.instructions < instructions)
+            {
+                most = Some(Counted { instructions, clock_readings: calls(&text, "clock_gettime") });
             }
         }
     }
     most.ok_or_else(|| io::Error::other("callgrind wrote no thread that ran the pipeline; was the program stripped?"))
+}
+
+/// How often a function whose name begins with `name` was called, by callgrind's profile format: `cfn=(7) name` names
+/// the callee once and `cfn=(7)` ever after; `calls=3 …` follows.
+fn calls(profile: &str, name: &str) -> u64 {
+    let (mut number, mut is_callee, mut calls) = (None, false, 0);
+    for line in profile.lines() {
+        if let Some((id, named)) = line.split_once("fn=(").and_then(|(_, rest)| rest.split_once(')')) {
+            if named.trim_start().starts_with(name) {
+                number = Some(id);
+            }
+            is_callee = line.starts_with('c') && number == Some(id);
+        } else if let Some(count) = line.strip_prefix("calls=").filter(|_| is_callee) {
+            calls += count.split(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_the_callees_name_or_number() {
+        let profile = "fn=(1) main\n1 5\ncfn=(2) clock_gettime@@GLIBC_2.17\ncalls=3 10\n1 30\ncfn=(3) read\ncalls=7 1\n\
+            1 7\nfn=(2)\n10 4\ncfn=(4) vdso\ncalls=3 1\n1 1\nfn=(5) poll\n+1 2\ncfn=(2)\ncalls=2 10\n1 20\n";
+        assert_eq!(calls(profile, "clock_gettime"), 5);
+        assert_eq!((calls(profile, "read"), calls(profile, "nobody")), (7, 0));
+    }
 }
