@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::hush::Hushed;
 use crate::origin::Origin;
 use crate::pool::Connection;
+use crate::socket::Socket;
 use http_body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -46,6 +47,7 @@ where
     attempt.connect = started.elapsed();
     let stream = dialled.map_err(|_| late())??;
     let address = stream.peer_addr().ok();
+    let stream = Socket::from(stream);
     let Some((config, name)) = &origin.tls else {
         return handshake(origin, stream, address).await;
     };

@@ -13,10 +13,12 @@ mod failure;
 mod hush;
 mod origin;
 mod pool;
+mod socket;
 mod tls;
 
 pub use connect::Timeouts;
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};
+pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use weir_event::TlsVersion;
+use weir_upstream::Socket;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read at once while looking for the preface: most requests whole.
@@ -36,9 +37,9 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
         connection.kind.set(Kind::Http1);
         connection.http1_has_begun();
         stats.handshake_failed();
-        return Some(Opened { stream: Stream::Plain(tcp), ahead: Bytes::new(), http2: false });
+        return Some(Opened { stream: Stream::Plain(tcp.into()), ahead: Bytes::new(), http2: false });
     }
-    match TlsAcceptor::from(config).accept(tcp).await {
+    match TlsAcceptor::from(config).accept(Socket::from(tcp)).await {
         Ok(stream) => {
             let (_, session) = stream.get_ref();
             stats.handshake(session.handshake_kind() == Some(HandshakeKind::Resumed));
@@ -88,7 +89,7 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
         connection.http1_has_begun();
         if ended || !same || seen == PREFACE.len() {
             let http2 = same && seen == PREFACE.len();
-            return Ok(Opened { stream: Stream::Plain(tcp), ahead: ahead.freeze(), http2 });
+            return Ok(Opened { stream: Stream::Plain(tcp.into()), ahead: ahead.freeze(), http2 });
         }
     }
 }
