@@ -2,13 +2,14 @@
 
 ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 
-.PHONY: help demo test bench bench-quick bench-micro guard check soak fuzz tools
+.PHONY: help demo test bench bench-quick bench-micro pgo guard check soak fuzz tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test, with what it needs installed"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    the kill runs, 50 seeds"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
+	@echo "make pgo     the gateway as a package should have it: built by a profile of itself"
 	@echo "make guard   instructions a request beside the recorded figure"
 
 # ClickHouse's engine as a library: 178 MB to fetch, once; the lock file says which bytes.
@@ -58,6 +59,25 @@ bench-quick:
 # The price of single parts, in nanoseconds.
 bench-micro:
 	cargo bench --profile demo -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
+
+# The gateway as a package should have it: built once to count what it does under the bench's load, and once more by what
+# was counted. The bench knows both by one name, `weir-pgo`.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+PGO = RUSTFLAGS="$(1)" cargo build --release --target $(HOST) --target-dir target/pgo/$(2) -p weir-gateway && \
+  cp target/pgo/$(2)/$(HOST)/release/weir target/pgo/weir
+pgo: tools
+	@rustup component add llvm-tools || { echo "this needs rustup, for the llvm-profdata that fits the compiler"; exit 1; }
+	@echo "== the bench, and the build that counts (minutes)"
+	cargo build --release -p weir-loadtests
+	@rm -rf target/pgo/counted
+	$(call PGO,-Cprofile-generate=$(CURDIR)/target/pgo/counted,counting)
+	@echo "== counting"
+	target/release/weir-bench --contender weir-pgo --work h1,h2,post,large,routes,tls-full,tls-resumed,tls12-resumed \
+	  --rounds 1 --seconds 2 --out target/pgo/bench; said=$$?; rm target/pgo/weir; exit $$said
+	$$(rustc --print target-libdir)/../bin/llvm-profdata merge -o target/pgo/weir.profdata target/pgo/counted
+	@echo "== the build by what was counted (minutes)"
+	$(call PGO,-Cprofile-use=$(CURDIR)/target/pgo/weir.profdata,using)
+	@echo "target/pgo/weir"
 
 # The release code without fat LTO: minutes to build the first time, seconds after that.
 guard: tools

@@ -62,7 +62,7 @@ impl Contender {
 }
 
 /// All of them, in the order of the rotation. The first is what the ratios are to.
-pub const ALL: [Contender; 13] = [
+pub const ALL: [Contender; 14] = [
     contender("nginx", "plain, no log", true, nginx::presence, nginx::plain),
     contender("nginx-log", "JSON access log", false, nginx::presence, nginx::logging),
     contender("haproxy", "plain, no log", false, haproxy::presence, haproxy::plain),
@@ -80,9 +80,23 @@ pub const ALL: [Contender; 13] = [
         weir::start_without_events,
     ),
     contender("weir", "events to the spool, metrics, trace context, one policy", true, weir::presence, weir::start),
+    contender("weir-pgo", "the same, built by a profile of itself", false, weir::presence_by_profile, weir::start),
     missing("weir-traces-1", "all on, OTLP traces of 1 %"),
     missing("weir-traces-100", "all on, OTLP traces of all"),
 ];
+
+/// What `make` builds apart from the workspace.
+fn built(path: &str, command: &str) -> Presence {
+    let built = std::env::current_dir().map(|dir| dir.join(path)).ok();
+    built.filter(|path| path.is_file()).map_or_else(
+        || {
+            Presence::Missing(format!(
+                "not built; `{command}` does it, and the bench is run from the repository's folder"
+            ))
+        },
+        Presence::Here,
+    )
+}
 
 type Start = fn(&Path, &Setup) -> io::Result<Proxy>;
 

@@ -2,17 +2,13 @@
 
 use super::proxy::Proxy;
 use super::template::Ports;
-use super::{Presence, Setup};
+use super::{Presence, Setup, built};
 use crate::child::Child;
 use std::io;
 use std::path::Path;
 
 pub fn presence() -> Presence {
-    let built = std::env::current_dir().map(|dir| dir.join("target/pingora/release/bench-pingora")).ok();
-    built.filter(|path| path.is_file()).map_or_else(
-        || Presence::Missing("not built; `make bench` does it, and it is run from the repository's folder".into()),
-        Presence::Here,
-    )
+    built("target/pingora/release/bench-pingora", "make bench")
 }
 
 pub fn start(program: &Path, setup: &Setup) -> io::Result<Proxy> {

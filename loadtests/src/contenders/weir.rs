@@ -3,7 +3,7 @@
 use super::accounts::Accounts;
 use super::proxy::{Proxy, Reload};
 use super::template::{Ports, fill, routes};
-use super::{Presence, Setup};
+use super::{Presence, Setup, built};
 use crate::child::Child;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,11 @@ pub fn presence() -> Presence {
 
 pub fn presence_without_events() -> Presence {
     here("weir-off")
+}
+
+/// As a package should have it.
+pub fn presence_by_profile() -> Presence {
+    built("target/pgo/weir", "make pgo")
 }
 
 fn here(name: &str) -> Presence {
