@@ -33,7 +33,7 @@ impl BasicAuth {
     /// The request side.
     pub fn on_request(&self, request: &mut RequestView<'_>) -> Decision {
         let Some(value) = request.headers.get(AUTHORIZATION) else { return missing() };
-        // Whoever knows the credentials sends this very text, which need not be decoded to be known: half the price.
+        // Whoever knows the credentials sends this very text, which need not be decoded to be known: 70 ns of 330.
         let known = encoded_basic(value).is_some_and(|encoded| same(&self.encoded, encoded));
         if !known {
             let Some(presented) = decode_basic(value) else { return missing() };
