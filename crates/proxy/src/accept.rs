@@ -43,7 +43,7 @@ impl Head {
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
 pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Box<Head>, Refusal>) {
-    let worker = Rc::clone(connection.worker());
+    let worker = connection.worker();
     let snapshot = worker.snapshot();
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
@@ -266,4 +266,26 @@ fn compose(trace: TraceId, span: SpanId) -> HeaderValue {
     hex_into(&trace.0, &mut text[..32]);
     hex_into(&span.0, &mut text[33..]);
     HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hex digits and a dash are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The short way lets in nothing that the parser refuses.
+    #[test]
+    fn a_plain_host_is_an_authority() {
+        const PIECES: [&str; 12] = ["a", "Z", "9", "-", ".", ":", ":8", "99999", "@", "[", "_", "%41"];
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut plain = 0;
+        for _ in 0..50_000 {
+            let count = rng.usize(0..6);
+            let host: String = (0..count).filter_map(|_| rng.choice(PIECES)).collect();
+            if is_plain_host(host.as_bytes()) {
+                plain += 1;
+                assert!(!host.contains('@') && http::uri::Authority::try_from(host.as_bytes()).is_ok(), "{host}");
+            }
+        }
+        assert!(plain > 1_000, "{plain} is hardly a test");
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    /// Of a request whose head is in.
+    /// Of a request whose head is in: its exchange has only just begun.
     pub(crate) fn new(inner: Incoming, exchange: ExchangeRef) -> Self {
         if inner.is_end_stream() {
             exchange.request_is_whole(exchange.progress());
@@ -189,7 +189,8 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// Closes the exchange and, where the response is whole, keeps its connection for the next.
     fn complete(&mut self, outcome: Outcome) {
-        let Some(now) = self.closer.take().and_then(|closer| closer.close(outcome)) else { return };
+        let Some(closer) = self.closer.take() else { return };
+        let now = closer.close(outcome);
         let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream { .. }));
         if whole && let Some(Reply::Upstream { connection, .. }) = self.reply.take() {
             self.exchange.worker().pool.give_back(connection, now);

@@ -9,7 +9,7 @@ use crate::record::ExchangeRef;
 use crate::worker::SWEEP;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep_until};
 use weir_config::Timeouts;
@@ -44,7 +44,7 @@ pub(crate) async fn patiently<F: Future>(
             if sleep.deadline() != deadline.into() {
                 sleep.as_mut().reset(deadline.into());
             }
-            std::task::ready!(sleep.as_mut().poll(cx));
+            ready!(sleep.as_mut().poll(cx));
             now = Instant::now();
         }
     })

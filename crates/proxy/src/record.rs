@@ -177,35 +177,38 @@ impl WeakExchange {
 /// Whoever holds it owes the exchange its end. Dropped with the debt unpaid - the client left, the handler
 /// panicked - it pays with what is known.
 pub(crate) struct Closer {
-    /// `None` once it is paid.
-    exchange: Option<ExchangeRef>,
+    exchange: ExchangeRef,
+    paid: bool,
 }
 
 impl Closer {
     pub(crate) fn new(exchange: ExchangeRef) -> Self {
-        Self { exchange: Some(exchange) }
+        Self { exchange, paid: false }
     }
 
     /// Closes the exchange, and answers when that was.
-    pub(crate) fn close(mut self, outcome: Outcome) -> Option<Instant> {
-        self.exchange.take().map(|exchange| exchange.close(outcome))
+    pub(crate) fn close(mut self, outcome: Outcome) -> Instant {
+        self.paid = true;
+        self.exchange.close(outcome)
     }
 }
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        let Some(owed) = self.exchange.take() else { return };
+        if self.paid {
+            return;
+        }
         if std::thread::panicking() {
-            let Ok(mut exchange) = owed.0.exchange.try_borrow_mut() else { return };
+            let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut() else { return };
             exchange.blame(Reason::GatewayPanic);
             exchange.status = Reason::GatewayPanic.status().as_u16();
         }
-        if owed.worker().is_ending()
-            && let Ok(mut exchange) = owed.0.exchange.try_borrow_mut()
+        if self.exchange.worker().is_ending()
+            && let Ok(mut exchange) = self.exchange.0.exchange.try_borrow_mut()
         {
             exchange.blame(Reason::GatewayDraining);
         }
-        owed.close(Outcome::Cancelled);
+        self.exchange.close(Outcome::Cancelled);
     }
 }
 

@@ -21,12 +21,9 @@ pub(crate) struct Hush {
 impl Hush {
     /// Runs `take`, which says beside its result whether wakes meanwhile are for nothing.
     pub(crate) fn during<T>(&self, take: impl FnOnce() -> (T, bool)) -> T {
-        self.holding.store(true, Relaxed);
+        let mut holding = Holding::begin(self);
         let (taken, for_nothing) = take();
-        self.holding.store(false, Relaxed);
-        if self.held.swap(false, Relaxed) && !for_nothing {
-            self.wake_task();
-        }
+        holding.for_nothing = for_nothing;
         taken
     }
 
@@ -40,6 +37,28 @@ impl Hush {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
             *task = Some(waker.clone());
+        }
+    }
+}
+
+/// While it lives, wakes are held; where it ends by a panic, none of them was for nothing.
+struct Holding<'h> {
+    hush: &'h Hush,
+    for_nothing: bool,
+}
+
+impl<'h> Holding<'h> {
+    fn begin(hush: &'h Hush) -> Self {
+        hush.holding.store(true, Relaxed);
+        Self { hush, for_nothing: false }
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.hush.holding.store(false, Relaxed);
+        if self.hush.held.swap(false, Relaxed) && !self.for_nothing {
+            self.hush.wake_task();
         }
     }
 }
@@ -94,13 +113,33 @@ mod tests {
         }
     }
 
+    fn hushed(woken: &Arc<Count>) -> (Hushed<std::future::Pending<()>>, Arc<Hush>) {
+        let hush: Arc<Hush> = Arc::default();
+        let mut hushed = Hushed::new(std::future::pending(), &hush);
+        let task = Waker::from(Arc::clone(woken));
+        assert!(Pin::new(&mut hushed).poll(&mut Context::from_waker(&task)).is_pending());
+        (hushed, hush)
+    }
+
+    #[test]
+    fn a_panic_holds_nothing() {
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let (hushed, hush) = hushed(&woken);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            hush.during(|| -> ((), bool) {
+                hushed.waker.wake_by_ref();
+                panic!("on purpose")
+            })
+        }));
+        assert!(panicked.is_err());
+        hushed.waker.wake_by_ref();
+        assert_eq!(woken.0.load(Relaxed), 2);
+    }
+
     #[test]
     fn only_what_is_for_nothing_is_held() {
         let woken = Arc::new(Count(AtomicUsize::new(0)));
-        let hush: Arc<Hush> = Arc::default();
-        let mut hushed = Hushed::new(std::future::pending::<()>(), &hush);
-        let task = Waker::from(Arc::clone(&woken));
-        assert!(Pin::new(&mut hushed).poll(&mut Context::from_waker(&task)).is_pending());
+        let (hushed, hush) = hushed(&woken);
         let wakes = |for_nothing| {
             let before = woken.0.load(Relaxed);
             hush.during(|| (hushed.waker.wake_by_ref(), for_nothing));

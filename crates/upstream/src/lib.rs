@@ -3,6 +3,8 @@
 //! Everything here belongs to one worker (one thread, one current-thread runtime): a [`Pool`] is not shared and
 //! takes no lock. What is shared is read-only: the [`Origins`] table, made at load, and the TLS configuration.
 //!
+//! A [`Socket`] is here because it is needed first here; the way in writes to the same.
+//!
 //! The border: nothing here knows routes, policies or telemetry. A failure is told as a [`Failure`], which is a
 //! `Reason` with the words for people; times are told in the [`Attempt`] that the caller hands in.
 //!

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use weir_event::Exchange;
 use weir_proxy::{EventSink, Proxy, Registry, Snapshot};
 
-/// As the gateway has it.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+#[path = "../../../crates/gateway/src/allocator.rs"]
+mod allocator;
 
 struct Nowhere;
 

@@ -166,8 +166,11 @@ impl Connection {
     }
 
     /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is told apart:
-    /// that was a request, and it gets its event.
+    /// that was a request, and it gets its event. A request that waits for its response looks at the time.
     pub(super) fn sweep_http1(&self, now: Instant, limit: Duration) {
+        if self.http1.waits_for_response() {
+            super::wake(&self.waker);
+        }
         if self.http1.lingering.get().is_some_and(|since| self.has_passed(since, now, LINGER)) {
             return self.give(Order::Close);
         }

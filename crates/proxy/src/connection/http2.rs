@@ -147,9 +147,11 @@ impl State {
 }
 
 impl Connection {
-    /// Tells a connection that was quiet for `idle` that it ends, and lets go of streams that stand still.
+    /// Tells a connection that was quiet for `idle` that it ends, and lets go of streams that stand still; those that wait
+    /// for a response look at the time.
     pub(super) fn sweep_http2(&self, now: Instant, idle: Duration, stalled: Duration) {
         self.http2.cancel_stalled(now, stalled);
+        self.http2.remind();
         // A stream may have an end that the client has not taken yet.
         if !self.http2.streams.borrow().is_empty() {
             return;

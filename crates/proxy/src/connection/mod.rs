@@ -190,11 +190,6 @@ impl Connection {
             self.blame_open(Reason::ClientIdleTimeout);
             self.give(Order::Close);
         }
-        match self.kind.get() {
-            Kind::Http2 => self.http2.remind(),
-            _ if self.http1.waits_for_response() => wake(&self.waker),
-            _ => {}
-        }
     }
 
     /// Whether the port has since begun to speak TLS, or to ask clients for other certificates: who came in before that
