@@ -5,11 +5,12 @@
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -19,10 +20,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use weir_event::clock::system_us;
 
 /// Connecting, sending and the answer together.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 * 1024;
+/// Data that the other side does not confirm for this long ends a connection, so that one that a firewall has
+/// forgotten leaves time for a new one.
+const UNCONFIRMED: Duration = Duration::from_secs(8);
+const MAX_ANSWER: usize = 256 * 1024;
+/// The version of what is spoken: `docs/ingest-protocol.md`.
+const PROTOCOL: HeaderValue = HeaderValue::from_static("2");
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -36,8 +43,17 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
     /// The beginning of what it says, for people.
-    pub(crate) text: String,
+    pub(crate) fn text(&self) -> String {
+        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let error = said.as_ref().and_then(|said| said.get("error")?.as_str()).map(str::to_owned);
+        let text = error.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
+        text.chars().take(200).collect::<String>().replace(char::is_control, " ")
+    }
 }
 
 /// Why no answer came. Whether the request was heard is not known.
@@ -64,8 +80,12 @@ impl Client {
 
     /// Posts `body` to `path` under the endpoint.
     pub(crate) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
-        let posted = tokio::time::timeout(TIMEOUT, self.exchange(path, content_type, body));
-        posted.await.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
+        let posted = tokio::time::timeout(TIMEOUT, self.exchange(path, content_type, body)).await;
+        if !matches!(posted, Ok(Ok(_))) {
+            // What happened to one kept connection has happened to all: a firewall forgets them together.
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        posted.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
     }
 
     async fn exchange(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
@@ -92,6 +112,8 @@ impl Client {
             .header(HOST, self.endpoint.authority.clone())
             .header(AUTHORIZATION, self.endpoint.bearer.clone())
             .header(CONTENT_TYPE, content_type)
+            .header("weir-protocol", PROTOCOL)
+            .header("weir-sent-us", system_us())
             .body(Full::new(body))
             .map_err(|error| PostError::Request { endpoint: self.endpoint.clone(), error })?;
         connection.ready().await.map_err(broken)?;
@@ -108,6 +130,7 @@ impl Client {
         let failed = |error| PostError::Connect { endpoint: endpoint.clone(), error };
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
         stream.set_nodelay(true).ok();
+        set_tcp_user_timeout(&stream, UNCONFIRMED.as_millis() as u32).ok();
         if !endpoint.https {
             return self.shake(stream).await;
         }
@@ -161,7 +184,7 @@ async fn read(response: Response<Incoming>) -> (Answer, bool) {
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let whole = body.is_ok();
-    let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes).chars().take(200).collect::<String>();
-    (Answer { status, retry_after, text: text.replace(char::is_control, " ") }, whole)
+    // A document that was cut off is none.
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    (Answer { status, retry_after, body }, whole)
 }
