@@ -92,6 +92,10 @@ impl Lane {
             }
             self.seal(shared, if more { 0 } else { offered })?;
             chunks += 1;
+            if !more {
+                // All that found no room while the disk was in the way has its gap.
+                self.blocked = None;
+            }
             if !more || (all && self.builder.next() >= offered) {
                 return Ok(false);
             }
@@ -133,9 +137,6 @@ impl Lane {
             if stretch.torn {
                 more = self.skip_torn(&mut gaps);
             }
-        }
-        if !more && self.unsaved.is_none() {
-            self.blocked = None;
         }
         Counters::add(&shared.counters.events_written, copied.count());
         self.booked(shared, &copied, &gaps);

@@ -41,6 +41,8 @@ pub struct Heard {
     pub seqs: Vec<u64>,
     pub gaps: Vec<Gap>,
     pub apis: Vec<String>,
+    pub paths: Vec<String>,
+    pub gateway: String,
     pub stored: bool,
     pub bytes: Bytes,
 }
@@ -225,6 +227,8 @@ fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> (Re
         seqs: chunk.events().map(|event| event.fixed.seq).collect(),
         gaps: chunk.header.gaps.clone(),
         apis: chunk.events().map(name).collect(),
+        paths: chunk.events().map(|event| String::from_utf8_lossy(event.path).into_owned()).collect(),
+        gateway: chunk.header.stream.identity.gateway.to_string(),
         stored: false,
         bytes,
     };
