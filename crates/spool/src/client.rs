@@ -37,6 +37,7 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     idle: Mutex<Vec<Connection>>,
     tls: Mutex<Option<Arc<ClientConfig>>>,
+    timeout: Duration,
 }
 
 /// What came back.
@@ -71,7 +72,7 @@ pub(crate) enum PostError {
 
 impl Client {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None) }
+        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None), timeout: TIMEOUT }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -80,7 +81,7 @@ impl Client {
 
     /// Posts `body` to `path` under the endpoint.
     pub(crate) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
-        let posted = tokio::time::timeout(TIMEOUT, self.exchange(path, content_type, body)).await;
+        let posted = tokio::time::timeout(self.timeout, self.exchange(path, content_type, body)).await;
         if !matches!(posted, Ok(Ok(_))) {
             // What happened to one kept connection has happened to all: a firewall forgets them together.
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -187,4 +188,38 @@ async fn read(response: Response<Incoming>) -> (Answer, bool) {
     // A document that was cut off is none.
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     (Answer { status, retry_after, body }, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Connections that a firewall has forgotten: each answers once, and never again. One time-out is enough.
+    #[tokio::test]
+    async fn one_time_out_empties_the_pool() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap()), "t").unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            let mut forgotten = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut head = [0; 4096];
+                drop(stream.read(&mut head).await);
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
+                forgotten.push(stream);
+            }
+        });
+        let client = Client { timeout: Duration::from_millis(500), ..Client::new(endpoint) };
+        let post = || client.post("/", "text/plain", Bytes::from_static(b"x"));
+        let first = tokio::join!(post(), post(), post(), post());
+        assert!(first.0.is_ok() && first.1.is_ok() && first.2.is_ok() && first.3.is_ok());
+        assert!(matches!(post().await, Err(PostError::Timeout { .. })));
+        assert!(post().await.is_ok(), "over a new connection, and not another forgotten one");
+        assert_eq!(accepted.load(Ordering::Relaxed), 5);
+    }
 }
