@@ -1,13 +1,14 @@
 //! The command line.
 
+use crate::spool_args::{SpoolCommand, SpoolOptions};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use weir_program::Completions;
 
 /// Asks Weir's gateways and its analytics, and says what they say.
 ///
-/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger); validate and
-/// schema ask nobody. What programs are to read comes with --json.
+/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger); spool reads
+/// a folder; validate and schema ask nobody. What programs are to read comes with --json.
 #[derive(Parser)]
 #[command(
     name = "weirctl",
@@ -86,6 +87,20 @@ Exit codes:
   1  the account contradicts itself
   3  weir-analytics could not be reached")]
     Ledger(LedgerOptions),
+    /// Look into a gateway's spool: what waits, and what cannot be shipped; retry, export or drop that.
+    ///
+    /// Works on the folder itself, whether the gateway runs or not, as the user that the gateway runs as. Each request
+    /// leaves a line in `audit.log` of the folder.
+    #[command(after_long_help = "\
+Examples:
+  weirctl spool list
+  weirctl spool retry all --path /var/lib/weir/spool
+  weirctl spool export all > events.ndjson
+
+Exit codes:
+  0  done
+  1  the answer is no, or the folder cannot be read or written")]
+    Spool(SpoolOptions),
     /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
     ///
     /// The configuration as it runs (passwords, tokens, keys and client secrets as `(redacted)`), listeners with their
@@ -136,6 +151,7 @@ impl Command {
             Self::Trace(options) => options.json,
             Self::Probe(options) => options.json,
             Self::Ledger(options) => options.json,
+            Self::Spool(options) => matches!(&options.command, SpoolCommand::List(list) if list.json),
             Self::Dump(_) => true,
             Self::Validate(options) => options.json,
             Self::Schema(_) => true,

@@ -9,6 +9,8 @@ mod fetch;
 mod ledger;
 mod probe;
 mod schema;
+mod spool;
+mod spool_args;
 mod tail;
 mod trace;
 mod validate;
@@ -38,6 +40,12 @@ enum Failure {
     Answer { url: String, error: serde_json::Error },
     #[error("cannot write `{}`: {error}; give a folder that this user may write to", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("cannot use the spool `{}`: {error}; give the gateway's `spool.path` by --path, and run this as its user", path.display())]
+    Spool { path: PathBuf, error: io::Error },
+    #[error("no chunk `{0}` is set aside; `weirctl spool list` prints those that are")]
+    NoSuchChunk(String),
+    #[error("not asked at a terminal: give --yes to confirm")]
+    Unconfirmed,
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
@@ -52,6 +60,8 @@ impl Failure {
             Self::Fetch(FetchError::Broken { .. }) => "broken",
             Self::Fetch(FetchError::Refused { .. }) => "refused",
             Self::Answer { .. } => "answer",
+            Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
+            Self::Unconfirmed => "unconfirmed",
             Self::File { .. } | Self::Output(_) => "output",
         }
     }
@@ -69,6 +79,7 @@ async fn main() -> ExitCode {
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => probe::probe(&args.admin, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
+        Command::Spool(options) => spool::spool(options),
         Command::Dump(options) => dump::dump(&args.admin, options).await,
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),

@@ -40,7 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while spool.stats().chunks_on_disk < chunks {
         std::thread::sleep(Duration::from_millis(5));
     }
-    println!("{chunks} chunks are in the index after {:.2} s, {} MiB", begun.elapsed().as_secs_f64(), resident()? - before);
+    println!(
+        "{chunks} chunks are in the index after {:.2} s, {} MiB",
+        begun.elapsed().as_secs_f64(),
+        resident()? - before
+    );
     Ok(())
 }
 

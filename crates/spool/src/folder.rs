@@ -103,7 +103,8 @@ impl BootFolder {
     /// Makes the folder of a new life. It gets its name only when it is whole and locked: nobody can take a folder
     /// that is half made for one that is left behind.
     pub(crate) fn create(root: &Path, boot: BootId, identity: Identity, workers: u16) -> io::Result<Self> {
-        fs::create_dir_all(root.join(SET_ASIDE))?;
+        fs::create_dir_all(root)?;
+        make_private(&root.join(SET_ASIDE)).or_else(ignore_existing)?;
         let fresh = root.join(format!("{FRESH}{boot}"));
         make_private(&fresh)?;
         let lock = OpenOptions::new().write(true).create_new(true).open(fresh.join("lock"))?;
@@ -301,6 +302,10 @@ impl BootFolder {
 fn make_private(path: &Path) -> io::Result<()> {
     // Events say who called what: nobody else's business on a shared machine.
     DirBuilder::new().mode(0o700).create(path)
+}
+
+fn ignore_existing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
 pub(crate) fn ignore_missing(error: io::Error) -> io::Result<()> {
