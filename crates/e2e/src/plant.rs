@@ -5,6 +5,7 @@ use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use weir_testkit::fault_proxy::{FaultProxy, Mode};
 use weir_testkit::process::Process;
 use weir_testkit::{compare, get, upstream, witness};
 
@@ -49,20 +50,51 @@ pub struct Plant {
     pub analytics_at: SocketAddr,
     pub engine_at: SocketAddr,
     pub gateway_at: SocketAddr,
+    /// Between gateway and analytics, where it was asked for.
+    pub network: Option<FaultProxy>,
+    proxy: Option<Process>,
 }
 
 impl Plant {
     /// Starts everything, with `failpoint` armed in one part.
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
-        Self::build(failpoint, None).await
+        Self::build(failpoint, None, false).await
+    }
+
+    /// Starts everything, with a network between gateway and analytics that can be made to misbehave.
+    pub async fn on_bad_network() -> io::Result<Self> {
+        Self::build(None, None, true).await
+    }
+
+    /// Starts everything, with a real nginx and its defaults in front of analytics.
+    pub async fn behind_nginx() -> io::Result<Self> {
+        let mut plant = Self::build(None, None, false).await?;
+        let proxy_at = reserve()?;
+        let folder = plant.path("nginx.d");
+        std::fs::create_dir_all(&folder)?;
+        let config = format!(
+            "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
+             http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+               fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+               server {{ listen {proxy_at}; location / {{ proxy_pass http://{}; }} }} }}",
+            plant.analytics_at
+        );
+        std::fs::write(plant.site.path("nginx.conf"), config)?;
+        let mut command = std::process::Command::new("nginx");
+        command.args(["-c", &plant.path("nginx.conf"), "-e", &format!("{folder}/error.log")]);
+        plant.proxy = Some(Process::start("nginx", command, &plant.site.path("nginx.log"))?);
+        plant.stop(Part::Gateway)?;
+        plant.spec.analytics = Some((proxy_at, "token-edge".to_owned()));
+        plant.start_part(Part::Gateway, None)?;
+        Ok(plant)
     }
 
     /// Starts everything, one part with a disk of its own of `size`; the gateway with a ring that is soon full.
     pub async fn on_small_disk(part: Part, size: &str) -> io::Result<Self> {
-        Self::build(None, Some((part, size))).await
+        Self::build(None, Some((part, size)), false).await
     }
 
-    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>) -> io::Result<Self> {
+    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>, has_network: bool) -> io::Result<Self> {
         let mut site = Site::new()?;
         let upstream = upstream::spawn("127.0.0.1:0").await?;
         let (analytics_at, engine_at, gateway_at) = (reserve()?, reserve()?, reserve()?);
@@ -72,10 +104,13 @@ impl Plant {
             spec.ring = "128KiB";
             site.small_disk(part.name(), part.folder(), size)?;
         }
-        spec.analytics = Some((analytics_at, "token-edge".to_owned()));
+        let network = if has_network { Some(FaultProxy::spawn(analytics_at).await?) } else { None };
+        let offered_to = network.as_ref().map_or(analytics_at, |network| network.address);
+        spec.analytics = Some((offered_to, "token-edge".to_owned()));
         std::fs::write(site.path("tokens"), TOKENS)?;
         let (gateway, analytics, engine) = (None, None, None);
-        let mut plant = Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at };
+        let mut plant =
+            Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at, network, proxy: None };
         for part in [Part::Engine, Part::Analytics, Part::Gateway] {
             plant.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
         }
@@ -159,6 +194,34 @@ impl Plant {
             Part::Analytics => self.analytics.take(),
             Part::Gateway => self.gateway.take().map(|gateway| gateway.process),
         }
+    }
+
+    /// How the network between gateway and analytics behaves from now on.
+    pub fn set_network(&self, mode: Mode) {
+        self.network.as_ref().expect("this plant has a network of its own").set(mode);
+    }
+
+    /// Sets how many files a part may have open.
+    pub fn limit_files(&mut self, part: Part, files: u64) -> io::Result<()> {
+        let id = self.process(part).ok_or(io::ErrorKind::NotFound)?.id();
+        let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+        let limit = rustix::process::Rlimit { current: Some(files), maximum: Some(1 << 16) };
+        Ok(rustix::process::prlimit(id, rustix::process::Resource::Nofile, limit).map(drop)?)
+    }
+
+    /// A second weir-analytics on the same tables, with a state folder of its own.
+    pub fn second_analytics(&self) -> io::Result<Process> {
+        let (engine, tokens) = (format!("http://{}", self.engine_at), self.path("tokens"));
+        let state = self.path("second.d");
+        let args = ["--listen", "127.0.0.1:0", "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
+        self.site.start("second", "weir-analytics", &args, &[])
+    }
+
+    /// Rebuilds a day, as an operator would; answers what the program wrote.
+    pub fn repair(&self, day: &str) -> io::Result<std::process::Output> {
+        let engine = format!("http://{}", self.engine_at);
+        let mut command = std::process::Command::new(weir_testkit::process::program("weir-analytics")?);
+        command.args(["repair", "--day", day, "--clickhouse", &engine]).output()
     }
 
     /// Where the gateway's admin listener is.

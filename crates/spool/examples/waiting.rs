@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (before, begun) = (resident()?, Instant::now());
     let (spool, _rings) = start(folder.path())?;
     while spool.stats().chunks_on_disk < chunks {
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     println!(
         "{chunks} chunks are in the index after {:.2} s, {} MiB",
