@@ -7,8 +7,9 @@
 
 use crate::builder::{Builder, Built};
 use crate::counters::Counters;
-use crate::folder::{BootFolder, ChunkName, End, OpenEnd, OpenEndReason};
-use crate::index::Entry;
+use crate::ends::{End, OpenEnd, OpenEndReason};
+use crate::entry::Entry;
+use crate::folder::{BootFolder, ChunkName};
 use crate::machine::kernel_ran_at;
 use crate::names::read_names;
 use crate::progress;

@@ -5,8 +5,9 @@
 
 use crate::builder::tombstone;
 use crate::counters::Counters;
+use crate::entry::Entry;
 use crate::folder::{BootFolder, ChunkName, ignore_missing};
-use crate::index::{ChunkRef, Entry, Oldest};
+use crate::index::{ChunkRef, Oldest};
 use crate::set_aside::header_of;
 use crate::shared::Shared;
 use std::fs;

@@ -7,8 +7,10 @@
 use crate::adopt::{self, LeftRing};
 use crate::bound::{self, write_tombstone};
 use crate::counters::Counters;
-use crate::folder::{BootFolder, End, ignore_missing, lock_identity, others};
-use crate::index::{ChunkRef, Entry};
+use crate::ends::End;
+use crate::entry::Entry;
+use crate::folder::{BootFolder, ignore_missing, lock_identity, others};
+use crate::index::ChunkRef;
 use crate::progress;
 use crate::set_aside::{Item, Request, header_of};
 use crate::shared::{Chore, Shared, step_behind};

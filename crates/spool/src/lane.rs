@@ -4,8 +4,8 @@
 use crate::builder::{Builder, Built};
 use crate::config::Seal;
 use crate::counters::{Counters, RingFill};
+use crate::entry::Entry;
 use crate::folder::BootFolder;
-use crate::index::Entry;
 use crate::ring::RingReader;
 use crate::shared::Shared;
 use std::io;

@@ -1,6 +1,6 @@
 //! Where every sequence number of one stream is, as far as this process knows.
 
-use crate::folder::OpenEnd;
+use crate::ends::OpenEnd;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::{Ranges, Stream};
 
