@@ -3,19 +3,27 @@
 //! What a process wrote to a mapped file is whole after its death as long as the kernel ran on; after another start of
 //! the kernel it is whatever had reached the disk. So a life notes under which start it ran, and its successor asks.
 
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use weir_event::clock::system_us;
 
-/// Time since the machine started, sleep included (`CLOCK_BOOTTIME`): comparable within one start of the kernel.
+/// Time since the machine started: comparable within one start of the kernel. Read once from the kernel, and counted
+/// on from there by the monotonic clock.
 pub(crate) fn boottime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+    static ANCHOR: OnceLock<(Duration, Instant)> = OnceLock::new();
+    let (up, at) = ANCHOR.get_or_init(|| (uptime().unwrap_or_default(), Instant::now()));
+    *up + at.elapsed()
+}
+
+/// The first figure of `/proc/uptime`, in seconds.
+fn uptime() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
 }
 
 /// What a life notes of where it runs, and what a later one compares.
