@@ -296,7 +296,7 @@ impl Shipping {
         self.shared.index.put_back(chunk);
         if self.shared.index.hold(chunk.boot, pause, reason, &answer) {
             let boot = chunk.boot;
-            warn!(%endpoint, %boot, reason, answer, "the ingestor takes no chunks of this life; they are kept, {}", cure(reason));
+            warn!(%endpoint, %boot, reason, answer, "the ingestor takes no chunks of this life, which are kept; {}", cure(reason));
         }
         self.shared.counters.failed(format!(
             "`{endpoint}` takes no chunks of life {}: {answer}; {}",
@@ -326,7 +326,7 @@ impl Shipping {
         // Last, so that whoever sees the count finds the reason.
         Counters::add(&self.shared.counters.pauses, 1);
         if self.logged.replace(reason) != Some(reason) {
-            warn!(%endpoint, reason, answer, "the ingestor takes no chunks; they are kept, {}", cure(reason));
+            warn!(%endpoint, reason, answer, "the ingestor takes no chunks, which are kept; {}", cure(reason));
         }
     }
 
@@ -354,7 +354,7 @@ fn cure(reason: &str) -> &'static str {
         "older_analytics" => "weir-analytics is older than this gateway: update it first",
         "clock" => "the clocks of this machine and of weir-analytics differ: set both by NTP",
         "not_understood" => "the answer is not weir-analytics': check the address, and any proxy in between",
-        _ => "and offered again",
+        _ => "they are offered again",
     }
 }
 
