@@ -145,3 +145,13 @@ fn a_block_with_a_mistake_is_found() {
     assert_eq!(blocks, ["kind: Nothing\n"]);
     assert!(weir_config::load_text(Path::new("x"), &blocks[0], &env).is_err());
 }
+
+/// What operators read of losses is what the programs say.
+#[test]
+fn every_reason_of_a_loss_is_in_the_protocols_page() {
+    let page = std::fs::read_to_string(root().join("docs/ingest-protocol.md")).unwrap();
+    for reason in weir_event::chunk::GapReason::ALL {
+        assert!(page.contains(&format!("`{}`", reason.as_str())), "{}", reason.as_str());
+    }
+    assert!(!page.contains("`lost_in_the_post`"), "the page can say no");
+}

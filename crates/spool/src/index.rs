@@ -9,6 +9,7 @@ use crate::ends::End;
 use crate::entry::{Entry, State, age};
 use crate::folder::{BootFolder, ChunkName};
 use crate::ledger::StreamLedger;
+use crate::lives::Life;
 use crate::machine::boottime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::clock::system_us;
-use weir_event::{BootId, Identity, Ranges, Stream, StreamId};
+use weir_event::{BootId, Ranges, Stream, StreamId};
 
 /// A chunk that is taken: on its way to the ingestor, or being worked on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,50 +27,26 @@ pub(crate) struct ChunkRef {
     pub(crate) name: ChunkName,
 }
 
-/// Why the chunks of a life wait.
-#[derive(Clone, Debug)]
-struct Hold {
-    until: Instant,
-    reason: &'static str,
-    error: String,
-    since_us: i64,
-}
-
-/// One life's queue.
-struct Life {
-    folder: Arc<BootFolder>,
-    streams: Vec<StreamId>,
-    hold: Option<Hold>,
-    /// In the order of all takings.
-    served: u64,
-    /// The last time that offering its chunks failed.
-    failed_at: Option<Duration>,
-    /// Its end is never reported: it was copied from elsewhere, and may live there.
-    is_copy: bool,
-    /// It has something that this version cannot read: its folder stays.
-    stays: bool,
-}
-
-struct Indexed {
-    boot: BootId,
-    chunks: BTreeMap<u64, Entry>,
-    ledger: StreamLedger,
+pub(crate) struct Indexed {
+    pub(crate) boot: BootId,
+    pub(crate) chunks: BTreeMap<u64, Entry>,
+    pub(crate) ledger: StreamLedger,
     /// Every number below this is in a chunk file, or was; and what of that is noted durably.
-    sealed_to: u64,
-    noted_to: u64,
+    pub(crate) sealed_to: u64,
+    pub(crate) noted_to: u64,
 }
 
 #[derive(Default)]
-struct Inner {
-    streams: BTreeMap<StreamId, Indexed>,
-    lives: BTreeMap<BootId, Life>,
-    bytes: u64,
-    chunks: u64,
-    takings: u64,
+pub(crate) struct Inner {
+    pub(crate) streams: BTreeMap<StreamId, Indexed>,
+    pub(crate) lives: BTreeMap<BootId, Life>,
+    pub(crate) bytes: u64,
+    pub(crate) chunks: u64,
+    pub(crate) takings: u64,
     /// The last time that offering anything failed.
-    failed_at: Option<Duration>,
+    pub(crate) failed_at: Option<Duration>,
     /// Whether chunks are shipped at all.
-    ships: bool,
+    pub(crate) ships: bool,
 }
 
 #[derive(Default)]
@@ -80,7 +57,7 @@ pub(crate) struct ChunkIndex {
 }
 
 impl ChunkIndex {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,11 +87,6 @@ impl ChunkIndex {
         });
     }
 
-    /// Whether the life is in the index.
-    pub(crate) fn has_life(&self, boot: BootId) -> bool {
-        self.lock().lives.contains_key(&boot)
-    }
-
     /// A stream has ended.
     pub(crate) fn close(&self, stream: StreamId, end: End) {
         let mut inner = self.lock();
@@ -124,13 +96,6 @@ impl ChunkIndex {
         indexed.ledger.open_end = end.open_end;
         indexed.ledger.closed = lives.get(&indexed.boot).is_none_or(|life| !life.is_copy);
         indexed.ledger.is_over = true;
-    }
-
-    /// The folder of a life stays, whatever is shipped of it.
-    pub(crate) fn keep_folder(&self, boot: BootId) {
-        if let Some(life) = self.lock().lives.get_mut(&boot) {
-            life.stays = true;
-        }
     }
 
     /// Books records that were copied, and the gaps between them.
@@ -219,19 +184,6 @@ impl ChunkIndex {
         if let Some(entry) = indexed.and_then(|indexed| indexed.chunks.get_mut(&chunk.name.first)) {
             change(entry);
         }
-    }
-
-    /// The chunks of a life wait until then. Answers whether that is news.
-    pub(crate) fn hold(&self, boot: BootId, wait: Duration, reason: &'static str, error: &str) -> bool {
-        let mut inner = self.lock();
-        let Some(life) = inner.lives.get_mut(&boot) else { return false };
-        life.failed_at = Some(boottime());
-        let until = Instant::now() + wait;
-        let before = life.hold.take();
-        let is_news = before.as_ref().is_none_or(|hold| hold.reason != reason);
-        let since_us = before.filter(|hold| hold.reason == reason).map_or_else(system_us, |hold| hold.since_us);
-        life.hold = Some(Hold { until, reason, error: error.to_owned(), since_us });
-        is_news
     }
 
     /// Offering failed for all.
@@ -463,49 +415,6 @@ impl ChunkIndex {
                 indexed.ledger.end_reported = true;
             }
         }
-    }
-
-    /// Takes the accounts of lives of which nothing is left to do, and their folders.
-    pub(crate) fn take_done(&self) -> Vec<Arc<BootFolder>> {
-        let mut inner = self.lock();
-        let Inner { streams, lives, .. } = &mut *inner;
-        let is_done = |life: &Life| {
-            // A copy's end is nobody's to report: its life may go on elsewhere.
-            let ended = |ledger: &StreamLedger| ledger.end_reported || (life.is_copy && ledger.is_over);
-            let done = |indexed: &Indexed| ended(&indexed.ledger) && indexed.chunks.is_empty();
-            !life.stays && life.streams.iter().filter_map(|id| streams.get(id)).all(done)
-        };
-        let done: Vec<_> = lives.iter().filter(|(_, life)| is_done(life)).map(|(boot, _)| *boot).collect();
-        let done: Vec<_> = done.iter().filter_map(|boot| lives.remove(boot)).collect();
-        for life in &done {
-            life.streams.iter().for_each(|id| drop(streams.remove(id)));
-        }
-        done.into_iter().map(|life| life.folder).collect()
-    }
-
-    /// The identities of the lives in the index, besides that of `own`.
-    pub(crate) fn adopted(&self, own: BootId) -> Vec<(BootId, Identity)> {
-        let inner = self.lock();
-        let lives = inner.lives.iter().filter(|(boot, _)| **boot != own);
-        lives.map(|(boot, life)| (*boot, life.folder.identity.clone())).collect()
-    }
-
-    /// Lets go of a life, for another process to take over. Not while one of its chunks is taken.
-    pub(crate) fn release(&self, boot: BootId) -> bool {
-        let mut inner = self.lock();
-        let Some(life) = inner.lives.get(&boot) else { return true };
-        let streams = life.streams.clone();
-        let busy = |entry: &Entry| !entry.is_waiting();
-        if streams.iter().filter_map(|id| inner.streams.get(id)).any(|indexed| indexed.chunks.values().any(busy)) {
-            return false;
-        }
-        inner.lives.remove(&boot);
-        for id in streams {
-            let Some(indexed) = inner.streams.remove(&id) else { continue };
-            inner.chunks -= indexed.chunks.len() as u64;
-            inner.bytes -= indexed.chunks.values().map(|entry| entry.bytes).sum::<u64>();
-        }
-        true
     }
 }
 

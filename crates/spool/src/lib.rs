@@ -25,6 +25,7 @@ mod housekeeper;
 mod index;
 mod lane;
 mod ledger;
+mod lives;
 mod machine;
 mod map;
 mod names;

@@ -176,6 +176,8 @@ fn check(seed: u64, failed: &Failed, ingestor: &Ingestor) {
         }
         heard.gaps.iter().for_each(|gap| gaps.insert(gap.first, gap.last));
     }
+    let both = gaps.intersection(&stored);
+    assert!(both.is_empty(), "seed {seed}: {both:?} are stored, and named as lost");
     let reports = ingestor.reports();
     let mut lines = reports.iter().flat_map(|report| report.as_array().unwrap());
     let end = lines.find(|line| line["stream"] == failed.stream.to_string() && line["closed"] == true);
