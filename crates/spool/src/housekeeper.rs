@@ -4,21 +4,21 @@
 //! It alone unlinks, and only what is acknowledged or replaced. One loop of short turns, each of bounded work; an
 //! error of the disk is logged, and what it concerns is tried again.
 
-use crate::adopt::{self, LeftRing};
+use crate::adoption::Adoption;
 use crate::bound::{self, write_tombstone};
 use crate::counters::Counters;
 use crate::ends::End;
 use crate::entry::Entry;
-use crate::folder::{BootFolder, ignore_missing, lock_identity, others};
+use crate::folder::{BootFolder, ignore_missing};
 use crate::index::ChunkRef;
 use crate::progress;
 use crate::set_aside::{Item, Request, header_of};
 use crate::shared::{Chore, Shared, step_behind};
 use crate::trouble::Trouble;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -46,12 +46,7 @@ pub(crate) struct Housekeeper {
     /// Acknowledged chunks whose file could not be unlinked yet.
     unlinks: VecDeque<ChunkRef>,
     retry_at: Option<Instant>,
-    /// Rings of earlier lives that are not emptied yet.
-    rings: VecDeque<LeftRing>,
-    /// The locks of the identities whose earlier lives are this process's to take over.
-    locks: HashMap<Identity, File>,
-    /// Folders of earlier lives that could not be taken over: logged once.
-    left: HashSet<PathBuf>,
+    adoption: Adoption,
     adopt_at: Instant,
     set_aside_at: Instant,
     trouble: Trouble,
@@ -66,9 +61,7 @@ impl Housekeeper {
             root,
             unlinks: VecDeque::new(),
             retry_at: None,
-            rings: VecDeque::new(),
-            locks: HashMap::new(),
-            left: HashSet::new(),
+            adoption: Adoption::default(),
             adopt_at: now,
             set_aside_at: now,
             trouble: Trouble::default(),
@@ -111,11 +104,17 @@ impl Housekeeper {
     fn turn(&mut self, now: Instant) {
         if now >= self.adopt_at {
             self.adopt_at = now + ADOPT_EVERY;
-            self.adopt();
+            if let Err(error) = self.adoption.look(&self.shared) {
+                self.report(&error, "look for the spools of earlier lives");
+            }
         }
         if self.retry_at.is_none_or(|at| at <= now) {
             self.unlink_all();
-            self.empty_a_ring();
+            if let Err(error) = self.adoption.empty_a_ring(&self.shared) {
+                Counters::add(&self.shared.counters.file_failures, 1);
+                self.report(&error, "empty the ring of an earlier life");
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
         }
         if now >= self.set_aside_at {
             self.set_aside_at = now + SET_ASIDE_EVERY;
@@ -268,98 +267,6 @@ impl Housekeeper {
         }
     }
 
-    /// Takes over the lives that are over: those of this gateway, and those of others of which none lives.
-    fn adopt(&mut self) {
-        let found = match others(&self.shared.config.path, &self.shared.boot) {
-            Ok(found) => found,
-            Err(error) => return self.report(&error, "look for the spools of earlier lives"),
-        };
-        let (mut living, mut over) = (HashSet::new(), Vec::new());
-        for path in found {
-            match self.look_at(&path) {
-                Ok(Some((folder, true))) => drop(living.insert(without_replica(&folder.identity))),
-                Ok(Some((folder, false))) => over.push(folder),
-                Ok(None) => {}
-                Err(error) => self.leave(path, &error),
-            }
-        }
-        self.hand_over(&living);
-        let own = without_replica(&self.shared.folder.identity);
-        for folder in over {
-            let identity = without_replica(&folder.identity);
-            if identity == own || !living.contains(&identity) {
-                self.take_over(folder, identity);
-            }
-        }
-    }
-
-    /// A folder that is not in the index, and whether its process lives.
-    fn look_at(&self, path: &Path) -> io::Result<Option<(BootFolder, bool)>> {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if BootId::from_hex(name.as_bytes()).is_some_and(|boot| self.shared.index.has_life(boot)) {
-            return Ok(None);
-        }
-        let Some(folder) = adopt::open(path.to_owned())? else { return Ok(None) };
-        let alive = folder.is_alive()?;
-        Ok(Some((folder, alive)))
-    }
-
-    /// Lets go of the lives of identities that have a living process of their own again.
-    fn hand_over(&mut self, living: &HashSet<Identity>) {
-        let own = without_replica(&self.shared.folder.identity);
-        let mut kept = HashSet::new();
-        for (boot, identity) in self.shared.index.adopted(self.shared.boot) {
-            let identity = without_replica(&identity);
-            let has_rings = self.rings.iter().any(|ring| ring.boot() == boot);
-            let is_theirs = identity != own && living.contains(&identity) && !has_rings;
-            if !is_theirs || !self.shared.index.release(boot) {
-                kept.insert(identity);
-            }
-        }
-        self.locks.retain(|identity, _| *identity == own || kept.contains(identity));
-    }
-
-    fn take_over(&mut self, folder: BootFolder, identity: Identity) {
-        let (boot, path) = (folder.boot, folder.path.clone());
-        if !self.locks.contains_key(&identity) {
-            match lock_identity(&self.shared.config.path, &identity) {
-                Ok(Some(lock)) => drop(self.locks.insert(identity, lock)),
-                // Another process of that gateway looks after it.
-                Ok(None) => return,
-                Err(error) => return self.leave(path, &error),
-            }
-        }
-        match adopt::take_over(folder, &self.shared) {
-            Ok(rings) => {
-                Counters::add(&self.shared.counters.adopted, 1);
-                info!(%boot, rings = rings.len(), "took over the spool of an earlier life");
-                self.left.remove(&path);
-                self.rings.extend(rings);
-                self.shared.ended.notify_one();
-            }
-            Err(error) => self.leave(path, &error),
-        }
-    }
-
-    /// Nothing is lost by waiting: it is tried again at the next round.
-    fn leave(&mut self, path: PathBuf, error: &io::Error) {
-        self.shared.counters.failed(format!("cannot take over `{}` yet: {error}", path.display()));
-        if self.left.insert(path.clone()) {
-            warn!(path = %path.display(), %error, "cannot take over the spool of an earlier life yet; it stays as it is and is tried again");
-        }
-    }
-
-    /// Empties one ring of an earlier life; without room on disk it waits, while the chunks that are there are shipped.
-    fn empty_a_ring(&mut self) {
-        let Some(ring) = self.rings.pop_front() else { return };
-        if let Err(error) = ring.empty(&self.shared) {
-            Counters::add(&self.shared.counters.file_failures, 1);
-            self.report(&error, "empty the ring of an earlier life");
-            self.rings.push_back(ring);
-            self.retry_at = Some(Instant::now() + RETRY);
-        }
-    }
-
     fn look_after_set_aside(&mut self) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         if !shared.set_aside.scan()? {
@@ -457,8 +364,4 @@ impl Housekeeper {
         }
         self.remove_done();
     }
-}
-
-fn without_replica(identity: &Identity) -> Identity {
-    Identity { replica: String::new(), ..identity.clone() }
 }

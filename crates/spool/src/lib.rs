@@ -10,6 +10,7 @@
 //! go is the ingestor's. Knows no proxy, no configuration, no metrics.
 
 mod adopt;
+mod adoption;
 mod answer;
 mod bound;
 mod builder;
