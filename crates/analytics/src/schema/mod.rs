@@ -4,6 +4,7 @@
 //! [`weir_event::field::FIELDS`]; the SELECT of every view is a function here, because the repair of a day runs the
 //! very same text over the raw table. Both renderings are golden files.
 
+mod ledger;
 mod migrate;
 mod render;
 mod tables;

@@ -40,6 +40,16 @@ impl Layout {
         }
     }
 
+    /// As [`Layout::engine`], for a family that takes a column: `ReplacingMergeTree(version)`.
+    pub(super) fn engine_with(&self, kind: &str, column: &str) -> String {
+        match self {
+            Self::Single => format!("{kind}({column})"),
+            Self::Cluster(_) => {
+                format!("Replicated{kind}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}', {column})")
+            }
+        }
+    }
+
     pub(super) fn window(&self) -> String {
         match self {
             Self::Single => format!("non_replicated_deduplication_window = {WINDOW}"),

@@ -52,7 +52,9 @@ pub(super) fn migrations(schema: &Schema) -> Vec<Migration> {
         ];
         steps.extend(sharding.map(|(number, table, key)| (number, table, distributed(schema, cluster, table, key))));
     }
-    steps.into_iter().map(|(number, name, sql)| Migration { number, name, sql }).collect()
+    let mut steps: Vec<_> = steps.into_iter().map(|(number, name, sql)| Migration { number, name, sql }).collect();
+    steps.extend(super::ledger::migrations(schema));
+    steps
 }
 
 fn create(schema: &Schema, table: &str) -> String {
@@ -211,7 +213,7 @@ fn barrier_select(source: &str) -> String {
     format!("SELECT toUInt8(0) AS x FROM {source} WHERE 0")
 }
 
-fn distributed(schema: &Schema, cluster: &str, table: &str, key: &str) -> String {
+pub(super) fn distributed(schema: &Schema, cluster: &str, table: &str, key: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {}{} AS {}\nENGINE = Distributed({}, {}, '{table}_local', {key})",
         schema.all(table),

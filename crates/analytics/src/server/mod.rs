@@ -7,6 +7,7 @@ mod ingest;
 mod page;
 mod queries;
 
+use crate::audit::Auditor;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
@@ -27,6 +28,7 @@ pub struct Server {
     pub ingest: Ingest,
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
+    pub auditor: Auditor,
     room: Arc<Semaphore>,
 }
 
@@ -39,12 +41,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
     pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>) -> Self {
-        Self { ingest, store, tokens, room: Arc::new(Semaphore::new(ROOM_KIB)) }
+        let auditor = Auditor::new(store.clone());
+        Self { ingest, store, tokens, auditor, room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
+        tokio::spawn(server.auditor.clone().run(stop.clone()));
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
