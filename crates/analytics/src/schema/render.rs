@@ -24,6 +24,14 @@ impl Layout {
         }
     }
 
+    /// The cluster's name.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Single => None,
+            Self::Cluster(name) => Some(name),
+        }
+    }
+
     pub(super) fn local_suffix(&self) -> &'static str {
         match self {
             Self::Single => "",
