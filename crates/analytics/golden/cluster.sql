@@ -289,10 +289,11 @@ CREATE TABLE IF NOT EXISTS `weir`.stream_reports_local ON CLUSTER `main` (
   accepted SimpleAggregateFunction(max, UInt64),
   counted SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
   received SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
-  newest SimpleAggregateFunction(max, String) CODEC(ZSTD(1))
+  newest SimpleAggregateFunction(max, String) COMMENT 'time of receipt in ms, 16 digits, then the report as JSON: the greatest is the newest' CODEC(ZSTD(1))
 )
 ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
-ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream);
+ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 041 report_history
 CREATE TABLE IF NOT EXISTS `weir`.report_history_local ON CLUSTER `main` (
@@ -314,8 +315,8 @@ SELECT stream, counted, accepted FROM `weir`.stream_reports_local;
 CREATE TABLE IF NOT EXISTS `weir`.audits_local ON CLUSTER `main` (
   day Date,
   stream UInt64,
-  stored Array(Tuple(UInt64, UInt64)) CODEC(ZSTD(1)),
-  gone Array(Tuple(UInt64, UInt64)) CODEC(ZSTD(1)),
+  stored Array(Tuple(UInt64, UInt64)) COMMENT 'every number that was ever stored on the day' CODEC(ZSTD(1)),
+  gone Array(Tuple(UInt64, UInt64)) COMMENT 'those of them whose rows are not there' CODEC(ZSTD(1)),
   doubled UInt64,
   audited DateTime64(3, 'UTC'),
   keep_until Date
@@ -334,12 +335,13 @@ CREATE TABLE IF NOT EXISTS `weir`.stream_accounts_local ON CLUSTER `main` (
   compacted DateTime64(3, 'UTC')
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', compacted)
-ORDER BY stream;
+ORDER BY stream
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 045 acknowledgements
 CREATE TABLE IF NOT EXISTS `weir`.acknowledgements_local ON CLUSTER `main` (
   stream UInt64,
-  kind LowCardinality(String),
+  kind LowCardinality(String) COMMENT 'missing: first to last; unknown: all from first on',
   first UInt64,
   last UInt64,
   what LowCardinality(String),
@@ -348,7 +350,8 @@ CREATE TABLE IF NOT EXISTS `weir`.acknowledgements_local ON CLUSTER `main` (
   at DateTime64(3, 'UTC')
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
-ORDER BY (stream, first, at);
+ORDER BY (stream, first, at)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 046 stream_reports
 CREATE TABLE IF NOT EXISTS `weir`.stream_reports ON CLUSTER `main` AS `weir`.stream_reports_local
@@ -372,6 +375,7 @@ ENGINE = Distributed(`main`, `weir`, 'acknowledgements_local', stream);
 
 -- 051 stream_reports_seed
 INSERT INTO `weir`.stream_reports_local (stream, organization, environment, site, gateway, replica, boot, worker, accepted, counted, received, newest)
-SELECT stream, organization, environment, site, gateway, replica, boot, worker, max(s.accepted), max(s.reported), max(s.reported), concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), if(max(s.closed) = 1, '{"closed":true}', '{}'))
+SELECT stream, organization, environment, site, gateway, replica, boot, worker, max(s.accepted), max(s.reported), max(s.reported),
+  concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), toJSONString(map('closed', toBool(max(s.closed)))))
 FROM `weir`.streams_local AS s
 GROUP BY stream, organization, environment, site, gateway, replica, boot, worker;

@@ -261,10 +261,11 @@ CREATE TABLE IF NOT EXISTS `weir`.stream_reports (
   accepted SimpleAggregateFunction(max, UInt64),
   counted SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
   received SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
-  newest SimpleAggregateFunction(max, String) CODEC(ZSTD(1))
+  newest SimpleAggregateFunction(max, String) COMMENT 'time of receipt in ms, 16 digits, then the report as JSON: the greatest is the newest' CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
-ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream);
+ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 041 report_history
 CREATE TABLE IF NOT EXISTS `weir`.report_history (
@@ -286,8 +287,8 @@ SELECT stream, counted, accepted FROM `weir`.stream_reports;
 CREATE TABLE IF NOT EXISTS `weir`.audits (
   day Date,
   stream UInt64,
-  stored Array(Tuple(UInt64, UInt64)) CODEC(ZSTD(1)),
-  gone Array(Tuple(UInt64, UInt64)) CODEC(ZSTD(1)),
+  stored Array(Tuple(UInt64, UInt64)) COMMENT 'every number that was ever stored on the day' CODEC(ZSTD(1)),
+  gone Array(Tuple(UInt64, UInt64)) COMMENT 'those of them whose rows are not there' CODEC(ZSTD(1)),
   doubled UInt64,
   audited DateTime64(3, 'UTC'),
   keep_until Date
@@ -306,12 +307,13 @@ CREATE TABLE IF NOT EXISTS `weir`.stream_accounts (
   compacted DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(compacted)
-ORDER BY stream;
+ORDER BY stream
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 045 acknowledgements
 CREATE TABLE IF NOT EXISTS `weir`.acknowledgements (
   stream UInt64,
-  kind LowCardinality(String),
+  kind LowCardinality(String) COMMENT 'missing: first to last; unknown: all from first on',
   first UInt64,
   last UInt64,
   what LowCardinality(String),
@@ -320,10 +322,12 @@ CREATE TABLE IF NOT EXISTS `weir`.acknowledgements (
   at DateTime64(3, 'UTC')
 )
 ENGINE = MergeTree
-ORDER BY (stream, first, at);
+ORDER BY (stream, first, at)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- 051 stream_reports_seed
 INSERT INTO `weir`.stream_reports (stream, organization, environment, site, gateway, replica, boot, worker, accepted, counted, received, newest)
-SELECT stream, organization, environment, site, gateway, replica, boot, worker, max(s.accepted), max(s.reported), max(s.reported), concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), if(max(s.closed) = 1, '{"closed":true}', '{}'))
+SELECT stream, organization, environment, site, gateway, replica, boot, worker, max(s.accepted), max(s.reported), max(s.reported),
+  concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), toJSONString(map('closed', toBool(max(s.closed)))))
 FROM `weir`.streams AS s
 GROUP BY stream, organization, environment, site, gateway, replica, boot, worker;

@@ -24,6 +24,14 @@ impl Layout {
         }
     }
 
+    /// The cluster's name.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Single => None,
+            Self::Cluster(name) => Some(name),
+        }
+    }
+
     pub(super) fn local_suffix(&self) -> &'static str {
         match self {
             Self::Single => "",
@@ -31,21 +39,16 @@ impl Layout {
         }
     }
 
-    /// `kind` is the family member: `MergeTree`, `AggregatingMergeTree`, …
+    /// `kind` is the family member, with the column that decides where it takes one: `MergeTree`,
+    /// `ReplacingMergeTree(version)`, …
     pub(super) fn engine(&self, kind: &str) -> String {
         match self {
             Self::Single => kind.to_owned(),
             // The path has the table's uuid: a table made again under its old name must not meet its old replicas.
-            Self::Cluster(_) => format!("Replicated{kind}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}')"),
-        }
-    }
-
-    /// As [`Layout::engine`], for a family that takes a column: `ReplacingMergeTree(version)`.
-    pub(super) fn engine_with(&self, kind: &str, column: &str) -> String {
-        match self {
-            Self::Single => format!("{kind}({column})"),
             Self::Cluster(_) => {
-                format!("Replicated{kind}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}', {column})")
+                let (family, column) = kind.trim_end_matches(')').split_once('(').unwrap_or((kind, ""));
+                let column = if column.is_empty() { String::new() } else { format!(", {column}") };
+                format!("Replicated{family}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}'{column})")
             }
         }
     }
