@@ -69,8 +69,8 @@ struct Compacted {
 #[derive(Row, Deserialize)]
 struct Audited {
     stream: u64,
-    gone: Vec<(u64, u64)>,
-    doubled: u64,
+    now_gone: Vec<(u64, u64)>,
+    now_doubled: u64,
 }
 
 /// Every stream that reported, or of which anything is stored or named.
@@ -122,8 +122,8 @@ async fn read_rows(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
     }
     for found in audited(store).await? {
         let facts = &mut all.entry(found.stream).or_default().facts;
-        found.gone.iter().for_each(|(first, last)| facts.gone.insert(*first, *last));
-        facts.doubled = facts.doubled.max(found.doubled);
+        found.now_gone.iter().for_each(|(first, last)| facts.gone.insert(*first, *last));
+        facts.doubled = facts.doubled.max(found.now_doubled);
     }
     for note in acknowledged(store).await? {
         let Some(known) = all.get_mut(&note.stream) else { continue };
@@ -213,8 +213,8 @@ async fn dead(store: &Store) -> Result<Vec<Named>, StoreError> {
 
 async fn audited(store: &Store) -> Result<Vec<Audited>, StoreError> {
     let sql = format!(
-        "SELECT stream, argMax(a.gone, audited) AS gone, argMax(a.doubled, audited) AS doubled FROM {} AS a \
-         GROUP BY day, stream HAVING notEmpty(gone) OR doubled > 0",
+        "SELECT stream, argMax(gone, audited) AS now_gone, argMax(doubled, audited) AS now_doubled FROM {} \
+         GROUP BY day, stream HAVING notEmpty(now_gone) OR now_doubled > 0",
         store.schema().all("audits")
     );
     store.rows(&sql, &[]).await

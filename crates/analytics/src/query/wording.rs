@@ -108,7 +108,7 @@ fn doubt(unknown: &Unknown) -> String {
         Doubt::OpenEnd => {
             format!("{} from number {} on, how many came after it is unknown", unknown.reason, unknown.from)
         }
-        Doubt::Waiting if unknown.since_ms.is_none() => "has events that were never all stored yet".to_owned(),
+        Doubt::Waiting if unknown.since_ms.is_none() => "its first events are not all stored yet".to_owned(),
         Doubt::Waiting if unknown.reason == "waiting" => format!("has events that wait since {since}"),
         Doubt::Waiting => format!("has events that wait since {since} ({})", unknown.reason),
     }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod ingest;
+mod ledger;
 mod page;
 mod queries;
 
@@ -86,6 +87,7 @@ impl Server {
             (&Method::POST, "/v1/streams") => self.streams(request).await,
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
+            (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
