@@ -183,7 +183,7 @@ fn remedy(class: Class, reason: &str) -> &'static str {
         (Class::Lost, "write_failed" | "removed") => "see the gateway's log, then weirctl ledger --acknowledge",
         (Class::Lost, _) => "these are gone: weirctl ledger --acknowledge",
         (Class::SetAside, _) => "at the gateway: weirctl spool list, then weirctl spool retry",
-        (Class::DeadLetter, _) => "weirctl deadletters list, mend the clock, then weirctl deadletters replay",
+        (Class::DeadLetter, _) => "weirctl deadletters list, fix the clock, then weirctl deadletters replay",
         (Class::Gone, _) => "restore the day from a backup, then weirctl ledger --verify",
         (Class::Unaccounted, _) => {
             "was a backup restored, or did something else answer the gateway? See docs/ledger.md"
