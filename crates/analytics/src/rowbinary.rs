@@ -14,13 +14,18 @@ impl Rows {
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {
-        let mut length = text.len();
+        self.length(text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// How many elements of an array follow.
+    pub fn length(&mut self, mut length: usize) -> &mut Self {
         while length >= 0x80 {
             self.bytes.push(length as u8 | 0x80);
             length >>= 7;
         }
         self.bytes.push(length as u8);
-        self.bytes.extend_from_slice(text.as_bytes());
         self
     }
 

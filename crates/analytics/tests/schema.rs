@@ -3,10 +3,12 @@
 mod common;
 
 use common::Engine;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
 use weir_analytics::schema::{Layout, MigrateError, Retention, Schema, migrate};
 use weir_analytics::store::Store;
+use weir_event::field::FIELDS;
 
 fn cluster() -> Schema {
     Schema { layout: Layout::Cluster("main".to_owned()), ..Schema::single("weir") }
@@ -25,12 +27,75 @@ fn the_renderings_are_the_golden_files() {
     }
 }
 
+/// What the first release noted in the databases that it made. These sums never change: a database that has them must
+/// be brought forward by every later version.
+const FIRST_SINGLE: [&str; 12] = [
+    "43a44b4f508c242cfb3c3167cda2b300fb3807157f715d431f55a69853d6c03b",
+    "26ad267ecd3aa302c21e5aa011ec280a309389aa46f779f77dca6413b074d818",
+    "26c5768b88ec14e2e86e5132b887398d7feadfd8a0b72db0a7694e41af5e11ca",
+    "10406ad8a984a320173fd541cf178924949a92f8b0fc917c65c73144d014f35e",
+    "99e4ef3b218264c8e4a8389a70b820dde1247c7aa1c879370747bc311d64d1ee",
+    "fb7c40542c1d9cf3868c15c23569d71e74fcf28c8feee1d3e61dbd32956549d7",
+    "0e26bdb9c25a342854eb63e3b540da0f23f80d79d9e8e87ba73c8846c7c58e3c",
+    "a14be4e6136a5f543be7771c5ee2a924950ac3c74883c851e5a70c9d54832d05",
+    "87baebfdc402aa48a151a3c444c96979f16e981cd5af4f4b597cc91d78212662",
+    "57da83e25c0bbd2ec8c9265ee64a4a0240c643b62e298a167d9e65e95cafc214",
+    "216afffd18c02a7e73a020f75c87ed55b916538879212bc2878db6ab98f09432",
+    "1cb4097dd7ac2b91d9daf9d47b8b44df979415c183ebe17ca348cfd6ed3a4dc5",
+];
+const FIRST_CLUSTER: [&str; 19] = [
+    "302f266aea2a767c38d980443c06f58aadfbddcbefcc87619944f5289a254d8a",
+    "4eb3f4098e6ea397cc3b7d6fb5ff7252ae5074db11f3bddb0881366d9086b6f6",
+    "dc8228d9302c97af9e634bbd3ee2cac5c17629443f0db45f119b60d215abced6",
+    "bd7f9042ab7544b4e397d3d12f4d9ccbf1b2b0993e3f7eb199d15f820d57cfca",
+    "1b5258b51634e90095da6840f79ddff0155f2bffca8cf5278b638ecfb7ed6cbd",
+    "7c82695193b26bcb2cff17ebf971e6f973432978d000335c1b104dd5ef441d98",
+    "f5b13661a50bcc21d93de636bfd6c7f99f4d8bbb72ba4a15f082cb3221108663",
+    "e6e9114e124be0073b0a5607379114050e6c3ef456156f4bbe59ba1d38e9b0c9",
+    "84c8bfb0e57963368fd530fea3bf3b446441d75ee106a8a901dee2f46e507329",
+    "cd845fe371c8f4895cd8fd91d96704d45c84d09ad762c0f8dffb08664f3f3702",
+    "167d562ab24fc9d11bcceb0b83cdc3b46bd9645295d49d75c85fe902d48b6edb",
+    "2182705e92ed60589681ba2c23259ca208a1e7f7d3ae11fbe76c9e9cd8f689c5",
+    "41a85168106045eb8b398535f8c8a2446abebd66da346b8c031a765cfebac23e",
+    "c96dc77f5ec474033f58752ec23795aff3fea40cdff88df8b8044f6d03dd494c",
+    "08ccd87f334b64c4e7278f6d503cc9c96518ef65f2fa426e49f74a3b73d1ae3a",
+    "2428e7fba61d799c47b16e8aa439d589cb2113d10c7782716cff5eae1cdb558f",
+    "2efb9374bbc2a480546561cc0701e83b45c53bab7ab6c57ec400c31ae3d1d72d",
+    "14ee5d78df6ae90b3786a9d1ca5abcea390fb5f2ac8c8ca6d19845da694d91c5",
+    "be69bb3cc7460ec6e49c516b208295ca9d3286498e867fef06906d5caf755b59",
+];
+
+#[test]
+fn the_checksums_of_the_first_release_are_frozen() {
+    for (schema, sums) in [(Schema::single("weir"), &FIRST_SINGLE[..]), (cluster(), &FIRST_CLUSTER[..])] {
+        let steps = schema.migrations();
+        for (number, sum) in (1..).zip(sums) {
+            let step = steps.iter().find(|step| step.number == number).expect("the step");
+            let digest: String = Sha256::digest(&step.sql).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, *sum, "step {number} `{}` has changed", step.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_field_is_a_column_of_the_migrated_table() {
+    let engine = Engine::start();
+    migrate(&store(&engine, Retention::default())).await.expect("migrated");
+    let columns = engine.sql(
+        "SELECT name, type FROM system.columns WHERE database = 'weir' AND table = 'access_events' ORDER BY position \
+         FORMAT TSVRaw",
+    );
+    let fields: Vec<_> = FIELDS.iter().map(|field| format!("{}\t{}", field.name, field.column)).collect();
+    assert_eq!(columns, fields.join("\n"), "a new field needs a step `ALTER TABLE … ADD COLUMN IF NOT EXISTS`");
+}
+
 #[test]
 fn every_statement_of_a_cluster_parses() {
     let engine = Engine::start();
     for migration in cluster().migrations() {
         let tree = engine.sql(&format!("EXPLAIN AST {}", migration.sql));
-        assert!(tree.starts_with("CreateQuery"), "{}: {tree}", migration.name);
+        let known = ["CreateQuery", "AlterQuery", "InsertQuery"];
+        assert!(known.iter().any(|kind| tree.starts_with(kind)), "{}: {tree}", migration.name);
     }
 }
 

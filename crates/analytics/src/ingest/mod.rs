@@ -12,7 +12,7 @@ pub mod known;
 mod offer;
 pub mod repair;
 mod side_tables;
-mod verify;
+pub(crate) mod verify;
 
 pub use offer::{Ingest, Limits, Refusal, Stored};
 pub use verify::{SettleError, settle_all};

@@ -73,7 +73,7 @@ pub enum SettleError {
 
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
 /// and what is absent now could be there in a moment. (See `barrier` among the tables for how.)
-async fn quiet(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn quiet(store: &Store) -> Result<(), StoreError> {
     store.execute(&format!("TRUNCATE TABLE {}", store.schema().local("barrier"))).await
 }
 

@@ -5,7 +5,7 @@
 //! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
 //! checksum: it is set again where it differs.
 
-use super::{Layout, Retention, Schema};
+use super::{Layout, Retention, Schema, steps};
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -22,7 +22,8 @@ pub enum MigrateError {
     )]
     Changed { number: u32, name: String, database: String },
     #[error(
-        "database `{database}` was migrated to step {found} and this version knows {known}; use a newer weir-analytics"
+        "database `{database}` has migration {found}, which this version does not know (its last is {known}); use a newer \
+         weir-analytics"
     )]
     Newer { found: u32, known: u32, database: String },
     #[error(transparent)]
@@ -46,9 +47,8 @@ pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
     let applied: HashMap<u32, Applied> =
         store.rows::<Applied>(&sql, &[]).await?.into_iter().map(|row| (row.number, row)).collect();
     let steps = schema.migrations();
-    let known = steps.iter().map(|step| step.number).max().unwrap_or_default();
-    if let Some(found) = applied.keys().copied().find(|number| *number > known.max(CLUSTER_STEPS)) {
-        return Err(MigrateError::Newer { found, known, database: schema.database.clone() });
+    if let Some(found) = applied.keys().copied().filter(|number| !steps::is_known(*number)).max() {
+        return Err(MigrateError::Newer { found, known: steps::last(), database: schema.database.clone() });
     }
     let checksums = checksums(schema);
     let mut taken = 0;
@@ -76,9 +76,6 @@ pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
     retain(store).await?;
     Ok(taken)
 }
-
-/// The last number that either layout knows.
-const CLUSTER_STEPS: u32 = 19;
 
 fn log(schema: &Schema) -> String {
     schema.all("schema_migrations")

@@ -1,16 +1,17 @@
 //! The tables, as numbered migrations of one statement each, rendered for one server or for a cluster.
 //!
-//! The columns of `access_events` and the keys and sums of the roll-ups are generated from
-//! [`weir_event::field::FIELDS`]; the SELECT of every view is a function here, because the repair of a day runs the
-//! very same text over the raw table. Both renderings are golden files.
+//! Applied migrations are history: frozen text ([`steps`]) whose checksums never change. The SELECT of every view is a
+//! function besides ([`selects`]), because the repair of a day runs the very same text over the raw table; tests hold
+//! the two together, and the table against [`weir_event::field::FIELDS`]. Both renderings are golden files.
 
 mod migrate;
 mod render;
-mod tables;
+mod selects;
+mod steps;
 
 pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
-pub use tables::{hour_select, key_columns, minute_select, seqs_select, sum_columns};
+pub use selects::{hour_select, key_columns, minute_select, seqs_select, sum_columns};
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl Schema {
 
     /// Every step that this layout has, in order.
     pub fn migrations(&self) -> Vec<Migration> {
-        tables::migrations(self)
+        steps::migrations(self)
     }
 
     /// The whole DDL as text, for `weir-analytics schema --render` and the golden files.

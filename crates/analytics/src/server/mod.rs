@@ -4,9 +4,11 @@
 
 mod answer;
 mod ingest;
+mod ledger;
 mod page;
 mod queries;
 
+use crate::audit::Auditor;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
@@ -27,6 +29,7 @@ pub struct Server {
     pub ingest: Ingest,
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
+    pub auditor: Auditor,
     room: Arc<Semaphore>,
 }
 
@@ -39,12 +42,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
     pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>) -> Self {
-        Self { ingest, store, tokens, room: Arc::new(Semaphore::new(ROOM_KIB)) }
+        let auditor = Auditor::new(store.clone());
+        Self { ingest, store, tokens, auditor, room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
+        tokio::spawn(server.auditor.clone().run(stop.clone()));
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
@@ -82,6 +87,7 @@ impl Server {
             (&Method::POST, "/v1/streams") => self.streams(request).await,
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
+            (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")

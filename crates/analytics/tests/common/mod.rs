@@ -67,15 +67,35 @@ impl Drop for Program {
 /// The engine.
 pub struct Engine {
     program: Program,
-    folder: TempDir,
+    folder: Folder,
+}
+
+/// A folder that goes with its engine, or one that the test keeps.
+enum Folder {
+    Own(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
 }
 
 impl Engine {
     pub fn start() -> Self {
-        Self::on(TempDir::new().expect("a temporary folder"), "127.0.0.1:0")
+        Self::on(Folder::Own(TempDir::new().expect("a temporary folder")), "127.0.0.1:0")
     }
 
-    fn on(folder: TempDir, listen: &str) -> Self {
+    /// On the data in `folder`, which stays.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self::on(Folder::Kept(folder), "127.0.0.1:0")
+    }
+
+    fn on(folder: Folder, listen: &str) -> Self {
         let mut command = Command::new(engine_program());
         command.args(["--listen", listen, "--path"]).arg(folder.path()).env("WEIR_LOG", "error");
         let cure = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
@@ -160,9 +180,26 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub const TOKEN: &str = "a-token-of-acme";
 
 /// The ingestor, with its state.
-pub struct Analytics {
+pub struct Analytics<State = TempDir> {
     program: Program,
-    pub state: TempDir,
+    pub state: State,
+}
+
+/// A folder of state: one that goes with the test, or one that it keeps.
+pub trait StateFolder {
+    fn folder(&self) -> &Path;
+}
+
+impl StateFolder for TempDir {
+    fn folder(&self) -> &Path {
+        self.path()
+    }
+}
+
+impl StateFolder for PathBuf {
+    fn folder(&self) -> &Path {
+        self
+    }
 }
 
 impl Analytics {
@@ -171,11 +208,30 @@ impl Analytics {
     }
 
     pub fn on(engine: &Engine, state: TempDir, env: &[(&str, &str)]) -> Self {
+        Self::started(Self::command(engine, state.path(), env), state)
+    }
+
+    /// With further arguments.
+    pub fn with_args(engine: &Engine, state: TempDir, env: &[(&str, &str)], args: &[&str]) -> Self {
         let mut command = Self::command(engine, state.path(), env);
-        let log = std::fs::File::options().create(true).append(true).open(state.path().join("log")).expect("a log");
-        command.stderr(log);
-        let program = Program::start(command, "see the log in its state folder");
-        Self { program, state }
+        command.args(args);
+        Self::started(command, state)
+    }
+
+    /// SIGKILL; gives the state.
+    pub fn kill(mut self) -> TempDir {
+        self.program.kill();
+        self.state
+    }
+
+    /// Waits for an end that it brings on itself; gives the state.
+    pub fn wait(mut self) -> TempDir {
+        self.program.child.wait().expect("ended");
+        self.state
+    }
+
+    pub fn terminate(mut self) -> (Option<i32>, TempDir) {
+        (self.program.terminate(), self.state)
     }
 
     /// The program as the tests run it.
@@ -189,10 +245,28 @@ impl Analytics {
         command.env("WEIR_LOG", "warn").envs(env.iter().copied());
         command
     }
+}
+
+impl Analytics<PathBuf> {
+    /// On a state folder that stays, with further arguments.
+    pub fn with(engine: &Engine, state: &Path, env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut command = Analytics::command(engine, state, env);
+        command.args(args);
+        Self::started(command, state.to_owned())
+    }
+}
+
+impl<State: StateFolder> Analytics<State> {
+    fn started(mut command: Command, state: State) -> Self {
+        let log = std::fs::File::options().create(true).append(true).open(state.folder().join("log")).expect("a log");
+        command.stderr(log);
+        let program = Program::start(command, "see the log in its state folder");
+        Self { program, state }
+    }
 
     /// Waits until its log says `what`.
     pub fn await_log(&self, what: &str) {
-        until(what, || std::fs::read_to_string(self.state.path().join("log")).is_ok_and(|log| log.contains(what)));
+        until(what, || std::fs::read_to_string(self.state.folder().join("log")).is_ok_and(|log| log.contains(what)));
     }
 
     pub fn post(&self, chunk: &[u8]) -> Reply {
@@ -233,24 +307,15 @@ impl Analytics {
         reply.json()
     }
 
+    /// Audits every day and compacts, now.
+    pub fn verify(&self) -> serde_json::Value {
+        let reply = request(&self.program.address, "POST", "/api/v1/ledger/verify", &[], b"");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    }
+
     pub fn address(&self) -> &str {
         &self.program.address
-    }
-
-    /// SIGKILL; gives the state.
-    pub fn kill(mut self) -> TempDir {
-        self.program.kill();
-        self.state
-    }
-
-    /// Waits for an end that it brings on itself; gives the state.
-    pub fn wait(mut self) -> TempDir {
-        self.program.child.wait().expect("ended");
-        self.state
-    }
-
-    pub fn terminate(mut self) -> (Option<i32>, TempDir) {
-        (self.program.terminate(), self.state)
     }
 }
 
