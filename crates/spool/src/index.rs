@@ -397,7 +397,8 @@ impl ChunkIndex {
         let inner = self.lock();
         let counted = inner.streams.values().map(|indexed| {
             let mut ledger = indexed.ledger.clone();
-            if indexed.boot == own {
+            ledger.is_own = indexed.boot == own;
+            if ledger.is_own {
                 ledger.accepted = accepted(ledger.stream.worker).unwrap_or(ledger.accepted).max(ledger.accepted);
             }
             let hold = inner.lives.get(&indexed.boot).and_then(|life| life.hold.as_ref());

@@ -24,6 +24,8 @@ pub struct StreamLedger {
     pub held: Option<(&'static str, i64)>,
     /// Whether its process has ended, and the ingestor is to hear of it.
     pub closed: bool,
+    /// Whether it is of this very life.
+    pub(crate) is_own: bool,
     /// Whether this process will find no more of it.
     pub(crate) is_over: bool,
     /// Whether the ingestor has heard that it has ended.
@@ -43,6 +45,7 @@ impl StreamLedger {
             open_end: None,
             held: None,
             closed: false,
+            is_own: false,
             is_over: false,
             end_reported: false,
         }
@@ -59,6 +62,17 @@ impl StreamLedger {
         open
     }
 
+    /// The numbers that this gateway holds, in chunk files or still in the ring. Not known while the ring of an earlier
+    /// life is being read: what is open then may be in it, or acknowledged to that life.
+    pub fn waiting(&self) -> Option<Ranges> {
+        let mut waiting = self.spooled.clone();
+        if self.is_own {
+            waiting.union(&self.open());
+        }
+        // Of a copy, its original knows.
+        (self.is_own || self.closed).then_some(waiting)
+    }
+
     pub(crate) fn lose(&mut self, gaps: &[Gap]) {
         for gap in gaps {
             let numbers = Ranges::of(gap.first, gap.last);
@@ -67,5 +81,26 @@ impl StreamLedger {
                 None => self.shed.push((gap.reason, numbers)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_event::{BootId, Identity};
+
+    #[test]
+    fn what_waits_is_in_files_or_in_the_ring_of_this_life() {
+        let stream = Stream { identity: Identity::default(), boot: BootId([1; 16]), worker: 0 };
+        let mut ledger = StreamLedger { accepted: 30, spooled: Ranges::of(0, 9), ..StreamLedger::new(stream) };
+        ledger.acked = Ranges::of(10, 14);
+        ledger.lose(&[Gap { first: 15, last: 19, reason: GapReason::RingFull }]);
+        assert_eq!(ledger.waiting(), None, "the ring of an earlier life is being read");
+        ledger.is_own = true;
+        assert_eq!(ledger.waiting().unwrap().iter().collect::<Vec<_>>(), [(0, 9), (20, 29)]);
+        (ledger.is_own, ledger.is_over) = (false, true);
+        assert_eq!(ledger.waiting(), None, "a copy");
+        ledger.closed = true;
+        assert_eq!(ledger.waiting().unwrap(), Ranges::of(0, 9));
     }
 }

@@ -10,7 +10,7 @@ use weir_event::{Identity, StreamId};
 /// Lines of one request, at most, and their bytes.
 const LINES: usize = 200;
 const BYTES: usize = 192 * 1024;
-/// Ranges that are set aside in one line, at most.
+/// Ranges that wait, or are set aside, in one line, at most.
 const RANGES: usize = 100;
 
 /// The body of one `POST /v1/streams`, and the streams that it reports as ended.
@@ -69,6 +69,13 @@ fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64) -> Value {
         "closed": closed,
         "counted_ms": counted_ms,
     });
+    if let Some(waiting) = ledger.waiting() {
+        let range = |(first, last): (u64, u64)| json!({"first": first, "last": last});
+        line["waiting"] = waiting.iter().take(RANGES).map(range).collect();
+        if waiting.iter().len() > RANGES {
+            line["waiting_more"] = true.into();
+        }
+    }
     if let Some(open) = ledger.open_end {
         line["unknown_from"] = open.from.into();
         line["unknown_reason"] = open.reason.as_str().into();
