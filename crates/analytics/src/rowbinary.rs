@@ -14,13 +14,18 @@ impl Rows {
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// A `String`, which in ClickHouse may hold any bytes.
+    pub fn bytes(&mut self, text: &[u8]) -> &mut Self {
         let mut length = text.len();
         while length >= 0x80 {
             self.bytes.push(length as u8 | 0x80);
             length >>= 7;
         }
         self.bytes.push(length as u8);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text);
         self
     }
 
