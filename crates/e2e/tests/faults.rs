@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::time::{Duration, Instant};
-use weir_e2e::{Part, Plant};
+use weir_e2e::{Claim, Part, Plant, now_ms};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::process::Process;
 use weir_testkit::witness::{Witness, read_log};
@@ -68,9 +68,10 @@ impl Run {
         let witness = Witness::start(plan).map_err(|error| error.to_string())?;
         self.happen(step).await.map_err(|error| format!("{step:?}: {error}"))?;
         witness.wait().await.map_err(|error| error.to_string())?;
+        let answered_ms = now_ms();
         self.logs.push(name);
         self.plant.settle().await;
-        self.check().await.map_err(|error| format!("after {step:?}: {error}"))
+        self.check(answered_ms).await.map_err(|error| format!("after {step:?}: {error}"))
     }
 
     async fn happen(&mut self, step: Step) -> std::io::Result<()> {
@@ -121,7 +122,9 @@ impl Run {
         Ok(())
     }
 
-    async fn check(&self) -> Result<(), String> {
+    /// The witness's log against what is stored, the roll-ups against the rows, and the ledger's claim against both.
+    async fn check(&self, answered_ms: i64) -> Result<(), String> {
+        let claim = Claim::of(&self.plant).await.map_err(|error| error.to_string())?;
         let mut log = Vec::new();
         for name in &self.logs {
             log.extend(read_log(&self.plant.site.path(&format!("{name}.ndjson"))).map_err(|error| error.to_string())?);
@@ -136,6 +139,10 @@ impl Run {
         }
         if !disagreement.is_empty() {
             return Err(format!("the roll-ups differ: {disagreement:#?}"));
+        }
+        let wrong = claim.disagreement(&report, answered_ms);
+        if !wrong.is_empty() {
+            return Err(format!("the ledger claims what is not so: {wrong:#?}"));
         }
         Ok(())
     }
