@@ -72,6 +72,10 @@ async fn descriptors_that_run_out_are_a_passing_fault() {
     let mut plant = Plant::on_bad_network().await.unwrap();
     plant.set_network(Mode::Refuse);
     traffic(&plant, "first", 800).await;
+    eventually("chunks wait", async || {
+        (status(&plant).await["spool"]["chunks"]["on_disk"].as_u64()? > 0).then_some(())
+    })
+    .await;
     // As many as are open now: connections of the witness are gone, chunk files cannot be opened.
     plant.limit_files(Part::Gateway, 3).unwrap();
     plant.set_network(Mode::Pass);
