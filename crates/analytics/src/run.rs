@@ -16,6 +16,7 @@ use weir_analytics::ingest::intent::{Intents, StateError};
 use weir_analytics::ingest::{Ingest, Limits, repair, settle_all};
 use weir_analytics::schema::{MigrateError, migrate};
 use weir_analytics::server::Server;
+use weir_analytics::server::admin::{Admin, AdminError};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 
@@ -30,6 +31,8 @@ pub enum RunError {
     Schema(#[from] MigrateError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
     Open(SocketAddr),
     #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
@@ -88,6 +91,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let seen = args.tokens.as_deref().and_then(changed);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Intents::open(&args.state)?;
+    let admin = Admin::open(args.admin_token.as_deref(), args.host.clone(), &args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
     if !ready(&store, &intents, stop.clone()).await? {
         return Ok(());
@@ -101,7 +105,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens).serve(listener, stop).await;
+    Server::new(ingest, store, tokens, admin).serve(listener, stop).await;
     if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
         tracing::warn!("a block is still not stored; its intent is settled at the next start");
     }

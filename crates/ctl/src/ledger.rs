@@ -87,7 +87,7 @@ pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome,
 
 async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> Result<(), Failure> {
     let token = admin::token(options.admin.token_file.as_deref())?;
-    let body = json!({ "stream": stream, "reason": options.reason }).to_string();
+    let body = json!({ "stream": stream, "reason": options.reason, "by": user() }).to_string();
     let (url, body) = fetch::post(analytics, "/api/v1/ledger/acknowledge", Some(&token), body).await?;
     let done: Acknowledged = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
     // The document on standard output is the ledger's.
@@ -99,6 +99,11 @@ async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> 
         eprintln!("nothing to acknowledge");
     }
     Ok(())
+}
+
+/// The name of whoever runs this, for the account.
+fn user() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
 /// Accounts of streams that ended in order, at most, unless all are asked for.

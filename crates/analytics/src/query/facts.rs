@@ -91,6 +91,10 @@ pub async fn read(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
             worker: Some(row.worker),
         };
     }
+    for note in acknowledged(store).await? {
+        let Some(known) = all.get_mut(&note.stream) else { continue };
+        note_into(&mut known.facts.acknowledged, &note);
+    }
     // An account alone is no stream: its report has been removed with it.
     for (stream, parts) in compacted(store).await? {
         let Some(known) = all.get_mut(&stream) else { continue };
@@ -124,10 +128,6 @@ async fn read_rows(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
         let facts = &mut all.entry(found.stream).or_default().facts;
         found.now_gone.iter().for_each(|(first, last)| facts.gone.insert(*first, *last));
         facts.doubled = facts.doubled.max(found.now_doubled);
-    }
-    for note in acknowledged(store).await? {
-        let Some(known) = all.get_mut(&note.stream) else { continue };
-        note_into(&mut known.facts.acknowledged, &note);
     }
     Ok(all)
 }

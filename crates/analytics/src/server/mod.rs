@@ -2,6 +2,7 @@
 //!
 //! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight.
 
+pub mod admin;
 mod answer;
 mod ingest;
 mod ledger;
@@ -12,6 +13,7 @@ use crate::audit::Auditor;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
+use admin::Admin;
 use answer::{Answer, text};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -19,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -30,6 +33,7 @@ pub struct Server {
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
     pub auditor: Auditor,
+    admin: Admin,
     room: Arc<Semaphore>,
 }
 
@@ -41,9 +45,9 @@ const ROOM_KIB: usize = 256 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
-    pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>) -> Self {
+    pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>, admin: Admin) -> Self {
         let auditor = Auditor::new(store.clone());
-        Self { ingest, store, tokens, auditor, room: Arc::new(Semaphore::new(ROOM_KIB)) }
+        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
@@ -58,11 +62,11 @@ impl Server {
                 () = stopped(&mut stop) => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _unwanted_delay = stream.set_nodelay(true);
                     let (server, stop) = (Arc::clone(&server), stop.clone());
                     tokio::spawn(async move {
-                        connection(server, stream, stop).await;
+                        connection(server, stream, peer, stop).await;
                         drop(permit);
                     });
                 }
@@ -88,6 +92,7 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
             (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
+            (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
@@ -105,8 +110,14 @@ impl Server {
     }
 }
 
-async fn connection(server: Arc<Server>, stream: tokio::net::TcpStream, mut stop: watch::Receiver<bool>) {
-    let service = service_fn(move |request| {
+async fn connection(
+    server: Arc<Server>,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(admin::Peer(peer));
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.route(request).await) }
     });
