@@ -352,7 +352,7 @@ fn a_loss_stays_until_it_is_acknowledged_and_a_new_one_counts_again() {
         "INC-1234\tann (administrator at 127.0.0.1)"
     );
     let log = std::fs::read_to_string(analytics.state.path().join("audit.log")).expect("the audit log");
-    assert!(log.lines().count() == 1 && log.contains("INC-1234"), "{log}");
+    assert!(log.lines().count() == 2 && log.contains("INC-1234"), "{log}");
     // What is lost later is not covered.
     lose(&edge, 100, 109);
     let ledger = analytics.api("ledger");

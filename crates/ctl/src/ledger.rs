@@ -211,4 +211,31 @@ mod tests {
         );
         assert_eq!(rendered(streams, true).lines().count(), 2 + 1 + 31);
     }
+
+    /// docs/ledger.md shows what is printed of the documents that weir-analytics keeps as golden files.
+    /// `WEIR_GOLDEN=write cargo test -p weir-ctl` writes it anew.
+    #[test]
+    fn the_samples_of_the_documentation_are_what_is_printed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let path = root.join("docs/ledger.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (mark, fence) = ("<!-- sample: ", "```text\n");
+        let (mut made, mut rest, mut count) = (String::new(), text.as_str(), 0);
+        while let Some((before, after)) = rest.split_once(mark) {
+            let (name, after) = after.split_once(" -->").unwrap();
+            let (_, after) = after.split_once(fence).unwrap();
+            let (_, after) = after.split_once("```\n").unwrap();
+            let document = root.join(format!("crates/analytics/golden/ledger/{name}.json"));
+            let ledger: Ledger = serde_json::from_str(&std::fs::read_to_string(document).unwrap()).unwrap();
+            let lines: Vec<_> = render(&ledger, false).lines().map(|line| line.trim_end().to_owned()).collect();
+            made += &format!("{before}{mark}{name} -->\n{fence}$ weirctl ledger\n{}\n```\n", lines.join("\n"));
+            (rest, count) = (after, count + 1);
+        }
+        made += rest;
+        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+            std::fs::write(&path, &made).unwrap();
+        }
+        assert_eq!(count, 6);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), made, "docs/ledger.md differs from what is printed");
+    }
 }
