@@ -249,6 +249,9 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
     engine.sql(&format!("ALTER TABLE weir.stored_seqs ATTACH PARTITION '{old}'"));
     engine.sql(&format!("ALTER TABLE weir.access_events ATTACH PARTITION '{old}'"));
     assert_eq!(state("restored"), balanced());
+    engine.sql(&format!("ALTER TABLE weir.stored_seqs DETACH PARTITION '{old}'"));
+    assert_eq!(state("only the runs"), balanced(), "the rows are there");
+    engine.sql(&format!("ALTER TABLE weir.stored_seqs ATTACH PARTITION '{old}'"));
     engine.sql("ALTER TABLE weir.access_events DELETE WHERE seq IN (1500, 1502, 1503) SETTINGS mutations_sync = 2");
     assert_eq!(state("rows"), ("missing".to_owned(), Some(3), json!([[1500, 1500], [1502, 1503]])));
 }
