@@ -276,6 +276,60 @@ ENGINE = Distributed(`main`, `weir`, 'dead_letters_local', stream);
 CREATE TABLE IF NOT EXISTS `weir`.streams ON CLUSTER `main` AS `weir`.streams_local
 ENGINE = Distributed(`main`, `weir`, 'streams_local', stream);
 
+-- 020 access_events_lease
+ALTER TABLE `weir`.access_events_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS lease UUID CODEC(ZSTD(1));
+
+-- 021 dead_letters_lease
+ALTER TABLE `weir`.dead_letters_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS lease UUID CODEC(ZSTD(1));
+
+-- 022 leases
+CREATE TABLE IF NOT EXISTS `weir`.leases ON CLUSTER `main` (
+  epoch UInt64,
+  lease UUID,
+  holder String,
+  claimed DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY epoch
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 023 lease_renewals
+CREATE TABLE IF NOT EXISTS `weir`.lease_renewals ON CLUSTER `main` (
+  lease UUID,
+  renewed SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+  released SimpleAggregateFunction(max, UInt8)
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY lease
+TTL toDateTime(renewed) + INTERVAL 30 DAY;
+
+-- 024 retired_leases
+CREATE TABLE IF NOT EXISTS `weir`.retired_leases ON CLUSTER `main` (lease UUID, retired UInt8)
+ENGINE = Join(ANY, LEFT, lease);
+
+-- 025 access_events_fence
+ALTER TABLE `weir`.access_events_local ON CLUSTER `main`
+  ADD CONSTRAINT IF NOT EXISTS fence CHECK throwIf(joinGet('weir.retired_leases', 'retired', lease) != 0, 'weir: the lease of this insert has ended; another weir-analytics writes') = 0;
+
+-- 026 dead_letters_fence
+ALTER TABLE `weir`.dead_letters_local ON CLUSTER `main`
+  ADD CONSTRAINT IF NOT EXISTS fence CHECK throwIf(joinGet('weir.retired_leases', 'retired', lease) != 0, 'weir: the lease of this insert has ended; another weir-analytics writes') = 0;
+
+-- 027 dead_chunks
+CREATE TABLE IF NOT EXISTS `weir`.dead_chunks_local ON CLUSTER `main` (
+  stream UInt64,
+  first UInt64,
+  last UInt64,
+  received DateTime64(3, 'UTC'),
+  chunk String CODEC(NONE)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(received)
+ORDER BY (stream, first, last)
+TTL toDateTime(received) + INTERVAL 3196800 SECOND;
+
 -- 040 stream_reports
 CREATE TABLE IF NOT EXISTS `weir`.stream_reports_local ON CLUSTER `main` (
   stream UInt64,

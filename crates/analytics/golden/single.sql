@@ -248,6 +248,60 @@ ENGINE = Memory;
 CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.barrier_mv TO `weir`.barrier AS
 SELECT toUInt8(0) AS x FROM `weir`.access_events WHERE 0;
 
+-- 020 access_events_lease
+ALTER TABLE `weir`.access_events
+  ADD COLUMN IF NOT EXISTS lease UUID CODEC(ZSTD(1));
+
+-- 021 dead_letters_lease
+ALTER TABLE `weir`.dead_letters
+  ADD COLUMN IF NOT EXISTS lease UUID CODEC(ZSTD(1));
+
+-- 022 leases
+CREATE TABLE IF NOT EXISTS `weir`.leases (
+  epoch UInt64,
+  lease UUID,
+  holder String,
+  claimed DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY epoch
+SETTINGS non_replicated_deduplication_window = 10000;
+
+-- 023 lease_renewals
+CREATE TABLE IF NOT EXISTS `weir`.lease_renewals (
+  lease UUID,
+  renewed SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+  released SimpleAggregateFunction(max, UInt8)
+)
+ENGINE = AggregatingMergeTree
+ORDER BY lease
+TTL toDateTime(renewed) + INTERVAL 30 DAY;
+
+-- 024 retired_leases
+CREATE TABLE IF NOT EXISTS `weir`.retired_leases (lease UUID, retired UInt8)
+ENGINE = Join(ANY, LEFT, lease);
+
+-- 025 access_events_fence
+ALTER TABLE `weir`.access_events
+  ADD CONSTRAINT IF NOT EXISTS fence CHECK throwIf(joinGet('weir.retired_leases', 'retired', lease) != 0, 'weir: the lease of this insert has ended; another weir-analytics writes') = 0;
+
+-- 026 dead_letters_fence
+ALTER TABLE `weir`.dead_letters
+  ADD CONSTRAINT IF NOT EXISTS fence CHECK throwIf(joinGet('weir.retired_leases', 'retired', lease) != 0, 'weir: the lease of this insert has ended; another weir-analytics writes') = 0;
+
+-- 027 dead_chunks
+CREATE TABLE IF NOT EXISTS `weir`.dead_chunks (
+  stream UInt64,
+  first UInt64,
+  last UInt64,
+  received DateTime64(3, 'UTC'),
+  chunk String CODEC(NONE)
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(received)
+ORDER BY (stream, first, last)
+TTL toDateTime(received) + INTERVAL 3196800 SECOND;
+
 -- 040 stream_reports
 CREATE TABLE IF NOT EXISTS `weir`.stream_reports (
   stream UInt64,

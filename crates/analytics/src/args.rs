@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use weir_analytics::schema::{Layout, Retention, Schema};
+use weir_analytics::schema::{Durability, Layout, Retention, Schema};
 use weir_program::Completions;
 use weir_program::log::LogOptions;
 
@@ -101,6 +101,19 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
     pub host: Vec<String>,
 
+    /// How far a gateway's clock may differ from this machine's before nothing is taken from it
+    #[arg(long, env = "WEIR_ANALYTICS_MAX_CLOCK_DIFFERENCE", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub max_clock_difference: Duration,
+
+    /// What makes an insert durable before it is acknowledged: `fsync` (files and folders of every part are synced),
+    /// `quorum` (a majority of replicas has it; with --cluster), or `off` (a power failure may take acknowledged events)
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_DURABLE_INSERTS", default_value = "fsync", value_name = "HOW")]
+    pub durable_inserts: Durability,
+
+    /// After how long without a sign of the weir-analytics that writes another one takes over
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    pub lease: Duration,
+
     #[command(flatten)]
     pub log: LogOptions,
 }
@@ -149,7 +162,8 @@ impl Args {
     }
 
     pub fn schema(&self, layout: Layout) -> Schema {
-        Schema { database: self.database.clone(), layout, retention: self.retention() }
+        let durability = self.durable_inserts;
+        Schema { database: self.database.clone(), layout, retention: self.retention(), durability }
     }
 
     pub fn layout(&self) -> Layout {

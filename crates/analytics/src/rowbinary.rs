@@ -14,8 +14,13 @@ impl Rows {
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// A `String`, which in ClickHouse may hold any bytes.
+    pub fn bytes(&mut self, text: &[u8]) -> &mut Self {
         self.length(text.len());
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text);
         self
     }
 

@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use weir_analytics::ingest::intent::{Intents, StateError};
-use weir_analytics::ingest::{Ingest, Limits, repair, settle_all};
+use weir_analytics::ingest::lease::{Lease, Watching};
+use weir_analytics::ingest::repair::{self, RepairError};
+use weir_analytics::ingest::{Ingest, Limits, SettleError};
 use weir_analytics::schema::{MigrateError, migrate};
 use weir_analytics::server::Server;
 use weir_analytics::server::admin::{Admin, AdminError};
@@ -33,6 +35,8 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Admin(#[from] AdminError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
     Open(SocketAddr),
     #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
@@ -47,7 +51,11 @@ impl RunError {
     /// DESIGN's codes: 1 the configuration is wrong, 3 could not reach what was asked.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(error) | Self::Schema(MigrateError::Store(error)) if error.class() == Class::Transient => 3,
+            Self::Store(error) | Self::Schema(MigrateError::Store(error)) | Self::Repair(RepairError::Store(error))
+                if error.class() == Class::Transient =>
+            {
+                3
+            }
             _ => 1,
         }
     }
@@ -69,9 +77,7 @@ pub fn run(args: Args) -> Result<(), RunError> {
             }
             Some(Verb::Repair { day }) => {
                 migrate(&store).await?;
-                let done = repair::day(&store, *day).await?;
-                println!("{} events; {} second copies taken out; roll-ups made again", done.rows, done.duplicates);
-                Ok(())
+                repaired(&args, store, *day).await
             }
             _ => serve(&args, store).await,
         }
@@ -90,34 +96,43 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     // Before the first reading: what changes from here on is seen as a change.
     let seen = args.tokens.as_deref().and_then(changed);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
-    let intents = Intents::open(&args.state)?;
+    let intents = Arc::new(Intents::open(&args.state)?);
+    let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
     let admin = Admin::open(args.admin_token.as_deref(), args.host.clone(), &args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
-    if !ready(&store, &intents, stop.clone()).await? {
+    if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());
     }
     let failed = |source| RunError::Listen { address: args.listen, source };
     let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
-    let (ingest, committing) = Ingest::start(store.clone(), intents, limits);
+    let (ingest, committing) = Ingest::start(store.clone(), lease.clone(), Arc::clone(&intents), limits);
+    let keeping = tokio::spawn(lease.clone().keep(intents));
     let tokens = watched(args.tokens.clone(), tokens, seen, stop.clone());
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens, admin).serve(listener, stop).await;
+    Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
     if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
         tracing::warn!("a block is still not stored; its intent is settled at the next start");
     }
+    keeping.abort();
+    lease.release().await;
     tracing::info!("weir-analytics stops");
     Ok(())
 }
 
 /// Migrates and settles, as often as it takes while ClickHouse is away. False when told to stop meanwhile.
-async fn ready(store: &Store, intents: &Intents, mut stop: watch::Receiver<bool>) -> Result<bool, RunError> {
+async fn ready(
+    store: &Store,
+    lease: &Lease,
+    intents: &Intents,
+    mut stop: watch::Receiver<bool>,
+) -> Result<bool, RunError> {
     let mut pause = Duration::from_millis(100);
     loop {
-        let error = match prepare(store, intents).await {
+        let error = match prepare(store, lease, intents).await {
             Ok(()) => return Ok(true),
             Err(RunError::Store(error) | RunError::Schema(MigrateError::Store(error)))
                 if error.class() == Class::Transient =>
@@ -135,13 +150,31 @@ async fn ready(store: &Store, intents: &Intents, mut stop: watch::Receiver<bool>
     }
 }
 
-async fn prepare(store: &Store, intents: &Intents) -> Result<(), RunError> {
+/// Becomes the writer where nobody else is; where another one writes, the port opens on a standby.
+async fn prepare(store: &Store, lease: &Lease, intents: &Intents) -> Result<(), RunError> {
     migrate(store).await?;
-    use weir_analytics::ingest::SettleError;
-    settle_all(store, intents).await.map(|_| ()).map_err(|error| match error {
-        SettleError::State(error) => RunError::State(error),
-        SettleError::Store(error) => RunError::Store(error),
-    })
+    match lease.campaign(&mut Watching::default(), intents).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            tracing::info!(role = lease.role(), "another weir-analytics writes; this one stands by");
+            Ok(())
+        }
+        Err(SettleError::State(error)) => Err(RunError::State(error)),
+        Err(SettleError::Store(error)) => Err(RunError::Store(error)),
+    }
+}
+
+/// Takes the lease for the time of the repair: who writes stands by meanwhile, and goes on after it.
+async fn repaired(args: &Args, store: Store, day: i64) -> Result<(), RunError> {
+    let lease = Lease::new(store.clone(), "weir-analytics repair", args.lease);
+    let term = lease.seize().await?;
+    let renewing = tokio::spawn(lease.clone().renew_always(term));
+    let done = repair::day(&store, day, term, None).await;
+    renewing.abort();
+    lease.renew(term, true).await?;
+    let done = done?;
+    println!("{} events; {} second copies taken out; roll-ups made again", done.rows, done.duplicates);
+    Ok(())
 }
 
 /// The tokens, read again when the file's time of change moves. A file with a mistake keeps what runs.

@@ -5,7 +5,7 @@
 //! the ingestor.
 
 use crate::rowbinary::Rows;
-use crate::schema::Schema;
+use crate::schema::{Durability, Schema};
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
 use clickhouse::{Client, RowOwned, RowRead};
@@ -25,6 +25,8 @@ pub enum Class {
     Operator,
     /// It is this data that is refused: trying again cannot help.
     Data,
+    /// The lease of the insert has ended: another one writes. Nothing of it is stored, and none will be.
+    Fenced,
 }
 
 /// What went wrong with one statement.
@@ -51,6 +53,7 @@ impl StoreError {
             Self::Answer { .. } | Self::Roots(_) => return Class::Operator,
         };
         match code {
+            395 if text.contains("weir: the lease") => Class::Fenced,
             // "Too many partitions for single INSERT block" has the code of "Too many parts": only that one is final.
             252 if text.contains("Too many partitions") => Class::Data,
             159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 252 | 319 | 394 | 999 | 0 => Class::Transient,
@@ -83,6 +86,9 @@ impl Store {
         let mut client = client_of(url)?.with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
         if !user.is_empty() {
             client = client.with_user(user).with_password(password);
+        }
+        if schema.durability == Durability::Quorum {
+            client = client.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "1");
         }
         // Sums and ids are compared by name below: a column is the column, never an alias of the SELECT.
         let client = client.with_setting("prefer_column_name_to_alias", "1");

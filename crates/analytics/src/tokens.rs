@@ -30,6 +30,12 @@ pub struct Grant {
     gateway: String,
 }
 
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.organization, self.environment, self.site, self.gateway)
+    }
+}
+
 impl Grant {
     /// Whether it allows events of `identity`; the replica is free.
     pub fn covers(&self, identity: &Identity) -> bool {

@@ -31,7 +31,7 @@ fn the_ingestor_dies_at_every_point() {
         engine.assert_rolled_up();
         state = analytics.kill();
         let left = Intents::open(state.path()).expect("the state").read().expect("intents");
-        assert_eq!(left, [], "{point}: an intent is open that was settled");
+        assert_eq!(left.intents, [], "{point}: an intent is open that was settled");
     }
 }
 

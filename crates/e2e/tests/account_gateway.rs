@@ -79,7 +79,7 @@ async fn descriptors_that_run_out_are_a_passing_fault() {
         plant.site.log("edge").contains("Too many open files").then_some(())
     })
     .await;
-    plant.limit_files(Part::Gateway, 4096).unwrap();
+    plant.limit_files(Part::Gateway, 1024).unwrap();
     traffic(&plant, "second", 200).await;
     let spool = status(&plant).await["spool"].clone();
     assert_eq!(spool["chunks"]["set_aside"], 0, "{spool}");

@@ -93,7 +93,7 @@ impl Run {
             Step::Descriptors => {
                 plant.limit_files(Part::Gateway, 3)?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
-                plant.limit_files(Part::Gateway, 4096)?;
+                plant.limit_files(Part::Gateway, 1024)?;
             }
             Step::SecondAnalytics => {
                 let second = started(plant)?;

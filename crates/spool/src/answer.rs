@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// After an answer that only an operator can change.
+/// Of a life that is refused, while others go on.
 const HELD: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -152,8 +152,8 @@ pub(crate) fn wait(outcome: &Outcome, failures: u32, random: f64) -> Duration {
     let grown = || FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(LONGEST_WAIT).mul_f64(spread);
     match outcome {
         Outcome::Stored | Outcome::SetAside(_) => Duration::ZERO,
-        Outcome::HoldLife(_) | Outcome::HoldAll(_) => HELD.mul_f64(spread),
-        Outcome::Retry | Outcome::Split { .. } => grown(),
+        Outcome::HoldLife(_) => HELD.mul_f64(spread),
+        Outcome::Retry | Outcome::Split { .. } | Outcome::HoldAll(_) => grown(),
         Outcome::Busy { asked } => grown().max(asked.unwrap_or_default().min(LONGEST_ASKED)),
     }
 }
@@ -270,5 +270,6 @@ mod tests {
         let forever = Outcome::Busy { asked: Some(Duration::MAX) };
         assert_eq!(wait(&forever, 0, 0.0), LONGEST_ASKED);
         assert_eq!(wait(&Outcome::HoldAll("token"), 9, 0.0), Duration::from_secs(15));
+        assert_eq!(wait(&Outcome::HoldLife("identity"), 0, 0.0), Duration::from_secs(15));
     }
 }

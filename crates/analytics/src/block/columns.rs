@@ -314,7 +314,8 @@ impl BlockBuilder {
     /// The block's bytes.
     pub fn finish(self) -> Block {
         let mut out = Vec::with_capacity(self.rows * 320 + 8192);
-        put_varint(&mut out, FIELDS.len() as u64);
+        // And the lease, which is sent after this.
+        put_varint(&mut out, FIELDS.len() as u64 + 1);
         put_varint(&mut out, self.rows as u64);
         for (field, body) in FIELDS.iter().zip(self.columns.bodies()) {
             put_header(&mut out, field.name, field.column);

@@ -27,7 +27,7 @@ impl BlockId {
     }
 
     /// As ClickHouse lays a UUID out: two little-endian halves.
-    pub(super) fn native(&self) -> [u8; 16] {
+    pub fn native(&self) -> [u8; 16] {
         let mut bytes = self.0;
         bytes[..8].reverse();
         bytes[8..].reverse();

@@ -31,14 +31,30 @@ pub struct Block {
 }
 
 impl Block {
-    /// The columns that the body has, for `INSERT INTO table (columns)`.
+    /// The columns of the events themselves.
     pub fn column_list() -> String {
         let names: Vec<_> = weir_event::field::FIELDS.iter().map(|field| field.name).collect();
         names.join(", ")
     }
 
-    /// The body as LZ4 frames, ready to send. Costs CPU: not for an async thread.
+    /// The columns that the body and the lease together have, for `INSERT INTO table (columns)`.
+    pub fn insert_columns() -> String {
+        format!("{}, {LEASE}", Self::column_list())
+    }
+
+    /// The body as LZ4 frames, ready to send before [`Block::lease_column`]. Costs CPU: not for an async thread.
     pub fn compress(&self) -> Result<Vec<CompressedData>, clickhouse::error::Error> {
         self.body.chunks(PIECE).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
     }
+
+    /// The last column: under which lease the block is inserted. Apart from the body, because a retry may be under
+    /// another lease than the block was built under.
+    pub fn lease_column(&self, lease: BlockId) -> Result<Vec<CompressedData>, clickhouse::error::Error> {
+        let mut column = Vec::with_capacity(self.rows * 16 + 16);
+        native::put_header(&mut column, LEASE, "UUID");
+        (0..self.rows).for_each(|_| column.extend_from_slice(&lease.native()));
+        column.chunks(PIECE).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
+    }
 }
+
+const LEASE: &str = "lease";

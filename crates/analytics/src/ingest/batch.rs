@@ -3,12 +3,15 @@
 
 use super::commit::Committer;
 use super::intent::Intent;
+use super::lease::Session;
 use super::offer::{Limits, Refusal, Stored};
 use super::side_tables::DeadLetter;
 use super::{day_of, now_us};
 use crate::block::{Block, BlockBuilder, BlockId, MAX_ROWS, Source};
+use bytes::Bytes;
 use clickhouse::insert_formatted::CompressedData;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_event::Ranges;
@@ -18,7 +21,11 @@ use weir_event::record::Event;
 
 /// One offer on its way.
 pub(super) struct Job {
+    /// In which what is fresh was decided.
+    pub(super) session: Arc<Session>,
     pub(super) chunk: Chunk,
+    /// The chunk as it came.
+    pub(super) bytes: Bytes,
     /// What of it is to be stored.
     pub(super) fresh: Ranges,
     pub(super) received_us: i64,
@@ -110,7 +117,6 @@ impl<'j> Day<'j> {
     fn close(self, day: i64) -> Built {
         let intent = Intent::new(self.id, day, self.builder.rows(), self.times, &self.streams);
         let block = self.builder.finish();
-        // Without frames the committer compresses when it sends.
         let compressed = block.compress().unwrap_or_default();
         Built { block, compressed, intent, jobs: self.jobs, streams: self.streams }
     }
@@ -127,7 +133,7 @@ pub(super) fn build(jobs: Vec<Job>) -> Batch {
         for event in job.chunk.events().filter(|event| job.fresh.contains(event.fixed.seq)) {
             let us = event.fixed.start_us;
             match out_of_range(job, us) {
-                Some(reason) => dead.push(DeadLetter::new(&job.chunk.header, &event, reason, job.received_us)),
+                Some(reason) => dead.push(DeadLetter::new(index, &job.chunk.header, &event, reason, job.received_us)),
                 None => {
                     let day = day_of(us);
                     days.entry(day).or_insert_with(|| Day::new(now_us())).push(job, index, &event);

@@ -2,20 +2,21 @@
 //!
 //! [`Ingest::offer`] decodes a chunk, asks [`known`] which of its events are new, and hands those to the batcher
 //! ([`batch`]), which builds blocks of one UTC day from many chunks; [`commit`] writes them one after the other, each
-//! under an intent on disk ([`intent`]). Whatever is not certain is held against the tables by [`verify`] and mended,
+//! under an intent on disk ([`intent`]) and a lease in ClickHouse ([`lease`]). Whatever is not certain is held against the tables by [`verify`] and mended,
 //! in the last resort by [`repair`]. An offer is answered only when everything in it is stored.
 
 mod batch;
 mod commit;
 pub mod intent;
 pub mod known;
+pub mod lease;
 mod offer;
 pub mod repair;
 mod side_tables;
 pub(crate) mod verify;
 
 pub use offer::{Ingest, Limits, Refusal, Stored};
-pub use verify::{SettleError, settle_all};
+pub use verify::SettleError;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

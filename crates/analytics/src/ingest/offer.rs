@@ -3,7 +3,8 @@
 use super::batch::{Job, batcher};
 use super::commit::Committer;
 use super::intent::Intents;
-use super::known::{Known, Underway};
+use super::known::Underway;
+use super::lease::{Lease, Session};
 use super::now_us;
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -70,6 +71,8 @@ pub enum Refusal {
     Unavailable(String),
     #[error("weir-analytics is stopping; offer it again")]
     Stopping,
+    #[error("this weir-analytics does not write now: {0}; offer it again")]
+    Standby(String),
 }
 
 impl From<StoreError> for Refusal {
@@ -82,19 +85,23 @@ impl From<StoreError> for Refusal {
 #[derive(Clone)]
 pub struct Ingest {
     store: Store,
-    known: Arc<Known>,
+    lease: Lease,
     jobs: mpsc::Sender<Job>,
     limits: Limits,
 }
 
 impl Ingest {
     /// Starts the batcher and the committer; the handle ends when every clone is dropped and all is settled or on disk.
-    pub fn start(store: Store, intents: Intents, limits: Limits) -> (Self, JoinHandle<()>) {
-        let known = Arc::new(Known::default());
+    pub fn start(store: Store, lease: Lease, intents: Arc<Intents>, limits: Limits) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(limits.queue);
-        let committer = Committer::new(store.clone(), Arc::clone(&known), intents);
+        let committer = Committer::new(store.clone(), lease.clone(), intents);
         let handle = tokio::spawn(batcher(queue, committer, limits));
-        (Self { store, known, jobs, limits }, handle)
+        (Self { store, lease, jobs, limits }, handle)
+    }
+
+    /// One line on who writes.
+    pub fn role(&self) -> String {
+        self.lease.role()
     }
 
     /// Reads the head of a chunk: who speaks.
@@ -104,37 +111,51 @@ impl Ingest {
 
     /// Takes a chunk; returns when everything in it is stored, or when that is not to be.
     pub async fn offer(&self, bytes: Bytes) -> Result<Stored, Refusal> {
+        let whole = bytes.clone();
         let chunk = tokio::task::spawn_blocking(move || Chunk::decode(&bytes)).await;
         let chunk = chunk.map_err(|_| Refusal::Stopping)?.map_err(refuse)?;
         failpoint::pass("ingest.after_decode");
+        let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
+        let known = &session.known;
         let stream = chunk.header.stream_id;
-        self.known.load(&self.store, stream).await?;
+        known.load(&self.store, stream).await?;
         let mut offered = Ranges::of(chunk.header.first, chunk.header.last);
         chunk.header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
-        let fresh = match self.known.claim(stream, &offered) {
+        let fresh = match known.claim(stream, &offered) {
             Some(Ok(fresh)) => fresh,
             Some(Err(Underway)) => return Err(Refusal::Underway),
             None => return Err(Refusal::Unavailable("the stream was forgotten".to_owned())),
         };
         if fresh.is_empty() && chunk.header.gaps.is_empty() {
-            return Ok(Stored { duplicate: offered.count(), ..Stored::default() });
+            return self.confirmed(&session, Stored { duplicate: offered.count(), ..Stored::default() }).await;
         }
         let (reply, answer) = oneshot::channel();
         let duplicate = offered.count() - fresh.count();
-        let job = Job { chunk, fresh, received_us: now_us(), oldest: self.limits.oldest, reply };
+        let (received_us, oldest) = (now_us(), self.limits.oldest);
+        let job = Job { session: Arc::clone(&session), chunk, bytes: whole, fresh, received_us, oldest, reply };
         if let Err(error) = self.jobs.try_send(job) {
             let (refusal, job) = match error {
                 mpsc::error::TrySendError::Full(job) => (Refusal::Full, job),
                 mpsc::error::TrySendError::Closed(job) => (Refusal::Stopping, job),
             };
-            self.known.release(stream, &job.fresh);
+            session.known.release(stream, &job.fresh);
             return Err(refusal);
         }
         // A client that leaves, or waits no longer, changes nothing: the job goes on, and a resend meets its outcome.
         match tokio::time::timeout(self.limits.patience, answer).await {
-            Ok(Ok(answer)) => answer.map(|stored| Stored { duplicate, ..stored }),
+            Ok(Ok(Ok(stored))) => self.confirmed(&session, Stored { duplicate, ..stored }).await,
+            Ok(Ok(Err(refusal))) => Err(refusal),
             Ok(Err(_)) => Err(Refusal::Stopping),
             Err(_) => Err(Refusal::Unavailable("ClickHouse is slow or away".to_owned())),
+        }
+    }
+
+    /// What was there before is acknowledged from memory only while that is the memory of this very store.
+    async fn confirmed(&self, session: &Arc<Session>, stored: Stored) -> Result<Stored, Refusal> {
+        if stored.duplicate == 0 || self.lease.confirm(session).await? {
+            Ok(stored)
+        } else {
+            Err(Refusal::Standby(self.lease.role()))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The tables beside the events: gaps that chunks report, and events that cannot be stored as they are. Both are
 //! keyed by stream and number, so that a resend writes the same row again and readers see one.
 
+use super::batch::Job;
+use crate::block::BlockId;
 use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
 use weir_event::StreamId;
@@ -11,6 +13,8 @@ use weir_event::record::Event;
 /// One event that is kept apart.
 #[derive(Clone, Debug)]
 pub(super) struct DeadLetter {
+    /// Which job of the batch it came with.
+    pub(super) job: usize,
     pub(super) stream: StreamId,
     pub(super) seq: u64,
     reason: &'static str,
@@ -21,9 +25,16 @@ pub(super) struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub(super) fn new(header: &ChunkHeader, event: &Event<'_>, reason: &'static str, received_us: i64) -> Self {
+    pub(super) fn new(
+        job: usize,
+        header: &ChunkHeader,
+        event: &Event<'_>,
+        reason: &'static str,
+        received_us: i64,
+    ) -> Self {
         let json = to_json(event, &header.stream, |id| header.name(id).map(str::to_owned));
         Self {
+            job,
             stream: header.stream_id,
             seq: event.fixed.seq,
             reason,
@@ -37,7 +48,7 @@ impl DeadLetter {
 /// The last time that a `DateTime64(6)` is sure to hold (the end of 2299).
 const LAST_US: i64 = 10_413_791_999_000_000;
 
-pub(super) async fn store_dead(store: &Store, dead: &[DeadLetter]) -> Result<(), StoreError> {
+pub(super) async fn store_dead(store: &Store, dead: &[&DeadLetter], lease: BlockId) -> Result<(), StoreError> {
     let mut rows = Rows::default();
     for letter in dead {
         rows.fixed(letter.stream.0.to_le_bytes())
@@ -45,9 +56,24 @@ pub(super) async fn store_dead(store: &Store, dead: &[DeadLetter]) -> Result<(),
             .text(letter.reason)
             .fixed(letter.ts_us.to_le_bytes())
             .fixed((letter.received_us / 1000).to_le_bytes())
-            .text(&letter.event);
+            .text(&letter.event)
+            .fixed(lease.native());
     }
-    store.insert_rows("dead_letters", "stream, seq, reason, ts, received, event", rows).await
+    store.insert_rows("dead_letters", "stream, seq, reason, ts, received, event, lease", rows).await
+}
+
+/// The chunks that dead letters came in, whole: what a replay takes.
+pub(super) async fn store_dead_chunks(store: &Store, chunks: &[&Job]) -> Result<(), StoreError> {
+    let mut rows = Rows::default();
+    for job in chunks {
+        let header = &job.chunk.header;
+        rows.fixed(header.stream_id.0.to_le_bytes())
+            .fixed(header.first.to_le_bytes())
+            .fixed(header.last.to_le_bytes())
+            .fixed((job.received_us / 1000).to_le_bytes())
+            .bytes(&job.bytes);
+    }
+    store.insert_rows("dead_chunks", "stream, first, last, received, chunk", rows).await
 }
 
 pub(super) async fn store_gaps(store: &Store, gaps: &[(StreamId, Gap)], now_us: i64) -> Result<(), StoreError> {

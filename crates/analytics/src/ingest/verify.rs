@@ -3,10 +3,11 @@
 //! Raw is asked by the block's id: one insert is one part, so there is all of it or nothing. Roll-ups do not know
 //! blocks: the sums of the touched minutes, hours and sequence numbers are held against raw. A roll-up that is short is healed by playing
 //! the block again from raw under its own token, which stores only what is missing; if that does not do,
-//! the day is rebuilt from raw ([`super::repair`]). Holds as long as one ingestor at a time writes a day.
+//! the day is rebuilt from raw ([`super::repair`]). Holds as long as one ingestor at a time writes ([`super::lease`]).
 
 use super::intent::{Intent, Intents, StateError};
-use super::repair;
+use super::lease::Term;
+use super::repair::{self, RepairError};
 use crate::schema::sum_columns;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
@@ -24,21 +25,25 @@ pub(super) enum Verdict {
     Part,
 }
 
-/// Verifies `intent` and heals what is short of it.
-pub(super) async fn mend(store: &Store, intent: &Intent) -> Result<Verdict, StoreError> {
-    quiet(store).await?;
+/// Verifies `intent` and heals what is short of it, under `term`.
+pub(super) async fn mend(store: &Store, intent: &Intent, term: Term) -> Result<Verdict, StoreError> {
     let mut rows = rows_in_raw(store, intent).await?;
     let mut whole = rows <= intent.rows && agrees(store, intent).await?;
     if !whole && rows == intent.rows {
         tracing::warn!(block = intent.block, "a roll-up is short of a block; playing the block again from raw");
-        play_again(store, intent).await?;
+        play_again(store, intent, term).await?;
         failpoint::pass("settle.after_heal");
         rows = rows_in_raw(store, intent).await?;
         whole = rows == intent.rows && agrees(store, intent).await?;
     }
     if !whole {
         tracing::warn!(block = intent.block, day = intent.day, "rebuilding the day's roll-ups from raw");
-        repair::day(store, intent.day).await?;
+        match repair::day(store, intent.day, term, Some(intent)).await {
+            Ok(_) => {}
+            Err(RepairError::Store(error)) => return Err(error),
+            // Nothing is removed that cannot be made again; the block is where raw says that it is.
+            Err(error) => tracing::warn!(block = intent.block, %error, "the day of a block is not rebuilt"),
+        }
         rows = rows_in_raw(store, intent).await?;
     }
     Ok(match rows {
@@ -48,18 +53,24 @@ pub(super) async fn mend(store: &Store, intent: &Intent) -> Result<Verdict, Stor
     })
 }
 
+/// What was found of the last run.
+pub(super) struct Settled {
+    /// False when an intent could not be read.
+    pub(super) all_read: bool,
+}
+
 /// Settles every open intent, oldest first. What is absent stays so: the gateway still holds the chunk.
-pub async fn settle_all(store: &Store, intents: &Intents) -> Result<usize, SettleError> {
+pub(super) async fn settle_all(store: &Store, intents: &Intents, term: Term) -> Result<Settled, SettleError> {
     let open = intents.read()?;
-    for intent in &open {
-        let verdict = mend(store, intent).await?;
+    for intent in &open.intents {
+        let verdict = mend(store, intent, term).await?;
         // It would only be settled once more.
         if let Err(error) = intents.remove(&intent.block) {
             tracing::warn!(block = intent.block, %error, "a settled intent could not be removed");
         }
         tracing::info!(block = intent.block, rows = intent.rows, ?verdict, "settled a block of the last run");
     }
-    Ok(open.len())
+    Ok(Settled { all_read: open.all_read })
 }
 
 /// Why the intents of the last run could not be settled.
@@ -71,8 +82,49 @@ pub enum SettleError {
     Store(#[from] StoreError),
 }
 
+/// Holds the roll-ups of every day that was written to lately against raw, and rebuilds those that differ: another
+/// one's open blocks have no intent here.
+pub(super) async fn audit_recent(store: &Store, term: Term) -> Result<(), StoreError> {
+    let (schema, table) = (store.schema(), store.schema().local("access_events"));
+    let table = table.rsplit('.').next().unwrap_or_default().to_owned();
+    let sql = "SELECT DISTINCT toInt64(toRelativeDayNum(toDate(partition))) FROM system.parts \
+               WHERE database = {database:String} AND table = {table:String} AND active \
+               AND modification_time > now() - INTERVAL 1 DAY";
+    let days = store.rows::<i64>(sql, &[("database", schema.database.clone()), ("table", table)]).await?;
+    for day in days {
+        if day_agrees(store, day).await? {
+            continue;
+        }
+        tracing::warn!(day, "the roll-ups of a day differ from its events; rebuilding them");
+        match repair::day(store, day, term, None).await {
+            Ok(_) => {}
+            Err(RepairError::Store(error)) => return Err(error),
+            Err(error) => tracing::warn!(day, %error, "the day is not rebuilt"),
+        }
+    }
+    Ok(())
+}
+
+async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
+    let rows =
+        format!("SELECT count() FROM {} WHERE toDate(ts) = {}", store.schema().local("access_events"), date(day));
+    let noted = format!("SELECT sum(n) FROM {} WHERE day = {}", store.schema().local("stored_seqs"), date(day));
+    if store.number(&rows, &[]).await? != store.number(&noted, &[]).await? {
+        return Ok(false);
+    }
+    let whole = (day * 86_400, (day + 1) * 86_400);
+    let raw = raw_sums(store, whole).await?;
+    for table in ["requests_1m", "requests_1h"] {
+        if rolled_sums(store, table, whole).await? != raw {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
-/// and what is absent now could be there in a moment. (See `barrier` among the tables for how.)
+/// and what is absent now could be there in a moment. (See step 11, `barrier`: every insert into raw holds a share of
+/// its lock, through its view, until the last roll-up is written; `TRUNCATE` wants the whole lock.)
 pub(crate) async fn quiet(store: &Store) -> Result<(), StoreError> {
     store.execute(&format!("TRUNCATE TABLE {}", store.schema().local("barrier"))).await
 }
@@ -109,7 +161,8 @@ async fn agrees(store: &Store, intent: &Intent) -> Result<bool, StoreError> {
         return Ok(false);
     }
     for (table, step) in [("requests_1m", 60), ("requests_1h", 3600)] {
-        let (raw, rolled) = (raw_sums(store, intent, step).await?, rolled_sums(store, intent, table, step).await?);
+        let touched = touched(intent, step);
+        let (raw, rolled) = (raw_sums(store, touched).await?, rolled_sums(store, table, touched).await?);
         if raw != rolled {
             tracing::debug!(table, ?raw, ?rolled, "a roll-up differs from raw");
             return Ok(false);
@@ -124,8 +177,7 @@ fn touched(intent: &Intent, seconds: i64) -> (i64, i64) {
     (step(intent.first_us), step(intent.last_us) + seconds)
 }
 
-async fn raw_sums(store: &Store, intent: &Intent, step: i64) -> Result<Vec<Sums>, StoreError> {
-    let (first, end) = touched(intent, step);
+async fn raw_sums(store: &Store, (first, end): (i64, i64)) -> Result<Vec<Sums>, StoreError> {
     let sums: Vec<_> = sum_columns().map(|field| format!("sum(toUInt64({}) * sample_interval)", field.name)).collect();
     let sql = format!(
         "SELECT sum(toUInt64(sample_interval)) AS n, [{}] AS parts, n AS buckets FROM {} \
@@ -136,8 +188,7 @@ async fn raw_sums(store: &Store, intent: &Intent, step: i64) -> Result<Vec<Sums>
     store.rows(&sql, &[]).await
 }
 
-async fn rolled_sums(store: &Store, intent: &Intent, table: &str, step: i64) -> Result<Vec<Sums>, StoreError> {
-    let (first, end) = touched(intent, step);
+async fn rolled_sums(store: &Store, table: &str, (first, end): (i64, i64)) -> Result<Vec<Sums>, StoreError> {
     let sums: Vec<_> = sum_columns().map(|field| format!("sum({})", field.name)).collect();
     let sql = format!(
         "SELECT sum(n) AS n, [{}] AS parts, sum(arraySum(mapValues(hist))) AS buckets FROM {} \
@@ -148,16 +199,17 @@ async fn rolled_sums(store: &Store, intent: &Intent, table: &str, step: i64) -> 
     store.rows(&sql, &[]).await
 }
 
-async fn play_again(store: &Store, intent: &Intent) -> Result<(), StoreError> {
+async fn play_again(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {
     let table = store.schema().local("access_events");
     let columns = crate::block::Block::column_list();
     let sql = format!(
-        "INSERT INTO {table} ({columns}) \
+        "INSERT INTO {table} ({columns}, lease) \
          SETTINGS insert_deduplication_token = '{block}', async_insert = 0, max_block_size = 1000000, \
          min_insert_block_size_rows = 1000000, min_insert_block_size_bytes = 0, max_threads = 1, max_insert_threads = 1 \
-         SELECT {columns} FROM {table} WHERE toDate(ts) = {} AND block = '{block}'",
+         SELECT {columns}, toUUID('{lease}') FROM {table} WHERE toDate(ts) = {} AND block = '{block}'",
         date(intent.day),
         block = intent.block,
+        lease = term.id,
     );
     store.execute(&sql).await
 }

@@ -5,7 +5,7 @@
 //! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
 //! checksum: it is set again where it differs.
 
-use super::{Layout, Retention, Schema, steps};
+use super::{Layout, Schema, durability, steps};
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -74,6 +74,7 @@ pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
         taken += 1;
     }
     retain(store).await?;
+    durability::apply(store).await?;
     Ok(taken)
 }
 
@@ -96,8 +97,7 @@ fn log_table(schema: &Schema) -> String {
 
 /// Of every step as it reads in database `weir` with the default retention, in hex.
 fn checksums(schema: &Schema) -> HashMap<u32, String> {
-    let canonical =
-        Schema { database: "weir".to_owned(), layout: schema.layout.clone(), retention: Retention::default() };
+    let canonical = Schema { layout: schema.layout.clone(), ..Schema::single("weir") };
     let hex = |sql: &str| Sha256::digest(sql).iter().map(|byte| format!("{byte:02x}")).collect();
     canonical.migrations().into_iter().map(|step| (step.number, hex(&step.sql))).collect()
 }
@@ -107,7 +107,7 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
     let schema = store.schema();
     let keep = schema.retention;
     let seqs = keep.seqs();
-    let tables: [(&str, &str, Duration); 7] = [
+    let tables: &[(&str, &str, Duration)] = &[
         ("access_events", "toDateTime(ts)", keep.raw),
         ("requests_1m", "t", keep.minutes),
         ("requests_1h", "t", keep.hours),
@@ -115,6 +115,7 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
         ("gaps", "toDateTime(received)", seqs),
         ("dead_letters", "toDateTime(received)", seqs),
         ("streams", "toDateTime(reported)", seqs),
+        ("dead_chunks", "toDateTime(received)", seqs),
     ];
     for (table, time, duration) in tables {
         let name = format!("{table}{}", schema.layout.local_suffix());

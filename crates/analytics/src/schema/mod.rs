@@ -4,11 +4,13 @@
 //! function besides ([`selects`]), because the repair of a day runs the very same text over the raw table; tests hold
 //! the two together, and the table against [`weir_event::field::FIELDS`]. Both renderings are golden files.
 
+mod durability;
 mod migrate;
 mod render;
 mod selects;
 mod steps;
 
+pub use durability::Durability;
 pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
 pub use selects::{hour_select, key_columns, minute_select, seqs_select, sum_columns};
@@ -44,6 +46,7 @@ pub struct Schema {
     pub database: String,
     pub layout: Layout,
     pub retention: Retention,
+    pub durability: Durability,
 }
 
 /// One step of the schema: one statement that may run twice.
@@ -57,7 +60,12 @@ pub struct Migration {
 impl Schema {
     /// The tables of one server, with the default retention.
     pub fn single(database: &str) -> Self {
-        Self { database: database.to_owned(), layout: Layout::Single, retention: Retention::default() }
+        Self {
+            database: database.to_owned(),
+            layout: Layout::Single,
+            retention: Retention::default(),
+            durability: Durability::default(),
+        }
     }
 
     /// The statement that makes the database, before any migration.
@@ -73,6 +81,11 @@ impl Schema {
     /// The name to read from: all shards.
     pub fn all(&self, table: &str) -> String {
         format!("{}.{table}", quoted(&self.database))
+    }
+
+    /// The name of a table as a literal, for `joinGet`.
+    pub fn joined(&self, table: &str) -> String {
+        format!("'{}.{table}'", self.database.replace('\\', "\\\\").replace('\'', "\\'"))
     }
 
     /// Every step that this layout has, in order.

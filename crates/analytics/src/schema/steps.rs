@@ -3,7 +3,7 @@
 //! A step that a release has applied somewhere never changes again: its checksum is in that database. What comes
 //! later is a step of its own, `ALTER … ADD COLUMN IF NOT EXISTS` or `CREATE … IF NOT EXISTS`: one statement that may
 //! run twice. The text has places for what differs between installations: `{database}`, `{on_cluster}`, `{cluster}`,
-//! `{local}`, `{engine:KIND}`, `{window}`, and the retentions `{raw}`, `{seqs}`, `{minutes}`, `{hours}` in seconds.
+//! `{local}`, `{joined:TABLE}`, `{engine:KIND}`, `{window}`, and the retentions `{raw}`, `{seqs}`, `{minutes}`, `{hours}` in seconds.
 
 use super::{Layout, Migration, Schema, quoted};
 
@@ -64,7 +64,16 @@ const FIRST: &[Step] = &[
 ];
 
 /// One writer, dead letters that can be replayed: 20-39.
-const INGEST: &[Step] = &[];
+const INGEST: &[Step] = &[
+    step!(20, "access_events_lease", "020_access_events_lease.sql"),
+    step!(21, "dead_letters_lease", "021_dead_letters_lease.sql"),
+    step!(22, "leases", "022_leases.sql"),
+    step!(23, "lease_renewals", "023_lease_renewals.sql"),
+    step!(24, "retired_leases", "024_retired_leases.sql"),
+    step!(25, "access_events_fence", "025_access_events_fence.sql"),
+    step!(26, "dead_letters_fence", "026_dead_letters_fence.sql"),
+    step!(27, "dead_chunks", "027_dead_chunks.sql"),
+];
 
 /// The account of the ledger: 40-59.
 const LEDGER: &[Step] = &[
@@ -133,6 +142,7 @@ fn filled(place: &str, schema: &Schema) -> String {
         "hours" => keep.hours.as_secs().to_string(),
         _ => match place.strip_prefix("engine:") {
             Some(kind) => schema.layout.engine(kind),
+            None if place.starts_with("joined:") => schema.joined(&place["joined:".len()..]),
             None => unreachable!("a frozen step has the place {{{place}}} that nobody fills"),
         },
     }

@@ -1,7 +1,7 @@
 //! Answers: JSON, text, errors with a cure.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -36,11 +36,4 @@ pub(super) fn html(body: &'static str) -> Answer {
 /// `{"error": …}`.
 pub(super) fn refused(status: StatusCode, why: &str) -> Answer {
     json(status, &serde_json::json!({ "error": why }))
-}
-
-/// A refusal that passes: come again after so many seconds.
-pub(super) fn later(why: &str, seconds: u16) -> Answer {
-    let mut answer = refused(StatusCode::SERVICE_UNAVAILABLE, why);
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    answer
 }

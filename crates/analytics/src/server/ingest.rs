@@ -1,115 +1,149 @@
-//! `POST /v1/chunks` and `POST /v1/streams`: what gateways say, held against the token that they say it with.
-//!
-//! | status | meaning for the gateway |
-//! |---|---|
-//! | 200 | stored, in raw and in every roll-up: forget it |
-//! | 400, 413, 422 | never acceptable: set it aside and go on |
-//! | 401, 403, 409 | not now: keep it; token, identity or version must be mended |
-//! | 503 | come again after `Retry-After` seconds |
+//! `POST /v1/chunks` and `POST /v1/streams`: what gateways say, held against the token that they say it with. What
+//! is answered is in [`super::document`].
 
 use super::Server;
-use super::answer::{Answer, json, later, refused};
-use crate::ingest::{Ingest, Refusal};
+use super::answer::Answer;
+use super::document::{
+    ChunkAnswer, ChunkName, Clocks, Counts, Received, RefusedLine, SENT_HEADER, StreamsAnswer, Verdict,
+};
+use crate::ingest::{Ingest, Refusal, now_us};
 use crate::query::streams::{self, Report};
 use crate::tokens::Grant;
 use bytes::Bytes;
+use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
-use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::Value;
 use std::time::Duration;
-use weir_event::chunk::MAX_CHUNK;
+use weir_event::chunk::{ChunkHeader, MAX_CHUNK};
 
 /// For the whole of a body.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// A gateway has few workers: a list of reports is short.
+/// A list of reports is short: gateways split theirs at 256 KiB.
 const MAX_REPORTS: usize = 1 << 20;
 
-/// A request that is not accepted.
+/// A request that is refused before its body says what it is about.
 struct No {
-    status: StatusCode,
+    result: Verdict,
     why: String,
-    /// Seconds after which the same may be accepted.
-    again: Option<u16>,
+    clock: Option<Clocks>,
 }
 
 impl No {
-    fn new(status: StatusCode, why: &str) -> Self {
-        Self { status, why: why.to_owned(), again: None }
-    }
-
-    fn later(why: &str, seconds: u16) -> Self {
-        Self { again: Some(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
-    }
-
-    fn answer(self) -> Answer {
-        match self.again {
-            Some(seconds) => later(&self.why, seconds),
-            None => refused(self.status, &self.why),
-        }
+    fn new(result: Verdict, why: impl Into<String>) -> Self {
+        Self { result, why: why.into(), clock: None }
     }
 }
 
 impl Server {
     pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
-        self.take(request).await.unwrap_or_else(No::answer)
+        let (grant, bytes, _room) = match self.enter(request, MAX_CHUNK).await {
+            Ok(entered) => entered,
+            Err(no) => {
+                let answer = ChunkAnswer { error: Some(no.why), clock: no.clock, ..ChunkAnswer::new(no.result) };
+                return answer.respond();
+            }
+        };
+        let received = Some(Received::of(&bytes));
+        let header = match Ingest::header(&bytes) {
+            Ok(header) => header,
+            Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) }.respond(),
+        };
+        let chunk = Some(ChunkName::new(header.stream_id, header.first, header.last));
+        let answer = self.offered(&grant, &header, bytes).await;
+        ChunkAnswer { received, chunk, ..answer }.respond()
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Answer, No> {
-        let grant = self.grant(&request)?;
-        let (bytes, _room) = self.body(request, MAX_CHUNK).await?;
-        let header = Ingest::header(&bytes).map_err(|refusal| refuse(&refusal))?;
+    async fn offered(&self, grant: &Grant, header: &ChunkHeader, bytes: Bytes) -> ChunkAnswer {
         if !grant.covers(&header.stream.identity) {
             let who = &header.stream.identity;
             let why = format!(
                 "the token does not speak for `{}/{}/{}/{}`; give the gateway its own token",
                 who.organization, who.environment, who.site, who.gateway
             );
-            return Err(No::new(StatusCode::FORBIDDEN, &why));
+            return ChunkAnswer { error: Some(why), ..ChunkAnswer::new(Verdict::Identity) };
         }
         match self.ingest.offer(bytes).await {
-            Ok(done) => Ok(json(
-                StatusCode::OK,
-                &json!({ "stored": done.stored, "duplicate": done.duplicate, "dead_letters": done.dead }),
-            )),
-            Err(refusal) => Err(refuse(&refusal)),
+            Ok(done) => {
+                let counts = Counts { stored: done.stored, duplicate: done.duplicate, dead_letters: done.dead };
+                ChunkAnswer { counts: Some(counts), ..ChunkAnswer::new(Verdict::Stored) }
+            }
+            Err(refusal) => refused(&refusal),
         }
     }
 
     pub(super) async fn streams(&self, request: Request<Incoming>) -> Answer {
-        self.reports(request).await.unwrap_or_else(No::answer)
+        match self.reports(request).await {
+            Ok(answer) => answer,
+            Err(no) => StreamsAnswer { error: Some(no.why), clock: no.clock, ..StreamsAnswer::new(no.result) },
+        }
+        .respond()
     }
 
-    async fn reports(&self, request: Request<Incoming>) -> Result<Answer, No> {
-        let grant = self.grant(&request)?;
-        let (bytes, _room) = self.body(request, MAX_REPORTS).await?;
-        let reports: Vec<Report> = serde_json::from_slice(&bytes)
-            .map_err(|error| No::new(StatusCode::BAD_REQUEST, &format!("this is not a list of streams: {error}")))?;
-        for report in &reports {
-            if !grant.covers(&report.identity()) {
-                return Err(No::new(StatusCode::FORBIDDEN, "the token does not speak for every stream of the list"));
+    /// Every line is judged by itself: what one stream suffers never delays another's report.
+    async fn reports(&self, request: Request<Incoming>) -> Result<StreamsAnswer, No> {
+        let (grant, bytes, _room) = self.enter(request, MAX_REPORTS).await?;
+        let lines: Vec<Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| No::new(Verdict::Malformed, format!("this is not a list of streams: {error}")))?;
+        let (mut reports, mut refused) = (Vec::new(), Vec::new());
+        for line in lines {
+            match judged(&grant, line) {
+                Ok(report) => reports.push(report),
+                Err(line) => refused.push(line),
             }
-            report.check().map_err(|why| No::new(StatusCode::BAD_REQUEST, why))?;
         }
-        streams::store(&self.store, &reports).await.map_err(|error| No::later(&error.to_string(), 5))?;
-        Ok(json(StatusCode::OK, &json!({ "stored": reports.len() })))
+        let taken: Vec<_> = reports.iter().map(|report| report.stream.clone()).collect();
+        streams::store(&self.store, &reports)
+            .await
+            .map_err(|error| No::new(Verdict::Unavailable, error.to_string()))?;
+        let result = match refused.first() {
+            None => Verdict::Stored,
+            Some(first) if taken.is_empty() => first.result,
+            Some(_) => Verdict::Partly,
+        };
+        Ok(StreamsAnswer { taken, refused, ..StreamsAnswer::new(result) })
+    }
+
+    /// Token, clock, body: in this order, so that a stranger's body is not read and nothing is taken under a wrong
+    /// clock. The last is the room in memory that the body holds until its answer.
+    async fn enter(
+        &self,
+        request: Request<Incoming>,
+        most: usize,
+    ) -> Result<(Grant, Bytes, tokio::sync::OwnedSemaphorePermit), No> {
+        let grant = self.grant(&request)?;
+        let sent = request.headers().get(SENT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        // An older gateway does not say what its clock shows.
+        if let Some(sent_us) = sent {
+            self.clock.check(&grant, sent_us, now_us()).map_err(|clocks| No {
+                clock: Some(clocks),
+                ..No::new(
+                    Verdict::Clock,
+                    "the clocks of this gateway and of weir-analytics differ by more than --max-clock-difference; set \
+                     the wrong one, or run NTP",
+                )
+            })?;
+        }
+        let (bytes, room) = self.body(request, most).await?;
+        Ok((grant, bytes, room))
     }
 
     /// What the request's token allows. Before a byte of the body is read.
     fn grant(&self, request: &Request<Incoming>) -> Result<Grant, No> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-            return Err(No::new(StatusCode::UNAUTHORIZED, "a token is needed: `Authorization: Bearer TOKEN`"));
+            return Err(No::new(Verdict::Token, "a token is needed: `Authorization: Bearer TOKEN`"));
         };
         let tokens = self.tokens.borrow().clone();
         tokens
             .grant(token.trim())
             .cloned()
-            .ok_or_else(|| No::new(StatusCode::UNAUTHORIZED, "the token is not known; add it to the file of --tokens"))
+            .ok_or_else(|| No::new(Verdict::Token, "the token is not known; add it to the file of --tokens"))
     }
 
-    /// The body, and the room in memory that it holds until its answer.
+    /// The body, and the room in memory that it holds until its answer. One that breaks off or comes too slowly is a
+    /// fault of the way, not of the data.
     async fn body(
         &self,
         request: Request<Incoming>,
@@ -118,31 +152,51 @@ impl Server {
         let claimed = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let size = claimed.unwrap_or(most);
         if size > most {
-            return Err(No::new(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")));
+            return Err(No::new(Verdict::TooLarge, format!("at most {most} bytes are taken")));
         }
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
         let Ok(room) = std::sync::Arc::clone(&self.room).try_acquire_many_owned(kib) else {
-            return Err(No::later("as many bytes are on their way as fit", 1));
+            return Err(No::new(Verdict::Busy, "as many bytes are on their way as fit"));
         };
         let body = Limited::new(request.into_body(), most).collect();
         match tokio::time::timeout(BODY_TIME, body).await {
             Ok(Ok(body)) => Ok((body.to_bytes(), room)),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(No::new(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes are taken")))
+                Err(No::new(Verdict::TooLarge, format!("at most {most} bytes are taken")))
             }
-            Ok(Err(_)) => Err(No::new(StatusCode::BAD_REQUEST, "the body broke off")),
-            Err(_) => Err(No::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+            Ok(Err(_)) => Err(No::new(Verdict::Unavailable, "the body broke off")),
+            Err(_) => Err(No::new(Verdict::Unavailable, "the body did not come in time")),
         }
     }
 }
 
-fn refuse(refusal: &Refusal) -> No {
-    let why = refusal.to_string();
-    match refusal {
-        Refusal::Malformed(_) => No::new(StatusCode::BAD_REQUEST, &why),
-        Refusal::Version(_) => No::new(StatusCode::CONFLICT, &format!("{why}; update weir-analytics")),
-        Refusal::Rejected(_) => No::new(StatusCode::UNPROCESSABLE_ENTITY, &why),
-        Refusal::Underway | Refusal::Full => No::later(&why, 1),
-        Refusal::Unavailable(_) | Refusal::Stopping => No::later(&why, 5),
+/// One line of a list of reports: what it says, or why it is not taken.
+fn judged(grant: &Grant, line: Value) -> Result<Report, RefusedLine> {
+    let stream = line.get("stream").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let no = |result, error: &str| RefusedLine { stream: stream.clone(), result, error: error.to_owned() };
+    let report: Report =
+        serde_json::from_value(line).map_err(|error| no(Verdict::Malformed, &format!("this is no report: {error}")))?;
+    if !grant.covers(&report.identity()) {
+        return Err(no(Verdict::Identity, "the token does not speak for this stream"));
     }
+    report.check().map_err(|why| no(Verdict::Malformed, why))?;
+    Ok(report)
+}
+
+fn refused(refusal: &Refusal) -> ChunkAnswer {
+    let result = match refusal {
+        Refusal::Malformed(_) => Verdict::Malformed,
+        Refusal::Version(_) => Verdict::Version,
+        Refusal::Rejected(_) => Verdict::Rejected,
+        Refusal::Underway => Verdict::Underway,
+        Refusal::Full => Verdict::Busy,
+        Refusal::Unavailable(_) => Verdict::Unavailable,
+        Refusal::Stopping => Verdict::Stopping,
+        Refusal::Standby(_) => Verdict::Standby,
+    };
+    let mut why = refusal.to_string();
+    if result == Verdict::Version {
+        why.push_str("; update weir-analytics");
+    }
+    ChunkAnswer { error: Some(why), ..ChunkAnswer::new(result) }
 }

@@ -4,6 +4,8 @@
 
 pub mod admin;
 mod answer;
+mod clock;
+pub mod document;
 mod ingest;
 mod ledger;
 mod page;
@@ -35,6 +37,7 @@ pub struct Server {
     pub auditor: Auditor,
     admin: Admin,
     room: Arc<Semaphore>,
+    clock: clock::ClockWatch,
 }
 
 const CONNECTIONS: usize = 1024;
@@ -45,9 +48,17 @@ const ROOM_KIB: usize = 256 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
-    pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>, admin: Admin) -> Self {
+    /// `clock` is how far a gateway's clock may differ from this machine's.
+    pub fn new(
+        ingest: Ingest,
+        store: Store,
+        tokens: watch::Receiver<Arc<Tokens>>,
+        admin: Admin,
+        clock: Duration,
+    ) -> Self {
+        let clock = clock::ClockWatch::new(clock);
         let auditor = Auditor::new(store.clone());
-        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)) }
+        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
@@ -101,10 +112,14 @@ impl Server {
         }
     }
 
-    /// 200 when the engine answers, 503 when not.
+    /// 200 when the engine answers, 503 when not; a line for what an operator should know besides.
     async fn health(&self) -> Answer {
         match self.store.number("SELECT toUInt64(1)", &[]).await {
-            Ok(_) => text(StatusCode::OK, "ok"),
+            Ok(_) => {
+                let mut lines = vec!["ok".to_owned(), self.ingest.role()];
+                lines.extend(self.clock.lines());
+                text(StatusCode::OK, &lines.join("\n"))
+            }
             Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         }
     }

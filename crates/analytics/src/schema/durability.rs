@@ -1,0 +1,67 @@
+//! What makes an insert durable before it is acknowledged, as settings of every table that an insert writes.
+//!
+//! Configuration like retention, and no migration: set again where it differs. By default ClickHouse syncs nothing at
+//! an insert; a power failure then takes parts that were acknowledged.
+
+use super::Schema;
+use crate::store::{Store, StoreError};
+
+/// How an insert is made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Files and folders of a part are synced before the insert is answered.
+    #[default]
+    Fsync,
+    /// A majority of replicas has the part; their power must not fail together.
+    Quorum,
+    /// Neither: a power failure may take what was acknowledged.
+    Off,
+}
+
+impl std::str::FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fsync" => Ok(Self::Fsync),
+            "quorum" => Ok(Self::Quorum),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("`{text}` is none of `fsync`, `quorum` and `off`")),
+        }
+    }
+}
+
+/// Of a part that an insert wrote, and of one that a merge puts in the place of such parts.
+const SETTINGS: [&str; 3] = ["fsync_after_insert", "fsync_part_directory", "min_rows_to_fsync_after_merge"];
+
+/// Sets what the configuration asks for on every MergeTree table of the database.
+pub(super) async fn apply(store: &Store) -> Result<(), StoreError> {
+    let schema = store.schema();
+    let value = u8::from(schema.durability == Durability::Fsync);
+    let wanted: Vec<_> = SETTINGS.iter().map(|name| format!("{name} = {value}")).collect();
+    // A table that never had the setting is as one that has it off.
+    let lacks: Vec<_> = wanted.iter().map(|setting| format!("position(create_table_query, '{setting}') = 0")).collect();
+    let differs = match value {
+        1 => lacks.join(" OR "),
+        _ => "position(create_table_query, 'fsync_after_insert = 1') > 0".to_owned(),
+    };
+    let sql = format!(
+        "SELECT name FROM system.tables WHERE database = {{database:String}} AND engine LIKE '%MergeTree' \
+         AND NOT match(name, '^repair_') AND ({differs}) ORDER BY name"
+    );
+    let args = [("database", schema.database.clone())];
+    for table in store.rows::<String>(&sql, &args).await? {
+        store.execute(&alter(schema, &table, &wanted.join(", "))).await?;
+        tracing::info!(table, durability = ?schema.durability, "durability set");
+    }
+    Ok(())
+}
+
+fn alter(schema: &Schema, table: &str, settings: &str) -> String {
+    let on_cluster = schema.layout.on_cluster();
+    format!(
+        "ALTER TABLE {}.{}{on_cluster} MODIFY SETTING {settings}",
+        super::quoted(&schema.database),
+        super::quoted(table)
+    )
+}
