@@ -93,8 +93,8 @@ pub struct Args {
 
     /// File with the administrator's token in its first line, 16 characters or more: for calls that change state
     /// (acknowledge, replay). Without it nobody may make them
-    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN", value_name = "FILE")]
-    pub admin_token: Option<PathBuf>,
+    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// A name that this program is called by in URLs, besides its addresses and `localhost`: calls that change state are
     /// refused under any other. May be given more than once

@@ -98,7 +98,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Arc::new(Intents::open(&args.state)?);
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
-    let admin = Admin::open(args.admin_token.as_deref(), args.host.clone(), &args.state)?;
+    let admin = Admin::new(args.admin_token_file.as_deref(), args.host.clone(), &args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
     if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());

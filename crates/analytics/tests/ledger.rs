@@ -314,7 +314,7 @@ fn a_loss_stays_until_it_is_acknowledged_and_a_new_one_counts_again() {
     let token = state.path().join("admin");
     std::fs::write(&token, "a-token-of-the-administrator\n").expect("written");
     let path = token.to_string_lossy().into_owned();
-    let analytics = Analytics::with_args(&engine, state, &[], &["--admin-token", &path]);
+    let analytics = Analytics::with_args(&engine, state, &[], &["--admin-token-file", &path]);
     let (edge, old) = (stream("on-prem", "edge", 0), stream("on-prem", "edge", 1));
     let lose = |of: &Stream, first: u64, last: u64| {
         analytics.store(&chunk_of(of, [], &[Gap { first, last, reason: GapReason::RingFull }]));

@@ -145,7 +145,7 @@ impl Plant {
         let admin = self.path("admin-token");
         std::fs::write(&admin, ADMIN_TOKEN)?;
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
-        let args = [&args[..], &["--admin-token", &admin]].concat();
+        let args = [&args[..], &["--admin-token-file", &admin]].concat();
         self.ready("analytics", "weir-analytics", &args, env)
     }
 

@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 /// Why there is no administrator.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("cannot read the administrator's token in {}: {source}; give a readable file by --admin-token", path.display())]
+    #[error("cannot read the administrator's token in {}: {source}; give a readable file by --admin-token-file", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("the administrator's token in {} has {found} characters; use at least 16 in the first line", path.display())]
     Short { path: PathBuf, found: usize },
@@ -76,7 +76,7 @@ pub struct Peer(pub SocketAddr);
 
 impl Admin {
     /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
-    pub fn open(token: Option<&Path>, hosts: Vec<String>, state: &Path) -> Result<Self, AdminError> {
+    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: &Path) -> Result<Self, AdminError> {
         let token = token.map(read_token).transpose()?;
         let path = state.join("audit.log");
         match File::options().create(true).append(true).open(&path) {
@@ -98,7 +98,7 @@ impl Admin {
             return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"));
         }
         let Some(token) = self.token else {
-            let why = "nobody may change anything here: start weir-analytics with --admin-token FILE";
+            let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE";
             return Err(Denied::new(StatusCode::FORBIDDEN, why));
         };
         let given = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
@@ -107,6 +107,12 @@ impl Admin {
             return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
         }
         Ok(Operator { peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()) })
+    }
+
+    /// [`Admin::check`], with a line in the audit log: of a call that has no details.
+    pub fn authorise<T>(&self, request: &Request<T>, action: &str) -> Result<(), Box<Answer>> {
+        let operator = self.check(request).map_err(|denied| Box::new(denied.answer()))?;
+        self.note(&operator, action, &Value::Null).map_err(|denied| Box::new(denied.answer()))
     }
 
     /// Leaves a line of what `operator` is about to do. Without the line it must not be done.
@@ -153,7 +159,7 @@ mod tests {
     fn admin(folder: &Path, with_token: bool) -> Admin {
         let path = folder.join("token");
         std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
-        Admin::open(with_token.then_some(path.as_path()), vec!["weir.example".to_owned()], folder).unwrap()
+        Admin::new(with_token.then_some(path.as_path()), vec!["weir.example".to_owned()], folder).unwrap()
     }
 
     fn status(admin: &Admin, headers: &[(&str, &str)]) -> u16 {
@@ -200,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("short");
         std::fs::write(&path, "secret\n").unwrap();
-        let error = Admin::open(Some(&path), Vec::new(), folder.path()).map(drop).unwrap_err();
+        let error = Admin::new(Some(&path), Vec::new(), folder.path()).map(drop).unwrap_err();
         assert!(matches!(error, AdminError::Short { found: 6, .. }), "{error}");
     }
 }
