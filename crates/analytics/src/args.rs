@@ -91,6 +91,16 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub spool_max_age: Duration,
 
+    /// File with the administrator's token in its first line, 16 characters or more: for calls that change state
+    /// (acknowledge, replay). Without it nobody may make them
+    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// A name that this program is called by in URLs, besides its addresses and `localhost`: calls that change state are
+    /// refused under any other. May be given more than once
+    #[arg(long, env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub host: Vec<String>,
+
     /// How far a gateway's clock may differ from this machine's before nothing is taken from it
     #[arg(long, env = "WEIR_ANALYTICS_MAX_CLOCK_DIFFERENCE", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub max_clock_difference: Duration,

@@ -23,6 +23,8 @@ use weir_event::Ranges;
 
 /// Between two looks, besides those that the ledger takes when it is asked.
 const EVERY: Duration = Duration::from_secs(60);
+/// How long the ledger waits for a look that somebody else has begun.
+const GLANCE: Duration = Duration::from_secs(2);
 /// A day whose counts agree and go on growing is counted by stream this often.
 const AGAIN_MS: i64 = 600_000;
 const COMPACT_MS: i64 = 3_600_000;
@@ -148,10 +150,21 @@ impl Auditor {
         Ok(())
     }
 
+    /// As [`Auditor::look`] where it gives cause, unless one is under way that takes long.
+    pub async fn glance(&self) -> Result<(), StoreError> {
+        match tokio::time::timeout(GLANCE, self.memory.lock()).await {
+            Ok(mut memory) => self.look_with(&mut memory, false).await.map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Holds the rows against what was stored; every day of the retention where `all`, else those that give cause.
     pub async fn look(&self, all: bool) -> Result<Found, StoreError> {
-        let mut memory = self.memory.lock().await;
-        if self.server_changed(&mut memory).await? {
+        self.look_with(&mut *self.memory.lock().await, all).await
+    }
+
+    async fn look_with(&self, memory: &mut Memory, all: bool) -> Result<Found, StoreError> {
+        if self.server_changed(memory).await? {
             memory.days.clear();
         }
         let mut found = Found::default();

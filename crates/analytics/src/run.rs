@@ -18,6 +18,7 @@ use weir_analytics::ingest::repair::{self, RepairError};
 use weir_analytics::ingest::{Ingest, Limits, SettleError};
 use weir_analytics::schema::{MigrateError, migrate};
 use weir_analytics::server::Server;
+use weir_analytics::server::admin::{Admin, AdminError};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 
@@ -32,6 +33,8 @@ pub enum RunError {
     Schema(#[from] MigrateError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
@@ -95,6 +98,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Arc::new(Intents::open(&args.state)?);
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
+    let admin = Admin::new(args.admin_token_file.as_deref(), args.host.clone(), &args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
     if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());
@@ -109,7 +113,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens, args.max_clock_difference).serve(listener, stop).await;
+    Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
     if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
         tracing::warn!("a block is still not stored; its intent is settled at the next start");
     }

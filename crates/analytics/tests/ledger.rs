@@ -249,6 +249,9 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
     engine.sql(&format!("ALTER TABLE weir.stored_seqs ATTACH PARTITION '{old}'"));
     engine.sql(&format!("ALTER TABLE weir.access_events ATTACH PARTITION '{old}'"));
     assert_eq!(state("restored"), balanced());
+    engine.sql(&format!("ALTER TABLE weir.stored_seqs DETACH PARTITION '{old}'"));
+    assert_eq!(state("only the runs"), balanced(), "the rows are there");
+    engine.sql(&format!("ALTER TABLE weir.stored_seqs ATTACH PARTITION '{old}'"));
     engine.sql("ALTER TABLE weir.access_events DELETE WHERE seq IN (1500, 1502, 1503) SETTINGS mutations_sync = 2");
     assert_eq!(state("rows"), ("missing".to_owned(), Some(3), json!([[1500, 1500], [1502, 1503]])));
 }
@@ -302,4 +305,59 @@ fn a_stream_that_outlives_the_retention_is_compacted() {
     // And nothing of it is taken for new.
     let answer = analytics.store(&old);
     assert_eq!((&answer["duplicate"], &answer["dead_letters"]), (&json!(700), &json!(0)), "{answer}");
+}
+
+#[test]
+fn a_loss_stays_until_it_is_acknowledged_and_a_new_one_counts_again() {
+    let engine = Engine::start();
+    let state = tempfile::TempDir::new().expect("a temporary folder");
+    let token = state.path().join("admin");
+    std::fs::write(&token, "a-token-of-the-administrator\n").expect("written");
+    let path = token.to_string_lossy().into_owned();
+    let analytics = Analytics::with_args(&engine, state, &[], &["--admin-token-file", &path]);
+    let (edge, old) = (stream("on-prem", "edge", 0), stream("on-prem", "edge", 1));
+    let lose = |of: &Stream, first: u64, last: u64| {
+        analytics.store(&chunk_of(of, [], &[Gap { first, last, reason: GapReason::RingFull }]));
+    };
+    // A stream that ended with a loss two months ago, and one that lives.
+    analytics.store(&chunk(&old, 0..500, now_us(), 1));
+    lose(&old, 500, 999);
+    report(&analytics, &old, 1000, &json!({ "closed": true }));
+    assert_eq!(analytics.verify()["compacted"], 1);
+    age_reports(&engine, 60 * 86_400);
+    for table in ["gaps", "stored_seqs", "access_events", "streams", "audits"] {
+        engine.sql(&format!("TRUNCATE TABLE weir.{table}"));
+    }
+    engine.sql("ALTER TABLE weir.stream_accounts UPDATE stored = [(0, 499)] WHERE 1 SETTINGS mutations_sync = 2");
+    analytics.store(&chunk(&edge, 0..100, now_us(), 1));
+    report(&analytics, &edge, 100, &json!({}));
+    let ledger = analytics.api("ledger?minutes=60");
+    assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("missing"), &json!(500)), "{ledger}");
+
+    let acknowledge = |headers: &[(&str, &str)], body: &Value| {
+        common::request(analytics.address(), "POST", "/api/v1/ledger/acknowledge", headers, body.to_string().as_bytes())
+    };
+    let body = json!({ "stream": old.id().to_string(), "reason": "INC-1234", "by": "ann" });
+    let bearer = ("authorization", "Bearer a-token-of-the-administrator");
+    let of_a_gateway = format!("Bearer {}", common::TOKEN);
+    assert_eq!(acknowledge(&[], &body).status, 401);
+    assert_eq!(acknowledge(&[("authorization", &of_a_gateway)], &body).status, 401);
+    assert_eq!(acknowledge(&[bearer, ("origin", "http://attacker.example")], &body).status, 403);
+    assert_eq!(acknowledge(&[bearer], &json!({ "stream": "all", "reason": " " })).status, 400);
+    assert_eq!(acknowledge(&[bearer], &json!({ "stream": "00000000000000ab", "reason": "x" })).status, 404);
+    assert_eq!(analytics.api("ledger")["state"], "missing", "nothing of these changed anything");
+    let done = acknowledge(&[bearer], &body);
+    assert_eq!((done.status, &done.json()["acknowledged"][0]["last"]), (200, &json!(999)), "{}", done.text());
+    let ledger = analytics.api("ledger?minutes=all");
+    assert_eq!((&ledger["state"], &ledger["acknowledged"]), (&json!("balanced"), &json!(500)), "{ledger}");
+    assert_eq!(
+        engine.sql("SELECT reason, who FROM weir.acknowledgements"),
+        "INC-1234\tann (administrator at 127.0.0.1)"
+    );
+    let log = std::fs::read_to_string(analytics.state.path().join("audit.log")).expect("the audit log");
+    assert!(log.lines().count() == 2 && log.contains("INC-1234"), "{log}");
+    // What is lost later is not covered.
+    lose(&edge, 100, 109);
+    let ledger = analytics.api("ledger");
+    assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("missing"), &json!(10)), "{ledger}");
 }

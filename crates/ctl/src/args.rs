@@ -112,13 +112,13 @@ Exit codes:
     /// List, show and replay the events that weir-analytics could not store as they are.
     ///
     /// An event whose time is out of range (a clock that was wrong) is kept apart, with its reason. When the cause is
-    /// mended, it can be replayed.
+    /// removed, it can be replayed. All of it needs the administrator's token.
     #[command(subcommand)]
     #[command(after_long_help = "\
 Examples:
-  weirctl deadletters list
-  weirctl deadletters show 8f3a5c0e1d2b4a69 4711
-  weirctl deadletters replay all --token-file /etc/weir/admin-token")]
+  weirctl deadletters list --token-file /etc/weir/admin-token
+  weirctl deadletters show 8f3a5c0e1d2b4a69 --token-file /etc/weir/admin-token
+  weirctl deadletters replay --token-file /etc/weir/admin-token")]
     Deadletters(Deadletters),
     /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
     ///
@@ -260,22 +260,22 @@ pub struct AdminOptions {
 
 #[derive(Subcommand)]
 pub enum Deadletters {
-    /// List them, newest first: stream, number, reason, times.
+    /// List them, one line a stream and reason: how many, which numbers, whether they can be replayed.
     #[command(after_long_help = "\
 Examples:
-  weirctl deadletters list --limit 20
-  weirctl deadletters list --json | jq -r .rows[].reason")]
+  weirctl deadletters list --token-file /etc/weir/admin-token
+  WEIR_ADMIN_TOKEN=secret weirctl deadletters list --json | jq -r .rows[].why")]
     List(DeadlettersList),
-    /// Print one with its event, as JSON.
+    /// Print the events of one stream, as JSON.
     #[command(after_long_help = "\
 Examples:
-  weirctl deadletters show 8f3a5c0e1d2b4a69 4711")]
+  weirctl deadletters show 8f3a5c0e1d2b4a69 --from 4711 --limit 1 --token-file /etc/weir/admin-token")]
     Show(DeadlettersShow),
-    /// Store them as the events that they are. Needs the administrator's token.
+    /// Store them as the events that they are, as far as their times are in range now.
     #[command(after_long_help = "\
 Examples:
-  weirctl deadletters replay all --token-file /etc/weir/admin-token
-  weirctl deadletters replay 8f3a5c0e1d2b4a69 --json")]
+  weirctl deadletters replay --token-file /etc/weir/admin-token
+  WEIR_ADMIN_TOKEN=secret weirctl deadletters replay --json")]
     Replay(DeadlettersReplay),
 }
 
@@ -291,27 +291,29 @@ impl Deadletters {
 
 #[derive(clap::Args)]
 pub struct DeadlettersList {
-    /// At most so many.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    pub limit: u32,
-    /// The document as weir-analytics gives it.
+    /// The document as weir-analytics gives it: {rows: [{id, why, events, first, last, can_be_replayed, …}]}.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub admin: AdminOptions,
 }
 
 #[derive(clap::Args)]
 pub struct DeadlettersShow {
-    /// Its stream: 16 hex digits.
+    /// The stream: 16 hex digits.
     pub stream: String,
-    /// Its number in the stream.
-    pub seq: u64,
+    /// The first number to show.
+    #[arg(long, default_value_t = 0, value_name = "SEQ")]
+    pub from: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u32,
+    #[command(flatten)]
+    pub admin: AdminOptions,
 }
 
 #[derive(clap::Args)]
 pub struct DeadlettersReplay {
-    /// Of this stream (16 hex digits), or `all`.
-    #[arg(value_name = "STREAM|all")]
-    pub stream: String,
     /// The document as weir-analytics gives it.
     #[arg(long)]
     pub json: bool,

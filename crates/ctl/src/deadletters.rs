@@ -2,34 +2,29 @@
 
 use crate::args::Deadletters;
 use crate::{Failure, Outcome, admin, fetch};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fmt::Write;
 use weir_program::say;
 
 pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outcome, Failure> {
     match command {
         Deadletters::List(options) => {
-            let path = format!("/api/v1/deadletters?limit={}", options.limit);
-            let (url, body) = fetch::get_ok(analytics, &path).await?;
+            let token = admin::token(options.admin.token_file.as_deref())?;
+            let (url, body) = fetch::get_as_admin(analytics, "/api/v1/deadletters", &token).await?;
             let list: Value = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
             say(if options.json { body.trim_end().to_owned() } else { table(&list) })?;
         }
         Deadletters::Show(options) => {
-            let path = format!("/api/v1/deadletters/show?stream={}&seq={}", options.stream, options.seq);
-            let (url, status, body) = fetch::get(analytics, &path).await?;
-            match status.as_u16() {
-                200 => say(body.trim_end())?,
-                404 => {
-                    say(body.trim_end())?;
-                    return Ok(Outcome::No);
-                }
-                _ => return Err(fetch::FetchError::Refused { url, status, body: body.trim().to_owned() }.into()),
-            }
+            let token = admin::token(options.admin.token_file.as_deref())?;
+            let (stream, from, limit) = (&options.stream, options.from, options.limit);
+            let path = format!("/api/v1/deadletters/show?stream={stream}&from={from}&limit={limit}");
+            let (_, body) = fetch::get_as_admin(analytics, &path, &token).await?;
+            say(body.trim_end())?;
         }
         Deadletters::Replay(options) => {
             let token = admin::token(options.admin.token_file.as_deref())?;
-            let body = json!({ "stream": options.stream }).to_string();
-            let (url, body) = fetch::post(analytics, "/api/v1/deadletters/replay", Some(&token), body).await?;
+            let path = "/api/v1/deadletters/replay";
+            let (url, body) = fetch::post(analytics, path, Some(&token), String::new()).await?;
             let done: Value = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
             say(if options.json { body.trim_end().to_owned() } else { counts(&done) })?;
         }
@@ -37,27 +32,34 @@ pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outco
     Ok(Outcome::Well)
 }
 
-/// The members of the list that a line has.
-const COLUMNS: [&str; 5] = ["stream", "seq", "reason", "ts", "received"];
+/// The members of the list that a line has, and their headings.
+const COLUMNS: [(&str, &str); 6] = [
+    ("id", "stream"),
+    ("why", "reason"),
+    ("events", "events"),
+    ("first", "first"),
+    ("last", "last"),
+    ("can_be_replayed", "can be replayed"),
+];
 
 fn table(list: &Value) -> String {
     let rows = list["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
         return "no dead letters".to_owned();
     }
-    let cells: Vec<[String; 5]> = std::iter::once(COLUMNS.map(str::to_owned))
-        .chain(rows.iter().map(|row| COLUMNS.map(|name| text(&row[name]))))
+    let cell = |row: &Value, name: &str| match (name, &row[name]) {
+        ("can_be_replayed", value) => (if *value == 1 || *value == true { "yes" } else { "no" }).to_owned(),
+        (_, value) => text(value),
+    };
+    let cells: Vec<[String; 6]> = std::iter::once(COLUMNS.map(|(_, heading)| heading.to_owned()))
+        .chain(rows.iter().map(|row| COLUMNS.map(|(name, _)| cell(row, name))))
         .collect();
     let width = |column: usize| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let widths: [usize; 6] = std::array::from_fn(width);
     let mut out = String::new();
     for row in &cells {
         let line: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let _ = writeln!(out, "{}", line.join("  ").trim_end());
-    }
-    if let Some(more) = list["total"].as_u64().and_then(|total| total.checked_sub(rows.len() as u64)).filter(|n| *n > 0)
-    {
-        let _ = writeln!(out, "and {more} more (--limit)");
     }
     out.trim_end().to_owned()
 }
@@ -75,15 +77,15 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn a_line_names_one_event_and_why() {
-        let row = json!({ "stream": "00ab", "seq": 7, "reason": "ts_ahead", "ts": "2026-11-28 01:02:03.000000",
-            "received": "2026-11-26 01:02:03.000" });
-        let out = table(&json!({ "total": 3, "rows": [row] }));
-        let line = out.lines().nth(1).unwrap();
-        assert!(line.starts_with("00ab    7    ts_ahead  2026-11-28"), "{line}");
-        assert!(out.ends_with("and 2 more (--limit)"));
+    fn a_line_names_a_stream_and_why() {
+        let row =
+            json!({ "id": "00ab", "why": "ts_ahead", "events": 600, "first": 7, "last": 606, "can_be_replayed": 1 });
+        let out = table(&json!({ "rows": [row] }));
+        let words: Vec<_> = out.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(words, ["00ab", "ts_ahead", "600", "7", "606", "yes"]);
         assert_eq!(table(&json!({ "rows": [] })), "no dead letters");
         assert_eq!(counts(&json!({ "replayed": 2, "refused": 0 })), "refused: 0, replayed: 2");
     }

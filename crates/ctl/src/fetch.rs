@@ -68,6 +68,14 @@ pub async fn get(base: &str, path: &str) -> Result<(String, StatusCode, String),
     whole(url, response, LIMIT).await
 }
 
+/// A whole answer that must be 200, to a call that only the administrator may make.
+pub async fn get_as_admin(base: &str, path: &str, token: &str) -> Result<(String, String), FetchError> {
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+    let (url, response) = ask(base, path, LIMIT, request.body(Full::default())).await?;
+    let (url, status, body) = whole(url, response, LIMIT).await?;
+    accepted(url, status, body)
+}
+
 /// The answer to a POST of JSON, which must be 200. The administrator's token goes with it where there is one.
 pub async fn post(base: &str, path: &str, token: Option<&str>, body: String) -> Result<(String, String), FetchError> {
     let mut request = Request::post("/").header(CONTENT_TYPE, "application/json");

@@ -87,7 +87,7 @@ pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome,
 
 async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> Result<(), Failure> {
     let token = admin::token(options.admin.token_file.as_deref())?;
-    let body = json!({ "stream": stream, "reason": options.reason }).to_string();
+    let body = json!({ "stream": stream, "reason": options.reason, "by": user() }).to_string();
     let (url, body) = fetch::post(analytics, "/api/v1/ledger/acknowledge", Some(&token), body).await?;
     let done: Acknowledged = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
     // The document on standard output is the ledger's.
@@ -99,6 +99,11 @@ async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> 
         eprintln!("nothing to acknowledge");
     }
     Ok(())
+}
+
+/// The name of whoever runs this, for the account.
+fn user() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
 /// Accounts of streams that ended in order, at most, unless all are asked for.
@@ -205,5 +210,32 @@ mod tests {
                 && out.ends_with("and 20 more that ended, balanced (weirctl ledger --all)\n")
         );
         assert_eq!(rendered(streams, true).lines().count(), 2 + 1 + 31);
+    }
+
+    /// docs/ledger.md shows what is printed of the documents that weir-analytics keeps as golden files.
+    /// `WEIR_GOLDEN=write cargo test -p weir-ctl` writes it anew.
+    #[test]
+    fn the_samples_of_the_documentation_are_what_is_printed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let path = root.join("docs/ledger.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (mark, fence) = ("<!-- sample: ", "```text\n");
+        let (mut made, mut rest, mut count) = (String::new(), text.as_str(), 0);
+        while let Some((before, after)) = rest.split_once(mark) {
+            let (name, after) = after.split_once(" -->").unwrap();
+            let (_, after) = after.split_once(fence).unwrap();
+            let (_, after) = after.split_once("```\n").unwrap();
+            let document = root.join(format!("crates/analytics/golden/ledger/{name}.json"));
+            let ledger: Ledger = serde_json::from_str(&std::fs::read_to_string(document).unwrap()).unwrap();
+            let lines: Vec<_> = render(&ledger, false).lines().map(|line| line.trim_end().to_owned()).collect();
+            made += &format!("{before}{mark}{name} -->\n{fence}$ weirctl ledger\n{}\n```\n", lines.join("\n"));
+            (rest, count) = (after, count + 1);
+        }
+        made += rest;
+        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+            std::fs::write(&path, &made).unwrap();
+        }
+        assert_eq!(count, 6);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), made, "docs/ledger.md differs from what is printed");
     }
 }

@@ -12,6 +12,9 @@ use weir_testkit::{compare, get, upstream, witness};
 /// For the plant's gateway, and for one that a test may put in front of it.
 const TOKENS: &str = "token-edge acme test here edge\ntoken-front acme test on-prem front\n";
 
+/// In the file `admin-token` of the site: for calls to weir-analytics that change state.
+const ADMIN_TOKEN: &str = "a-token-of-the-administrator\n";
+
 /// What can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -139,7 +142,10 @@ impl Plant {
     fn start_analytics(&self, env: &[(&str, &str)]) -> io::Result<Process> {
         let (listen, engine) = (self.analytics_at.to_string(), format!("http://{}", self.engine_at));
         let (tokens, state) = (self.path("tokens"), self.folder(Part::Analytics)?);
+        let admin = self.path("admin-token");
+        std::fs::write(&admin, ADMIN_TOKEN)?;
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
+        let args = [&args[..], &["--admin-token-file", &admin]].concat();
         self.ready("analytics", "weir-analytics", &args, env)
     }
 

@@ -90,4 +90,18 @@ async fn rows_that_are_gone_are_missing() {
     let (code, out) = weirctl(&plant, &["ledger", "--verify"]);
     assert!(code == 1 && out.starts_with("MISSING: 400 events (400 gone)"), "{out}");
     assert!(out.contains("400 stored before, gone now") && out.contains("    do: restore the day"), "{out}");
+
+    let acknowledge = ["ledger", "--acknowledge", "all", "--reason", "dropped by hand", "--token-file"];
+    let (code, out) = weirctl(&plant, &acknowledge[..5]);
+    assert!(code == 2 && out.contains("--token-file"), "{out}");
+    std::fs::write(plant.site.path("wrong"), "not-the-administrators-token").unwrap();
+    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*plant.site.path("wrong").to_string_lossy()]].concat());
+    assert!(code == 3 && out.contains("401"), "{out}");
+    let token = plant.site.path("admin-token");
+    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*token.to_string_lossy()]].concat());
+    assert!(code == 0 && out.starts_with("balanced up to 2"), "{out}");
+    assert!(out.contains("; 400 events missing and acknowledged"), "{out}");
+    assert!(out.contains("acknowledged: here/edge/r1/0: missing 0-399"), "{out}");
+    let claim = Claim::of(&plant).await.unwrap();
+    assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
 }

@@ -14,6 +14,9 @@ pub struct Request {
     pub stream: String,
     /// Why this is known and accepted: for whoever reads the account later.
     pub reason: String,
+    /// Who says so, by the caller's own word.
+    #[serde(default)]
+    pub by: String,
 }
 
 /// What was acknowledged.
@@ -49,6 +52,11 @@ pub enum AcknowledgeError {
 }
 
 impl Request {
+    /// Whether it can be carried out.
+    pub fn check(&self) -> Result<(), AcknowledgeError> {
+        self.wanted().map(|_| ())
+    }
+
     fn wanted(&self) -> Result<Option<u64>, AcknowledgeError> {
         if self.reason.trim().is_empty() {
             return Err(AcknowledgeError::Reason);

@@ -91,6 +91,10 @@ pub async fn read(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
             worker: Some(row.worker),
         };
     }
+    for note in acknowledged(store).await? {
+        let Some(known) = all.get_mut(&note.stream) else { continue };
+        note_into(&mut known.facts.acknowledged, &note);
+    }
     // An account alone is no stream: its report has been removed with it.
     for (stream, parts) in compacted(store).await? {
         let Some(known) = all.get_mut(&stream) else { continue };
@@ -104,13 +108,18 @@ pub async fn read(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
 async fn read_rows(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
     let mut all: BTreeMap<u64, Known> = BTreeMap::new();
     let mut rows: HashMap<u64, u64> = HashMap::new();
-    for run in runs(store, "1").await? {
+    let audited_days = audited_days(store).await?;
+    for run in runs(store, &not_in(&audited_days)).await? {
         all.entry(run.stream).or_default().facts.stored.insert(run.first, run.last);
         *rows.entry(run.stream).or_default() += run.n;
     }
     for (stream, rows) in rows {
         let facts = &mut all.entry(stream).or_default().facts;
         facts.doubled = rows.saturating_sub(facts.stored.count());
+    }
+    // Of every day: should `stored_seqs` have lost what the rows still say, the rows are right.
+    for (stream, seqs) in audited_runs(store, "1").await? {
+        all.entry(stream).or_default().facts.stored.union(&seqs);
     }
     for gap in gaps(store).await? {
         let named = &mut all.entry(gap.stream).or_default().facts.gaps;
@@ -124,10 +133,6 @@ async fn read_rows(store: &Store) -> Result<BTreeMap<u64, Known>, StoreError> {
         let facts = &mut all.entry(found.stream).or_default().facts;
         found.now_gone.iter().for_each(|(first, last)| facts.gone.insert(*first, *last));
         facts.doubled = facts.doubled.max(found.now_doubled);
-    }
-    for note in acknowledged(store).await? {
-        let Some(known) = all.get_mut(&note.stream) else { continue };
-        note_into(&mut known.facts.acknowledged, &note);
     }
     Ok(all)
 }
@@ -194,6 +199,50 @@ async fn runs(store: &Store, condition: &str) -> Result<Vec<Run>, StoreError> {
     store.rows(&sql, &[]).await
 }
 
+/// The days of which `audits` holds all that `stored_seqs` does: a stream has a row there, and thousands here.
+async fn audited_days(store: &Store) -> Result<Vec<i64>, StoreError> {
+    #[derive(Row, Deserialize)]
+    struct Day {
+        number: i64,
+    }
+    let sql = format!(
+        "SELECT toInt64(toRelativeDayNum(s.day)) AS number FROM (SELECT day, sum(n) AS rows FROM {} GROUP BY day) AS s \
+         INNER JOIN (SELECT day, sum(known) AS rows FROM (\
+           SELECT day, stream, argMax(arraySum(run -> run.2 - run.1 + 1, stored), audited) AS known FROM {} \
+           GROUP BY day, stream) GROUP BY day) AS a ON s.day = a.day WHERE s.rows = a.rows",
+        store.schema().all("stored_seqs"),
+        store.schema().all("audits"),
+    );
+    Ok(store.rows::<Day>(&sql, &[]).await?.into_iter().map(|day| day.number).collect())
+}
+
+fn not_in(days: &[i64]) -> String {
+    if days.is_empty() {
+        return "1".to_owned();
+    }
+    let days: Vec<_> = days.iter().map(|day| format!("toDate({day})")).collect();
+    format!("day NOT IN ({})", days.join(", "))
+}
+
+/// What audits saw stored, on the days of `condition`.
+async fn audited_runs(store: &Store, condition: &str) -> Result<HashMap<u64, Ranges>, StoreError> {
+    #[derive(Row, Deserialize)]
+    struct Stored {
+        stream: u64,
+        runs: Vec<(u64, u64)>,
+    }
+    let mut all: HashMap<u64, Ranges> = HashMap::new();
+    let sql = format!(
+        "SELECT stream, argMax(stored, audited) AS runs FROM {} WHERE {condition} GROUP BY day, stream",
+        store.schema().all("audits"),
+    );
+    for row in store.rows::<Stored>(&sql, &[]).await? {
+        let seqs = all.entry(row.stream).or_default();
+        row.runs.into_iter().for_each(|(first, last)| seqs.insert(first, last));
+    }
+    Ok(all)
+}
+
 async fn gaps(store: &Store) -> Result<Vec<Named>, StoreError> {
     let table = store.schema().all("gaps");
     store.rows(&format!("SELECT DISTINCT stream, first, last, reason FROM {table}"), &[]).await
@@ -254,8 +303,13 @@ pub async fn compacted(store: &Store) -> Result<HashMap<u64, Parts>, StoreError>
 /// `before`, in days since the epoch, and every gap and dead letter.
 pub async fn settled(store: &Store, before: i64) -> Result<HashMap<u64, Parts>, StoreError> {
     let mut all: HashMap<u64, Parts> = HashMap::new();
-    for run in runs(store, &format!("day < toDate({before})")).await? {
+    let before = format!("day < toDate({before})");
+    let live = format!("{before} AND {}", not_in(&audited_days(store).await?));
+    for run in runs(store, &live).await? {
         all.entry(run.stream).or_default().stored.insert(run.first, run.last);
+    }
+    for (stream, seqs) in audited_runs(store, &before).await? {
+        all.entry(stream).or_default().stored.union(&seqs);
     }
     for gap in gaps(store).await? {
         let parts = all.entry(gap.stream).or_default();

@@ -168,6 +168,7 @@ pub fn advice(one: &Accounted) -> String {
         Doubt::NotReported => "wait: a gateway reports every 10 s",
         Doubt::NotHeard => "look after the gateway; if it is gone for good: weirctl ledger --acknowledge",
         Doubt::OpenEnd => "nobody can count these: weirctl ledger --acknowledge",
+        Doubt::Waiting if unknown.since_ms.is_none() => "wait: events are stored within seconds",
         Doubt::Waiting if one.closed => "start the gateway on its spool again, or bring its spool to one that runs",
         Doubt::Waiting => "see why the gateway does not deliver: its log, weirctl dump",
     }

@@ -2,6 +2,7 @@
 //!
 //! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight.
 
+pub mod admin;
 mod answer;
 mod clock;
 pub mod document;
@@ -14,6 +15,7 @@ use crate::audit::Auditor;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
+use admin::Admin;
 use answer::{Answer, text};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -21,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -32,6 +35,7 @@ pub struct Server {
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
     pub auditor: Auditor,
+    admin: Admin,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
 }
@@ -45,10 +49,16 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
     /// `clock` is how far a gateway's clock may differ from this machine's.
-    pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>, clock: Duration) -> Self {
+    pub fn new(
+        ingest: Ingest,
+        store: Store,
+        tokens: watch::Receiver<Arc<Tokens>>,
+        admin: Admin,
+        clock: Duration,
+    ) -> Self {
         let clock = clock::ClockWatch::new(clock);
         let auditor = Auditor::new(store.clone());
-        Self { ingest, store, tokens, auditor, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
+        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
@@ -63,11 +73,11 @@ impl Server {
                 () = stopped(&mut stop) => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _unwanted_delay = stream.set_nodelay(true);
                     let (server, stop) = (Arc::clone(&server), stop.clone());
                     tokio::spawn(async move {
-                        connection(server, stream, stop).await;
+                        connection(server, stream, peer, stop).await;
                         drop(permit);
                     });
                 }
@@ -93,6 +103,7 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
             (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
+            (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
@@ -114,8 +125,14 @@ impl Server {
     }
 }
 
-async fn connection(server: Arc<Server>, stream: tokio::net::TcpStream, mut stop: watch::Receiver<bool>) {
-    let service = service_fn(move |request| {
+async fn connection(
+    server: Arc<Server>,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(admin::Peer(peer));
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.route(request).await) }
     });

@@ -45,7 +45,7 @@ impl Server {
             Some("all") => None,
             _ => Some(params.number("minutes", 1440, 1..=5_256_000)?),
         };
-        self.auditor.look(false).await?;
+        self.auditor.glance().await?;
         let ledger = ledger::ledger(&self.store, minutes, self.auditor.audited_ms()).await?;
         serde_json::to_value(&ledger).map_err(|error| QueryError::Store(StoreError::Answer { text: error.to_string() }))
     }
