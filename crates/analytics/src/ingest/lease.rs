@@ -181,7 +181,7 @@ impl Lease {
     pub async fn again(&self, session: &Arc<Session>) -> Result<Option<Term>, StoreError> {
         let term = session.term();
         let current = self.current().await?;
-        if !current.is_some_and(|current| current.id == term.id.to_string()) {
+        if current.is_none_or(|current| current.id != term.id.to_string()) {
             self.lost(session);
             return Ok(None);
         }
