@@ -104,6 +104,14 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub lease: Duration,
 
+    /// File with the token of who may change the account (replay of dead letters); without it nobody may
+    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// A name besides loopback under which an administrator reaches this server; may be given more than once
+    #[arg(long = "host", env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub hosts: Vec<String>,
+
     #[command(flatten)]
     pub log: LogOptions,
 }
@@ -130,10 +138,15 @@ Exit codes:
   1  the database's schema is not one that this version can bring forward
   3  ClickHouse could not be reached")]
     Migrate,
-    /// Rebuild the roll-ups of one day from its events; stop the server that writes that day first
+    /// Rebuild the roll-ups of one day from its events; the server that writes stands by meanwhile
     #[command(after_long_help = "\
 Examples:
-  weir-analytics repair --day 2026-11-23 --clickhouse http://127.0.0.1:8123")]
+  weir-analytics repair --day 2026-11-23 --clickhouse http://127.0.0.1:8123
+
+Exit codes:
+  0  the roll-ups of that day are those of its events
+  1  some of that day's events have expired or are missing; nothing was changed
+  3  ClickHouse could not be reached")]
     Repair {
         /// The day, UTC: `2026-11-23`
         #[arg(long, value_parser = day, value_name = "YYYY-MM-DD")]

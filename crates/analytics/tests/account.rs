@@ -172,7 +172,7 @@ fn a_repair_never_removes_what_it_cannot_make_again() {
 #[test]
 fn a_repair_can_run_while_events_come_in() {
     let engine = Engine::start();
-    let analytics = Analytics::with_args(&engine, folder(), &[], &["--lease", "2s"]);
+    let analytics = Analytics::on(&engine, folder(), &[("WEIR_ANALYTICS_LEASE", "2s")]);
     let day = engine.sql("SELECT toString(today())");
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -206,9 +206,9 @@ fn a_repair_can_run_while_events_come_in() {
 #[test]
 fn of_two_ingestors_one_writes_and_the_other_takes_over() {
     let engine = Engine::start();
-    let lease = ["--lease", "2s"];
-    let first = Analytics::with_args(&engine, folder(), &[], &lease);
-    let second = Analytics::with_args(&engine, folder(), &[], &lease);
+    let lease = [("WEIR_ANALYTICS_LEASE", "2s")];
+    let first = Analytics::on(&engine, folder(), &lease);
+    let second = Analytics::on(&engine, folder(), &lease);
     let edge = stream("on-prem", "edge", 0);
     let one = chunk(&edge, 0..300, now_us(), 10);
     let standby = second.post(&one);
@@ -319,10 +319,53 @@ fn a_damaged_state_stops_no_start_and_loses_nothing() {
     engine.sql("TRUNCATE TABLE weir.requests_1h");
     std::fs::write(state.path().join("intents/01a2159c-e6bd-7a0d-86af-6da7503650ad.json"), "").expect("written");
     std::fs::write(state.path().join("holder"), "nobody").expect("written");
-    let analytics = Analytics::with_args(&engine, state, &[], &["--lease", "1s"]);
+    let analytics = Analytics::on(&engine, state, &[("WEIR_ANALYTICS_LEASE", "1s")]);
     assert_eq!(analytics.store(&chunk(&edge, 0..200, now_us(), 10))["stored"], 100);
     assert_eq!(engine.number(RAW), 200);
     engine.assert_rolled_up();
     let aside = analytics.state.path().join("intents/01a2159c-e6bd-7a0d-86af-6da7503650ad.json.damaged");
     assert!(aside.exists(), "it is kept");
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_replayed_once() {
+    let engine = Engine::start();
+    let state = folder();
+    let token = state.path().join("admin");
+    std::fs::write(&token, "an-administrators-token\n").expect("written");
+    let args = ["--admin-token-file", token.to_str().expect("text")];
+    let analytics = Analytics::with_args(&engine, state, &[], &args);
+    let edge = stream("on-prem", "edge", 0);
+    // Half of them two hours past the day that is allowed ahead, half in range.
+    let ahead = now_us() + DAY + 7_200_000_000;
+    let exchange = |seq: u64| (seq, common::exchange(seq, if seq < 50 { ahead } else { now_us() }));
+    analytics.store(&common::chunk_of(&edge, (0..100).map(exchange), &[]));
+    assert_eq!(engine.number(RAW), 50);
+    let call = |method: &str, target: &str, headers: &[(&str, &str)]| {
+        request(analytics.address(), method, &format!("/api/v1/deadletters{target}"), headers, b"")
+    };
+    let admin = [("authorization", "Bearer an-administrators-token")];
+    assert_eq!(call("GET", "", &[]).status, 401);
+    assert_eq!(call("POST", "/replay", &[("authorization", &format!("Bearer {TOKEN}"))]).status, 401);
+    assert_eq!(call("POST", "/replay", &[admin[0], ("origin", "http://attacker.example")]).status, 403);
+    let list = call("GET", "", &admin).json();
+    let row = &list["rows"][0];
+    assert_eq!((&row["events"], &row["why"], &row["can_be_replayed"]), (&json!(50), &json!("ts_ahead"), &json!(1)));
+    let shown = call("GET", &format!("/show?stream={}&limit=3", edge.id()), &admin).json();
+    assert_eq!(shown["rows"].as_array().expect("rows").len(), 3, "{shown}");
+    assert_eq!(call("POST", "/replay", &admin).json(), json!({ "stored": 0, "dead_letters": 50 }), "still ahead");
+    // They are in range when the day has come: here their chunk is given times of today.
+    let later = common::chunk_of(&edge, (0..100).map(|seq| (seq, common::exchange(seq, now_us()))), &[]);
+    let hex: String = later.iter().map(|byte| format!("{byte:02x}")).collect();
+    engine.sql(&format!(
+        "ALTER TABLE weir.dead_chunks UPDATE chunk = unhex('{hex}') WHERE 1 SETTINGS mutations_sync = 2"
+    ));
+    assert_eq!(call("POST", "/replay", &admin).json(), json!({ "stored": 50, "dead_letters": 0 }));
+    assert_eq!(call("POST", "/replay", &admin).json(), json!({ "stored": 0, "dead_letters": 0 }), "once");
+    assert_eq!(engine.number(RAW), 100);
+    assert_eq!(engine.number("SELECT count() FROM weir.dead_letters"), 0);
+    assert_eq!(analytics.store(&later)["duplicate"], 100);
+    engine.assert_rolled_up();
+    let audit = std::fs::read_to_string(analytics.state.path().join("audit.log")).expect("the audit log");
+    assert_eq!(audit.lines().filter(|line| line.contains("replay")).count(), 3, "{audit}");
 }

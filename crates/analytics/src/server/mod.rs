@@ -2,8 +2,10 @@
 //!
 //! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight.
 
+pub mod admin;
 mod answer;
 mod clock;
+mod deadletters;
 pub mod document;
 mod ingest;
 mod page;
@@ -12,6 +14,7 @@ mod queries;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
+use admin::Admin;
 use answer::{Answer, text};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -31,6 +34,7 @@ pub struct Server {
     pub tokens: watch::Receiver<Arc<Tokens>>,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
+    admin: Admin,
 }
 
 const CONNECTIONS: usize = 1024;
@@ -42,9 +46,15 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
     /// `clock` is how far a gateway's clock may differ from this machine's.
-    pub fn new(ingest: Ingest, store: Store, tokens: watch::Receiver<Arc<Tokens>>, clock: Duration) -> Self {
-        let clock = clock::ClockWatch::new(clock);
-        Self { ingest, store, tokens, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
+    pub fn new(
+        ingest: Ingest,
+        store: Store,
+        tokens: watch::Receiver<Arc<Tokens>>,
+        clock: Duration,
+        admin: Admin,
+    ) -> Self {
+        let (room, clock) = (Arc::new(Semaphore::new(ROOM_KIB)), clock::ClockWatch::new(clock));
+        Self { ingest, store, tokens, room, clock, admin }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
@@ -87,6 +97,8 @@ impl Server {
             (&Method::POST, "/v1/streams") => self.streams(request).await,
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
+            (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
+            (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
