@@ -174,6 +174,9 @@ fn a_repair_can_run_while_events_come_in() {
     let engine = Engine::start();
     let analytics = Analytics::on(&engine, folder(), &[("WEIR_ANALYTICS_LEASE", "2s")]);
     let day = engine.sql("SELECT toString(today())");
+    for part in 0..10 {
+        analytics.store(&chunk(&stream("on-prem", "edge", 0), part * 10_000..(part + 1) * 10_000, now_us(), 1));
+    }
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for worker in 0..4 {
@@ -191,7 +194,9 @@ fn a_repair_can_run_while_events_come_in() {
                 }
             });
         }
-        for _ in 0..3 {
+        for _ in 0..5 {
+            // A second copy of an event, so that raw itself is rebuilt.
+            engine.sql("INSERT INTO weir.access_events SELECT * REPLACE (generateUUIDv4() AS lease) FROM weir.access_events WHERE gateway = 'edge' AND seq = 7 LIMIT 1");
             let so_far = acknowledged.load(Ordering::Relaxed);
             until("more events", || acknowledged.load(Ordering::Relaxed) > so_far + 400);
             let (code, said) = repair(&engine, &day, &[]);
@@ -199,7 +204,7 @@ fn a_repair_can_run_while_events_come_in() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert_eq!(engine.number(RAW), acknowledged.load(Ordering::Relaxed));
+    assert_eq!(engine.number(RAW), 100_000 + acknowledged.load(Ordering::Relaxed));
     engine.assert_rolled_up();
 }
 

@@ -37,29 +37,29 @@ impl Admin {
     }
 
     /// Lets a request through that an administrator sent, and notes what it is about to do; the answer to any other.
-    pub fn authorise<B>(&self, request: &Request<B>, action: &str) -> Result<(), Answer> {
+    pub fn authorise<B>(&self, request: &Request<B>, action: &str) -> Result<(), Box<Answer>> {
         let Some(token) = &self.token else {
-            return Err(refused(StatusCode::FORBIDDEN, "no administrator is configured; give --admin-token-file"));
+            return Err(no(StatusCode::FORBIDDEN, "no administrator is configured; give --admin-token-file"));
         };
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let host = header(HOST).or_else(|| request.uri().host()).unwrap_or_default();
         if !self.is_own(host) {
             let why = "this server is not known under that `Host`; add it by --host";
-            return Err(refused(StatusCode::MISDIRECTED_REQUEST, why));
+            return Err(no(StatusCode::MISDIRECTED_REQUEST, why));
         }
         let foreign = |origin: &str| origin.split_once("://").is_none_or(|(_, host)| !self.is_own(host));
         if request.headers().contains_key(ORIGIN) && header(ORIGIN).is_none_or(foreign) {
-            return Err(refused(StatusCode::FORBIDDEN, "a page from elsewhere may not do this"));
+            return Err(no(StatusCode::FORBIDDEN, "a page from elsewhere may not do this"));
         }
         let presented = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let digest: [u8; 32] = Sha256::digest(presented.trim()).into();
         if !bool::from(token.ct_eq(&digest)) {
             let why = "the administrator's token is needed: `Authorization: Bearer TOKEN`";
-            return Err(refused(StatusCode::UNAUTHORIZED, why));
+            return Err(no(StatusCode::UNAUTHORIZED, why));
         }
         self.note(action).map_err(|error| {
             let why = format!("{} cannot be written: {error}; nothing was done", self.log.display());
-            refused(StatusCode::SERVICE_UNAVAILABLE, &why)
+            no(StatusCode::SERVICE_UNAVAILABLE, &why)
         })
     }
 
@@ -79,6 +79,10 @@ impl Admin {
         file.write_all(format!("{line}\n").as_bytes())?;
         file.sync_data()
     }
+}
+
+fn no(status: StatusCode, why: &str) -> Box<Answer> {
+    Box::new(refused(status, why))
 }
 
 fn digest_of(path: &Path) -> Result<[u8; 32], AdminError> {

@@ -12,7 +12,7 @@ impl Server {
     pub(super) async fn dead_letters(&self, request: &Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         if let Err(answer) = self.admin.authorise(request, &format!("GET {path}")) {
-            return answer;
+            return *answer;
         }
         let params = Params::parse(request.uri().query().unwrap_or_default());
         let answered = match path.as_str() {
@@ -28,7 +28,7 @@ impl Server {
     /// `POST /api/v1/deadletters/replay`.
     pub(super) async fn dead_replay(&self, request: &Request<Incoming>) -> Answer {
         if let Err(answer) = self.admin.authorise(request, "POST /api/v1/deadletters/replay") {
-            return answer;
+            return *answer;
         }
         match self.ingest.replay().await {
             Ok(done) => json(StatusCode::OK, &done),
