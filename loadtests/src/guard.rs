@@ -20,7 +20,7 @@ use std::process::Command;
 const WARM: u64 = 300;
 const COUNTED: u64 = 2_000;
 /// What may be over the recorded figure before the guard fails.
-const ALLOWED: f64 = 0.10;
+const ALLOWED: f64 = 0.01;
 
 /// The recorded figures.
 #[derive(Serialize, Deserialize)]

@@ -329,3 +329,107 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{rep
 PARTITION BY toYYYYMM(received)
 ORDER BY (stream, first, last)
 TTL toDateTime(received) + INTERVAL 3196800 SECOND;
+
+-- 040 stream_reports
+CREATE TABLE IF NOT EXISTS `weir`.stream_reports_local ON CLUSTER `main` (
+  stream UInt64,
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  boot FixedString(16),
+  worker UInt16,
+  accepted SimpleAggregateFunction(max, UInt64),
+  counted SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+  received SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+  newest SimpleAggregateFunction(max, String) COMMENT 'time of receipt in ms, 16 digits, then the report as JSON: the greatest is the newest' CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (organization, environment, site, gateway, replica, boot, worker, stream)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- 041 report_history
+CREATE TABLE IF NOT EXISTS `weir`.report_history_local ON CLUSTER `main` (
+  stream UInt64,
+  counted DateTime64(3, 'UTC'),
+  accepted UInt64
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(counted)
+ORDER BY (stream, accepted)
+TTL toDateTime(counted) + INTERVAL 172800 SECOND
+SETTINGS ttl_only_drop_parts = 1;
+
+-- 042 report_history_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.report_history_mv ON CLUSTER `main` TO `weir`.report_history_local AS
+SELECT stream, counted, accepted FROM `weir`.stream_reports_local;
+
+-- 043 audits
+CREATE TABLE IF NOT EXISTS `weir`.audits_local ON CLUSTER `main` (
+  day Date,
+  stream UInt64,
+  stored Array(Tuple(UInt64, UInt64)) COMMENT 'every number that was ever stored on the day' CODEC(ZSTD(1)),
+  gone Array(Tuple(UInt64, UInt64)) COMMENT 'those of them whose rows are not there' CODEC(ZSTD(1)),
+  doubled UInt64,
+  audited DateTime64(3, 'UTC'),
+  keep_until Date
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', audited)
+PARTITION BY toYYYYMM(day)
+ORDER BY (day, stream)
+TTL keep_until;
+
+-- 044 stream_accounts
+CREATE TABLE IF NOT EXISTS `weir`.stream_accounts_local ON CLUSTER `main` (
+  stream UInt64,
+  stored Array(Tuple(UInt64, UInt64)) CODEC(ZSTD(1)),
+  gaps Array(Tuple(UInt64, UInt64, String)) CODEC(ZSTD(1)),
+  dead Array(Tuple(UInt64, UInt64, String)) CODEC(ZSTD(1)),
+  compacted DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', compacted)
+ORDER BY stream
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- 045 acknowledgements
+CREATE TABLE IF NOT EXISTS `weir`.acknowledgements_local ON CLUSTER `main` (
+  stream UInt64,
+  kind LowCardinality(String) COMMENT 'missing: first to last; unknown: all from first on',
+  first UInt64,
+  last UInt64,
+  what LowCardinality(String),
+  reason String,
+  who String,
+  at DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+ORDER BY (stream, first, at)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- 046 stream_reports
+CREATE TABLE IF NOT EXISTS `weir`.stream_reports ON CLUSTER `main` AS `weir`.stream_reports_local
+ENGINE = Distributed(`main`, `weir`, 'stream_reports_local', stream);
+
+-- 047 report_history
+CREATE TABLE IF NOT EXISTS `weir`.report_history ON CLUSTER `main` AS `weir`.report_history_local
+ENGINE = Distributed(`main`, `weir`, 'report_history_local', stream);
+
+-- 048 audits
+CREATE TABLE IF NOT EXISTS `weir`.audits ON CLUSTER `main` AS `weir`.audits_local
+ENGINE = Distributed(`main`, `weir`, 'audits_local', stream);
+
+-- 049 stream_accounts
+CREATE TABLE IF NOT EXISTS `weir`.stream_accounts ON CLUSTER `main` AS `weir`.stream_accounts_local
+ENGINE = Distributed(`main`, `weir`, 'stream_accounts_local', stream);
+
+-- 050 acknowledgements
+CREATE TABLE IF NOT EXISTS `weir`.acknowledgements ON CLUSTER `main` AS `weir`.acknowledgements_local
+ENGINE = Distributed(`main`, `weir`, 'acknowledgements_local', stream);
+
+-- 051 stream_reports_seed
+INSERT INTO `weir`.stream_reports_local (stream, organization, environment, site, gateway, replica, boot, worker, accepted, counted, received, newest)
+SELECT stream, organization, environment, site, gateway, replica, boot, worker, max(s.accepted), max(s.reported), max(s.reported),
+  concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), toJSONString(map('closed', toBool(max(s.closed)))))
+FROM `weir`.streams_local AS s
+GROUP BY stream, organization, environment, site, gateway, replica, boot, worker;

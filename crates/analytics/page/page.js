@@ -138,21 +138,18 @@ function drawGateways(gateways) {
 }
 
 function drawLedger(ledger) {
-  // More is stored than was reported when the gateways last spoke: nothing is missing, and nothing is certain yet.
-  const ahead = ledger.balanced === "open" && ledger.open === 0;
-  const says = ahead ? ["soft", "Nothing missing; gateways report every 10 s, and the next report closes the account."] : {
-    true: ["good", "Balanced: every accepted event is accounted for."],
-    open: ["warn", count(ledger.open) + " events open: not stored yet, or nobody has said how many there are."],
-    false: ["bad", "NOT BALANCED: the counts contradict each other."],
-  }[ledger.balanced];
-  at("balance").replaceChildren(el("span", { class: says[0] }, says[1]));
-  const total = `accepted ${count(ledger.accepted)}${ahead ? " when last reported;" : " ="} stored ${count(ledger.stored)} + dead letters ${count(ledger.dead_letters)} + shed ${count(ledger.shed)} + open ${count(ledger.open)}`;
-  const lines = [el("li", { class: "soft" }, total)];
-  const troubled = (stream) => stream.balanced === "false" || stream.open > 0;
-  for (const stream of ledger.streams.filter(troubled).slice(0, 8)) {
-    const name = [stream.site, stream.gateway, stream.replica, "worker " + stream.worker].filter(Boolean).join(" / ");
-    lines.push(el("li", {}, name + ": ", el("span", { class: stream.balanced === "open" ? "warn" : "bad" },
-      stream.why || count(stream.open) + " open")));
+  const kind = { balanced: "good", missing: "bad", unknown: "warn", empty: "soft" }[ledger.state];
+  at("balance").replaceChildren(el("span", { class: kind }, ledger.sentence));
+  const parts = [`accepted ${count(ledger.accepted)}`, `stored ${count(ledger.stored)}`];
+  if (ledger.waiting) parts.push(`waiting ${count(ledger.waiting)}`);
+  if (ledger.missing) parts.push(`missing ${count(ledger.missing)}`);
+  if (ledger.acknowledged) parts.push(`missing and acknowledged ${count(ledger.acknowledged)}`);
+  const lines = ledger.state === "empty" ? [] : [el("li", { class: "soft" }, parts.join(" · "))];
+  for (const stream of ledger.streams.filter((stream) => stream.state !== "balanced").slice(0, 8)) {
+    const name = stream.worker === null ? "stream " + stream.stream
+      : [stream.site, stream.gateway, stream.replica, "worker " + stream.worker].filter(Boolean).join(" / ");
+    lines.push(el("li", {}, name + ": ", el("span", { class: stream.state === "missing" ? "bad" : "warn" }, stream.claim),
+      stream.advice ? el("span", { class: "soft" }, " – " + stream.advice) : ""));
   }
   at("accounts").replaceChildren(...lines);
 }

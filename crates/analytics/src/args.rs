@@ -104,8 +104,9 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub lease: Duration,
 
-    /// File with the token of who may change the account (replay of dead letters); without it nobody may
-    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    /// File with the token of who may change the account (acknowledge, replay), 16 characters or more in its first line;
+    /// without it nobody may
+    #[arg(long, alias = "admin-token", env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 
     /// A name besides loopback under which an administrator reaches this server; may be given more than once

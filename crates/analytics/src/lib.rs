@@ -8,6 +8,7 @@
 //! The border: gateways speak chunks of `weir-event`, ClickHouse is spoken to by [`store`] alone. Nothing here
 //! knows how a gateway keeps its spool.
 
+pub mod audit;
 pub mod block;
 pub mod ingest;
 pub mod query;

@@ -19,13 +19,18 @@ impl Rows {
 
     /// A `String`, which in ClickHouse may hold any bytes.
     pub fn bytes(&mut self, text: &[u8]) -> &mut Self {
-        let mut length = text.len();
+        self.length(text.len());
+        self.bytes.extend_from_slice(text);
+        self
+    }
+
+    /// How many elements of an array follow.
+    pub fn length(&mut self, mut length: usize) -> &mut Self {
         while length >= 0x80 {
             self.bytes.push(length as u8 | 0x80);
             length >>= 7;
         }
         self.bytes.push(length as u8);
-        self.bytes.extend_from_slice(text);
         self
     }
 

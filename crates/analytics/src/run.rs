@@ -96,7 +96,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     // Before the first reading: what changes from here on is seen as a change.
     let seen = args.tokens.as_deref().and_then(changed);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
-    let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
+    let admin = Admin::open(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
     let intents = Arc::new(Intents::open(&args.state)?);
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
     let stop = stop_signal().map_err(RunError::Runtime)?;
@@ -113,7 +113,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens, args.max_clock_difference, admin).serve(listener, stop).await;
+    Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
     if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
         tracing::warn!("a block is still not stored; its intent is settled at the next start");
     }

@@ -22,6 +22,8 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         max_bytes: settings.spool_max_bytes.value().unwrap_or(default.spool.max_bytes),
         max_age: settings.spool_max_age.value().unwrap_or(default.spool.max_age),
         ring_bytes: settings.spool_ring_bytes.value().unwrap_or(default.spool.ring_bytes),
+        chunk_bytes: settings.spool_chunk_bytes.value().unwrap_or(default.spool.chunk_bytes),
+        sync_interval: settings.spool_sync_interval.value().unwrap_or(default.spool.sync_interval),
     };
     let seconds = |slot: Slot<Duration>, name, default| {
         let variable = variables.seconds(name);

@@ -111,11 +111,17 @@ pub struct Spool {
     pub path: PathBuf,
     /// Past this size of all chunk files the oldest is shed. Default 1 GiB, at least 1 MiB.
     pub max_bytes: ByteSize,
-    /// Past this age a chunk is shed. Default 24 h, at least 1 min.
+    /// Past this age a chunk is shed, once it has been offered. Default 24 h, at least 1 min.
     pub max_age: Duration,
     /// The size of one worker's ring: a multiple of 4096 (so is every power of two in range), 64 KiB to 4 GiB.
     /// Default 16 MiB.
     pub ring_bytes: ByteSize,
+    /// What one chunk may have on its way to weir-analytics: below what a proxy in between lets pass. Default 1 MiB,
+    /// 64 KiB to 16 MiB.
+    pub chunk_bytes: ByteSize,
+    /// How long an event may be in the ring alone before it is in a chunk file that is synced: what a power failure may
+    /// cost. Default 1 s, 50 ms to 1 min.
+    pub sync_interval: Duration,
 }
 
 impl Default for Spool {
@@ -125,6 +131,8 @@ impl Default for Spool {
             max_bytes: ByteSize::gib(1),
             max_age: Duration::from_secs(24 * 3600),
             ring_bytes: ByteSize::mib(16),
+            chunk_bytes: ByteSize::mib(1),
+            sync_interval: Duration::from_secs(1),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The command line.
 
+use crate::spool_args::{SpoolCommand, SpoolOptions};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use weir_program::Completions;
 
 /// Asks Weir's gateways and its analytics, and says what they say.
 ///
-/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger); validate and
-/// schema ask nobody. What programs are to read comes with --json.
+/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger, deadletters);
+/// spool reads a folder; validate and schema ask nobody. What programs are to read comes with --json.
 #[derive(Parser)]
 #[command(
     name = "weirctl",
@@ -20,9 +21,10 @@ Examples:
 
 Exit codes:
   0  well: the answer is yes
-  1  the answer is no: not ready, not found, not balanced, not valid; also a probe that could not reach its gateway
+  1  the answer is no: not ready, not found, events missing, not valid; also a probe that could not reach its gateway
   2  usage
   3  could not reach what was asked, or it did not answer as it should
+  4  not known: a part of the ledger's account (ledger only)
 
 With --json the answer is on standard output, also when there is none: {error: {kind, message}}."
 )]
@@ -73,19 +75,51 @@ Exit codes:
   0  it is
   1  it is not, or it could not be reached")]
     Probe(ProbeOptions),
-    /// Show the account of every event: accepted, stored, and where the others are.
+    /// Show the account of every event: balanced up to a time, missing, or unknown, and what to do.
     ///
-    /// One line a stream (a worker of one life of a gateway). Gateways report every 10 s; until then an account is open.
+    /// The answer is a sentence with a time, then one line a stream (a worker of one life of a gateway), the worst first.
+    /// Gateways report every 10 s; one that has not for 30 s is unknown from its last report on. What is missing stays in
+    /// the account until it is acknowledged. See docs/ledger.md.
     #[command(after_long_help = "\
 Examples:
   weirctl ledger
-  weirctl ledger --json | jq -r .balanced
+  weirctl ledger --since 7d
+  weirctl ledger --all --json | jq -r .sentence
+  weirctl ledger --verify                             # count the rows of every day now
+  weirctl ledger --acknowledge all --reason 'power failure of 2026-11-26, INC-1234' --token-file /etc/weir/admin-token
+  WEIR_ADMIN_TOKEN=secret weirctl ledger --acknowledge 8f3a5c0e1d2b4a69 --reason 'gateway retired'
 
 Exit codes:
-  0  balanced, or open: not yet known
-  1  the account contradicts itself
-  3  weir-analytics could not be reached")]
+  0  balanced up to the time that is printed
+  1  events are missing, or stored more than once
+  3  weir-analytics could not be reached
+  4  nothing is known to be missing, and something is unknown: a silent gateway, an open end, no data yet")]
     Ledger(LedgerOptions),
+    /// Look into a gateway's spool: what waits, and what cannot be shipped; retry, export or drop that.
+    ///
+    /// Works on the folder itself, whether the gateway runs or not, as the user that the gateway runs as. Each request
+    /// leaves a line in `audit.log` of the folder.
+    #[command(after_long_help = "\
+Examples:
+  weirctl spool list
+  weirctl spool retry all --path /var/lib/weir/spool
+  weirctl spool export all > events.ndjson
+
+Exit codes:
+  0  done
+  1  the answer is no, or the folder cannot be read or written")]
+    Spool(SpoolOptions),
+    /// List, show and replay the events that weir-analytics could not store as they are.
+    ///
+    /// An event whose time is out of range (a clock that was wrong) is kept apart, with its reason. When the cause is
+    /// mended, it can be replayed.
+    #[command(subcommand)]
+    #[command(after_long_help = "\
+Examples:
+  weirctl deadletters list
+  weirctl deadletters show 8f3a5c0e1d2b4a69 4711
+  weirctl deadletters replay all --token-file /etc/weir/admin-token")]
+    Deadletters(Deadletters),
     /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
     ///
     /// The configuration as it runs (passwords, tokens, keys and client secrets as `(redacted)`), listeners with their
@@ -136,6 +170,8 @@ impl Command {
             Self::Trace(options) => options.json,
             Self::Probe(options) => options.json,
             Self::Ledger(options) => options.json,
+            Self::Spool(options) => matches!(&options.command, SpoolCommand::List(list) if list.json),
+            Self::Deadletters(command) => command.json(),
             Self::Dump(_) => true,
             Self::Validate(options) => options.json,
             Self::Schema(_) => true,
@@ -190,9 +226,110 @@ pub enum Check {
 
 #[derive(clap::Args)]
 pub struct LedgerOptions {
-    /// The ledger as JSON, as weir-analytics gives it: {balanced, streams: […]}.
+    /// The ledger as JSON, as weir-analytics gives it: {state, sentence, balanced_up_to_ms, streams: […]}.
     #[arg(long)]
     pub json: bool,
+    /// List accounts in order whose last report is younger: `90m`, `24h`, `7d`. What is missing or unknown is listed
+    /// whatever its age.
+    #[arg(long, default_value = "24h", value_parser = minutes, value_name = "TIME")]
+    pub since: u32,
+    /// List the accounts of all time.
+    #[arg(long, conflicts_with = "since")]
+    pub all: bool,
+    /// Count the rows of every day that is kept first, instead of those days that give cause.
+    #[arg(long)]
+    pub verify: bool,
+    /// Take note of what is missing or unknown of this stream (16 hex digits), or of `all`: it stays in the account, and
+    /// no longer decides its state. Needs the administrator's token.
+    #[arg(long, requires = "reason", value_name = "STREAM|all")]
+    pub acknowledge: Option<String>,
+    /// Why it is accepted, for whoever reads the account later.
+    #[arg(long, requires = "acknowledge", value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+}
+
+/// Who may change state.
+#[derive(clap::Args)]
+pub struct AdminOptions {
+    /// File with the administrator's token in its first line; without it, the variable WEIR_ADMIN_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Deadletters {
+    /// List them, newest first: stream, number, reason, times.
+    #[command(after_long_help = "\
+Examples:
+  weirctl deadletters list --limit 20
+  weirctl deadletters list --json | jq -r .rows[].reason")]
+    List(DeadlettersList),
+    /// Print one with its event, as JSON.
+    #[command(after_long_help = "\
+Examples:
+  weirctl deadletters show 8f3a5c0e1d2b4a69 4711")]
+    Show(DeadlettersShow),
+    /// Store them as the events that they are. Needs the administrator's token.
+    #[command(after_long_help = "\
+Examples:
+  weirctl deadletters replay all --token-file /etc/weir/admin-token
+  weirctl deadletters replay 8f3a5c0e1d2b4a69 --json")]
+    Replay(DeadlettersReplay),
+}
+
+impl Deadletters {
+    fn json(&self) -> bool {
+        match self {
+            Self::List(options) => options.json,
+            Self::Show(_) => true,
+            Self::Replay(options) => options.json,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub struct DeadlettersList {
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u32,
+    /// The document as weir-analytics gives it.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct DeadlettersShow {
+    /// Its stream: 16 hex digits.
+    pub stream: String,
+    /// Its number in the stream.
+    pub seq: u64,
+}
+
+#[derive(clap::Args)]
+pub struct DeadlettersReplay {
+    /// Of this stream (16 hex digits), or `all`.
+    #[arg(value_name = "STREAM|all")]
+    pub stream: String,
+    /// The document as weir-analytics gives it.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+}
+
+/// `90m`, `24h`, `7d`, in minutes.
+fn minutes(text: &str) -> Result<u32, String> {
+    let wrong = || "give a time like `90m`, `24h` or `7d`, up to ten years".to_owned();
+    let unit = match text.chars().last() {
+        Some('m') => 1,
+        Some('h') => 60,
+        Some('d') => 1440,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|minutes| (1..=5_256_000).contains(minutes)).ok_or_else(wrong)
 }
 
 #[derive(clap::Args)]
@@ -226,6 +363,12 @@ pub struct SchemaOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_minutes_hours_or_days() {
+        assert_eq!((minutes("90m"), minutes("24h"), minutes("7d")), (Ok(90), Ok(1440), Ok(10_080)));
+        assert!(minutes("0h").is_err() && minutes("24").is_err() && minutes("").is_err() && minutes("é").is_err());
+    }
 
     #[test]
     fn the_help_teaches() {

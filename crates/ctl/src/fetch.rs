@@ -1,8 +1,9 @@
-//! GET over http or https, with errors that say what could not be reached and what to do.
+//! GET and POST over http or https, with errors that say what could not be reached and what to do.
 
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// How long an answer's head may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a POST may take: weir-analytics reads every row of a day for some.
+const LONG: Duration = Duration::from_secs(600);
 /// The largest answer that is read whole.
 const MOST: usize = 64 * 1024 * 1024;
 
@@ -22,8 +25,8 @@ pub enum FetchError {
     Url { url: String },
     #[error("cannot reach {url}: {cause}; is it running, and is this its address?")]
     Unreachable { url: String, cause: String },
-    #[error("no answer from {url} within {} s", LIMIT.as_secs())]
-    Silent { url: String },
+    #[error("no answer from {url} within {} s", .limit.as_secs())]
+    Silent { url: String, limit: Duration },
     #[error("{url} broke off its answer: {cause}")]
     Broken { url: String, cause: String },
     #[error("{url} answered {status}: {body}")]
@@ -32,6 +35,16 @@ pub enum FetchError {
 
 /// The head of the answer to `GET base/path`, whatever its status.
 pub async fn open(base: &str, path: &str) -> Result<(String, Response<Incoming>), FetchError> {
+    ask(base, path, LIMIT, Request::get("/").body(Full::default())).await
+}
+
+/// `request` to `base/path`, and the head of its answer.
+async fn ask(
+    base: &str,
+    path: &str,
+    limit: Duration,
+    request: http::Result<Request<Full<Bytes>>>,
+) -> Result<(String, Response<Incoming>), FetchError> {
     let url = format!("{}{path}", base.trim_end_matches('/'));
     let uri: Uri = url.parse().map_err(|_| FetchError::Url { url: url.clone() })?;
     if uri.authority().is_none() {
@@ -40,29 +53,53 @@ pub async fn open(base: &str, path: &str) -> Result<(String, Response<Incoming>)
     let unreachable = |cause: &dyn Error| FetchError::Unreachable { url: url.clone(), cause: root(cause) };
     let https = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?;
     let client = Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build());
-    let request = Request::get(uri).body(Empty::<Bytes>::new()).map_err(|error| unreachable(&error))?;
-    match tokio::time::timeout(LIMIT, client.request(request)).await {
+    let mut request = request.map_err(|error| unreachable(&error))?;
+    *request.uri_mut() = uri;
+    match tokio::time::timeout(limit, client.request(request)).await {
         Ok(Ok(response)) => Ok((url, response)),
         Ok(Err(error)) => Err(unreachable(&error)),
-        Err(_) => Err(FetchError::Silent { url }),
+        Err(_) => Err(FetchError::Silent { url, limit }),
     }
 }
 
 /// A whole answer, with its status.
 pub async fn get(base: &str, path: &str) -> Result<(String, StatusCode, String), FetchError> {
     let (url, response) = open(base, path).await?;
+    whole(url, response, LIMIT).await
+}
+
+/// The answer to a POST of JSON, which must be 200. The administrator's token goes with it where there is one.
+pub async fn post(base: &str, path: &str, token: Option<&str>, body: String) -> Result<(String, String), FetchError> {
+    let mut request = Request::post("/").header(CONTENT_TYPE, "application/json");
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let (url, response) = ask(base, path, LONG, request.body(Full::from(body))).await?;
+    let (url, status, body) = whole(url, response, LONG).await?;
+    accepted(url, status, body)
+}
+
+async fn whole(
+    url: String,
+    response: Response<Incoming>,
+    limit: Duration,
+) -> Result<(String, StatusCode, String), FetchError> {
     let status = response.status();
-    let body = tokio::time::timeout(LIMIT, Limited::new(response.into_body(), MOST).collect()).await;
+    let body = tokio::time::timeout(limit, Limited::new(response.into_body(), MOST).collect()).await;
     match body {
         Ok(Ok(body)) => Ok((url, status, String::from_utf8_lossy(&body.to_bytes()).into_owned())),
         Ok(Err(error)) => Err(FetchError::Broken { url, cause: error.to_string() }),
-        Err(_) => Err(FetchError::Silent { url }),
+        Err(_) => Err(FetchError::Silent { url, limit }),
     }
 }
 
 /// A whole answer that must be 200.
 pub async fn get_ok(base: &str, path: &str) -> Result<(String, String), FetchError> {
     let (url, status, body) = get(base, path).await?;
+    accepted(url, status, body)
+}
+
+fn accepted(url: String, status: StatusCode, body: String) -> Result<(String, String), FetchError> {
     if status == StatusCode::OK {
         return Ok((url, body));
     }

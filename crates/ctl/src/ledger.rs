@@ -1,126 +1,241 @@
 //! `weirctl ledger`: the account of every event that every gateway has accepted.
 
 use crate::args::LedgerOptions;
-use crate::{Failure, Outcome, fetch};
+use crate::{Failure, Outcome, admin, fetch};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::fmt::Write;
 use weir_program::say;
 
-/// What weir-analytics answers.
+/// What weir-analytics answers; the members that are read here. docs/ledger.md has them all.
 #[derive(Deserialize)]
 struct Ledger {
-    balanced: Balance,
+    state: Verdict,
+    sentence: String,
     streams: Vec<Stream>,
 }
 
-/// Does the sum hold?
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Balance {
-    /// Every accepted event is accounted for.
-    True,
-    /// Some are not yet: at the gateway still, on their way, or lost.
-    Open,
-    /// The sets contradict each other.
-    False,
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Balanced,
+    Missing,
+    Unknown,
+    Empty,
 }
 
 /// One worker of one life of one gateway.
 #[derive(Deserialize)]
 struct Stream {
+    stream: String,
     site: String,
     gateway: String,
     replica: String,
     worker: Option<u16>,
-    stream: String,
-    accepted: Option<u64>,
-    stored: u64,
-    dead_letters: u64,
-    /// Shed, by reason.
-    gaps: BTreeMap<String, u64>,
-    open: u64,
+    state: Verdict,
+    claim: String,
+    advice: String,
     closed: bool,
-    balanced: Balance,
-    why: Option<String>,
+    accepted: u64,
+    stored: u64,
+    waiting: u64,
+    missing: Vec<Part>,
+    acknowledged: Vec<Part>,
 }
 
-/// Prints the ledger. The answer is no when it contradicts itself; what is open is only not yet known.
+#[derive(Deserialize)]
+struct Part {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Acknowledged {
+    acknowledged: Vec<Note>,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    name: String,
+    kind: String,
+    what: String,
+    first: u64,
+    last: Option<u64>,
+}
+
+/// Prints the ledger, after what was asked to be done first.
 pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome, Failure> {
-    let (url, body) = fetch::get_ok(analytics, "/api/v1/ledger").await?;
+    if options.verify {
+        fetch::post(analytics, "/api/v1/ledger/verify", None, String::new()).await?;
+    }
+    if let Some(stream) = &options.acknowledge {
+        acknowledge(analytics, options, stream).await?;
+    }
+    let minutes = if options.all { "all".to_owned() } else { options.since.to_string() };
+    let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/ledger?minutes={minutes}")).await?;
     let ledger: Ledger = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
     if options.json {
         say(body.trim_end())?;
     } else {
-        say(render(&ledger).trim_end())?;
+        say(render(&ledger, options.all).trim_end())?;
     }
-    Ok(if ledger.balanced == Balance::False { Outcome::No } else { Outcome::Well })
+    Ok(match ledger.state {
+        Verdict::Balanced => Outcome::Well,
+        Verdict::Missing => Outcome::No,
+        Verdict::Unknown | Verdict::Empty => Outcome::Unknown,
+    })
 }
 
-fn render(ledger: &Ledger) -> String {
-    let mut out = format!("{:<32} {:<16}", "site/gateway/replica/worker", "stream");
-    for heading in ["accepted", "stored", "dead", "shed", "open"] {
-        let _ = write!(out, " {heading:>10}");
+async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> Result<(), Failure> {
+    let token = admin::token(options.admin.token_file.as_deref())?;
+    let body = json!({ "stream": stream, "reason": options.reason, "by": user() }).to_string();
+    let (url, body) = fetch::post(analytics, "/api/v1/ledger/acknowledge", Some(&token), body).await?;
+    let done: Acknowledged = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+    // The document on standard output is the ledger's.
+    for note in &done.acknowledged {
+        let last = note.last.map_or_else(|| "on".to_owned(), |last| last.to_string());
+        eprintln!("acknowledged: {}: {} {}-{last} ({})", note.name, note.kind, note.first, note.what);
     }
-    out += "  state\n";
-    for stream in &ledger.streams {
-        let worker = stream.worker.map_or_else(|| "?".to_owned(), |worker| worker.to_string());
-        let place = format!("{}/{}/{}/{worker}", stream.site, stream.gateway, stream.replica);
-        let accepted = stream.accepted.map_or_else(|| "?".to_owned(), |count| count.to_string());
-        let shed: u64 = stream.gaps.values().sum();
-        let _ = writeln!(
-            out,
-            "{place:<32} {:<16} {accepted:>10} {:>10} {:>10} {shed:>10} {:>10}  {}",
-            stream.stream,
-            stream.stored,
-            stream.dead_letters,
-            stream.open,
-            state(stream)
-        );
+    if done.acknowledged.is_empty() {
+        eprintln!("nothing to acknowledge");
     }
-    out + match ledger.balanced {
-        Balance::True => "balanced: every accepted event is accounted for\n",
-        Balance::Open if ledger.streams.iter().all(|stream| stream.open == 0) => {
-            "nothing missing: gateways report every 10 s, and the next report closes the account\n"
+    Ok(())
+}
+
+/// The name of whoever runs this, for the account.
+fn user() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
+}
+
+/// Accounts of streams that ended in order, at most, unless all are asked for.
+const ENDED: usize = 10;
+
+fn render(ledger: &Ledger, all: bool) -> String {
+    let in_order = |stream: &&Stream| {
+        stream.closed && stream.state == Verdict::Balanced && stream.waiting == 0 && stream.acknowledged.is_empty()
+    };
+    let ended = ledger.streams.iter().filter(in_order).count();
+    let hidden = if all { 0 } else { ended.saturating_sub(ENDED) };
+    let mut left = ended - hidden;
+    let shown: Vec<_> = ledger
+        .streams
+        .iter()
+        .filter(|stream| {
+            let ended = in_order(stream);
+            let shown = !ended || left > 0;
+            left -= usize::from(ended && shown);
+            shown
+        })
+        .collect();
+    let mut out = format!("{}\n", ledger.sentence);
+    if !shown.is_empty() {
+        out.push('\n');
+        out += &table(&shown);
+    }
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more that ended, balanced (weirctl ledger --all)");
+    }
+    out
+}
+
+fn table(streams: &[&Stream]) -> String {
+    let place = |stream: &Stream| match stream.worker {
+        Some(worker) => format!("{}/{}/{}/{worker}", stream.site, stream.gateway, stream.replica),
+        None => "(no report)".to_owned(),
+    };
+    const HEADINGS: [&str; 6] = ["site/gateway/replica/worker", "stream", "accepted", "stored", "waiting", "missing"];
+    let mut rows = vec![(HEADINGS.map(str::to_owned), "state", "")];
+    for stream in streams {
+        let missing: u64 = stream.missing.iter().map(|part| part.count).sum();
+        let counts = [stream.accepted, stream.stored, stream.waiting, missing].map(|count| count.to_string());
+        let [accepted, stored, waiting, missing] = counts;
+        let cells = [place(stream), stream.stream.clone(), accepted, stored, waiting, missing];
+        rows.push((cells, &stream.claim, &stream.advice));
+    }
+    let width = |column: usize| rows.iter().map(|(cells, ..)| cells[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut out = String::new();
+    for (cells, state, advice) in &rows {
+        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let _ = if column < 2 { write!(out, "{cell:<width$}  ") } else { write!(out, "{cell:>width$}  ") };
         }
-        Balance::Open => "open: some events are not accounted for yet; gateways report every 10 s\n",
-        Balance::False => "NOT BALANCED: the account contradicts itself\n",
+        let _ = writeln!(out, "{state}");
+        if !advice.is_empty() {
+            let _ = writeln!(out, "    do: {advice}");
+        }
     }
-}
-
-fn state(stream: &Stream) -> String {
-    let mut words = vec![match stream.balanced {
-        Balance::True => "balanced",
-        Balance::Open => "open",
-        Balance::False => "NOT BALANCED",
-    }];
-    words.extend(stream.closed.then_some("ended"));
-    words.extend(stream.why.as_deref());
-    let shed: Vec<_> = stream.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    let shed = shed.join(", ");
-    words.extend((!shed.is_empty()).then_some(shed.as_str()));
-    words.join(", ")
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn stream(worker: u16, more: &serde_json::Value) -> serde_json::Value {
+        let mut line = json!({
+            "stream": format!("{worker:016x}"), "site": "on-prem", "gateway": "edge", "replica": "r1", "worker": worker,
+            "state": "balanced", "claim": "balanced, ended", "advice": "", "closed": true, "accepted": 10, "stored": 10,
+            "waiting": 0, "missing": [], "acknowledged": [],
+        });
+        for (name, value) in more.as_object().unwrap() {
+            line[name] = value.clone();
+        }
+        line
+    }
+
+    fn rendered(streams: Vec<serde_json::Value>, all: bool) -> String {
+        let ledger = json!({ "state": "missing", "sentence": "MISSING: 2 events", "streams": streams });
+        render(&serde_json::from_value(ledger).unwrap(), all)
+    }
+
     #[test]
-    fn a_line_says_where_every_event_is() {
-        let ledger: Ledger = serde_json::from_value(serde_json::json!({
-            "balanced": "open",
-            "streams": [{
-                "site": "on-prem", "gateway": "edge", "replica": "r1", "worker": 0, "stream": "00ab", "accepted": 10,
-                "stored": 7, "dead_letters": 1, "gaps": {"ring_full": 1}, "open": 1, "closed": true,
-                "balanced": "open", "why": null,
-            }],
-        }))
-        .unwrap();
-        let out = render(&ledger);
-        let line = out.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert_eq!(line[..7], ["on-prem/edge/r1/0", "00ab", "10", "7", "1", "1", "1"]);
-        assert_eq!(line[7..].join(" "), "open, ended, 1 ring_full");
-        assert!(out.ends_with("report every 10 s\n"));
+    fn a_line_says_where_every_event_is_and_the_next_what_to_do() {
+        let lost = json!({ "state": "missing", "claim": "2 lost (ring_full)", "advice": "raise spool.ringBytes",
+            "stored": 7, "waiting": 1, "missing": [{ "count": 2 }] });
+        let out = rendered(vec![stream(0, &lost)], false);
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines[0], "MISSING: 2 events");
+        let words: Vec<_> = lines[3].split_whitespace().collect();
+        assert_eq!(words[..6], ["on-prem/edge/r1/0", "0000000000000000", "10", "7", "1", "2"]);
+        assert_eq!(words[6..].join(" "), "2 lost (ring_full)");
+        assert_eq!(lines[4], "    do: raise spool.ringBytes");
+    }
+
+    #[test]
+    fn what_ended_in_order_does_not_crowd_out_the_rest() {
+        let mut streams: Vec<_> = (0..30).map(|worker| stream(worker, &json!({}))).collect();
+        streams.push(stream(31, &json!({ "closed": false })));
+        let out = rendered(streams.clone(), false);
+        assert!(
+            out.contains("on-prem/edge/r1/31")
+                && out.ends_with("and 20 more that ended, balanced (weirctl ledger --all)\n")
+        );
+        assert_eq!(rendered(streams, true).lines().count(), 2 + 1 + 31);
+    }
+
+    /// docs/ledger.md shows what is printed of the documents that weir-analytics keeps as golden files.
+    /// `WEIR_GOLDEN=write cargo test -p weir-ctl` writes it anew.
+    #[test]
+    fn the_samples_of_the_documentation_are_what_is_printed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let path = root.join("docs/ledger.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (mark, fence) = ("<!-- sample: ", "```text\n");
+        let (mut made, mut rest, mut count) = (String::new(), text.as_str(), 0);
+        while let Some((before, after)) = rest.split_once(mark) {
+            let (name, after) = after.split_once(" -->").unwrap();
+            let (_, after) = after.split_once(fence).unwrap();
+            let (_, after) = after.split_once("```\n").unwrap();
+            let document = root.join(format!("crates/analytics/golden/ledger/{name}.json"));
+            let ledger: Ledger = serde_json::from_str(&std::fs::read_to_string(document).unwrap()).unwrap();
+            let lines: Vec<_> = render(&ledger, false).lines().map(|line| line.trim_end().to_owned()).collect();
+            made += &format!("{before}{mark}{name} -->\n{fence}$ weirctl ledger\n{}\n```\n", lines.join("\n"));
+            (rest, count) = (after, count + 1);
+        }
+        made += rest;
+        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+            std::fs::write(&path, &made).unwrap();
+        }
+        assert_eq!(count, 6);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), made, "docs/ledger.md differs from what is printed");
     }
 }

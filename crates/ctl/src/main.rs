@@ -1,14 +1,18 @@
 //! `weirctl`, the operator's command: asks gateways and `weir-analytics`, and says what they say.
 //!
 //! Exit codes: 0 well, 1 the answer is no (or the configuration is wrong), 2 usage, 3 could not reach what was
-//! asked. A probe that cannot reach its gateway exits 1, because that is what a probe's caller understands.
+//! asked, 4 the answer is not known (of the ledger). A probe that cannot reach its gateway exits 1, because that is what a probe's caller understands.
 
+mod admin;
 mod args;
+mod deadletters;
 mod dump;
 mod fetch;
 mod ledger;
 mod probe;
 mod schema;
+mod spool;
+mod spool_args;
 mod tail;
 mod trace;
 mod validate;
@@ -27,6 +31,8 @@ use weir_program::say;
 enum Outcome {
     Well,
     No,
+    /// Neither yes nor no: nobody can know it now.
+    Unknown,
 }
 
 /// Why a command could not answer.
@@ -38,6 +44,14 @@ enum Failure {
     Answer { url: String, error: serde_json::Error },
     #[error("cannot write `{}`: {error}; give a folder that this user may write to", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("cannot use the spool `{}`: {error}; give the gateway's `spool.path` by --path, and run this as its user", path.display())]
+    Spool { path: PathBuf, error: io::Error },
+    #[error("no chunk `{0}` is set aside; `weirctl spool list` prints those that are")]
+    NoSuchChunk(String),
+    #[error("not asked at a terminal: give --yes to confirm")]
+    Unconfirmed,
+    #[error(transparent)]
+    Token(#[from] admin::TokenError),
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
@@ -52,12 +66,19 @@ impl Failure {
             Self::Fetch(FetchError::Broken { .. }) => "broken",
             Self::Fetch(FetchError::Refused { .. }) => "refused",
             Self::Answer { .. } => "answer",
+            Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Token(_) => "token",
             Self::File { .. } | Self::Output(_) => "output",
         }
     }
 
     fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if matches!(self, Self::Fetch(_)) { 3 } else { 1 })
+        ExitCode::from(match self {
+            Self::Fetch(_) => 3,
+            Self::Token(_) => 2,
+            _ => 1,
+        })
     }
 }
 
@@ -69,6 +90,8 @@ async fn main() -> ExitCode {
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => probe::probe(&args.admin, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
+        Command::Spool(options) => spool::spool(options),
+        Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
         Command::Dump(options) => dump::dump(&args.admin, options).await,
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
@@ -77,6 +100,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Unknown) => ExitCode::from(4),
         // Whoever reads may stop reading: `weirctl tail | head`.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,11 +1,13 @@
 //! For development only: one test file a promise to users, and here what they share - real programs as processes,
 //! each with a configuration and a folder of its own, in front of real upstreams.
 
+mod claim;
 mod gateway;
 mod plant;
 mod rollups;
 mod site;
 
+pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
 pub use plant::{Part, Plant, reserve};
 pub use rollups::disagreement;

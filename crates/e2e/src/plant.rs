@@ -5,11 +5,15 @@ use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use weir_testkit::fault_proxy::{FaultProxy, Mode};
 use weir_testkit::process::Process;
 use weir_testkit::{compare, get, upstream, witness};
 
 /// For the plant's gateway, and for one that a test may put in front of it.
 const TOKENS: &str = "token-edge acme test here edge\ntoken-front acme test on-prem front\n";
+
+/// In the file `admin-token` of the site: for calls to weir-analytics that change state.
+const ADMIN_TOKEN: &str = "a-token-of-the-administrator\n";
 
 /// What can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +53,53 @@ pub struct Plant {
     pub analytics_at: SocketAddr,
     pub engine_at: SocketAddr,
     pub gateway_at: SocketAddr,
+    /// Between gateway and analytics, where it was asked for.
+    pub network: Option<FaultProxy>,
+    proxy: Option<Process>,
 }
 
 impl Plant {
     /// Starts everything, with `failpoint` armed in one part.
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
-        Self::build(failpoint, None).await
+        Self::build(failpoint, None, false).await
+    }
+
+    /// Starts everything, with a network between gateway and analytics that can be made to misbehave.
+    pub async fn on_bad_network() -> io::Result<Self> {
+        Self::build(None, None, true).await
+    }
+
+    /// Starts everything, with a real nginx and its defaults in front of analytics.
+    pub async fn behind_nginx() -> io::Result<Self> {
+        let mut plant = Self::build(None, None, false).await?;
+        let proxy_at = reserve()?;
+        let folder = plant.path("nginx.d");
+        std::fs::create_dir_all(&folder)?;
+        let config = format!(
+            "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
+             http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+               fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+               server {{ listen {proxy_at}; location / {{ proxy_pass http://{}; }} }} }}",
+            plant.analytics_at
+        );
+        std::fs::write(plant.site.path("nginx.conf"), config)?;
+        let mut command = std::process::Command::new("nginx");
+        command.args(["-c", &plant.path("nginx.conf"), "-e", &format!("{folder}/error.log")]);
+        plant.proxy = Some(Process::start("nginx", command, &plant.site.path("nginx.log"))?);
+        plant.stop(Part::Gateway)?;
+        plant.spec.analytics = Some((proxy_at, "token-edge".to_owned()));
+        // Long paths at speed are more than the small ring of a test holds while a file is synced.
+        plant.spec.ring = "16MiB";
+        plant.start_part(Part::Gateway, None)?;
+        Ok(plant)
     }
 
     /// Starts everything, one part with a disk of its own of `size`; the gateway with a ring that is soon full.
     pub async fn on_small_disk(part: Part, size: &str) -> io::Result<Self> {
-        Self::build(None, Some((part, size))).await
+        Self::build(None, Some((part, size)), false).await
     }
 
-    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>) -> io::Result<Self> {
+    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>, has_network: bool) -> io::Result<Self> {
         let mut site = Site::new()?;
         let upstream = upstream::spawn("127.0.0.1:0").await?;
         let (analytics_at, engine_at, gateway_at) = (reserve()?, reserve()?, reserve()?);
@@ -72,10 +109,13 @@ impl Plant {
             spec.ring = "128KiB";
             site.small_disk(part.name(), part.folder(), size)?;
         }
-        spec.analytics = Some((analytics_at, "token-edge".to_owned()));
+        let network = if has_network { Some(FaultProxy::spawn(analytics_at).await?) } else { None };
+        let offered_to = network.as_ref().map_or(analytics_at, |network| network.address);
+        spec.analytics = Some((offered_to, "token-edge".to_owned()));
         std::fs::write(site.path("tokens"), TOKENS)?;
         let (gateway, analytics, engine) = (None, None, None);
-        let mut plant = Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at };
+        let mut plant =
+            Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at, network, proxy: None };
         for part in [Part::Engine, Part::Analytics, Part::Gateway] {
             plant.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
         }
@@ -102,7 +142,10 @@ impl Plant {
     fn start_analytics(&self, env: &[(&str, &str)]) -> io::Result<Process> {
         let (listen, engine) = (self.analytics_at.to_string(), format!("http://{}", self.engine_at));
         let (tokens, state) = (self.path("tokens"), self.folder(Part::Analytics)?);
+        let admin = self.path("admin-token");
+        std::fs::write(&admin, ADMIN_TOKEN)?;
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
+        let args = [&args[..], &["--admin-token", &admin]].concat();
         self.ready("analytics", "weir-analytics", &args, env)
     }
 
@@ -159,6 +202,36 @@ impl Plant {
             Part::Analytics => self.analytics.take(),
             Part::Gateway => self.gateway.take().map(|gateway| gateway.process),
         }
+    }
+
+    /// How the network between gateway and analytics behaves from now on.
+    pub fn set_network(&self, mode: Mode) {
+        self.network.as_ref().expect("this plant has a network of its own").set(mode);
+    }
+
+    /// Sets how many files a part may have open.
+    pub fn limit_files(&mut self, part: Part, files: u64) -> io::Result<()> {
+        let id = self.process(part).ok_or(io::ErrorKind::NotFound)?.id();
+        let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+        // The hard limit is inherited; only the soft one can be raised again.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let limit = rustix::process::Rlimit { current: Some(files), ..limit };
+        Ok(rustix::process::prlimit(id, rustix::process::Resource::Nofile, limit).map(drop)?)
+    }
+
+    /// A second weir-analytics on the same tables, with a state folder of its own.
+    pub fn second_analytics(&self) -> io::Result<Process> {
+        let (engine, tokens) = (format!("http://{}", self.engine_at), self.path("tokens"));
+        let state = self.path("second.d");
+        let args = ["--listen", "127.0.0.1:0", "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
+        self.site.start("second", "weir-analytics", &args, &[])
+    }
+
+    /// Rebuilds a day, as an operator would; answers what the program wrote.
+    pub fn repair(&self, day: &str) -> io::Result<std::process::Output> {
+        let engine = format!("http://{}", self.engine_at);
+        let mut command = std::process::Command::new(weir_testkit::process::program("weir-analytics")?);
+        command.args(["repair", "--day", day, "--clickhouse", &engine]).output()
     }
 
     /// Where the gateway's admin listener is.

@@ -184,8 +184,13 @@ async fn what_is_there_is_told_as_json() {
     })
     .await;
     assert_eq!(trace["events"][0]["span_id"], event["span_id"], "{trace}");
-    let (code, ledger) = ask(&["ledger", "--json"]);
-    assert!(code == Some(0) && ledger["streams"].is_array() && ledger["balanced"].is_string(), "{ledger}");
+    let ledger = eventually("the ledger balances", async || {
+        let (code, ledger) = ask(&["ledger", "--json"]);
+        (code == Some(0)).then_some(ledger)
+    })
+    .await;
+    assert!(ledger["streams"].is_array() && ledger["state"] == "balanced", "{ledger}");
+    assert!(ledger["sentence"].as_str().unwrap().starts_with("balanced up to "), "{ledger}");
 }
 
 /// Every secret that a configuration can hold, each with words of its own.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use weir_e2e::Plant;
+use weir_e2e::{Claim, Plant, eventually};
 use weir_program::help::commands;
 use weir_testkit::process::{program, programs};
 use weir_testkit::witness::Witness;
@@ -41,6 +41,9 @@ fn shell_lines(markdown: &str) -> Vec<(bool, String)> {
 async fn the_readmes_commands_do_what_they_say() {
     let plant = Plant::start(None).await.unwrap();
     let traffic = Witness::start(plant.traffic(100_000, 50.0)).unwrap();
+    // The first reports of a gateway: until then the ledger's answer is that it does not know.
+    eventually("the ledger balances", async || (Claim::of(&plant).await.ok()?.state() == "balanced").then_some(()))
+        .await;
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root().join("examples"), here.path().join("examples")).unwrap();
     let (admin, analytics) = (plant.admin().unwrap().to_string(), plant.analytics_at.to_string());
@@ -144,4 +147,14 @@ fn a_block_with_a_mistake_is_found() {
     let blocks = yaml_blocks("text\n```yaml\nkind: Nothing\n```\nmore\n");
     assert_eq!(blocks, ["kind: Nothing\n"]);
     assert!(weir_config::load_text(Path::new("x"), &blocks[0], &env).is_err());
+}
+
+/// What operators read of losses is what the programs say.
+#[test]
+fn every_reason_of_a_loss_is_in_the_protocols_page() {
+    let page = std::fs::read_to_string(root().join("docs/ingest-protocol.md")).unwrap();
+    for reason in weir_event::chunk::GapReason::ALL {
+        assert!(page.contains(&format!("`{}`", reason.as_str())), "{}", reason.as_str());
+    }
+    assert!(!page.contains("`lost_in_the_post`"), "the page can say no");
 }

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::time::{Duration, Instant};
-use weir_e2e::{Part, Plant};
+use weir_e2e::{Claim, Part, Plant, now_ms};
 use weir_testkit::witness::Witness;
 
 /// Where each program can be made to die: encode, seal, send; intent, insert, acknowledge; and the engine's own
@@ -70,6 +70,7 @@ async fn run(seed: u64) {
     plant.kill(part).unwrap();
     plant.start_part(part, None).unwrap_or_else(|error| panic!("{what}: it does not start again: {error}"));
     let tally = witness.wait().await.unwrap();
+    let answered_ms = now_ms();
     assert!(tally.completed > 0, "{what}: nothing completed");
 
     plant.settle().await;
@@ -77,6 +78,9 @@ async fn run(seed: u64) {
     println!("{what}{}: {report}", if at_point { "" } else { " (not passed so often: killed where it was)" });
     assert!(report.holds(), "{what}: {report}; lost {:?}", report.lost.iter().take(3).collect::<Vec<_>>());
     assert!(disagreement.is_empty(), "{what}: {disagreement:#?}");
+    let claim = Claim::of(&plant).await.unwrap();
+    let wrong = claim.disagreement(&report, answered_ms);
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
 }
 
 fn seeds() -> Vec<u64> {

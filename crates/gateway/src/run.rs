@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use weir_config::{ConfigErrors, GatewayConfig, Watcher};
 use weir_event::Identity;
 use weir_proxy::{Proxy, ProxyError, Registry, Snapshot, SnapshotError};
-use weir_spool::{Endpoint, EndpointError, Spool, SpoolConfig, SpoolError};
+use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
 /// What is left for the spool once requests are drained: to seal, ship once more and say goodbye.
 const LAST_SHIPPING: Duration = Duration::from_secs(5);
@@ -202,6 +202,11 @@ fn spool_config(config: &GatewayConfig) -> SpoolConfig {
         max_bytes: config.spool.max_bytes.bytes(),
         max_age: config.spool.max_age,
         ring_bytes: config.spool.ring_bytes.bytes(),
+        seal: Seal {
+            age: config.spool.sync_interval,
+            wire: usize::try_from(config.spool.chunk_bytes.bytes()).unwrap_or(usize::MAX),
+            ..Seal::default()
+        },
         ..SpoolConfig::at(&config.spool.path)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use weir_event::chunk::GapReason;
 use weir_event::{Exchange, Identity, Names, Outcome};
 use weir_spool::{Appended, RingWriter, Spool, SpoolConfig};
 
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     told("paced, 50,000/s", &mut batches);
     let paced = spool.stats();
-    println!("  shed {} of {seq}", paced.shed.ring_full);
+    println!("  shed {} of {seq}", paced.shed.of(GapReason::RingFull));
     // As fast as the spool's thread empties the ring to disk.
     let (begun, from) = (Instant::now(), seq);
     while seq < from + 3_000_000 {
@@ -41,7 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     spool.flush()?;
     told("as fast as it is emptied", &mut batches);
     let (stats, seconds) = (spool.stats(), begun.elapsed().as_secs_f64());
-    println!("  {:.0} events/s to {} chunk files, shed {}", 3e6 / seconds, stats.chunks_sealed, stats.shed.ring_full);
+    println!(
+        "  {:.0} events/s to {} chunk files, shed {}",
+        3e6 / seconds,
+        stats.chunks_sealed,
+        stats.shed.of(GapReason::RingFull)
+    );
     Ok(())
 }
 

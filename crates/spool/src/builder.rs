@@ -43,6 +43,11 @@ impl Builder {
         self.writer.raw_len()
     }
 
+    /// About what the chunk takes on the wire if nothing of it can be compressed, in bytes.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.writer.wire_len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.writer.is_empty()
     }

@@ -5,11 +5,12 @@
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -19,10 +20,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use weir_event::clock::system_us;
 
 /// Connecting, sending and the answer together.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_ANSWER: usize = 64 * 1024;
+/// Data that the other side does not confirm for this long ends a connection, so that one that a firewall has
+/// forgotten leaves time for a new one.
+const UNCONFIRMED: Duration = Duration::from_secs(8);
+const MAX_ANSWER: usize = 256 * 1024;
+/// The version of what is spoken: `docs/ingest-protocol.md`.
+const PROTOCOL: HeaderValue = HeaderValue::from_static("2");
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -30,14 +37,24 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     idle: Mutex<Vec<Connection>>,
     tls: Mutex<Option<Arc<ClientConfig>>>,
+    timeout: Duration,
 }
 
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
     /// The beginning of what it says, for people.
-    pub(crate) text: String,
+    pub(crate) fn text(&self) -> String {
+        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let error = said.as_ref().and_then(|said| said.get("error")?.as_str()).map(str::to_owned);
+        let text = error.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
+        text.chars().take(200).collect::<String>().replace(char::is_control, " ")
+    }
 }
 
 /// Why no answer came. Whether the request was heard is not known.
@@ -55,7 +72,7 @@ pub(crate) enum PostError {
 
 impl Client {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None) }
+        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None), timeout: TIMEOUT }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -64,8 +81,12 @@ impl Client {
 
     /// Posts `body` to `path` under the endpoint.
     pub(crate) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
-        let posted = tokio::time::timeout(TIMEOUT, self.exchange(path, content_type, body));
-        posted.await.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
+        let posted = tokio::time::timeout(self.timeout, self.exchange(path, content_type, body)).await;
+        if !matches!(posted, Ok(Ok(_))) {
+            // What happened to one kept connection has happened to all: a firewall forgets them together.
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        posted.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
     }
 
     async fn exchange(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
@@ -92,6 +113,8 @@ impl Client {
             .header(HOST, self.endpoint.authority.clone())
             .header(AUTHORIZATION, self.endpoint.bearer.clone())
             .header(CONTENT_TYPE, content_type)
+            .header("weir-protocol", PROTOCOL)
+            .header("weir-sent-us", system_us())
             .body(Full::new(body))
             .map_err(|error| PostError::Request { endpoint: self.endpoint.clone(), error })?;
         connection.ready().await.map_err(broken)?;
@@ -108,6 +131,7 @@ impl Client {
         let failed = |error| PostError::Connect { endpoint: endpoint.clone(), error };
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
         stream.set_nodelay(true).ok();
+        set_tcp_user_timeout(&stream, UNCONFIRMED.as_millis() as u32).ok();
         if !endpoint.https {
             return self.shake(stream).await;
         }
@@ -161,7 +185,41 @@ async fn read(response: Response<Incoming>) -> (Answer, bool) {
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let whole = body.is_ok();
-    let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes).chars().take(200).collect::<String>();
-    (Answer { status, retry_after, text: text.replace(char::is_control, " ") }, whole)
+    // A document that was cut off is none.
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    (Answer { status, retry_after, body }, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Connections that a firewall has forgotten: each answers once, and never again. One time-out is enough.
+    #[tokio::test]
+    async fn one_time_out_empties_the_pool() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap()), "t").unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            let mut forgotten = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut head = [0; 4096];
+                drop(stream.read(&mut head).await);
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
+                forgotten.push(stream);
+            }
+        });
+        let client = Client { timeout: Duration::from_millis(500), ..Client::new(endpoint) };
+        let post = || client.post("/", "text/plain", Bytes::from_static(b"x"));
+        let first = tokio::join!(post(), post(), post(), post());
+        assert!(first.0.is_ok() && first.1.is_ok() && first.2.is_ok() && first.3.is_ok());
+        assert!(matches!(post().await, Err(PostError::Timeout { .. })));
+        assert!(post().await.is_ok(), "over a new connection, and not another forgotten one");
+        assert_eq!(accepted.load(Ordering::Relaxed), 5);
+    }
 }

@@ -11,7 +11,7 @@ pub struct SpoolConfig {
     pub path: PathBuf,
     /// Chunk files of all streams together, in bytes; past it the oldest are shed.
     pub max_bytes: u64,
-    /// Chunk files older than this are shed.
+    /// Chunk files older than this are shed, once they have been offered.
     pub max_age: Duration,
     /// Memory of one worker's ring, in bytes; at least 128 KiB are taken.
     pub ring_bytes: u64,
@@ -25,8 +25,10 @@ pub struct Seal {
     pub count: u32,
     /// Bytes of its records before compression; at most 8 MiB.
     pub bytes: usize,
-    /// Since its first event was copied.
+    /// Since its first event was copied: what a power failure may cost, with the time that writing takes.
     pub age: Duration,
+    /// Bytes that it may have on its way to the ingestor: what a proxy in between lets pass.
+    pub wire: usize,
 }
 
 impl SpoolConfig {
@@ -44,7 +46,7 @@ impl SpoolConfig {
 
 impl Default for Seal {
     fn default() -> Self {
-        Self { count: 20_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(1) }
+        Self { count: 20_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(1), wire: 1024 * 1024 }
     }
 }
 

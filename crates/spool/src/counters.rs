@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use weir_event::chunk::GapReason;
+use weir_event::{BootId, Identity};
 
 /// The spool's figures at one moment. Counts are since the start of this process.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,19 @@ pub struct SpoolStats {
     pub events_written: u64,
     /// Events that are gone, by why.
     pub shed: ShedCounts,
+    /// Chunk files that could not be read or unlinked at the first try.
+    pub file_failures: u64,
+    /// Answers that weir-analytics did not give: of a proxy, a portal, a wrong port.
+    pub not_understood: u64,
+    /// Chunks that were halved, for they were too large for the way to the ingestor.
+    pub chunks_split: u64,
+    /// Chunks that lie set aside now, and their bytes.
+    pub set_aside_chunks: u64,
+    pub set_aside_bytes: u64,
+    /// Lives whose chunks wait, each with why.
+    pub held: Vec<HeldLife>,
+    /// Why nothing at all is shipped now.
+    pub blocked: Option<&'static str>,
     pub chunks_sealed: u64,
     /// Requests that carried a chunk, resends among them.
     pub chunks_sent: u64,
@@ -37,14 +51,33 @@ pub struct SpoolStats {
     pub last_error: Option<String>,
 }
 
+/// A life whose chunks wait while those of others are shipped.
+#[derive(Clone, Debug)]
+pub struct HeldLife {
+    pub boot: BootId,
+    pub identity: Identity,
+    /// The word of the protocol: `identity`, `version`.
+    pub reason: &'static str,
+    /// What the ingestor said.
+    pub error: String,
+    /// Wall time, microseconds since the Unix epoch.
+    pub since_us: i64,
+    pub chunks: u64,
+}
+
 /// Events lost to each reason of a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShedCounts {
-    pub ring_full: u64,
-    pub spool_full: u64,
-    pub torn: u64,
-    /// Records that could not be read back.
-    pub unknown: u64,
+pub struct ShedCounts([u64; GapReason::ALL.len()]);
+
+impl ShedCounts {
+    pub fn of(&self, reason: GapReason) -> u64 {
+        self.0[reason.index()]
+    }
+
+    /// Every reason with its count, the many that are zero among them.
+    pub fn iter(&self) -> impl Iterator<Item = (GapReason, u64)> + '_ {
+        GapReason::ALL.into_iter().zip(self.0)
+    }
 }
 
 /// How full one ring is, in bytes.
@@ -58,10 +91,11 @@ pub struct RingFill {
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) events_written: AtomicU64,
-    pub(crate) ring_full: AtomicU64,
-    pub(crate) spool_full: AtomicU64,
-    pub(crate) torn: AtomicU64,
-    pub(crate) unknown: AtomicU64,
+    lost: [AtomicU64; GapReason::ALL.len()],
+    pub(crate) file_failures: AtomicU64,
+    pub(crate) not_understood: AtomicU64,
+    pub(crate) chunks_split: AtomicU64,
+    blocked: Mutex<Option<&'static str>>,
     pub(crate) chunks_sealed: AtomicU64,
     pub(crate) chunks_sent: AtomicU64,
     pub(crate) chunks_acked: AtomicU64,
@@ -79,14 +113,13 @@ impl Counters {
         counter.fetch_add(by, Ordering::Relaxed);
     }
 
-    pub(crate) fn shed(&self, reason: GapReason, events: u64) {
-        let counter = match reason {
-            GapReason::RingFull => &self.ring_full,
-            GapReason::SpoolFull => &self.spool_full,
-            GapReason::Torn => &self.torn,
-            GapReason::Unknown => &self.unknown,
-        };
-        Self::add(counter, events);
+    pub(crate) fn lost(&self, reason: GapReason, events: u64) {
+        Self::add(&self.lost[reason.index()], events);
+    }
+
+    /// Why nothing at all is shipped, or that something is.
+    pub(crate) fn blocked(&self, reason: Option<&'static str>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     pub(crate) fn failed(&self, sentence: String) {
@@ -98,12 +131,11 @@ impl Counters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SpoolStats {
             events_written: get(&self.events_written),
-            shed: ShedCounts {
-                ring_full: get(&self.ring_full),
-                spool_full: get(&self.spool_full),
-                torn: get(&self.torn),
-                unknown: get(&self.unknown),
-            },
+            shed: ShedCounts(std::array::from_fn(|index| get(&self.lost[index]))),
+            file_failures: get(&self.file_failures),
+            not_understood: get(&self.not_understood),
+            chunks_split: get(&self.chunks_split),
+            blocked: *self.blocked.lock().unwrap_or_else(PoisonError::into_inner),
             chunks_sealed: get(&self.chunks_sealed),
             chunks_sent: get(&self.chunks_sent),
             chunks_acked: get(&self.chunks_acked),

@@ -2,22 +2,25 @@
 //! one time around.
 //!
 //! ```text
-//! header: magic "WEIRRING" · version u32 · worker u16, 0 u16 · boot 16 · size u64 · crc32c u32 of all before
-//!         at 64: committed u64, next_seq u64 (the worker's line) · at 128: sealed u64, sealed_seq u64 (the spool's)
+//! header: magic "WEIRRING" · version u32 · worker u16 · schema u16 · boot 16 · size u64 · crc32c u32 of all before
+//!         at 64: committed u64, next_seq u64, shed u64 (the worker's line) · at 128: sealed u64, sealed_seq u64 (the
+//!         spool's)
 //! record: len u32 · crc32c u32 · seq u64 · payload, padded to 8      where len is the payload's
 //! wrap:   u32::MAX · crc32c u32                                      the rest of this lap is empty
 //! ```
 //!
+//! `schema` is that of the records (`weir_event::record::SCHEMA_VERSION`); 0, which the first version wrote, is 1.
 //! Every CRC is seeded with boot and lap, so that what an earlier lap or life left behind never reads as a record.
 //! [`Scan`] trusts nothing: any bytes give records that were really written, and then an end; see the fuzz target
 //! `ring`.
 
 use weir_event::BootId;
-use weir_event::record::MAX_RECORD;
+use weir_event::record::{MAX_RECORD, SCHEMA_VERSION};
 
 pub(crate) const HEADER: usize = 4096;
 pub(crate) const COMMITTED_AT: usize = 64;
 pub(crate) const NEXT_SEQ_AT: usize = 72;
+pub(crate) const SHED_AT: usize = 80;
 pub(crate) const SEALED_AT: usize = 128;
 pub(crate) const SEALED_SEQ_AT: usize = 136;
 pub(crate) const RECORD_HEAD: usize = 16;
@@ -45,6 +48,7 @@ impl RingHeader {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..14].copy_from_slice(&self.worker.to_le_bytes());
+        out[14..16].copy_from_slice(&SCHEMA_VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&self.boot.0);
         out[32..40].copy_from_slice(&self.size.to_le_bytes());
         let crc = crc32c::crc32c(&out[..FIXED]);
@@ -52,21 +56,40 @@ impl RingHeader {
         out
     }
 
-    /// Reads the header of a whole ring file.
-    pub(crate) fn decode(file: &[u8]) -> Option<Self> {
-        let fixed = file.get(..FIXED)?;
-        let sound = fixed[..8] == *MAGIC
-            && u32_at(file, 8)? == VERSION
-            && u32_at(file, FIXED)? == crc32c::crc32c(fixed)
-            && file.len() >= HEADER + MIN_SIZE;
-        let size = u64_at(file, 32)?;
-        let header = Self {
-            boot: BootId(*file.get(16..)?.first_chunk()?),
-            worker: u16::from_le_bytes(*file.get(12..)?.first_chunk()?),
-            size,
+    /// Reads the first page of a ring file that is `len` bytes long.
+    pub(crate) fn decode(page: &[u8], len: u64) -> Result<Self, HeaderError> {
+        let fixed = page.get(..FIXED).ok_or(HeaderError::Damaged)?;
+        if fixed[..8] != *MAGIC || u32_at(page, FIXED) != Some(crc32c::crc32c(fixed)) {
+            return Err(HeaderError::Damaged);
+        }
+        let (version, schema) = (u32_at(page, 8), u16_at(page, 14));
+        if version != Some(VERSION) || schema.is_none_or(|schema| schema > SCHEMA_VERSION) {
+            return Err(HeaderError::Version);
+        }
+        let header = || {
+            let (boot, worker) = (BootId(*page.get(16..)?.first_chunk()?), u16_at(page, 12)?);
+            Some(Self { boot, worker, size: u64_at(page, 32)? })
         };
-        (sound && size == (file.len() - HEADER) as u64 && size.is_multiple_of(8)).then_some(header)
+        let header = header().ok_or(HeaderError::Damaged)?;
+        if header.is_of_a_file(len) { Ok(header) } else { Err(HeaderError::Damaged) }
     }
+
+    /// Whether a file of so many bytes can have it.
+    pub(crate) fn is_of_a_file(&self, len: u64) -> bool {
+        len.checked_sub(HEADER as u64) == Some(self.size) && self.size >= MIN_SIZE as u64 && self.size.is_multiple_of(8)
+    }
+}
+
+/// Why a ring's header cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    Damaged,
+    /// It is whole, and of a version of the ring or of its records that is newer than this one.
+    Version,
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -13,7 +13,7 @@
 //! Another process that writes to the file would break this, as it would any shared mapping: the folder's lock is
 //! there so that none does.
 
-use crate::format::{COMMITTED_AT, HEADER, NEXT_SEQ_AT, SEALED_AT, SEALED_SEQ_AT};
+use crate::format::{COMMITTED_AT, HEADER, NEXT_SEQ_AT, SEALED_AT, SEALED_SEQ_AT, SHED_AT};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -30,6 +30,7 @@ pub(crate) struct Producer {
     map: Arc<Map>,
     committed: u64,
     sealed: u64,
+    shed: u64,
 }
 
 /// The reading half.
@@ -51,13 +52,13 @@ pub(crate) fn share(file: &File, size: u64) -> io::Result<(Producer, Consumer)> 
         unsafe { raw.as_mut_ptr().add(page).write_volatile(0) };
     }
     let map = Arc::new(Map { raw, size });
-    Ok((Producer { map: Arc::clone(&map), committed: 0, sealed: 0 }, Consumer { map, sealed: 0 }))
+    Ok((Producer { map: Arc::clone(&map), committed: 0, sealed: 0, shed: 0 }, Consumer { map, sealed: 0 }))
 }
 
 impl Map {
     fn counter(&self, at: usize) -> &AtomicU64 {
         debug_assert!(at + 8 <= HEADER && at.is_multiple_of(8));
-        // SAFETY: `at` is one of the four offsets of the header page, within the mapping and aligned to 8 (the
+        // SAFETY: `at` is one of the five offsets of the header page, within the mapping and aligned to 8 (the
         // mapping is aligned to a page); these words are only ever accessed as atomics, and live as long as `self`.
         unsafe { AtomicU64::from_ptr(self.raw.as_mut_ptr().add(at).cast()) }
     }
@@ -117,7 +118,21 @@ impl Producer {
     }
 }
 
+impl Producer {
+    /// Counts an event that found no room, before its number is offered.
+    #[cold]
+    pub(crate) fn shed(&mut self) {
+        self.shed += 1;
+        self.map.counter(SHED_AT).store(self.shed, Ordering::Release);
+    }
+}
+
 impl Consumer {
+    /// How many events have found no room so far.
+    pub(crate) fn shed(&self) -> u64 {
+        self.map.counter(SHED_AT).load(Ordering::Acquire)
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.map.size
     }

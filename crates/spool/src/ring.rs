@@ -67,6 +67,9 @@ impl RingWriter {
     #[inline]
     pub fn append(&mut self, seq: u64, payload: &[u8]) -> Appended {
         let appended = self.write(seq, payload);
+        if appended == Appended::Shed {
+            self.producer.shed();
+        }
         // After the commit: a reader that sees this number sees every record below it.
         self.producer.offered(seq + 1);
         appended
@@ -122,6 +125,11 @@ impl RingReader {
 
     pub(crate) fn committed(&self) -> u64 {
         self.consumer.committed()
+    }
+
+    /// How many events have found no room so far.
+    pub(crate) fn shed(&self) -> u64 {
+        self.consumer.shed()
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -268,7 +276,7 @@ mod tests {
         let (seqs, end) = recover(&fs::read(&path).unwrap());
         let expected: Vec<u64> = (kept + 1..shed).chain(shed + 1..last).collect();
         assert_eq!(seqs, expected);
-        assert_eq!(end, RingEnd { next_seq: last + 1, whole: true });
+        assert_eq!(end, RingEnd { next_seq: last + 1, whole: true, is_sure: true });
     }
 
     #[test]
@@ -290,7 +298,7 @@ mod tests {
                 bad[at] ^= 0x40;
                 let (seqs, torn) = recover(&bad);
                 assert_eq!(seqs, (0..seq as u64).collect::<Vec<_>>(), "byte {at} of {end}");
-                assert_eq!(torn, RingEnd { next_seq: 30, whole: false });
+                assert_eq!(torn, RingEnd { next_seq: 30, whole: false, is_sure: true });
             }
         }
     }

@@ -1,20 +1,22 @@
-//! The shipper: offers chunk files to the ingestor, oldest first in every stream, at most two at a time and those
-//! of different streams, and tells it every ten seconds how far each stream has got.
+//! The shipper: offers chunk files to the ingestor, each life of a gateway in its turn and the oldest of each first,
+//! and reports every ten seconds how far each stream has got.
 //!
-//! Its own thread with its own small runtime. It deletes nothing and decides nothing about files: it tells the
-//! spool's thread how a journey ended.
+//! Its own thread with its own small runtime. It deletes nothing and decides nothing about files: it says what became
+//! of a chunk, and the housekeeper acts on it.
 
-use crate::answer::{Class, wait};
+use crate::answer::{Outcome, Sent, Taken, wait};
 use crate::client::{Answer, Client, PostError};
 use crate::config::SpoolError;
 use crate::counters::Counters;
 use crate::endpoint::Endpoint;
-use crate::report::report;
-use crate::shared::{Command, Shared, step_behind};
-use crate::shelf::{Parcel, Verdict};
+use crate::index::ChunkRef;
+use crate::report::{Report, reports};
+use crate::shared::{Chore, Shared, step_behind};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 use tracing::{info, warn};
 use weir_event::StreamId;
+use weir_event::chunk::{ChunkError, ChunkHeader};
 
 /// Chunks on their way at once, at most: one at first and after a failure, twice as many after each that was stored.
 /// Each waits for its block to be stored, about 0.3 s: one at a time, a backlog of chunks of
@@ -31,6 +34,8 @@ use weir_event::StreamId;
 const IN_FLIGHT: usize = 16;
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 const CHUNK_TYPE: &str = "application/vnd.weir.chunk";
+/// A chunk so small is too large for no real limit: who answers 413 to it is not asked again at once.
+const SMALL: u64 = 64 * 1024;
 
 /// The handle of the shipper's thread.
 pub(crate) struct Shipper {
@@ -39,241 +44,355 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    pub(crate) fn start(
-        endpoint: Endpoint,
-        shared: Arc<Shared>,
-        commands: Sender<Command>,
-    ) -> Result<Self, SpoolError> {
+    pub(crate) fn start(endpoint: Endpoint, shared: Arc<Shared>, chores: Sender<Chore>) -> Result<Self, SpoolError> {
         let (stop, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SpoolError::Thread)?;
-        let journey = Journey {
+        shared.index.ships();
+        let shipping = Shipping {
             client: Arc::new(Client::new(endpoint)),
             shared,
-            commands,
+            chores,
             under_way: JoinSet::new(),
-            parcels: 0,
+            chunks: 0,
             window: 1,
+            reports: VecDeque::new(),
             reporting: false,
             report_again: false,
             failures: 0,
             until: None,
-            said: None,
+            logged: None,
         };
         let thread = std::thread::Builder::new()
             .name("weir-shipper".into())
             .spawn(move || {
                 step_behind();
-                runtime.block_on(journey.run(stopped));
+                runtime.block_on(shipping.run(stopped));
             })
             .map_err(SpoolError::Thread)?;
         Ok(Self { stop, thread })
     }
 
-    /// Ships what is left and tells the end of the streams, until `deadline` at the latest.
+    /// Ships what is left and reports the end of the streams, until `deadline` at the latest.
     pub(crate) fn stop(self, deadline: Instant) {
         self.stop.send(Some(deadline)).ok();
         self.thread.join().ok();
     }
 }
 
-/// What one request was about.
+/// What one request was about, and what came of it.
 enum Done {
-    Parcel(Parcel, io::Result<Result<Answer, PostError>>),
+    Chunk(ChunkRef, Read),
     Report(Vec<StreamId>, Result<Answer, PostError>),
 }
 
-struct Journey {
+/// What reading a chunk file came to, and offering it.
+enum Read {
+    Answered(Sent, Result<Answer, PostError>),
+    Damaged(ChunkError),
+    Failed(io::Error),
+}
+
+struct Shipping {
     client: Arc<Client>,
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    chores: Sender<Chore>,
     under_way: JoinSet<Done>,
-    parcels: usize,
+    chunks: usize,
     /// How many of them there may be.
     window: usize,
+    /// Still to be sent, of this round.
+    reports: VecDeque<Report>,
     reporting: bool,
-    /// Something happened that the report under way does not tell.
+    /// Something happened that the reports under way do not say.
     report_again: bool,
     /// In a row.
     failures: u32,
     /// Nothing is sent before.
     until: Option<Instant>,
-    /// The trouble that was told last, by its class.
-    said: Option<&'static str>,
+    /// The trouble that was logged last.
+    logged: Option<&'static str>,
 }
 
-impl Journey {
+impl Shipping {
     async fn run(mut self, mut stop: watch::Receiver<Option<Instant>>) {
         let mut tick = interval(REPORT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deadline = loop {
-            self.send_parcels();
-            let until = self.until;
+            self.send_chunks();
+            let until = self.next_turn();
             tokio::select! {
                 stopped = stop.wait_for(Option::is_some) => {
                     break stopped.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now);
                 }
                 Some(done) = self.under_way.join_next() => self.done(done.ok()),
-                () = self.shared.shelf.ready.notified() => {}
-                () = self.shared.ended.notified() => self.send_report(false),
-                _ = tick.tick() => self.send_report(false),
-                () = at(until) => self.until = None,
+                () = self.shared.index.ready.notified() => {}
+                () = self.shared.ended.notified() => self.begin_reports(false),
+                _ = tick.tick() => self.begin_reports(false),
+                () = at(until) => {}
             }
         };
         // What is not done by then is done by the next life.
         timeout_at(deadline.into(), self.finish()).await.ok();
     }
 
+    /// When sending may go on of itself.
+    fn next_turn(&self) -> Option<Instant> {
+        let of_chunks = if self.chunks < self.window { self.shared.index.next_turn(Instant::now()) } else { None };
+        of_chunks.map(|at| self.until.map_or(at, |until| at.max(until)))
+    }
+
     /// The last attempt: as long as nothing fails, everything that is left; then the end of the streams.
     async fn finish(&mut self) {
         (self.until, self.failures) = (None, 0);
-        while self.until.is_none() && !(self.parcels == 0 && self.shared.shelf.is_empty()) {
-            self.send_parcels();
+        while self.until.is_none() && !(self.chunks == 0 && self.shared.index.is_empty()) {
+            self.send_chunks();
             tokio::select! {
                 Some(done) = self.under_way.join_next() => self.done(done.ok()),
-                () = self.shared.shelf.ready.notified() => {}
+                () = self.shared.index.ready.notified() => {}
             }
         }
         while let Some(done) = self.under_way.join_next().await {
             self.done(done.ok());
         }
-        self.send_report(true);
+        self.begin_reports(true);
         while let Some(done) = self.under_way.join_next().await {
             self.done(done.ok());
         }
     }
 
-    fn send_parcels(&mut self) {
-        while self.until.is_none() && self.parcels < self.window {
-            let Some(parcel) = self.shared.shelf.take() else { return };
-            self.parcels += 1;
+    fn send_chunks(&mut self) {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.until = None;
+        while self.chunks < self.window {
+            let Some(chunk) = self.shared.index.take(now) else { return };
+            let Some((folder, entry)) = self.shared.index.find(&chunk) else { return };
+            self.chunks += 1;
             let (client, shared) = (Arc::clone(&self.client), Arc::clone(&self.shared));
+            let path = folder.chunk(entry.name);
             self.under_way.spawn(async move {
-                let sent = match std::fs::read(&parcel.path) {
-                    Ok(bytes) => Ok(send(&client, &shared, bytes.into()).await),
-                    Err(error) => Err(error),
-                };
-                Done::Parcel(parcel, sent)
+                let read = offer(&client, &shared, &chunk, path).await;
+                Done::Chunk(chunk, read)
             });
         }
     }
 
-    fn send_report(&mut self, closing: bool) {
+    fn begin_reports(&mut self, closing: bool) {
         if self.reporting {
             self.report_again = true;
             return;
         }
+        self.reports = reports(&self.shared.ledgers(), closing).into();
+        self.send_report();
+    }
+
+    fn send_report(&mut self) {
+        let Some(report) = self.reports.pop_front() else { return };
         self.reporting = true;
-        let ledgers = self.shared.ledgers();
-        let (body, ended) = report(&ledgers, closing);
         let client = Arc::clone(&self.client);
         self.under_way.spawn(async move {
-            let answered = client.post("/v1/streams", "application/json", body.into()).await;
-            Done::Report(ended, answered)
+            let answered = client.post("/v1/streams", "application/json", report.body.into()).await;
+            Done::Report(report.ended, answered)
         });
     }
 
     fn done(&mut self, done: Option<Done>) {
         match done {
-            Some(Done::Parcel(parcel, answered)) => {
-                self.parcels -= 1;
-                self.parcel_done(&parcel, answered);
+            Some(Done::Chunk(chunk, read)) => {
+                self.chunks -= 1;
+                self.chunk_done(&chunk, read);
             }
             Some(Done::Report(ended, answered)) => {
                 self.reporting = false;
                 self.report_done(&ended, &answered);
-                if std::mem::take(&mut self.report_again) {
-                    self.send_report(false);
+                self.send_report();
+                if !self.reporting && std::mem::take(&mut self.report_again) {
+                    self.begin_reports(false);
                 }
             }
             None => {}
         }
     }
 
-    fn parcel_done(&mut self, parcel: &Parcel, answered: io::Result<Result<Answer, PostError>>) {
-        let answered = match answered {
-            Ok(answered) => answered,
-            Err(error) => return self.unreadable(parcel, &error),
+    fn chunk_done(&mut self, chunk: &ChunkRef, read: Read) {
+        let (sent, answered) = match read {
+            Read::Answered(sent, answered) => (sent, answered),
+            Read::Damaged(error) => return self.set_aside(chunk, "damaged", error.to_string()),
+            Read::Failed(error) => return self.unreadable(chunk, &error),
         };
-        let class = Class::of(&answered);
-        match class {
-            Class::Stored => self.settle(parcel, Verdict::Stored),
-            Class::Refused => {
-                self.told(parcel, &answered);
-                self.settle(parcel, Verdict::Refused);
+        let outcome = Outcome::of(&sent, &answered);
+        match outcome {
+            Outcome::Stored => {
+                self.shared.index.acknowledged(chunk);
+                self.chores.send(Chore::Unlink(chunk.clone())).ok();
             }
-            Class::Held | Class::Busy { .. } => {
-                self.shared.shelf.put_back(parcel);
-                return self.pause(class, &answered);
+            Outcome::SetAside(reason) => self.set_aside(chunk, reason, words(&answered)),
+            Outcome::Split { foreign } => {
+                self.chores.send(Chore::Split(chunk.clone())).ok();
+                if foreign {
+                    Counters::add(&self.shared.counters.not_understood, 1);
+                    if sent.bytes < SMALL {
+                        return self.pause("not_understood", &outcome, &answered);
+                    }
+                }
+            }
+            Outcome::Retry => {
+                return self
+                    .shared
+                    .index
+                    .put_back_later(chunk, |failures| wait(&Outcome::Retry, failures.max(2), fastrand::f64()));
+            }
+            Outcome::HoldLife(reason) => return self.hold(chunk, reason, &outcome, &answered),
+            Outcome::HoldAll(reason) => {
+                self.shared.index.put_back(chunk);
+                return self.pause(reason, &outcome, &answered);
+            }
+            Outcome::Busy { .. } => {
+                self.shared.index.put_back(chunk);
+                return self.pause("busy", &outcome, &answered);
             }
         }
         self.failures = 0;
         self.window = (self.window * 2).min(IN_FLIGHT);
-        if self.said.take().is_some() {
+        self.shared.counters.blocked(None);
+        if self.logged.take().is_some() {
             info!(endpoint = %self.client.endpoint(), "chunks are shipped again");
         }
     }
 
-    fn settle(&self, parcel: &Parcel, verdict: Verdict) {
-        self.commands.send(Command::Settled(parcel.clone(), verdict)).ok();
+    fn set_aside(&self, chunk: &ChunkRef, reason: &'static str, error: String) {
+        self.chores.send(Chore::SetAside(chunk.clone(), reason, error)).ok();
     }
 
-    fn unreadable(&self, parcel: &Parcel, error: &io::Error) {
-        let path = parcel.path.display();
-        self.shared.counters.failed(format!("the chunk file `{path}` cannot be read and is set aside: {error}"));
-        warn!(path = %path, %error, "a chunk file cannot be read and is set aside");
-        self.settle(parcel, Verdict::Refused);
+    /// A file that cannot be read now says nothing about what is in it: it alone waits.
+    fn unreadable(&self, chunk: &ChunkRef, error: &io::Error) {
+        Counters::add(&self.shared.counters.file_failures, 1);
+        let name = format!("{}/chunks/{}", chunk.boot, chunk.name);
+        self.shared.counters.failed(format!("the chunk file `{name}` cannot be read now: {error}; it is tried again"));
+        if error.kind() == ErrorKind::NotFound {
+            self.chores.send(Chore::Missing(chunk.clone())).ok();
+            return;
+        }
+        self.shared.index.put_back_later(chunk, |failures| {
+            if failures == 0 {
+                warn!(chunk = name, %error, "a chunk file cannot be read now; it is tried again");
+            }
+            wait(&Outcome::Busy { asked: None }, failures.saturating_add(2), fastrand::f64())
+        });
     }
 
-    fn told(&self, parcel: &Parcel, answered: &Result<Answer, PostError>) {
-        let (path, answer) = (parcel.path.display(), words(answered));
-        warn!(path = %path, answer, "the ingestor refused a chunk; it is set aside");
-        self.shared.counters.failed(format!("the ingestor refused chunk `{path}`, which is set aside: {answer}"));
+    /// This life's chunks wait; those of others go on.
+    fn hold(
+        &mut self,
+        chunk: &ChunkRef,
+        reason: &'static str,
+        outcome: &Outcome,
+        answered: &Result<Answer, PostError>,
+    ) {
+        let pause = wait(outcome, 0, fastrand::f64());
+        let (endpoint, answer) = (self.client.endpoint(), words(answered));
+        self.shared.index.put_back(chunk);
+        if self.shared.index.hold(chunk.boot, pause, reason, &answer) {
+            let boot = chunk.boot;
+            warn!(%endpoint, %boot, reason, answer, "the ingestor takes no chunks of this life, which are kept; {}", cure(reason));
+        }
+        self.shared.counters.failed(format!(
+            "`{endpoint}` takes no chunks of life {}: {answer}; {}",
+            chunk.boot,
+            cure(reason)
+        ));
+        Counters::add(&self.shared.counters.pauses, 1);
     }
 
     /// Waits, and says why: once for each kind of trouble.
-    fn pause(&mut self, class: Class, answered: &Result<Answer, PostError>) {
-        let pause = wait(class, self.failures, fastrand::f64());
+    fn pause(&mut self, reason: &'static str, outcome: &Outcome, answered: &Result<Answer, PostError>) {
+        let pause = wait(outcome, self.failures, fastrand::f64());
+        self.shared.index.failed();
         self.window = 1;
         // Those that were under way together fail together: that is one failure.
-        if self.until.is_none() {
+        let now = Instant::now();
+        if self.until.is_none_or(|until| until <= now) {
             self.failures = self.failures.saturating_add(1);
         }
-        self.until = self.until.max(Some(Instant::now() + pause));
-        let (kind, cure) = match class {
-            Class::Held => ("held", "check token, address and version; chunks are kept"),
-            _ => ("busy", "chunks are kept and offered again"),
-        };
+        self.until = self.until.max(Some(now + pause));
+        if reason == "not_understood" && !matches!(outcome, Outcome::Split { .. }) {
+            Counters::add(&self.shared.counters.not_understood, 1);
+        }
         let (endpoint, answer) = (self.client.endpoint(), words(answered));
-        self.shared.counters.failed(format!("`{endpoint}` takes no chunks: {answer}; {cure}"));
+        self.shared.counters.blocked(Some(reason));
+        self.shared.counters.failed(format!("`{endpoint}` takes no chunks ({reason}): {answer}; {}", cure(reason)));
         // Last, so that whoever sees the count finds the reason.
         Counters::add(&self.shared.counters.pauses, 1);
-        if self.said.replace(kind) != Some(kind) {
-            warn!(%endpoint, answer, "the ingestor takes no chunks; {cure}");
+        if self.logged.replace(reason) != Some(reason) {
+            warn!(%endpoint, reason, answer, "the ingestor takes no chunks, which are kept; {}", cure(reason));
         }
     }
 
     fn report_done(&mut self, ended: &[StreamId], answered: &Result<Answer, PostError>) {
-        match Class::of(answered) {
-            Class::Stored => self.shared.shelf.end_told(ended),
-            _ => {
-                let (endpoint, answer) = (self.client.endpoint(), words(answered));
-                self.shared.counters.failed(format!("`{endpoint}` took no report of the streams: {answer}"));
-            }
+        let taken = Taken::of(answered);
+        let heard: Vec<_> = ended.iter().filter(|id| taken.taken.contains(&id.to_string())).copied().collect();
+        self.shared.index.end_reported(&heard);
+        let (endpoint, answer) = (self.client.endpoint(), words(answered));
+        if !taken.understood {
+            // Whoever does not answer this one will not answer the others of this round.
+            self.reports.clear();
+            self.shared.counters.failed(format!("`{endpoint}` took no report of the streams: {answer}"));
+        } else if let Some((stream, why)) = taken.refused.iter().next() {
+            self.shared.counters.failed(format!("`{endpoint}` took no report of stream {stream}: {why}"));
         }
     }
 }
 
-async fn send(client: &Client, shared: &Shared, bytes: Bytes) -> Result<Answer, PostError> {
+/// What an operator can do about it.
+fn cure(reason: &str) -> &'static str {
+    match reason {
+        "token" => "give the gateway a token that weir-analytics knows",
+        "identity" => "give the gateway a token for that identity, or drop its events with `weirctl spool`",
+        "version" => "update weir-analytics",
+        "older_analytics" => "weir-analytics is older than this gateway: update it first",
+        "clock" => "the clocks of this machine and of weir-analytics differ: set both by NTP",
+        "not_understood" => "the answer is not weir-analytics': check the address, and any proxy in between",
+        _ => "they are offered again",
+    }
+}
+
+/// Reads a chunk file, checks its header, and offers it.
+async fn offer(client: &Client, shared: &Shared, chunk: &ChunkRef, path: PathBuf) -> Read {
+    let bytes: Bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes.into(),
+        Err(error) => return Read::Failed(error),
+    };
+    let records = match ChunkHeader::decode(&bytes) {
+        Ok(header)
+            if (header.stream_id, header.first, header.last) != (chunk.stream, chunk.name.first, chunk.name.last) =>
+        {
+            return Read::Damaged(ChunkError::Order);
+        }
+        Ok(header) => Some(u64::from(header.count)),
+        // The ingestor may be newer than this process.
+        Err(ChunkError::Version(_)) => None,
+        Err(error) => return Read::Damaged(error),
+    };
+    let sent = Sent {
+        stream: chunk.stream.to_string(),
+        first: chunk.name.first,
+        last: chunk.name.last,
+        records,
+        bytes: bytes.len() as u64,
+        crc32c: crc32c::crc32c(&bytes),
+    };
     weir_event::failpoint::pass("spool.before_send");
     Counters::add(&shared.counters.chunks_sent, 1);
     let answered = client.post("/v1/chunks", CHUNK_TYPE, bytes).await;
     weir_event::failpoint::pass("spool.after_send");
-    answered
+    Read::Answered(sent, answered)
 }
 
 fn words(answered: &Result<Answer, PostError>) -> String {
     match answered {
-        Ok(answer) => format!("{} {}", answer.status, answer.text).trim_end().to_owned(),
+        Ok(answer) => format!("{} {}", answer.status, answer.text()).trim_end().to_owned(),
         Err(error) => error.to_string(),
     }
 }

@@ -4,13 +4,14 @@ use crate::config::{SpoolConfig, SpoolError};
 use crate::counters::SpoolStats;
 use crate::endpoint::Endpoint;
 use crate::folder::BootFolder;
-use crate::keeper::Keeper;
+use crate::housekeeper::Housekeeper;
 use crate::lane::Lane;
+use crate::ledger::StreamLedger;
 use crate::names::NamesLog;
 use crate::ring::{self, RingReader, RingWriter};
-use crate::shared::{Command, Shared};
-use crate::shelf::StreamLedger;
+use crate::shared::{Chore, Command, Shared};
 use crate::shipper::Shipper;
+use crate::spooler::Spooler;
 use crate::tail::Tail;
 use rustls::crypto::aws_lc_rs;
 use std::sync::mpsc::{Sender, channel, sync_channel};
@@ -25,7 +26,9 @@ pub struct Spool {
     shared: Arc<Shared>,
     names_log: Mutex<NamesLog>,
     commands: Sender<Command>,
-    keeper: JoinHandle<()>,
+    chores: Sender<Chore>,
+    spooler: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
     shipper: Option<Shipper>,
 }
 
@@ -38,28 +41,31 @@ impl Spool {
         workers: u16,
         names: Arc<Names>,
     ) -> Result<(Self, Vec<RingWriter>), SpoolError> {
-        let boot = random_boot();
         let path = config.path.clone();
-        let folder = BootFolder::create(&path, boot, identity).map_err(|error| SpoolError::Folder { path, error })?;
+        let folder = BootFolder::create(&path, random_boot(), identity, workers)
+            .map_err(|error| SpoolError::Folder { path, error })?;
         let folder = Arc::new(folder);
         let path = folder.names();
         let names_log = NamesLog::create(&path).map_err(|error| SpoolError::Names { path, error })?;
-        let shared = Shared::new(config, boot, names);
+        let shared = Shared::new(config, Arc::clone(&folder), names);
         let rings = make_rings(&folder, workers, shared.config.ring_bytes).inspect_err(|_| drop(folder.remove()))?;
         let (mut writers, mut lanes) = (Vec::new(), Vec::new());
         for (worker, (writer, reader)) in (0..).zip(rings) {
             let stream = folder.stream(worker);
-            shared.shelf.open(stream.clone(), Arc::clone(&folder));
+            shared.index.open(stream.clone(), &folder, false);
             writers.push(writer);
             lanes.push(Lane::new(reader, stream, Arc::clone(&folder)));
         }
         *shared.rings.lock().unwrap_or_else(PoisonError::into_inner) = lanes.iter().map(Lane::fill).collect();
         let shared = Arc::new(shared);
         let (commands, receiver) = channel();
-        let keeper = Keeper::new(Arc::clone(&shared), lanes);
-        let keeper = std::thread::Builder::new().name("weir-spool".into()).spawn(move || keeper.run(receiver));
-        let keeper = keeper.map_err(SpoolError::Thread)?;
-        let spool = Self { shared, names_log: Mutex::new(names_log), commands, keeper, shipper: None };
+        let spooler = Spooler::new(Arc::clone(&shared), lanes);
+        let spooler = thread("weir-spool", move || spooler.run(receiver))?;
+        let (chores, receiver) = channel();
+        let housekeeper = Housekeeper::new(Arc::clone(&shared));
+        let housekeeper = thread("weir-housekeeper", move || housekeeper.run(receiver))?;
+        let names_log = Mutex::new(names_log);
+        let spool = Self { shared, names_log, commands, chores, spooler, housekeeper, shipper: None };
         spool.sync_names()?;
         Ok((spool, writers))
     }
@@ -87,7 +93,7 @@ impl Spool {
     /// has no effect.
     pub fn ship_to(&mut self, endpoint: Endpoint) -> Result<(), SpoolError> {
         if self.shipper.is_none() {
-            self.shipper = Some(Shipper::start(endpoint, Arc::clone(&self.shared), self.commands.clone())?);
+            self.shipper = Some(Shipper::start(endpoint, Arc::clone(&self.shared), self.chores.clone())?);
         }
         Ok(())
     }
@@ -96,7 +102,8 @@ impl Spool {
     pub fn stats(&self) -> SpoolStats {
         let mut stats = self.shared.counters.snapshot();
         stats.rings.clone_from(&self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.shelf.describe(&mut stats);
+        self.shared.index.describe(&mut stats);
+        (stats.set_aside_chunks, stats.set_aside_bytes) = self.shared.set_aside.totals();
         stats
     }
 
@@ -126,9 +133,17 @@ impl Spool {
         if let Some(shipper) = self.shipper.take() {
             shipper.stop(deadline);
         }
-        self.commands.send(Command::Finish).map_err(|_| SpoolError::Ended)?;
-        self.keeper.join().map_err(|_| SpoolError::Ended)
+        let (done, wait) = sync_channel(1);
+        self.commands.send(Command::Finish(done)).map_err(|_| SpoolError::Ended)?;
+        let all_sealed = wait.recv().map_err(|_| SpoolError::Ended)?;
+        self.spooler.join().map_err(|_| SpoolError::Ended)?;
+        self.chores.send(Chore::Finish(all_sealed)).map_err(|_| SpoolError::Ended)?;
+        self.housekeeper.join().map_err(|_| SpoolError::Ended)
     }
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SpoolError> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(SpoolError::Thread)
 }
 
 fn make_rings(folder: &BootFolder, workers: u16, bytes: u64) -> Result<Vec<(RingWriter, RingReader)>, SpoolError> {

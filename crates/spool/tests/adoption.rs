@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use weir_event::Ranges;
 use weir_event::chunk::GapReason;
-use weir_spool::SpoolConfig;
+use weir_spool::{SpoolConfig, StreamLedger};
 
 /// A life that ended with three chunks of ten events on disk, and its folder.
 fn left_behind(path: &Path) -> PathBuf {
@@ -76,19 +76,20 @@ fn a_damaged_chunk_is_set_aside_and_the_others_flow() {
     flip(&chunk_files(&folder)[1], 20);
     let ingestor = Ingestor::start(|_, _| Reply::Status(200));
     let (mut spool, _ring) = start(config(root.path()));
-    wait_until("adoption", || spool.ledger().iter().any(|ledger| ledger.closed));
-    let ledgers = spool.ledger();
-    let ledger = ledgers.iter().find(|ledger| ledger.closed).unwrap();
-    assert_eq!((ledger.accepted, &ledger.set_aside), (30, &Ranges::of(10, 19)));
-    assert!(ledger.open().is_empty());
-    assert!(spool.stats().last_error.unwrap().contains("damaged and set aside"));
     spool.ship_to(ingestor.endpoint()).unwrap();
     wait_until("the folder is gone", || !folder.exists());
+    let ledgers = spool.ledger();
+    let ledger = ledgers.iter().find(|ledger| ledger.closed).unwrap();
+    assert_eq!(
+        (&ledger.set_aside, &*ledger.set_aside_reasons),
+        (&Ranges::of(10, 19), &[(10, 19, "damaged".into())][..])
+    );
+    assert!(spool.stats().last_error.unwrap().contains("is set aside (damaged)"));
     assert_eq!(
         ingestor.stored().into_keys().map(|(_, seq)| seq).collect::<Vec<_>>(),
         (0..10).chain(20..30).collect::<Vec<_>>()
     );
-    assert_eq!(fs::read_dir(root.path().join("set-aside")).unwrap().count(), 1);
+    assert_eq!(spool.stats().set_aside_chunks, 1);
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn a_damaged_ring_does_not_hold_up_its_chunks() {
 }
 
 #[test]
-fn a_damaged_identity_stops_neither_start_nor_the_others() {
+fn a_damaged_identity_is_read_from_the_chunks() {
     let root = tempfile::tempdir().unwrap();
     let bad = left_behind(root.path());
     fs::write(bad.join("identity.json"), "{").unwrap();
@@ -112,8 +113,24 @@ fn a_damaged_identity_stops_neither_start_nor_the_others() {
     let ingestor = Ingestor::start(|_, _| Reply::Status(200));
     let (mut spool, _ring) = start(config(root.path()));
     spool.ship_to(ingestor.endpoint()).unwrap();
+    wait_until("both folders are gone", || !good.exists() && !bad.exists());
+    assert_eq!(ingestor.stored().len(), 60);
+    assert!(ingestor.stored().values().all(|times| *times == 1));
+}
+
+#[test]
+fn a_folder_that_says_nothing_of_itself_stays_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let bad = left_behind(root.path());
+    fs::write(bad.join("identity.json"), "{").unwrap();
+    chunk_files(&bad).iter().for_each(|file| fs::write(file, "rubbish").unwrap());
+    let good = left_behind(root.path());
+    let ingestor = Ingestor::start(|_, _| Reply::Status(200));
+    let (mut spool, _ring) = start(config(root.path()));
+    spool.ship_to(ingestor.endpoint()).unwrap();
     wait_until("the good folder is gone", || !good.exists());
     assert_eq!(chunk_files(&bad).len(), 3, "it stays as it is");
+    assert!(spool.stats().last_error.is_some());
 }
 
 #[test]
@@ -124,7 +141,7 @@ fn what_a_tombstone_was_about_to_replace_goes() {
     // One tombstone for all three chunks, and then the chunks again, as a crash before the unlink would leave them.
     let old = SpoolConfig { max_age: Duration::from_micros(1), ..config(root.path()) };
     let (spool, _ring) = start(old);
-    wait_until("tombstones", || spool.stats().shed.spool_full == 30);
+    wait_until("tombstones", || spool.stats().shed.of(GapReason::TooOld) == 30);
     spool.stop(Duration::ZERO).unwrap();
     let [tombstone] = &chunk_files(&folder)[..] else { panic!("one tombstone") };
     let (tombstone, bytes) = (tombstone.clone(), fs::read(tombstone).unwrap());
@@ -133,10 +150,11 @@ fn what_a_tombstone_was_about_to_replace_goes() {
     }
     assert_eq!(fs::read(&tombstone).unwrap(), bytes);
     let (spool, _ring) = start(config(root.path()));
-    let ledger = || spool.ledger().into_iter().find(|ledger| ledger.closed && ledger.accepted == 30);
+    let is_told = |ledger: &StreamLedger| ledger.closed && ledger.accepted == 30 && ledger.spooled.is_empty();
+    let ledger = || spool.ledger().into_iter().find(is_told);
     wait_until("adoption", || ledger().is_some() && chunk_files(&folder).len() == 1);
     let ledger = ledger().unwrap();
-    assert_eq!(ledger.shed, [(GapReason::SpoolFull, Ranges::of(0, 29))]);
+    assert_eq!(ledger.shed, [(GapReason::TooOld, Ranges::of(0, 29))]);
     assert!(ledger.spooled.is_empty() && ledger.open().is_empty());
 }
 
@@ -147,6 +165,7 @@ fn a_disk_that_fails_for_a_while_costs_only_what_the_ring_could_not_hold() {
     let boot = spool.boot().to_string();
     let chunks_folder = root.path().join(&boot).join("chunks");
     fs::remove_dir(&chunks_folder).unwrap();
+    fs::write(&chunks_folder, "in the way").unwrap();
     append(&mut ring, 0..10);
     spool.flush().unwrap();
     let stats = spool.stats();
@@ -154,8 +173,9 @@ fn a_disk_that_fails_for_a_while_costs_only_what_the_ring_could_not_hold() {
     let sentence = stats.last_error.unwrap();
     assert!(sentence.starts_with("cannot write a chunk file in `/"), "{sentence}");
     append(&mut ring, 10..20);
+    fs::remove_file(&chunks_folder).unwrap();
     fs::create_dir(&chunks_folder).unwrap();
     spool.flush().unwrap();
     assert_eq!(seqs(&chunks(root.path(), &boot)), (0..20).collect::<Vec<_>>());
-    assert_eq!(spool.stats().shed.ring_full, 0);
+    assert_eq!(spool.stats().shed.of(GapReason::RingFull), 0);
 }

@@ -29,7 +29,7 @@ fn past_its_bytes_the_oldest_give_way_to_one_tombstone() {
     assert!(on_disk[1..].iter().all(|chunk| chunk.header.count == 100), "tombstones are merged");
     let kept = seqs(&on_disk);
     assert_eq!(kept, (tombstone.last + 1..800).collect::<Vec<_>>());
-    assert!(!kept.is_empty() && stats.shed.spool_full == tombstone.last + 1);
+    assert!(!kept.is_empty() && stats.shed.of(GapReason::SpoolFull) == tombstone.last + 1);
     let [ledger] = &spool.ledger()[..] else { panic!("one stream") };
     assert_eq!(ledger.shed, [(GapReason::SpoolFull, Ranges::of(0, tombstone.last))]);
     assert!(ledger.open().is_empty());
@@ -41,7 +41,7 @@ fn past_their_age_chunks_give_way() {
     let (spool, mut ring) = start(SpoolConfig { max_age: Duration::from_millis(1), ..config(folder.path()) });
     append(&mut ring, 0..10);
     spool.flush().unwrap();
-    wait_until("a tombstone", || spool.stats().shed.spool_full == 10);
+    wait_until("a tombstone", || spool.stats().shed.of(GapReason::TooOld) == 10);
     assert_eq!(spool.ledger()[0].spooled, Ranges::new());
 }
 

@@ -29,7 +29,7 @@ fn child() {
     let Ok(path) = std::env::var(PATH) else { return };
     let names = Arc::new(Names::new());
     let api = names.register("orders");
-    let seal = Seal { count: 200, bytes: usize::MAX, age: Duration::from_millis(20) };
+    let seal = Seal { count: 200, bytes: usize::MAX, age: Duration::from_millis(20), wire: 1 << 20 };
     let config = SpoolConfig { seal, ..config(Path::new(&path)) };
     let (mut spool, mut rings) = Spool::start(config, identity(), 1, names).unwrap();
     spool.sync_names().unwrap();

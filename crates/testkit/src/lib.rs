@@ -3,12 +3,14 @@
 //! - [`upstream`]: an HTTP server whose endpoints differ in speed, size and failure, and do exactly what they say.
 //! - [`witness`]: a client that keeps a log of its own of every request that it sends.
 //! - [`compare`]: holds that log against what ClickHouse has stored: completed ⊆ events ⊆ sent, none twice.
+//! - [`fault_proxy`]: a network between two of the programs that misbehaves as it is told.
 //! - [`process`]: the programs of the workspace as children that end with their handle.
 //!
 //! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
 //! is independent so that it can be believed.
 
 pub mod compare;
+pub mod fault_proxy;
 mod fetch;
 pub mod process;
 pub mod upstream;

@@ -120,6 +120,8 @@ struct Part {
 /// What is stored of one stream, dead letters with it.
 async fn stored(store: &Store, stream: StreamId) -> Result<Ranges, StoreError> {
     let (seqs, dead) = (store.schema().all("stored_seqs"), store.schema().all("dead_letters"));
+    // Of a stream that is older than the rows of `stored_seqs` are kept.
+    let compacted = store.schema().all("stream_accounts");
     // The runs of blocks are joined into islands by the engine: a long stream is many rows and few islands.
     let sql = format!(
         "SELECT min(first) AS first, max(last) AS last FROM (\
@@ -127,6 +129,8 @@ async fn stored(store: &Store, stream: StreamId) -> Result<Ranges, StoreError> {
              SELECT first, last, first > max(last) OVER (ORDER BY first, last \
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS fresh FROM (\
                  SELECT first, last FROM {seqs} WHERE stream = {{stream:UInt64}} \
+                 UNION ALL SELECT run.1, run.2 FROM {compacted} ARRAY JOIN stored AS run \
+                   WHERE stream = {{stream:UInt64}} \
                  UNION ALL SELECT seq, seq FROM {dead} WHERE stream = {{stream:UInt64}}))) \
          GROUP BY island ORDER BY min(first)"
     );

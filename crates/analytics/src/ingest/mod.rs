@@ -14,7 +14,7 @@ mod offer;
 pub mod repair;
 mod replay;
 mod side_tables;
-mod verify;
+pub(crate) mod verify;
 
 pub use offer::{Ingest, Limits, Refusal, Stored};
 pub use replay::Replayed;

@@ -125,7 +125,7 @@ async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
 /// and what is absent now could be there in a moment. (See step 11, `barrier`: every insert into raw holds a share of
 /// its lock, through its view, until the last roll-up is written; `TRUNCATE` wants the whole lock.)
-pub(super) async fn quiet(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn quiet(store: &Store) -> Result<(), StoreError> {
     store.execute(&format!("TRUNCATE TABLE {}", store.schema().local("barrier"))).await
 }
 

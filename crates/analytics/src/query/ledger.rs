@@ -1,273 +1,254 @@
-//! Does the sum hold: every event that a gateway accepted is stored, a dead letter, or a gap with a reason.
+//! The ledger as the API, the page and `weirctl` give it: a claim with a time, and one account a stream.
 //!
-//! Per stream, in exact set arithmetic over sequence numbers: `accepted` is `0..n` by the gateway's own count of
-//! requests, the rest comes from the tables. What is in none of the sets is **open** - still at the gateway, on its
-//! way, or lost: nobody can tell from here, so it is never called balanced.
+//! Every stream is looked at, whatever its age: a loss counts until it is acknowledged. The range that is asked for only
+//! says which of the accounts that are in order are listed.
 
+use super::account::{Account, Class, Doubt, Limits, Missing, State, Unknown};
+use super::facts::{self, Known, Owner};
+use super::wording;
+use crate::ingest::now_us;
 use crate::store::{Store, StoreError};
-use clickhouse::Row;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
-use weir_event::Ranges;
+use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// The verdict on one stream, or on all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Balance {
-    /// Every accepted event is accounted for.
-    True,
-    /// Some are not yet, or the gateway has not said how many there are.
-    Open,
-    /// The sets contradict each other.
-    False,
+/// `GET /api/v1/ledger`.
+#[derive(Debug, Serialize)]
+pub struct Ledger {
+    pub state: Verdict,
+    /// The claim, with its time.
+    pub sentence: String,
+    /// Every event counted up to this time is accounted for, in all streams that are not unknown or missing.
+    pub balanced_up_to_ms: Option<i64>,
+    pub now_ms: i64,
+    /// Accounts in order whose last report is older are not listed.
+    pub since_ms: Option<i64>,
+    /// When the rows themselves were last counted against `stored_seqs`.
+    pub audited_ms: Option<i64>,
+    pub accepted: u64,
+    pub stored: u64,
+    pub waiting: u64,
+    pub missing: u64,
+    /// What is missing, by class.
+    pub classes: BTreeMap<&'static str, u64>,
+    pub acknowledged: u64,
+    pub doubled: u64,
+    /// Streams of which a part is unknown.
+    pub unknown: u64,
+    pub streams: Vec<Line>,
 }
 
-/// Everything known of one stream.
-#[derive(Clone, Debug, Default)]
-pub struct Account {
-    /// By the gateway's report; none without one.
-    pub accepted: Option<u64>,
+/// What is said of all streams together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Balanced,
+    Missing,
+    Unknown,
+    /// No gateway has reported and nothing is stored.
+    Empty,
+}
+
+/// The account of one stream.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    pub stream: String,
+    pub organization: String,
+    pub environment: String,
+    pub site: String,
+    pub gateway: String,
+    pub replica: String,
+    pub boot: String,
+    pub worker: Option<u16>,
+    pub state: State,
+    /// What is said of it, without its name.
+    pub claim: String,
+    /// What to do; empty where there is nothing to do.
+    pub advice: String,
+    pub balanced_up_to_ms: Option<i64>,
+    pub reported_ms: Option<i64>,
     pub closed: bool,
-    pub stored: Ranges,
-    /// Rows that say they are stored, each counted: more than `stored` when some are there twice.
-    pub rows: u64,
-    pub dead: Ranges,
-    pub gaps: BTreeMap<String, Ranges>,
+    pub accepted: u64,
+    pub stored: u64,
+    pub waiting: u64,
+    pub waiting_since_ms: Option<i64>,
+    /// Why its chunks are not shipped.
+    pub held: Option<String>,
+    pub missing: Vec<Part>,
+    pub acknowledged: Vec<Part>,
+    pub doubled: u64,
+    pub unknown: Vec<Doubtful>,
 }
 
-impl Account {
-    /// What nobody accounts for.
-    pub fn open(&self) -> Ranges {
-        let mut open = match self.accepted {
-            Some(0) | None => Ranges::default(),
-            Some(count) => Ranges::of(0, count - 1),
+/// Numbers that are missing for one reason.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    pub class: Class,
+    pub reason: String,
+    pub count: u64,
+    /// The first [`RANGES`] of them.
+    pub ranges: Vec<(u64, u64)>,
+}
+
+/// A part that is not known.
+#[derive(Debug, Serialize)]
+pub struct Doubtful {
+    pub kind: Doubt,
+    pub reason: String,
+    pub from: u64,
+    pub since_ms: Option<i64>,
+    pub acknowledged: bool,
+}
+
+/// Ranges of a part that are listed.
+const RANGES: usize = 20;
+
+/// A stream with its account.
+pub struct Accounted {
+    pub id: u64,
+    pub owner: Owner,
+    pub account: Account,
+    pub reported_ms: Option<i64>,
+    pub counted_ms: Option<i64>,
+    pub closed: bool,
+    pub held: Option<String>,
+}
+
+/// The account of every stream, as of now.
+pub async fn accounts(store: &Store) -> Result<Vec<Accounted>, StoreError> {
+    let known = facts::read(store).await?;
+    let waits: Vec<_> = known.iter().filter_map(|(id, known)| Some((*id, known.facts.first_waiting()?))).collect();
+    let histories = facts::history(store, &waits).await?;
+    let now_ms = now_us() / 1000;
+    let of = |(id, Known { owner, facts }): (u64, Known)| {
+        let history = histories.get(&id).copied().unwrap_or_default();
+        let account = facts.account(history, now_ms, Limits::default());
+        let report = facts.report;
+        Accounted {
+            id,
+            owner,
+            account,
+            reported_ms: report.as_ref().map(|report| report.received_ms),
+            counted_ms: report.as_ref().map(|report| report.counted_ms),
+            closed: report.as_ref().is_some_and(|report| report.closed),
+            held: report.and_then(|report| report.held).map(|(reason, _)| reason),
+        }
+    };
+    Ok(known.into_iter().map(of).collect())
+}
+
+/// The ledger. Accounts that are in order are listed where their last report is younger than `minutes`; all without it.
+pub async fn ledger(store: &Store, minutes: Option<u32>, audited_ms: Option<i64>) -> Result<Ledger, StoreError> {
+    let accounts = accounts(store).await?;
+    let now_ms = now_us() / 1000;
+    let since_ms = minutes.map(|minutes| now_ms - i64::from(minutes) * 60_000);
+    Ok(summary(&accounts, now_ms, since_ms, audited_ms))
+}
+
+/// All accounts together.
+pub fn summary(accounts: &[Accounted], now_ms: i64, since_ms: Option<i64>, audited_ms: Option<i64>) -> Ledger {
+    let sum = |of: fn(&Account) -> u64| accounts.iter().map(|one| of(&one.account)).sum();
+    let worst = accounts.iter().map(|one| one.account.state).max();
+    let mut classes = BTreeMap::new();
+    for part in accounts.iter().flat_map(|one| &one.account.missing) {
+        *classes.entry(part.class.as_str()).or_insert(0) += part.seqs.count();
+    }
+    let mut ledger = Ledger {
+        state: match worst {
+            None => Verdict::Empty,
+            Some(State::Balanced) => Verdict::Balanced,
+            Some(State::Unknown) => Verdict::Unknown,
+            Some(State::Missing) => Verdict::Missing,
+        },
+        sentence: String::new(),
+        balanced_up_to_ms: balanced_up_to(accounts),
+        now_ms,
+        since_ms,
+        audited_ms,
+        accepted: sum(|account| account.accepted),
+        stored: sum(|account| account.stored.count()),
+        waiting: sum(|account| account.waiting.count()),
+        missing: sum(Account::missing_count),
+        classes,
+        acknowledged: sum(|account| account.acknowledged.iter().map(|part| part.seqs.count()).sum()),
+        doubled: sum(|account| account.doubled),
+        unknown: accounts.iter().filter(|one| is_unknown(&one.account)).count() as u64,
+        streams: Vec::new(),
+    };
+    ledger.sentence = wording::sentence(&ledger, accounts);
+    let listed = |one: &&Accounted| {
+        let recent = since_ms.is_none_or(|since| one.reported_ms.is_none_or(|reported| reported >= since));
+        recent || one.account.state != State::Balanced
+    };
+    ledger.streams = accounts.iter().filter(listed).map(line).collect();
+    // Whoever reads the list at night wants the worst first.
+    ledger.streams.sort_by(|a, b| {
+        let key = |line: &Line| {
+            (line.site.clone(), line.gateway.clone(), line.replica.clone(), line.boot.clone(), line.worker)
         };
-        open.subtract(&self.covered());
-        open
-    }
+        b.state.cmp(&a.state).then_with(|| key(a).cmp(&key(b)))
+    });
+    ledger
+}
 
-    fn covered(&self) -> Ranges {
-        let mut covered = self.stored.clone();
-        covered.union(&self.dead);
-        self.gaps.values().for_each(|gap| covered.union(gap));
-        covered
-    }
+pub(super) fn is_unknown(account: &Account) -> bool {
+    account.unknown.iter().any(|unknown| !unknown.acknowledged)
+}
 
-    /// The verdict, and what is wrong where it is `False`.
-    pub fn balance(&self) -> (Balance, Option<&'static str>) {
-        if self.rows != self.stored.count() {
-            return (Balance::False, Some("an event is stored more than once"));
-        }
-        if !self.stored.intersection(&self.dead).is_empty() {
-            return (Balance::False, Some("an event is both stored and a dead letter"));
-        }
-        if self.gaps.values().any(|gap| !gap.intersection(&self.stored).is_empty()) {
-            return (Balance::False, Some("an event is stored that was reported as a gap"));
-        }
-        let Some(accepted) = self.accepted else { return (Balance::Open, None) };
-        let beyond = self.covered().iter().last().is_some_and(|(_, last)| last >= accepted);
-        match (self.open().is_empty(), beyond, self.closed) {
-            (_, true, true) => (Balance::False, Some("more events than the gateway accepted")),
-            (true, false, _) => (Balance::True, None),
-            // Past the last report of a gateway that goes on: the next report will say.
-            _ => (Balance::Open, None),
-        }
+/// The time of the claim: of the streams that go on, the one that was whole the longest ago; where all have ended, the
+/// last report.
+fn balanced_up_to(accounts: &[Accounted]) -> Option<i64> {
+    let sound = || accounts.iter().filter(|one| one.account.state == State::Balanced);
+    let going_on = sound().filter(|one| !one.closed || !one.account.waiting.is_empty());
+    // One that an operator has acknowledged as lost from sight says nothing about today.
+    let going_on = going_on.filter(|one| one.account.unknown.is_empty());
+    let ended = || sound().filter_map(|one| one.account.balanced_up_to_ms).max();
+    going_on.filter_map(|one| one.account.balanced_up_to_ms).min().or_else(ended)
+}
+
+fn line(one: &Accounted) -> Line {
+    let (owner, account) = (one.owner.clone(), &one.account);
+    Line {
+        stream: format!("{:016x}", one.id),
+        organization: owner.organization,
+        environment: owner.environment,
+        site: owner.site,
+        gateway: owner.gateway,
+        replica: owner.replica,
+        boot: owner.boot,
+        worker: owner.worker,
+        state: account.state,
+        claim: wording::claim(one),
+        advice: wording::advice(one),
+        balanced_up_to_ms: account.balanced_up_to_ms,
+        reported_ms: one.reported_ms,
+        closed: one.closed,
+        accepted: account.accepted,
+        stored: account.stored.count(),
+        waiting: account.waiting.count(),
+        waiting_since_ms: account.waiting_since_ms,
+        held: one.held.clone(),
+        missing: account.missing.iter().map(part).collect(),
+        acknowledged: account.acknowledged.iter().map(part).collect(),
+        doubled: account.doubled,
+        unknown: account.unknown.iter().map(doubtful).collect(),
     }
 }
 
-#[derive(Row, Deserialize)]
-struct Reported {
-    stream: u64,
-    organization: String,
-    environment: String,
-    site: String,
-    gateway: String,
-    replica: String,
-    boot: String,
-    worker: u16,
-    accepted: u64,
-    closed: u8,
-    last_ms: i64,
-}
-
-#[derive(Row, Deserialize)]
-struct Run {
-    stream: u64,
-    first: u64,
-    last: u64,
-    n: u64,
-}
-
-#[derive(Row, Deserialize)]
-struct GapRow {
-    stream: u64,
-    first: u64,
-    last: u64,
-    reason: String,
-}
-
-/// The ledger of every stream that reported in the last `minutes`, or stored on their days.
-pub async fn ledger(store: &Store, minutes: u32) -> Result<Value, StoreError> {
-    let (reported, mut accounts) = accounts(store, minutes).await?;
-    let mut streams = Vec::new();
-    let mut worst = Balance::True;
-    let mut totals = [0_u64; 5];
-    for (id, who) in &reported {
-        let account = accounts.remove(id).unwrap_or_default();
-        streams.push(line(*id, Some(who), &account, &mut worst, &mut totals));
+fn part(missing: &Missing) -> Part {
+    Part {
+        class: missing.class,
+        reason: missing.reason.clone(),
+        count: missing.seqs.count(),
+        ranges: missing.seqs.iter().take(RANGES).collect(),
     }
-    for (id, account) in &accounts {
-        streams.push(line(*id, None, account, &mut worst, &mut totals));
-    }
-    let [accepted, stored, dead, shed, open] = totals;
-    Ok(json!({
-        "minutes": minutes, "balanced": worst, "accepted": accepted, "stored": stored, "dead_letters": dead,
-        "shed": shed, "open": open, "streams": streams,
-    }))
 }
 
-fn line(id: u64, who: Option<&Reported>, account: &Account, worst: &mut Balance, totals: &mut [u64; 5]) -> Value {
-    let (balance, why) = account.balance();
-    *worst = (*worst).max(balance);
-    let open = account.open();
-    let mut shed = Ranges::default();
-    account.gaps.values().for_each(|gap| shed.union(gap));
-    let parts = [
-        account.accepted.unwrap_or_default(),
-        account.stored.count(),
-        account.dead.count(),
-        shed.count(),
-        open.count(),
-    ];
-    totals.iter_mut().zip(parts).for_each(|(total, part)| *total = total.saturating_add(part));
-    let gaps: BTreeMap<_, _> = account.gaps.iter().map(|(reason, seqs)| (reason, seqs.count())).collect();
-    let of = |part: fn(&Reported) -> &str| who.map(part).unwrap_or_default();
-    json!({
-        "stream": format!("{id:016x}"),
-        "organization": of(|who| &who.organization), "environment": of(|who| &who.environment),
-        "site": of(|who| &who.site), "gateway": of(|who| &who.gateway), "replica": of(|who| &who.replica),
-        "boot": of(|who| &who.boot), "worker": who.map(|who| who.worker),
-        "reported_ms": who.map(|who| who.last_ms),
-        "accepted": account.accepted, "closed": account.closed, "stored": account.stored.count(),
-        "stored_ranges": account.stored.iter().len(), "dead_letters": account.dead.count(), "gaps": gaps,
-        "open": open.count(), "open_ranges": open.iter().take(20).collect::<Vec<_>>(),
-        "balanced": balance, "why": why,
-    })
-}
-
-type Accounts = (BTreeMap<u64, Reported>, HashMap<u64, Account>);
-
-async fn accounts(store: &Store, minutes: u32) -> Result<Accounts, StoreError> {
-    let which = chosen(store, minutes);
-    let reported = reported(store, &which).await?;
-    let mut accounts: HashMap<u64, Account> = HashMap::new();
-    for run in runs(store, &which).await? {
-        let account = accounts.entry(run.stream).or_default();
-        account.stored.insert(run.first, run.last);
-        account.rows += run.n;
-    }
-    for gap in gaps(store, &which).await? {
-        accounts.entry(gap.stream).or_default().gaps.entry(gap.reason).or_default().insert(gap.first, gap.last);
-    }
-    for (stream, seq) in dead(store, &which).await? {
-        accounts.entry(stream).or_default().dead.add(seq);
-    }
-    for who in &reported {
-        let account = accounts.entry(who.stream).or_default();
-        account.accepted = Some(who.accepted);
-        account.closed = who.closed != 0;
-    }
-    Ok((reported.into_iter().map(|who| (who.stream, who)).collect(), accounts))
-}
-
-/// Which streams. By day and not by minute where they stored: the partitions tell it.
-fn chosen(store: &Store, minutes: u32) -> String {
-    let since = format!("now() - INTERVAL {minutes} MINUTE");
-    format!(
-        "SELECT stream FROM {} GROUP BY stream HAVING max(reported) > {since} \
-         UNION DISTINCT SELECT stream FROM {} WHERE day >= toDate({since})",
-        store.schema().all("streams"),
-        store.schema().all("stored_seqs"),
-    )
-}
-
-async fn reported(store: &Store, which: &str) -> Result<Vec<Reported>, StoreError> {
-    let sql = format!(
-        "SELECT stream, any(organization) AS organization, any(environment) AS environment, any(site) AS site, \
-         any(gateway) AS gateway, any(replica) AS replica, any(lower(hex(s.boot))) AS boot, any(worker) AS worker, \
-         max(s.accepted) AS accepted, max(s.closed) AS closed, toUnixTimestamp64Milli(max(reported)) AS last_ms \
-         FROM {} AS s WHERE stream IN ({which}) GROUP BY stream",
-        store.schema().all("streams")
-    );
-    store.rows(&sql, &[]).await
-}
-
-/// The islands of every stream, joined by the engine from the runs of blocks.
-async fn runs(store: &Store, which: &str) -> Result<Vec<Run>, StoreError> {
-    let sql = format!(
-        "SELECT stream, min(first) AS first, max(last) AS last, sum(n) AS n FROM (\
-           SELECT stream, first, last, n, sum(fresh) OVER (PARTITION BY stream ORDER BY first, last \
-             ROWS UNBOUNDED PRECEDING) AS island FROM (\
-               SELECT stream, first, last, n, first > max(last) OVER (PARTITION BY stream ORDER BY first, last \
-                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS fresh \
-               FROM {} WHERE stream IN ({which}))) \
-         GROUP BY stream, island",
-        store.schema().all("stored_seqs")
-    );
-    store.rows(&sql, &[]).await
-}
-
-async fn gaps(store: &Store, which: &str) -> Result<Vec<GapRow>, StoreError> {
-    let table = store.schema().all("gaps");
-    let sql = format!("SELECT DISTINCT stream, first, last, reason FROM {table} WHERE stream IN ({which})");
-    store.rows(&sql, &[]).await
-}
-
-async fn dead(store: &Store, which: &str) -> Result<Vec<(u64, u64)>, StoreError> {
-    let table = store.schema().all("dead_letters");
-    store.rows(&format!("SELECT DISTINCT stream, seq FROM {table} WHERE stream IN ({which})"), &[]).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn account(accepted: u64, stored: &[(u64, u64)]) -> Account {
-        let stored: Ranges = stored.iter().copied().collect();
-        Account { accepted: Some(accepted), rows: stored.count(), stored, ..Account::default() }
-    }
-
-    #[test]
-    fn all_stored_is_balanced_and_a_hole_is_open() {
-        assert_eq!(account(10, &[(0, 9)]).balance().0, Balance::True);
-        assert_eq!(account(0, &[]).balance().0, Balance::True);
-        let hole = account(10, &[(0, 3), (5, 9)]);
-        assert_eq!((hole.balance().0, hole.open()), (Balance::Open, Ranges::of(4, 4)));
-        assert_eq!(Account { accepted: None, ..account(0, &[(0, 3)]) }.balance().0, Balance::Open);
-    }
-
-    #[test]
-    fn gaps_and_dead_letters_count() {
-        let mut whole = account(10, &[(0, 3), (6, 9)]);
-        whole.gaps.insert("ring_full".to_owned(), Ranges::of(4, 4));
-        whole.dead = Ranges::of(5, 5);
-        assert_eq!(whole.balance().0, Balance::True);
-        whole.dead = Ranges::of(3, 5);
-        assert_eq!(whole.balance().0, Balance::False);
-    }
-
-    #[test]
-    fn contradictions_are_told() {
-        let mut twice = account(10, &[(0, 9)]);
-        twice.rows = 11;
-        assert_eq!(twice.balance(), (Balance::False, Some("an event is stored more than once")));
-        let mut ahead = account(10, &[(0, 11)]);
-        assert_eq!(ahead.balance().0, Balance::Open);
-        ahead.closed = true;
-        assert_eq!(ahead.balance().0, Balance::False);
-        let mut gap = account(10, &[(0, 9)]);
-        gap.gaps.insert("torn".to_owned(), Ranges::of(9, 9));
-        assert_eq!(gap.balance().0, Balance::False);
+fn doubtful(unknown: &Unknown) -> Doubtful {
+    Doubtful {
+        kind: unknown.doubt,
+        reason: unknown.reason.clone(),
+        from: unknown.from,
+        since_ms: unknown.since_ms,
+        acknowledged: unknown.acknowledged,
     }
 }

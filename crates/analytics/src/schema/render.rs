@@ -39,12 +39,17 @@ impl Layout {
         }
     }
 
-    /// `kind` is the family member: `MergeTree`, `AggregatingMergeTree`, …
+    /// `kind` is the family member, with the column that decides where it takes one: `MergeTree`,
+    /// `ReplacingMergeTree(version)`, …
     pub(super) fn engine(&self, kind: &str) -> String {
         match self {
             Self::Single => kind.to_owned(),
             // The path has the table's uuid: a table made again under its old name must not meet its old replicas.
-            Self::Cluster(_) => format!("Replicated{kind}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}')"),
+            Self::Cluster(_) => {
+                let (family, column) = kind.trim_end_matches(')').split_once('(').unwrap_or((kind, ""));
+                let column = if column.is_empty() { String::new() } else { format!(", {column}") };
+                format!("Replicated{family}('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}'{column})")
+            }
         }
     }
 

@@ -76,7 +76,21 @@ const INGEST: &[Step] = &[
 ];
 
 /// The account of the ledger: 40-59.
-const LEDGER: &[Step] = &[];
+const LEDGER: &[Step] = &[
+    step!(40, "stream_reports", "040_stream_reports.sql"),
+    step!(41, "report_history", "041_report_history.sql"),
+    step!(42, "report_history_mv", "042_report_history_mv.sql"),
+    step!(43, "audits", "043_audits.sql"),
+    step!(44, "stream_accounts", "044_stream_accounts.sql"),
+    step!(45, "acknowledgements", "045_acknowledgements.sql"),
+    cluster_step!(46, "stream_reports", "046_stream_reports_distributed.sql"),
+    cluster_step!(47, "report_history", "047_report_history_distributed.sql"),
+    cluster_step!(48, "audits", "048_audits_distributed.sql"),
+    cluster_step!(49, "stream_accounts", "049_stream_accounts_distributed.sql"),
+    cluster_step!(50, "acknowledgements", "050_acknowledgements_distributed.sql"),
+    // What was reported to a version without these tables.
+    step!(51, "stream_reports_seed", "051_stream_reports_seed.sql"),
+];
 
 fn all() -> impl Iterator<Item = &'static Step> {
     [FIRST, INGEST, LEDGER].into_iter().flatten()

@@ -1,96 +1,152 @@
-//! Calls that change the account: an administrator's token, no foreign page behind them, a line in the audit log.
+//! Calls that change state: who may make them, and the line that each leaves.
 //!
-//! The token is in a file of its own (`--admin-token-file`): a gateway's token never opens these. A request that a
-//! browser was made to send shows itself by an `Origin`, or by a `Host` that is not this server's (DNS rebinding).
+//! The administrator's token is not one of the gateways' tokens. A page in a browser cannot make these calls: it does not
+//! know the token, a foreign `Origin` is refused, and so is a `Host` that is neither an address nor a name that was
+//! configured (a name can be bound again to this machine by whoever owns it). The line is in the audit log, synced,
+//! before the change begins.
 
 use super::answer::{Answer, refused};
+use crate::ingest::now_us;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use subtle::ConstantTimeEq;
 
-/// Why the administrator's token cannot be used.
+/// Why there is no administrator.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("cannot read the administrator's token in {path}: {source}; give a readable file by --admin-token-file")]
+    #[error("cannot read the administrator's token in {}: {source}; give a readable file by --admin-token-file", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path}: the administrator's token has {found} characters; use at least 16")]
+    #[error("the administrator's token in {} has {found} characters; use at least 16 in the first line", path.display())]
     Short { path: PathBuf, found: usize },
+    #[error("the audit log {} cannot be opened: {source}; make its folder writable", path.display())]
+    Log { path: PathBuf, source: io::Error },
 }
 
-/// Who may change the account, and where it is noted.
+/// Who may change state.
 pub struct Admin {
+    /// The SHA-256 of the token; without one nobody may.
     token: Option<[u8; 32]>,
-    /// Names besides loopback under which this server is reached.
+    /// Names by which this program is called, besides addresses and `localhost`.
     hosts: Vec<String>,
-    log: PathBuf,
+    log: Mutex<File>,
 }
 
-impl Admin {
-    /// Without a token file nobody may. The log is `audit.log` in the state folder.
-    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: &Path) -> Result<Self, AdminError> {
-        let token = token.map(digest_of).transpose()?;
-        Ok(Self { token, hosts, log: state.join("audit.log") })
+/// Whoever made a call.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    peer: Option<IpAddr>,
+}
+
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "administrator at {peer}"),
+            None => f.write_str("administrator"),
+        }
+    }
+}
+
+/// Why a call is not taken.
+#[derive(Debug)]
+pub(super) struct Denied {
+    status: StatusCode,
+    why: String,
+}
+
+impl Denied {
+    pub(super) fn new(status: StatusCode, why: &str) -> Self {
+        Self { status, why: why.to_owned() }
     }
 
-    /// Lets a request through that an administrator sent, and notes what it is about to do; the answer to any other.
-    pub fn authorise<B>(&self, request: &Request<B>, action: &str) -> Result<(), Box<Answer>> {
-        let Some(token) = &self.token else {
-            return Err(no(StatusCode::FORBIDDEN, "no administrator is configured; give --admin-token-file"));
-        };
+    pub(super) fn answer(self) -> Answer {
+        refused(self.status, &self.why)
+    }
+}
+
+/// The address that a connection came from, among the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+impl Admin {
+    /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
+    pub fn open(token: Option<&Path>, hosts: Vec<String>, state: &Path) -> Result<Self, AdminError> {
+        let token = token.map(read_token).transpose()?;
+        let path = state.join("audit.log");
+        match File::options().create(true).append(true).open(&path) {
+            Ok(log) => Ok(Self { token, hosts, log: Mutex::new(log) }),
+            Err(source) => Err(AdminError::Log { path, source }),
+        }
+    }
+
+    /// Lets a request through whose sender may change state, and notes what it is about to do; the answer to any other.
+    pub(super) fn authorise<T>(&self, request: &Request<T>, action: &str) -> Result<(), Box<Answer>> {
+        let noted = self.check(request).and_then(|operator| self.note(&operator, action, &Value::Null));
+        noted.map_err(|denied| Box::new(denied.answer()))
+    }
+
+    /// Whether the sender of `request` may change state.
+    pub(super) fn check<T>(&self, request: &Request<T>) -> Result<Operator, Denied> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let host = header(HOST).or_else(|| request.uri().host()).unwrap_or_default();
-        if !self.is_own(host) {
-            let why = "this server is not known under that `Host`; add it by --host";
-            return Err(no(StatusCode::MISDIRECTED_REQUEST, why));
+        let host = header(HOST).unwrap_or_default();
+        if !self.is_ours(host) {
+            let why = format!("this program is not called `{host}`; start it with --host NAME if it is");
+            return Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, &why));
         }
-        let foreign = |origin: &str| origin.split_once("://").is_none_or(|(_, host)| !self.is_own(host));
-        if request.headers().contains_key(ORIGIN) && header(ORIGIN).is_none_or(foreign) {
-            return Err(no(StatusCode::FORBIDDEN, "a page from elsewhere may not do this"));
+        let origin = request.headers().get(ORIGIN);
+        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
+            return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"));
         }
-        let presented = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let digest: [u8; 32] = Sha256::digest(presented.trim()).into();
-        if !bool::from(token.ct_eq(&digest)) {
-            let why = "the administrator's token is needed: `Authorization: Bearer TOKEN`";
-            return Err(no(StatusCode::UNAUTHORIZED, why));
+        let Some(token) = self.token else {
+            let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE";
+            return Err(Denied::new(StatusCode::FORBIDDEN, why));
+        };
+        let given = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        if !bool::from(Sha256::digest(given.trim()).as_slice().ct_eq(&token)) {
+            let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
+            return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
         }
-        self.note(action).map_err(|error| {
-            let why = format!("{} cannot be written: {error}; nothing was done", self.log.display());
-            no(StatusCode::SERVICE_UNAVAILABLE, &why)
+        Ok(Operator { peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()) })
+    }
+
+    /// Leaves a line of what `operator` is about to do. Without the line it must not be done.
+    pub(super) fn note(&self, operator: &Operator, what: &str, details: &Value) -> Result<(), Denied> {
+        let line = json!({ "at_ms": now_us() / 1000, "who": operator.to_string(), "what": what, "details": details });
+        tracing::info!(who = %operator, what, %details, "an administrator changes state");
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        log.write_all(format!("{line}\n").as_bytes()).and_then(|()| log.sync_data()).map_err(|error| {
+            let why = format!("the audit log cannot be written: {error}; nothing was changed");
+            Denied::new(StatusCode::SERVICE_UNAVAILABLE, &why)
         })
     }
 
-    /// Whether `host`, with or without a port, is a name of this server.
-    fn is_own(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    fn is_ours(&self, host: &str) -> bool {
+        let Some(name) = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)) else {
+            return false;
         };
-        matches!(name, "localhost" | "127.0.0.1" | "::1") || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
-
-    /// One line, on disk before the action.
-    fn note(&self, action: &str) -> io::Result<()> {
-        let line = serde_json::json!({ "at_us": crate::ingest::now_us(), "action": action });
-        let mut file = File::options().create(true).append(true).open(&self.log)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_data()
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
     }
 }
 
-fn no(status: StatusCode, why: &str) -> Box<Answer> {
-    Box::new(refused(status, why))
+fn is_same(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
 }
 
-fn digest_of(path: &Path) -> Result<[u8; 32], AdminError> {
+fn read_token(path: &Path) -> Result<[u8; 32], AdminError> {
     let text = std::fs::read_to_string(path).map_err(|source| AdminError::Read { path: path.to_owned(), source })?;
-    let token = text.trim();
-    match token.len() {
-        found @ ..16 => Err(AdminError::Short { path: path.to_owned(), found }),
-        _ => Ok(Sha256::digest(token).into()),
+    let token = text.lines().next().unwrap_or_default().trim();
+    match token.chars().count() {
+        16.. => Ok(Sha256::digest(token).into()),
+        found => Err(AdminError::Short { path: path.to_owned(), found }),
     }
 }
 
@@ -98,32 +154,59 @@ fn digest_of(path: &Path) -> Result<[u8; 32], AdminError> {
 mod tests {
     use super::*;
 
+    const TOKEN: &str = "a-token-of-the-administrator";
+
+    fn admin(folder: &Path, with_token: bool) -> Admin {
+        let path = folder.join("token");
+        std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+        Admin::open(with_token.then_some(path.as_path()), vec!["weir.example".to_owned()], folder).unwrap()
+    }
+
+    fn status(admin: &Admin, headers: &[(&str, &str)]) -> u16 {
+        let request = headers.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
+        admin.check(&request.body(()).unwrap()).map_or_else(|denied| denied.status.as_u16(), |_| 200)
+    }
+
     #[test]
-    fn only_an_administrator_from_nowhere_else_passes_and_is_noted() {
+    fn only_the_administrator_of_this_program_may() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("token");
-        std::fs::write(&file, "short\n").unwrap();
-        assert!(matches!(Admin::new(Some(&file), vec![], folder.path()), Err(AdminError::Short { found: 5, .. })));
-        std::fs::write(&file, "0123456789abcdef\n").unwrap();
-        let admin = Admin::new(Some(&file), vec!["weir.example".to_owned()], folder.path()).unwrap();
-        let status = |host: &str, origin: Option<&str>, token: &str| {
-            let mut request = Request::builder().header(HOST, host).header(AUTHORIZATION, format!("Bearer {token}"));
-            if let Some(origin) = origin {
-                request = request.header(ORIGIN, origin);
-            }
-            admin.authorise(&request.body(()).unwrap(), "test").map_or_else(|answer| answer.status().as_u16(), |()| 200)
-        };
-        let token = "0123456789abcdef";
-        assert_eq!(status("127.0.0.1:8686", None, token), 200);
-        assert_eq!(status("[::1]:8686", Some("http://localhost:8686"), token), 200);
-        assert_eq!(status("WEIR.example", None, token), 200);
-        assert_eq!(status("attacker.example", None, token), 421);
-        assert_eq!(status("127.0.0.1", Some("http://attacker.example"), token), 403);
-        assert_eq!(status("127.0.0.1", Some("null"), token), 403);
-        assert_eq!(status("127.0.0.1", None, "0123456789abcdeF"), 401);
-        assert_eq!(std::fs::read_to_string(folder.path().join("audit.log")).unwrap().lines().count(), 3);
-        let none = Admin::new(None, vec![], folder.path()).unwrap();
-        let request = Request::builder().header(HOST, "localhost").body(()).unwrap();
-        assert_eq!(none.authorise(&request, "test").unwrap_err().status(), 403);
+        let admin = self::admin(folder.path(), true);
+        let bearer = format!("Bearer {TOKEN}");
+        let token = ("authorization", bearer.as_str());
+        for host in ["127.0.0.1:8686", "[::1]:8686", "localhost", "localhost:1", "WEIR.example:8686"] {
+            assert_eq!(status(&admin, &[("host", host), token]), 200, "{host}");
+        }
+        for host in ["attacker.example", "127.0.0.1.attacker.example", "", "localhost.attacker.example:8686"] {
+            assert_eq!(status(&admin, &[("host", host), token]), 421, "{host}");
+        }
+        let here = ("host", "127.0.0.1:8686");
+        assert_eq!(status(&admin, &[here, token, ("origin", "http://127.0.0.1:8686")]), 200);
+        for origin in ["http://attacker.example", "null", "http://127.0.0.1:9"] {
+            assert_eq!(status(&admin, &[here, token, ("origin", origin)]), 403, "{origin}");
+        }
+        assert_eq!(status(&admin, &[here]), 401);
+        assert_eq!(status(&admin, &[here, ("authorization", "Bearer a-token-of-somebody-else")]), 401);
+        assert_eq!(status(&self::admin(folder.path(), false), &[here, token]), 403, "without a token nobody may");
+    }
+
+    #[test]
+    fn every_change_leaves_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let admin = admin(folder.path(), true);
+        let operator = Operator { peer: Some([127, 0, 0, 1].into()) };
+        admin.note(&operator, "acknowledge", &json!({ "stream": "all" })).unwrap();
+        let line: Value =
+            serde_json::from_str(&std::fs::read_to_string(folder.path().join("audit.log")).unwrap()).unwrap();
+        assert_eq!((&line["who"], &line["what"]), (&json!("administrator at 127.0.0.1"), &json!("acknowledge")));
+        assert_eq!(line["details"]["stream"], "all");
+    }
+
+    #[test]
+    fn a_short_token_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("short");
+        std::fs::write(&path, "secret\n").unwrap();
+        let error = Admin::open(Some(&path), Vec::new(), folder.path()).map(drop).unwrap_err();
+        assert!(matches!(error, AdminError::Short { found: 6, .. }), "{error}");
     }
 }

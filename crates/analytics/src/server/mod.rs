@@ -8,9 +8,11 @@ mod clock;
 mod deadletters;
 pub mod document;
 mod ingest;
+mod ledger;
 mod page;
 mod queries;
 
+use crate::audit::Auditor;
 use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
@@ -22,6 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -32,9 +35,10 @@ pub struct Server {
     pub ingest: Ingest,
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
+    pub auditor: Auditor,
+    admin: Admin,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
-    admin: Admin,
 }
 
 const CONNECTIONS: usize = 1024;
@@ -50,16 +54,18 @@ impl Server {
         ingest: Ingest,
         store: Store,
         tokens: watch::Receiver<Arc<Tokens>>,
-        clock: Duration,
         admin: Admin,
+        clock: Duration,
     ) -> Self {
-        let (room, clock) = (Arc::new(Semaphore::new(ROOM_KIB)), clock::ClockWatch::new(clock));
-        Self { ingest, store, tokens, room, clock, admin }
+        let clock = clock::ClockWatch::new(clock);
+        let auditor = Auditor::new(store.clone());
+        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
+        tokio::spawn(server.auditor.clone().run(stop.clone()));
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
@@ -68,11 +74,11 @@ impl Server {
                 () = stopped(&mut stop) => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _unwanted_delay = stream.set_nodelay(true);
                     let (server, stop) = (Arc::clone(&server), stop.clone());
                     tokio::spawn(async move {
-                        connection(server, stream, stop).await;
+                        connection(server, stream, peer, stop).await;
                         drop(permit);
                     });
                 }
@@ -99,6 +105,8 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
             (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
             (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
+            (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
+            (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
             (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
@@ -120,8 +128,14 @@ impl Server {
     }
 }
 
-async fn connection(server: Arc<Server>, stream: tokio::net::TcpStream, mut stop: watch::Receiver<bool>) {
-    let service = service_fn(move |request| {
+async fn connection(
+    server: Arc<Server>,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(admin::Peer(peer));
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.route(request).await) }
     });

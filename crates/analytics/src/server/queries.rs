@@ -3,6 +3,7 @@
 use super::Server;
 use super::answer::{Answer, json, refused};
 use crate::query::{self, ledger, overview, trace};
+use crate::store::StoreError;
 use http::StatusCode;
 use weir_event::TraceId;
 
@@ -21,17 +22,30 @@ impl Server {
     }
 
     async fn collection(&self, what: &str, params: &Params) -> Result<serde_json::Value, QueryError> {
+        if what == "ledger" {
+            return self.ledger(params).await;
+        }
         let minutes = params.number("minutes", 60, 1..=44_640)?;
         let limit = params.number("limit", 50, 1..=1000)?;
         Ok(match what {
             "overview" => overview::overview(&self.store, minutes).await?,
             "series" => overview::series(&self.store, minutes, &params.filter()).await?,
             "gateways" => query::streams::gateways(&self.store).await?,
-            "ledger" => ledger::ledger(&self.store, minutes).await?,
             "errors" => trace::errors(&self.store, minutes, limit).await?,
             "slow" => trace::slow(&self.store, minutes, limit).await?,
             _ => return Err(QueryError::Unknown),
         })
+    }
+
+    /// Of the last day, of `minutes`, or of all time with `minutes=all`. The rows are looked at first.
+    async fn ledger(&self, params: &Params) -> Result<serde_json::Value, QueryError> {
+        let minutes = match params.get("minutes") {
+            Some("all") => None,
+            _ => Some(params.number("minutes", 1440, 1..=5_256_000)?),
+        };
+        self.auditor.glance().await?;
+        let ledger = ledger::ledger(&self.store, minutes, self.auditor.audited_ms()).await?;
+        serde_json::to_value(&ledger).map_err(|error| QueryError::Store(StoreError::Answer { text: error.to_string() }))
     }
 
     async fn trace(&self, id: &str, params: &Params) -> Result<serde_json::Value, QueryError> {

@@ -307,6 +307,13 @@ impl<State: StateFolder> Analytics<State> {
         reply.json()
     }
 
+    /// Audits every day and compacts, now.
+    pub fn verify(&self) -> serde_json::Value {
+        let reply = request(&self.program.address, "POST", "/api/v1/ledger/verify", &[], b"");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    }
+
     pub fn address(&self) -> &str {
         &self.program.address
     }

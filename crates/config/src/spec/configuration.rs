@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     pub spool_max_bytes: Slot<ByteSize>,
     pub spool_max_age: Slot<Duration>,
     pub spool_ring_bytes: Slot<ByteSize>,
+    pub spool_chunk_bytes: Slot<ByteSize>,
+    pub spool_sync_interval: Slot<Duration>,
     pub trusted_peers: Slot<Vec<IpNet>>,
     pub connections: Slot<u32>,
     pub connections_per_address: Slot<u32>,
@@ -107,6 +109,8 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.spool_max_bytes.read(fields, "maxBytes", |at| size(at, ByteSize::mib(1)..=ByteSize::new(u64::MAX)));
         settings.spool_max_age.read(fields, "maxAge", age);
         settings.spool_ring_bytes.read(fields, "ringBytes", ring_bytes);
+        settings.spool_chunk_bytes.read(fields, "chunkBytes", |at| size(at, ByteSize::kib(64)..=ByteSize::mib(16)));
+        settings.spool_sync_interval.read(fields, "syncInterval", sync_interval);
     });
     section(fields, "limits", |fields| {
         settings.connections.read(fields, "connections", count);
@@ -177,6 +181,15 @@ fn ring_bytes(at: &At<'_>) -> Option<ByteSize> {
 fn age(at: &At<'_>) -> Option<Duration> {
     let age = at.parse(parse_duration, "as in `24h`, `30m` or `90s`")?;
     if age >= Duration::from_secs(60) { Some(age) } else { at.refuse("is less than a minute; write at least `1m`") }
+}
+
+fn sync_interval(at: &At<'_>) -> Option<Duration> {
+    let interval = at.parse(parse_duration, "as in `1s` or `250ms`")?;
+    if (Duration::from_millis(50)..=Duration::from_secs(60)).contains(&interval) {
+        Some(interval)
+    } else {
+        at.refuse("is out of range; write `50ms` to `1m`")
+    }
 }
 
 fn network(at: &At<'_>) -> Option<IpNet> {

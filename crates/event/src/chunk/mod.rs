@@ -14,6 +14,7 @@
 //! the count and the order of sequence numbers are checked; see the fuzz target `chunk`.
 
 mod reader;
+mod split;
 mod writer;
 
 pub use reader::{Chunk, ChunkHeader};
@@ -43,37 +44,69 @@ flat! {
 }
 
 /// Why sequence numbers of a chunk's range have no record in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum GapReason {
     /// The worker's ring was full: the event was shed.
     RingFull = 1,
-    /// The spool was past its bound: the oldest were shed.
+    /// The spool was past its bound in bytes: the oldest were shed.
     SpoolFull = 2,
-    /// The machine died with records that no sync had covered.
+    /// The machine died with records that no sync had covered, or something wrote over the ring.
     Torn = 3,
-    /// A reason that this reader does not know yet.
+    /// The spool was past its bound in age: the oldest were shed.
+    TooOld = 4,
+    /// The ring was full because the disk was.
+    DiskFull = 5,
+    /// The ring was full because chunk files could not be written, for another reason than a full disk.
+    WriteFailed = 6,
+    /// An operator dropped them.
+    Dropped = 7,
+    /// Chunks that were set aside were past their bound: the oldest were given up.
+    SetAsideFull = 8,
+    /// Their chunk file was removed by somebody else.
+    Removed = 9,
+    /// The record could not be read back, or this reader does not know the reason yet.
     Unknown = 255,
 }
 
 impl GapReason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 10] = [
+        Self::RingFull,
+        Self::SpoolFull,
+        Self::Torn,
+        Self::TooOld,
+        Self::DiskFull,
+        Self::WriteFailed,
+        Self::Dropped,
+        Self::SetAsideFull,
+        Self::Removed,
+        Self::Unknown,
+    ];
+
     /// The word that metrics, the ledger and people see.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RingFull => "ring_full",
             Self::SpoolFull => "spool_full",
             Self::Torn => "torn",
+            Self::TooOld => "too_old",
+            Self::DiskFull => "disk_full",
+            Self::WriteFailed => "write_failed",
+            Self::Dropped => "dropped",
+            Self::SetAsideFull => "set_aside_full",
+            Self::Removed => "removed",
             Self::Unknown => "unknown",
         }
     }
 
-    const fn from_byte(byte: u8) -> Self {
-        match byte {
-            1 => Self::RingFull,
-            2 => Self::SpoolFull,
-            3 => Self::Torn,
-            _ => Self::Unknown,
-        }
+    /// Its place in [`GapReason::ALL`].
+    pub fn index(self) -> usize {
+        Self::ALL.iter().position(|reason| *reason == self).expect("every reason is in the list of all")
+    }
+
+    fn from_byte(byte: u8) -> Self {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == byte).unwrap_or(Self::Unknown)
     }
 }
 
@@ -201,6 +234,44 @@ mod tests {
         let chunk = Chunk::decode(&writer.seal(1).unwrap()).unwrap();
         assert_eq!((chunk.header.count, chunk.header.gaps[0].count()), (0, 100));
         assert_eq!(ChunkWriter::new(stream()).seal(1), Err(ChunkError::Empty));
+    }
+
+    #[test]
+    fn every_gap_reason_reads_as_it_was_written() {
+        for (place, reason) in GapReason::ALL.into_iter().enumerate() {
+            assert_eq!((GapReason::from_byte(reason as u8), reason.index()), (reason, place));
+        }
+        assert_eq!(GapReason::from_byte(200), GapReason::Unknown, "a reason of a later version");
+    }
+
+    #[test]
+    fn a_prefix_that_holds_the_header_is_enough_to_read_it() {
+        let chunk = sealed();
+        let whole = ChunkHeader::decode(&chunk).unwrap();
+        let length = ChunkHeader::length(&chunk).unwrap();
+        let header = ChunkHeader::decode_prefix(&chunk[..length], chunk.len()).unwrap();
+        assert_eq!((header.first, header.last, &header.gaps), (whole.first, whole.last, &whole.gaps));
+        assert!(ChunkHeader::decode_prefix(&chunk[..length], chunk.len() + 1).is_err(), "a file of another length");
+        assert!(ChunkHeader::decode_prefix(&chunk[..length - 1], chunk.len()).is_err());
+    }
+
+    #[test]
+    fn a_chunk_is_halved_down_to_single_items() {
+        let mut pieces = vec![sealed()];
+        let (mut seqs, mut gaps) = (Vec::new(), Vec::new());
+        while let Some(piece) = pieces.pop() {
+            let chunk = Chunk::decode(&piece).unwrap();
+            assert_eq!((&chunk.header.stream, chunk.header.sealed_us), (&stream(), 77));
+            match chunk.split().unwrap() {
+                Some([left, right]) => pieces.extend([right, left]),
+                None => {
+                    seqs.extend(chunk.events().map(|event| event.fixed.seq));
+                    gaps.extend(chunk.header.gaps);
+                }
+            }
+        }
+        assert_eq!(seqs, [10, 14]);
+        assert_eq!(gaps, [Gap { first: 11, last: 13, reason: GapReason::RingFull }]);
     }
 
     #[test]

@@ -28,8 +28,23 @@ pub struct ChunkHeader {
 }
 
 impl ChunkHeader {
+    /// How many bytes from the start of a chunk hold its header; `bytes` are at least the first 12 of it.
+    pub fn length(bytes: &[u8]) -> Result<usize, ChunkError> {
+        let mut reader = Reader::new(bytes);
+        if reader.bytes(8) != Some(MAGIC) {
+            return Err(ChunkError::Magic);
+        }
+        let len = reader.get::<u32>().ok_or(ChunkError::Short)? as usize;
+        if len > MAX_HEADER { Err(ChunkError::TooLarge) } else { Ok(PREFIX + len) }
+    }
+
     /// Reads and checks everything but the body.
     pub fn decode(bytes: &[u8]) -> Result<Self, ChunkError> {
+        Self::decode_prefix(bytes, bytes.len())
+    }
+
+    /// The same, of the first bytes of a chunk that is `total` bytes long.
+    pub fn decode_prefix(bytes: &[u8], total: usize) -> Result<Self, ChunkError> {
         let mut reader = Reader::new(bytes);
         if reader.bytes(8) != Some(MAGIC) {
             return Err(ChunkError::Magic);
@@ -49,7 +64,7 @@ impl ChunkHeader {
         if schema != SCHEMA_VERSION {
             return Err(ChunkError::Version(schema));
         }
-        Self::parts(header, PREFIX + len, bytes.len())
+        Self::parts(header, PREFIX + len, total)
     }
 
     fn parts(header: &[u8], body_at: usize, total: usize) -> Result<Self, ChunkError> {
@@ -68,7 +83,7 @@ impl ChunkHeader {
             names.insert(NameId(id), text(&mut reader)?);
         }
         let gaps = read_gaps(&mut reader, head.gaps)?;
-        if !reader.is_empty() || head.body_len as usize != total - body_at {
+        if !reader.is_empty() || Some(head.body_len as usize) != total.checked_sub(body_at) {
             return Err(ChunkError::Short);
         }
         if head.raw_len as usize > MAX_BODY || head.compression != 1 {
@@ -144,7 +159,7 @@ fn read_gaps(reader: &mut Reader<'_>, count: u32) -> Result<Vec<Gap>, ChunkError
 /// A chunk with its body decompressed and every record of it checked.
 pub struct Chunk {
     pub header: ChunkHeader,
-    raw: Vec<u8>,
+    pub(super) raw: Vec<u8>,
 }
 
 impl Chunk {

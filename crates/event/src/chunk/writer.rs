@@ -86,6 +86,12 @@ impl ChunkWriter {
         self.raw.len()
     }
 
+    /// About what it takes on the wire when nothing of it can be compressed, in bytes.
+    pub fn wire_len(&self) -> usize {
+        let names: usize = self.names.values().map(|name| name.len() + 6).sum();
+        PREFIX + 1024 + names + self.gaps.len() * 17 + self.raw.len() + self.raw.len() / 128
+    }
+
     /// Whether it holds neither record nor gap.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()

@@ -45,13 +45,21 @@ fn workers(admin: &Admin, out: &mut Families) {
 fn spool(admin: &Admin, out: &mut Families) {
     let stats = admin.spool.stats();
     out.counter(&catalogue::EVENTS_WRITTEN, &[], stats.events_written);
-    let shed = &stats.shed;
-    let by_reason = [("ring_full", shed.ring_full), ("spool_full", shed.spool_full), ("torn", shed.torn)];
-    for (reason, count) in by_reason.into_iter().chain([("unknown", shed.unknown)]) {
-        out.counter(&catalogue::EVENTS_SHED, &[reason], count);
+    for (reason, count) in stats.shed.iter() {
+        out.counter(&catalogue::EVENTS_SHED, &[reason.as_str()], count);
     }
     out.counter(&catalogue::CHUNKS_ACKED, &[], stats.chunks_acked);
+    out.counter(&catalogue::CHUNKS_SENT, &[], stats.chunks_sent);
+    out.counter(&catalogue::CHUNKS_SPLIT, &[], stats.chunks_split);
     out.counter(&catalogue::CHUNKS_SET_ASIDE, &[], stats.chunks_set_aside);
+    out.gauge(&catalogue::SET_ASIDE_CHUNKS, &[], stats.set_aside_chunks as f64);
+    out.gauge(&catalogue::SET_ASIDE_BYTES, &[], stats.set_aside_bytes as f64);
+    out.counter(&catalogue::SPOOL_FAILURES, &["write"], stats.write_failures);
+    out.counter(&catalogue::SPOOL_FAILURES, &["other"], stats.file_failures);
+    out.counter(&catalogue::NOT_UNDERSTOOD, &[], stats.not_understood);
+    out.gauge(&catalogue::SHIPPING_BLOCKED, &[], f64::from(u8::from(stats.blocked.is_some())));
+    let held = stats.held.iter().map(|life| life.chunks).sum::<u64>();
+    out.gauge(&catalogue::CHUNKS_HELD, &[], held as f64);
     out.gauge(&catalogue::SPOOL_BYTES, &[], stats.bytes_on_disk as f64);
     out.gauge(&catalogue::SPOOL_CHUNKS, &[], stats.chunks_on_disk as f64);
     let age = stats.oldest_age.map_or(0.0, |age: Duration| age.as_secs_f64());

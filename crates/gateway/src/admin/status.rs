@@ -2,10 +2,10 @@
 
 use super::Admin;
 use crate::reload::lock;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::atomic::Ordering;
 use weir_event::Ranges;
-use weir_spool::{SpoolStats, StreamLedger};
+use weir_spool::{HeldLife, SpoolStats, StreamLedger};
 
 /// The `/status` document.
 pub fn status(admin: &Admin) -> Value {
@@ -47,22 +47,35 @@ fn spool(stats: &SpoolStats) -> Value {
     let rings: Vec<_> = stats.rings.iter().map(|ring| json!({"used": ring.used, "size": ring.size})).collect();
     json!({
         "events_written": stats.events_written,
-        "shed": {
-            "ring_full": stats.shed.ring_full,
-            "spool_full": stats.shed.spool_full,
-            "torn": stats.shed.torn,
-            "unknown": stats.shed.unknown,
-        },
+        "shed": stats.shed.iter().map(|(reason, count)| (reason.as_str().to_owned(), json!(count))).collect::<Map<_, _>>(),
         "chunks": {
             "sealed": stats.chunks_sealed,
             "acknowledged": stats.chunks_acked,
             "set_aside": stats.chunks_set_aside,
+            "split": stats.chunks_split,
             "on_disk": stats.chunks_on_disk,
         },
+        "set_aside": {"chunks": stats.set_aside_chunks, "bytes": stats.set_aside_bytes},
+        "blocked": stats.blocked,
+        "held": stats.held.iter().map(held).collect::<Vec<_>>(),
+        "failures": {"write": stats.write_failures, "other": stats.file_failures},
+        "answers_not_understood": stats.not_understood,
         "bytes_on_disk": stats.bytes_on_disk,
         "oldest_age_seconds": stats.oldest_age.map(|age| age.as_secs_f64()),
         "rings": rings,
         "last_error": stats.last_error,
+    })
+}
+
+fn held(life: &HeldLife) -> Value {
+    json!({
+        "boot": life.boot.to_string(),
+        "site": life.identity.site,
+        "gateway": life.identity.gateway,
+        "reason": life.reason,
+        "error": life.error,
+        "since_ms": life.since_us / 1000,
+        "chunks": life.chunks,
     })
 }
 
@@ -80,6 +93,10 @@ pub fn ledger(admin: &Admin) -> Value {
             "acknowledged": ranges(&ledger.acked),
             "shed": shed.collect::<serde_json::Map<_, _>>(),
             "set_aside": ranges(&ledger.set_aside),
+            "set_aside_reasons": ledger.set_aside_reasons,
+            "unknown_from": ledger.open_end.map(|open| open.from),
+            "unknown_reason": ledger.open_end.map(|open| open.reason.as_str()),
+            "held": ledger.held.map(|(reason, _)| reason),
             "open": ranges(&ledger.open()),
             "closed": ledger.closed,
         })

@@ -76,12 +76,14 @@ fn analytics_view(Analytics { endpoint, token: _ }: &Analytics) -> Value {
     json!({"endpoint": endpoint.to_string(), "token": REDACTED})
 }
 
-fn spool_view(Spool { path, max_bytes, max_age, ring_bytes }: &Spool) -> Value {
+fn spool_view(Spool { path, max_bytes, max_age, ring_bytes, chunk_bytes, sync_interval }: &Spool) -> Value {
     json!({
         "path": path.to_string_lossy(),
         "max_bytes": max_bytes.bytes(),
         "max_age": time(*max_age),
         "ring_bytes": ring_bytes.bytes(),
+        "chunk_bytes": chunk_bytes.bytes(),
+        "sync_interval": time(*sync_interval),
     })
 }
 

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +21,13 @@ use weir_spool::Endpoint;
 /// What to say to a chunk.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply {
+    /// As weir-analytics answers with that status.
     Status(u16),
+    /// The same, with another word for what came of it.
+    Result(u16, &'static str),
     RetryAfter(u16, &'static str),
+    /// As somebody else answers: a status and a body.
+    Foreign(u16, &'static str),
     /// Reads it, and closes the connection without a word.
     Close,
 }
@@ -35,6 +41,8 @@ pub struct Heard {
     pub seqs: Vec<u64>,
     pub gaps: Vec<Gap>,
     pub apis: Vec<String>,
+    pub paths: Vec<String>,
+    pub gateway: String,
     pub stored: bool,
     pub bytes: Bytes,
 }
@@ -44,6 +52,7 @@ struct State {
     heard: Vec<Heard>,
     reports: Vec<serde_json::Value>,
     mistakes: Vec<String>,
+    foreign_reports: Option<(u16, &'static str)>,
 }
 
 type Answering = Box<dyn FnMut(usize, &Heard) -> Reply + Send>;
@@ -93,6 +102,11 @@ impl Ingestor {
         state.heard.clone()
     }
 
+    /// From now on somebody else answers the reports of streams.
+    pub fn answer_reports(&self, foreign: Option<(u16, &'static str)>) {
+        self.state.lock().unwrap().foreign_reports = foreign;
+    }
+
     pub fn reports(&self) -> Vec<serde_json::Value> {
         self.state.lock().unwrap().reports.clone()
     }
@@ -139,28 +153,70 @@ async fn answer(
     if bearer != "Bearer token-of-test" {
         state.lock().unwrap().mistakes.push(format!("authorization `{bearer}`"));
     }
-    let reply = match (path.as_str(), kind.as_str()) {
-        ("/v1/chunks", "application/vnd.weir.chunk") => hear(body, state, answering),
+    let said = match (path.as_str(), kind.as_str()) {
+        ("/v1/chunks", "application/vnd.weir.chunk") => {
+            let (said, heard) = hear(body, state, answering);
+            return said.answer(&heard);
+        }
         ("/v1/streams", "application/json") => {
-            state.lock().unwrap().reports.push(serde_json::from_slice(&body).unwrap());
-            Reply::Status(204)
+            let report: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let taken = report.as_array().unwrap().iter().map(|line| line["stream"].clone()).collect::<Vec<_>>();
+            let mut state = state.lock().unwrap();
+            state.reports.push(report);
+            return Ok(match state.foreign_reports {
+                Some((status, text)) => reply(status, None, text.to_owned()),
+                None => reply(200, None, document("stored", json!({"taken": taken, "refused": []}))),
+            });
         }
         other => {
             state.lock().unwrap().mistakes.push(format!("request {other:?}"));
             Reply::Status(404)
         }
     };
-    let response = Response::builder();
-    let (status, response) = match reply {
-        Reply::Status(status) => (status, response),
-        Reply::RetryAfter(status, after) => (status, response.header("retry-after", after)),
-        Reply::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
-    };
-    let status = StatusCode::from_u16(status).unwrap();
-    Ok(response.status(status).body(Full::new(Bytes::from_static(b"as told"))).unwrap())
+    said.answer_without()
 }
 
-fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> Reply {
+impl Reply {
+    fn answer(self, heard: &Heard) -> io::Result<Response<Full<Bytes>>> {
+        let words = [(400, "malformed"), (401, "token"), (403, "identity"), (409, "version"), (413, "too_large")];
+        let words: BTreeMap<u16, &str> = words.into_iter().chain([(422, "rejected"), (500, "unavailable")]).collect();
+        let (status, result, after) = match self {
+            Self::Status(status @ 200..=299) => (status, "stored", None),
+            Self::Status(status) => (status, words.get(&status).copied().unwrap_or("busy"), None),
+            Self::Result(status, result) => (status, result, None),
+            Self::RetryAfter(status, after) => (status, "busy", Some(after)),
+            Self::Foreign(..) | Self::Close => return self.answer_without(),
+        };
+        let more = json!({
+            "chunk": {"stream": heard.stream.to_string(), "first": heard.first, "last": heard.last},
+            "received": {"bytes": heard.bytes.len(), "crc32c": format!("{:08x}", crc32c::crc32c(&heard.bytes))},
+            "stored": heard.seqs.len(), "duplicate": 0, "dead_letters": 0, "error": "as the test says",
+        });
+        Ok(reply(status, after, document(result, more)))
+    }
+
+    fn answer_without(self) -> io::Result<Response<Full<Bytes>>> {
+        match self {
+            Self::Foreign(status, text) => Ok(reply(status, None, text.to_owned())),
+            Self::Status(status) => Ok(reply(status, None, String::new())),
+            _ => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+fn document(result: &str, more: serde_json::Value) -> String {
+    let mut document = json!({"protocol": 2, "program": "weir-analytics", "version": "test", "result": result});
+    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    document.to_string()
+}
+
+fn reply(status: u16, retry_after: Option<&str>, body: String) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    let response = retry_after.into_iter().fold(response, |response, after| response.header("retry-after", after));
+    response.body(Full::new(body.into())).unwrap()
+}
+
+fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> (Reply, Heard) {
     let chunk = Chunk::decode(&bytes).unwrap();
     let name =
         |event: weir_event::Event<'_>| chunk.header.name(weir_event::NameId(event.fixed.api)).unwrap().to_owned();
@@ -171,12 +227,14 @@ fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> Rep
         seqs: chunk.events().map(|event| event.fixed.seq).collect(),
         gaps: chunk.header.gaps.clone(),
         apis: chunk.events().map(name).collect(),
+        paths: chunk.events().map(|event| String::from_utf8_lossy(event.path).into_owned()).collect(),
+        gateway: chunk.header.stream.identity.gateway.to_string(),
         stored: false,
         bytes,
     };
     let mut state = state.lock().unwrap();
     let reply = answering.lock().unwrap()(state.heard.len(), &heard);
     heard.stored = matches!(reply, Reply::Status(200..=299));
-    state.heard.push(heard);
-    reply
+    state.heard.push(heard.clone());
+    (reply, heard)
 }

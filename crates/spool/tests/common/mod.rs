@@ -30,7 +30,7 @@ pub fn identity() -> Identity {
 
 /// A spool that seals only when it is told to, or a ring is half full.
 pub fn config(path: &Path) -> SpoolConfig {
-    let seal = Seal { count: u32::MAX, bytes: usize::MAX, age: Duration::from_secs(3600) };
+    let seal = Seal { count: u32::MAX, bytes: usize::MAX, age: Duration::from_secs(3600), wire: 1 << 20 };
     SpoolConfig { ring_bytes: 1024 * 1024, seal, ..SpoolConfig::at(path) }
 }
 

@@ -76,8 +76,21 @@ catalogue! {
     SPOOL_BYTES Gauge "weir_spool_bytes" "By" [] "Bytes of chunk files on disk.";
     SPOOL_CHUNKS Gauge "weir_spool_chunks" "{chunk}" [] "Chunk files on disk, not yet acknowledged.";
     SPOOL_AGE Gauge "weir_spool_oldest_age_seconds" "s" [] "Age of the oldest chunk that is not acknowledged.";
+    CHUNKS_SENT Counter "weir_spool_chunks_sent_total" "{chunk}" [] "Requests that carried a chunk, repeated ones among them.";
+    CHUNKS_SPLIT Counter "weir_spool_chunks_split_total" "{chunk}" []
+        "Chunks that were halved, for they were too large for the way to weir-analytics.";
+    CHUNKS_HELD Gauge "weir_spool_chunks_held" "{chunk}" []
+        "Chunks of identities that weir-analytics refuses now; they are kept.";
+    SHIPPING_BLOCKED Gauge "weir_spool_shipping_blocked" "1" []
+        "1 while nothing is shipped: weir-analytics is away, refuses the gateway, or somebody else answers for it.";
+    NOT_UNDERSTOOD Counter "weir_spool_answers_not_understood_total" "{answer}" []
+        "Answers to chunks that were not weir-analytics' own: of a proxy, a portal, a wrong port.";
     CHUNKS_SET_ASIDE Counter "weir_spool_chunks_set_aside_total" "{chunk}" []
-        "Chunks that weir-analytics refused for good, kept aside.";
+        "Chunks that cannot be shipped, refused for good or damaged, and were set aside.";
+    SET_ASIDE_CHUNKS Gauge "weir_spool_set_aside_chunks" "{chunk}" [] "Chunks that are set aside now.";
+    SET_ASIDE_BYTES Gauge "weir_spool_set_aside_bytes" "By" [] "Bytes of the chunks that are set aside now.";
+    SPOOL_FAILURES Counter "weir_spool_failures_total" "{failure}" ["operation"]
+        "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
     CONFIG_GENERATION Gauge "weir_config_generation" "1" [] "Generation of the configuration that serves new requests.";
     CONFIG_RELOADS Counter "weir_config_reloads_total" "{reload}" ["outcome"]
         "Changed configurations, by whether they were taken.";

@@ -1,0 +1,109 @@
+//! An operator takes note of what is missing or unknown: it stays in the account, and no longer decides its state.
+
+use super::ledger::{Accounted, accounts};
+use crate::ingest::now_us;
+use crate::rowbinary::Rows;
+use crate::store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+/// `POST /api/v1/ledger/acknowledge`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// 16 hex digits, or `all`.
+    pub stream: String,
+    /// Why this is known and accepted: for whoever reads the account later.
+    pub reason: String,
+    /// Who says so, by the caller's own word.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What was acknowledged.
+#[derive(Debug, Default, Serialize)]
+pub struct Done {
+    pub acknowledged: Vec<Note>,
+}
+
+/// One stretch of one stream.
+#[derive(Debug, Serialize)]
+pub struct Note {
+    pub stream: String,
+    pub name: String,
+    /// `missing` or `unknown`.
+    pub kind: &'static str,
+    pub what: String,
+    pub first: u64,
+    /// `None` where the end is open.
+    pub last: Option<u64>,
+}
+
+/// Why a request is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcknowledgeError {
+    #[error("`reason` is empty; say why this is accepted, for whoever reads the account later")]
+    Reason,
+    #[error("`stream` is neither `all` nor 16 digits of hex")]
+    Stream,
+    #[error("stream {0} is not in the ledger")]
+    Unknown(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Request {
+    /// Whether it can be carried out.
+    pub fn check(&self) -> Result<(), AcknowledgeError> {
+        self.wanted().map(|_| ())
+    }
+
+    fn wanted(&self) -> Result<Option<u64>, AcknowledgeError> {
+        if self.reason.trim().is_empty() {
+            return Err(AcknowledgeError::Reason);
+        }
+        if self.stream == "all" {
+            return Ok(None);
+        }
+        let hex = Some(&self.stream).filter(|text| text.len() == 16);
+        hex.and_then(|text| u64::from_str_radix(text, 16).ok()).map(Some).ok_or(AcknowledgeError::Stream)
+    }
+}
+
+/// Acknowledges what is missing or unknown now, and nothing that comes later.
+pub async fn acknowledge(store: &Store, request: &Request, who: &str) -> Result<Done, AcknowledgeError> {
+    let wanted = request.wanted()?;
+    let accounts = accounts(store).await?;
+    if wanted.is_some_and(|id| accounts.iter().all(|one| one.id != id)) {
+        return Err(AcknowledgeError::Unknown(request.stream.clone()));
+    }
+    let chosen = accounts.iter().filter(|one| wanted.is_none_or(|id| one.id == id));
+    let notes: Vec<(u64, Note)> = chosen.flat_map(notes).collect();
+    let mut rows = Rows::default();
+    for (stream, note) in &notes {
+        rows.fixed(stream.to_le_bytes())
+            .text(note.kind)
+            .fixed(note.first.to_le_bytes())
+            .fixed(note.last.unwrap_or(u64::MAX).to_le_bytes())
+            .text(&note.what)
+            .text(request.reason.trim())
+            .text(who)
+            .fixed((now_us() / 1000).to_le_bytes());
+    }
+    store.insert_rows("acknowledgements", "stream, kind, first, last, what, reason, who, at", rows).await?;
+    Ok(Done { acknowledged: notes.into_iter().map(|(_, note)| note).collect() })
+}
+
+fn notes(one: &Accounted) -> Vec<(u64, Note)> {
+    let (stream, name) = (format!("{:016x}", one.id), super::wording::name(one));
+    let note = |kind, what: String, first, last| {
+        (one.id, Note { stream: stream.clone(), name: name.clone(), kind, what, first, last })
+    };
+    let mut found = Vec::new();
+    for part in &one.account.missing {
+        let what = format!("{}: {}", part.class, part.reason);
+        found.extend(part.seqs.iter().map(|(first, last)| note("missing", what.clone(), first, Some(last))));
+    }
+    let open = one.account.unknown.iter().filter(|unknown| !unknown.acknowledged);
+    found.extend(open.map(|unknown| note("unknown", unknown.reason.clone(), unknown.from, None)));
+    found
+}

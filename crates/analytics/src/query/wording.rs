@@ -1,0 +1,205 @@
+//! The ledger in words: the claim, what is said of one stream, and what to do about it.
+
+use super::account::{Account, Class, Doubt, State, Unknown};
+use super::ledger::{Accounted, Ledger, Verdict};
+
+/// `2026-11-26 14:02:10 UTC`.
+pub fn time(ms: i64) -> String {
+    let (days, second) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// Year, month and day of a day since the Unix epoch, by Howard Hinnant's algorithm of civil dates.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (year_of_era + era * 400 + next, month, day)
+}
+
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
+/// The name of a stream, as short as it is clear.
+pub fn name(one: &Accounted) -> String {
+    let owner = &one.owner;
+    match owner.worker {
+        Some(worker) => format!("{}/{}/{}/{worker}", owner.site, owner.gateway, owner.replica),
+        None => format!("stream {:016x}", one.id),
+    }
+}
+
+/// The claim of the whole ledger.
+pub fn sentence(ledger: &Ledger, accounts: &[Accounted]) -> String {
+    let others = ledger.balanced_up_to_ms.map(|ms| format!("balanced up to {}", time(ms)));
+    let mut parts = Vec::new();
+    match ledger.state {
+        Verdict::Empty => return "no data yet: no gateway has reported and nothing is stored".to_owned(),
+        Verdict::Balanced => parts.extend(others.or_else(|| Some("balanced".to_owned()))),
+        Verdict::Missing | Verdict::Unknown => {
+            parts.extend(missing(ledger));
+            parts.extend(unknown(accounts));
+            parts.extend(others.map(|claim| format!("the other streams are {claim}")));
+        }
+    }
+    if ledger.waiting > 0 {
+        parts.push(format!("{} not stored yet", waits(ledger.waiting)));
+    }
+    if ledger.acknowledged > 0 {
+        parts.push(format!("{} missing and acknowledged", events(ledger.acknowledged)));
+    }
+    parts.join("; ")
+}
+
+fn waits(count: u64) -> String {
+    if count == 1 {
+        "1 event waits at its gateway,".to_owned()
+    } else {
+        format!("{count} events wait at their gateways,")
+    }
+}
+
+fn missing(ledger: &Ledger) -> Vec<String> {
+    let mut said = Vec::new();
+    if ledger.missing > 0 {
+        let classes: Vec<_> = ledger.classes.iter().map(|(class, count)| format!("{count} {}", word(class))).collect();
+        said.push(format!("MISSING: {} ({})", events(ledger.missing), classes.join(", ")));
+    }
+    if ledger.doubled > 0 {
+        said.push(format!("STORED TWICE: {}", events(ledger.doubled)));
+    }
+    said
+}
+
+fn word(class: &str) -> String {
+    class.replace('_', " ")
+}
+
+/// What is unknown, the gateways by name where they are few.
+fn unknown(accounts: &[Accounted]) -> Option<String> {
+    let doubted: Vec<_> = accounts.iter().filter(|one| super::ledger::is_unknown(&one.account)).collect();
+    let named = |one: &&Accounted| {
+        let doubts = one.account.unknown.iter().filter(|unknown| !unknown.acknowledged);
+        format!("{} {}", name(one), doubts.map(doubt).collect::<Vec<_>>().join(", "))
+    };
+    match doubted.len() {
+        0 => None,
+        count @ 1..=3 => {
+            let said: Vec<_> = doubted.iter().take(count).map(named).collect();
+            Some(format!("UNKNOWN: {}", said.join("; ")))
+        }
+        count => Some(format!("UNKNOWN: {count} streams, the first: {}", named(&doubted[0]))),
+    }
+}
+
+fn doubt(unknown: &Unknown) -> String {
+    let since = unknown.since_ms.map(time).unwrap_or_default();
+    match unknown.doubt {
+        Doubt::NotReported => "not reported yet".to_owned(),
+        Doubt::NotHeard => format!("not heard since {since}, its later events are unknown"),
+        Doubt::OpenEnd => {
+            format!("{} from number {} on, how many came after it is unknown", unknown.reason, unknown.from)
+        }
+        Doubt::Waiting if unknown.since_ms.is_none() => "its first events are not all stored yet".to_owned(),
+        Doubt::Waiting if unknown.reason == "waiting" => format!("has events that wait since {since}"),
+        Doubt::Waiting => format!("has events that wait since {since} ({})", unknown.reason),
+    }
+}
+
+/// What is said of one stream.
+pub fn claim(one: &Accounted) -> String {
+    let account = &one.account;
+    let mut said = Vec::new();
+    for part in &account.missing {
+        said.push(format!("{} {}", part.seqs.count(), named(part.class, &part.reason)));
+    }
+    if account.doubled > 0 {
+        said.push(format!("{} stored twice", account.doubled));
+    }
+    said.extend(account.unknown.iter().filter(|unknown| !unknown.acknowledged).map(doubt));
+    if account.state == State::Balanced {
+        said.push(match account.balanced_up_to_ms {
+            Some(ms) if one.closed && account.waiting.is_empty() => format!("balanced, ended {}", time(ms)),
+            Some(ms) => format!("balanced up to {}", time(ms)),
+            None => "balanced".to_owned(),
+        });
+    }
+    if !account.waiting.is_empty() {
+        let held = one.held.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        said.push(format!("{} waiting{held}", account.waiting.count()));
+    }
+    for part in &account.acknowledged {
+        said.push(format!("{} {}, acknowledged", part.seqs.count(), named(part.class, &part.reason)));
+    }
+    said.extend(
+        account.unknown.iter().filter(|unknown| unknown.acknowledged).map(|_| "silence acknowledged".to_owned()),
+    );
+    said.join("; ")
+}
+
+fn named(class: Class, reason: &str) -> String {
+    match class {
+        Class::Lost => format!("lost ({reason})"),
+        Class::SetAside => format!("set aside ({reason})"),
+        Class::DeadLetter => format!("dead letters ({reason})"),
+        Class::Gone | Class::Unaccounted => reason.to_owned(),
+    }
+}
+
+/// What to do, of the first thing that is wrong.
+pub fn advice(one: &Accounted) -> String {
+    let account: &Account = &one.account;
+    if let Some(part) = account.missing.first() {
+        return remedy(part.class, &part.reason).to_owned();
+    }
+    if account.doubled > 0 {
+        return "weir-analytics repair --day DAY removes second copies".to_owned();
+    }
+    let Some(unknown) = account.unknown.iter().find(|unknown| !unknown.acknowledged) else { return String::new() };
+    match unknown.doubt {
+        Doubt::NotReported => "wait: a gateway reports every 10 s",
+        Doubt::NotHeard => "look after the gateway; if it is gone for good: weirctl ledger --acknowledge",
+        Doubt::OpenEnd => "nobody can count these: weirctl ledger --acknowledge",
+        Doubt::Waiting if unknown.since_ms.is_none() => "wait: events are stored within seconds",
+        Doubt::Waiting if one.closed => "start the gateway on its spool again, or bring its spool to one that runs",
+        Doubt::Waiting => "see why the gateway does not deliver: its log, weirctl dump",
+    }
+    .to_owned()
+}
+
+fn remedy(class: Class, reason: &str) -> &'static str {
+    match (class, reason) {
+        (Class::Lost, "ring_full") => "raise spool.ringBytes, then weirctl ledger --acknowledge",
+        (Class::Lost, "spool_full") => "raise spool.maxBytes, then weirctl ledger --acknowledge",
+        (Class::Lost, "too_old") => "raise spool.maxAge, then weirctl ledger --acknowledge",
+        (Class::Lost, "disk_full") => "make room on the gateway's disk, then weirctl ledger --acknowledge",
+        (Class::Lost, "write_failed" | "removed") => "see the gateway's log, then weirctl ledger --acknowledge",
+        (Class::Lost, _) => "these are gone: weirctl ledger --acknowledge",
+        (Class::SetAside, _) => "at the gateway: weirctl spool list, then weirctl spool retry",
+        (Class::DeadLetter, _) => "weirctl deadletters list, fix the clock, then weirctl deadletters replay",
+        (Class::Gone, _) => "restore the day from a backup, then weirctl ledger --verify",
+        (Class::Unaccounted, _) => {
+            "was a backup restored, or did something else answer the gateway? See docs/ledger.md"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_date_and_a_time_in_utc() {
+        assert_eq!(time(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(time(1_795_701_730_999), "2026-11-26 14:02:10 UTC");
+        assert_eq!(time(951_782_400_000), "2000-02-29 00:00:00 UTC");
+    }
+}

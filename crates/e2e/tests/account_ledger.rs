@@ -1,0 +1,107 @@
+//! The ledger claims what it can keep: balanced up to a time, and only where the witness agrees; unknown where a gateway
+//! is silent; missing where rows are gone. With real programs, `weirctl` as its reader.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::process::Command;
+use weir_e2e::{Claim, Plant, eventually, now_ms};
+use weir_testkit::get;
+use weir_testkit::process::program;
+use weir_testkit::witness::Witness;
+
+fn weirctl(plant: &Plant, args: &[&str]) -> (i32, String) {
+    let output = Command::new(program("weirctl").unwrap())
+        .args(["--analytics", &format!("http://{}", plant.analytics_at)])
+        .args(args)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
+}
+
+/// Sends `requests`; gives the time after which all were answered.
+async fn answered(plant: &Plant, requests: u64) -> i64 {
+    let tally = Witness::start(plant.traffic(requests, 400.0)).unwrap().wait().await.unwrap();
+    assert_eq!(tally.sent, requests);
+    now_ms()
+}
+
+/// Waits for a claim, which must agree with the witness whenever it is looked at.
+async fn claimed(plant: &Plant, what: &str, answered_ms: i64, mut wanted: impl FnMut(&Claim) -> bool) -> Claim {
+    eventually(what, async || {
+        let claim = Claim::of(plant).await.unwrap();
+        let (report, _) = plant.verdict().await.unwrap();
+        // A row may come between the two looks; what is claimed to be balanced may not be missing.
+        assert!(report.lost.is_empty() || !claim.is_balanced_at(answered_ms), "{report}: {}", claim.0);
+        assert_eq!(claim.count("missing"), 0, "{}", claim.0);
+        wanted(&claim).then_some(claim)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn balanced_is_claimed_up_to_a_time_and_a_gateway_that_is_cut_off_is_unknown() {
+    let plant = Plant::start(None).await.unwrap();
+    let (code, out) = weirctl(&plant, &["ledger"]);
+    assert!(code == 4 || code == 0, "{out}");
+    let answered_ms = answered(&plant, 800).await;
+    let claim = claimed(&plant, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
+    let (report, _) = plant.verdict().await.unwrap();
+    assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
+    let (code, out) = weirctl(&plant, &["ledger"]);
+    assert!(code == 0 && out.starts_with("balanced up to 2"), "{out}");
+
+    // From now on nothing that it says is believed: as good as a cable that was cut.
+    std::fs::write(plant.site.path("tokens"), "token-other acme test here other\n").unwrap();
+    let admin = plant.admin().unwrap();
+    eventually("the gateway is refused", async || {
+        let _ = get(&format!("http://{}/fast", plant.gateway_at)).await;
+        let (_, ledger) = get(&format!("http://{admin}/ledger")).await.ok()?;
+        let ledger: serde_json::Value = serde_json::from_str(&ledger).ok()?;
+        let held = |stream: &serde_json::Value| stream["spooled"].as_array().is_some_and(|parts| !parts.is_empty());
+        ledger["streams"].as_array()?.iter().any(held).then_some(())
+    })
+    .await;
+    let cut_ms = answered(&plant, 500).await;
+    let silent = claimed(&plant, "unknown", cut_ms, |claim| claim.state() == "unknown").await;
+    let told = &silent.0["streams"][0]["unknown"][0];
+    assert_eq!(told["kind"], "not_heard", "{}", silent.0);
+    assert!(told["since_ms"].as_i64().unwrap() <= cut_ms && !silent.is_balanced_at(cut_ms));
+    let (code, out) = weirctl(&plant, &["ledger"]);
+    assert!(code == 4 && out.contains("UNKNOWN: here/edge/r1/0 not heard since 2"), "{out}");
+
+    std::fs::write(plant.site.path("tokens"), "token-edge acme test here edge\n").unwrap();
+    claimed(&plant, "balanced again", cut_ms, |claim| claim.is_balanced_at(cut_ms)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_gone_are_missing() {
+    let plant = Plant::start(None).await.unwrap();
+    let answered_ms = answered(&plant, 400).await;
+    claimed(&plant, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
+    let days = "SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active";
+    for day in plant.client().query(days).fetch_all::<String>().await.unwrap() {
+        plant.client().query(&format!("ALTER TABLE access_events DROP PARTITION '{day}'")).execute().await.unwrap();
+    }
+    let claim = Claim::of(&plant).await.unwrap();
+    let (report, _) = plant.verdict().await.unwrap();
+    assert_eq!((claim.state(), claim.count("missing")), ("missing", 400), "{}", claim.0);
+    assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
+    let (code, out) = weirctl(&plant, &["ledger", "--verify"]);
+    assert!(code == 1 && out.starts_with("MISSING: 400 events (400 gone)"), "{out}");
+    assert!(out.contains("400 stored before, gone now") && out.contains("    do: restore the day"), "{out}");
+
+    let acknowledge = ["ledger", "--acknowledge", "all", "--reason", "dropped by hand", "--token-file"];
+    let (code, out) = weirctl(&plant, &acknowledge[..5]);
+    assert!(code == 2 && out.contains("--token-file"), "{out}");
+    std::fs::write(plant.site.path("wrong"), "not-the-administrators-token").unwrap();
+    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*plant.site.path("wrong").to_string_lossy()]].concat());
+    assert!(code == 3 && out.contains("401"), "{out}");
+    let token = plant.site.path("admin-token");
+    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*token.to_string_lossy()]].concat());
+    assert!(code == 0 && out.starts_with("balanced up to 2"), "{out}");
+    assert!(out.contains("; 400 events missing and acknowledged"), "{out}");
+    assert!(out.contains("acknowledged: here/edge/r1/0: missing 0-399"), "{out}");
+    let claim = Claim::of(&plant).await.unwrap();
+    assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
+}
