@@ -91,16 +91,6 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub spool_max_age: Duration,
 
-    /// File with the administrator's token in its first line, 16 characters or more: for calls that change state
-    /// (acknowledge, replay). Without it nobody may make them
-    #[arg(long, env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
-    pub admin_token_file: Option<PathBuf>,
-
-    /// A name that this program is called by in URLs, besides its addresses and `localhost`: calls that change state are
-    /// refused under any other. May be given more than once
-    #[arg(long, env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
-    pub host: Vec<String>,
-
     /// How far a gateway's clock may differ from this machine's before nothing is taken from it
     #[arg(long, env = "WEIR_ANALYTICS_MAX_CLOCK_DIFFERENCE", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub max_clock_difference: Duration,
@@ -113,6 +103,15 @@ pub struct Args {
     /// After how long without a sign of the weir-analytics that writes another one takes over
     #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub lease: Duration,
+
+    /// File with the token of who may change the account (acknowledge, replay), 16 characters or more in its first line;
+    /// without it nobody may
+    #[arg(long, alias = "admin-token", env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// A name besides loopback under which an administrator reaches this server; may be given more than once
+    #[arg(long = "host", env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub hosts: Vec<String>,
 
     #[command(flatten)]
     pub log: LogOptions,
@@ -140,10 +139,15 @@ Exit codes:
   1  the database's schema is not one that this version can bring forward
   3  ClickHouse could not be reached")]
     Migrate,
-    /// Rebuild the roll-ups of one day from its events; stop the server that writes that day first
+    /// Rebuild the roll-ups of one day from its events; the server that writes stands by meanwhile
     #[command(after_long_help = "\
 Examples:
-  weir-analytics repair --day 2026-11-23 --clickhouse http://127.0.0.1:8123")]
+  weir-analytics repair --day 2026-11-23 --clickhouse http://127.0.0.1:8123
+
+Exit codes:
+  0  the roll-ups of that day are those of its events
+  1  some of that day's events have expired or are missing; nothing was changed
+  3  ClickHouse could not be reached")]
     Repair {
         /// The day, UTC: `2026-11-23`
         #[arg(long, value_parser = day, value_name = "YYYY-MM-DD")]

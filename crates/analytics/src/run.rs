@@ -28,13 +28,13 @@ pub enum RunError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
     Schema(#[from] MigrateError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Admin(#[from] AdminError),
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
@@ -97,8 +97,8 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let seen = args.tokens.as_deref().and_then(changed);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Arc::new(Intents::open(&args.state)?);
+    let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
-    let admin = Admin::new(args.admin_token_file.as_deref(), args.host.clone(), &args.state)?;
     let stop = stop_signal().map_err(RunError::Runtime)?;
     if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());

@@ -83,6 +83,13 @@ impl Known {
         }
     }
 
+    /// `seqs` were dead letters and are to be stored.
+    pub fn revive(&self, stream: StreamId, seqs: &Ranges) {
+        if let Some(state) = self.lock().by_id.get_mut(&stream) {
+            state.done.subtract(seqs);
+        }
+    }
+
     /// What is stored of `stream` is to be read again, unless some of it is on its way.
     pub fn forget(&self, stream: StreamId) {
         self.lock().by_id.retain(|id, state| *id != stream || !state.pending.is_empty());

@@ -12,10 +12,12 @@ pub mod known;
 pub mod lease;
 mod offer;
 pub mod repair;
+mod replay;
 mod side_tables;
 pub(crate) mod verify;
 
 pub use offer::{Ingest, Limits, Refusal, Stored};
+pub use replay::Replayed;
 pub use verify::SettleError;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use weir_event::Ranges;
 use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
 use weir_event::failpoint;
+use weir_event::{Ranges, StreamId};
 
 /// How much is taken in at once, and how long an offer waits.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,18 @@ impl Ingest {
     /// One line on who writes.
     pub fn role(&self) -> String {
         self.lease.role()
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Offers a chunk in which `dead`, known as dead letters and not stored, count as new.
+    pub(super) async fn offer_again(&self, stream: StreamId, dead: &Ranges, bytes: Vec<u8>) -> Result<(), Refusal> {
+        let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
+        session.known.load(&self.store, stream).await?;
+        session.known.revive(stream, dead);
+        self.offer(bytes.into()).await.map(drop)
     }
 
     /// Reads the head of a chunk: who speaks.

@@ -110,7 +110,7 @@ impl Admin {
     }
 
     /// [`Admin::check`], with a line in the audit log: of a call that has no details.
-    pub fn authorise<T>(&self, request: &Request<T>, action: &str) -> Result<(), Box<Answer>> {
+    pub(super) fn authorise<T>(&self, request: &Request<T>, action: &str) -> Result<(), Box<Answer>> {
         let operator = self.check(request).map_err(|denied| Box::new(denied.answer()))?;
         self.note(&operator, action, &Value::Null).map_err(|denied| Box::new(denied.answer()))
     }

@@ -5,6 +5,7 @@
 pub mod admin;
 mod answer;
 mod clock;
+mod deadletters;
 pub mod document;
 mod ingest;
 mod ledger;
@@ -102,6 +103,8 @@ impl Server {
             (&Method::POST, "/v1/streams") => self.streams(request).await,
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
+            (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
+            (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
             (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
             (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,

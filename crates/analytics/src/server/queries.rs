@@ -17,9 +17,7 @@ impl Server {
         };
         match answered {
             Ok(value) => json(StatusCode::OK, &value),
-            Err(QueryError::Params(why)) => refused(StatusCode::BAD_REQUEST, &why),
-            Err(QueryError::Unknown) => refused(StatusCode::NOT_FOUND, "no such query"),
-            Err(QueryError::Store(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            Err(error) => error.answer(),
         }
     }
 
@@ -58,10 +56,20 @@ impl Server {
     }
 }
 
-enum QueryError {
+pub(super) enum QueryError {
     Params(String),
     Unknown,
     Store(crate::store::StoreError),
+}
+
+impl QueryError {
+    pub(super) fn answer(&self) -> Answer {
+        match self {
+            Self::Params(why) => refused(StatusCode::BAD_REQUEST, why),
+            Self::Unknown => refused(StatusCode::NOT_FOUND, "no such query"),
+            Self::Store(error) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
 }
 
 impl From<crate::store::StoreError> for QueryError {
@@ -71,18 +79,23 @@ impl From<crate::store::StoreError> for QueryError {
 }
 
 /// The query of a URL.
-struct Params(Vec<(String, String)>);
+pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
-    fn parse(query: &str) -> Self {
+    pub(super) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn number(&self, name: &str, usual: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, QueryError> {
+    pub(super) fn number(
+        &self,
+        name: &str,
+        usual: u32,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Result<u32, QueryError> {
         let Some(text) = self.get(name) else { return Ok(usual) };
         text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
             QueryError::Params(format!("`{name}` is a whole number from {} to {}", range.start(), range.end()))

@@ -317,6 +317,11 @@ impl<State: StateFolder> Analytics<State> {
     pub fn address(&self) -> &str {
         &self.program.address
     }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.program.child.id()
+    }
 }
 
 pub struct Reply {
