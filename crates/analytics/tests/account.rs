@@ -169,6 +169,15 @@ fn a_repair_never_removes_what_it_cannot_make_again() {
     assert_eq!(rolled(&engine), before);
 }
 
+/// Set when it is dropped.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_repair_can_run_while_events_come_in() {
     let engine = Engine::start();
@@ -179,6 +188,8 @@ fn a_repair_can_run_while_events_come_in() {
     }
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        // A failed assertion below ends the writers too, and is reported.
+        let _ends = Sets(&stop);
         for worker in 0..4 {
             let (stop, acknowledged, analytics) = (&stop, &acknowledged, &analytics);
             scope.spawn(move || {
@@ -202,7 +213,6 @@ fn a_repair_can_run_while_events_come_in() {
             let (code, said) = repair(&engine, &day, &[]);
             assert_eq!(code, Some(0), "{said}");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(engine.number(RAW), 100_000 + acknowledged.load(Ordering::Relaxed));
     engine.assert_rolled_up();
