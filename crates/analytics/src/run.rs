@@ -37,6 +37,11 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Repair(#[from] RepairError),
+    #[error(
+        "a weir-analytics took the lease during the repair, which has changed nothing that is not right; run it again, \
+         when ClickHouse has less to do"
+    )]
+    Overtaken,
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
     Open(SocketAddr),
     #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
@@ -171,6 +176,9 @@ async fn repaired(args: &Args, store: Store, day: i64) -> Result<(), RunError> {
     let renewing = tokio::spawn(lease.clone().renew_always(term));
     let done = repair::day(&store, day, term, None).await;
     renewing.abort();
+    if done.is_err() && !lease.holds(term).await? {
+        return Err(RunError::Overtaken);
+    }
     lease.renew(term, true).await?;
     let done = done?;
     println!("{} events; {} second copies taken out; roll-ups made again", done.rows, done.duplicates);

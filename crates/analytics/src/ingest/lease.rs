@@ -256,14 +256,20 @@ impl Lease {
         Ok(())
     }
 
-    /// Renews `term` until it is dropped: for a command, whose term nobody else changes.
+    /// Renews `term` until it is dropped: for a command, whose term nobody else changes. Often, for the lease that counts
+    /// is that of who waits for it, and a command does not know how long that one is.
     pub async fn renew_always(self, term: Term) {
         loop {
             if let Err(error) = self.renew(term, false).await {
                 tracing::debug!(%error, "the lease could not be renewed; trying again");
             }
-            tokio::time::sleep(self.length / 5).await;
+            tokio::time::sleep((self.length / 5).min(Duration::from_millis(250))).await;
         }
+    }
+
+    /// Whether `term` is still the newest.
+    pub async fn holds(&self, term: Term) -> Result<bool, StoreError> {
+        Ok(self.current().await?.is_some_and(|current| current.id == term.id.to_string()))
     }
 
     /// A sign of life of the holder of `term`, or its last.
