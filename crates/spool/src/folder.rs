@@ -90,6 +90,7 @@ impl BootFolder {
         let path = root.join(boot.to_string());
         let folder = Self::of(path, boot, identity);
         if folder.path.join("identity.json").exists() {
+            fs::create_dir_all(folder.chunks())?;
             return Ok(folder);
         }
         let fresh = root.join(format!("{FRESH}{boot}"));
