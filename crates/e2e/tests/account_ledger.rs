@@ -105,3 +105,26 @@ async fn rows_that_are_gone_are_missing() {
     let claim = Claim::of(&plant).await.unwrap();
     assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
 }
+
+/// P12: what could not be stored as it was is listed, shown and replayed by an administrator, and by nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_an_administrators() {
+    let plant = Plant::start(None).await.unwrap();
+    let token = plant.site.path("admin-token").to_string_lossy().into_owned();
+    let list = ["deadletters", "list", "--token-file", &*token];
+    assert_eq!(weirctl(&plant, &list), (0, "no dead letters\n".to_owned()));
+    let letter = "INSERT INTO dead_letters (stream, seq, reason, ts, received, event, lease) \
+                  SELECT 171, 7, 'ts_ahead', now64(6), now64(3), '{\"path\":\"/orders/7\"}', generateUUIDv4()";
+    plant.client().query(letter).execute().await.unwrap();
+    let (code, out) = weirctl(&plant, &list);
+    let line: Vec<_> = out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!((code, line), (0, vec!["00000000000000ab", "ts_ahead", "1", "7", "7", "no"]), "{out}");
+    let (code, out) = weirctl(&plant, &["deadletters", "show", "00000000000000ab", "--token-file", &token]);
+    assert!(code == 0 && out.contains("/orders/7"), "{out}");
+    let wrong = plant.site.path("wrong");
+    std::fs::write(&wrong, "not-the-administrators-token\n").unwrap();
+    let (code, _) = weirctl(&plant, &[&list[..3], &[&*wrong.to_string_lossy()]].concat());
+    assert_eq!(code, 3);
+    let audit = std::fs::read_to_string(plant.site.path("analytics.d/audit.log")).unwrap();
+    assert_eq!(audit.lines().count(), 3, "each call that was let through leaves a line: {audit}");
+}

@@ -30,6 +30,8 @@ def values(name):
     if name.startswith("Array("):
         inner = values(name[len("Array(") : -1])
         return [[], inner[:1], inner]
+    if name.startswith("Tuple("):
+        return list(zip(*(values(part) for part in name[len("Tuple(") : -1].split(", "))))
     if name == "Map(LowCardinality(String), String)":
         return [{}, {"k": "v"}, {"k": "", "ä": "x" * 300}]
     if name == "Map(UInt16, UInt64)":
