@@ -74,7 +74,18 @@ fn live_and_fail(seed: u64, to: &Path) -> Failed {
         let version = rng.choice(&versions).unwrap();
         page.copy_from_slice(&version[number * PAGE..(number + 1) * PAGE]);
     }
-    let there = copy(&folder, to, &on_disk);
+    // The files and what is stored are to be those of one moment: none in which a chunk has just arrived.
+    let there = loop {
+        let heard = ingestor.heard().len();
+        let there = copy(&folder, to, &on_disk);
+        if ingestor.heard().len() == heard {
+            // What goes on behind this, as the process ends, is not what the disk held then.
+            let stored = ingestor.heard();
+            failed.stored = stored[..heard].iter().flat_map(|heard| &heard.seqs).map(|seq| (*seq, *seq)).collect();
+            break there;
+        }
+        fs::remove_dir_all(there).unwrap();
+    };
     // An unlink that had not reached the disk.
     for (name, bytes) in unlinked.iter().filter(|_| rng.u8(0..4) == 0) {
         let back = there.join("chunks").join(name);
@@ -82,8 +93,6 @@ fn live_and_fail(seed: u64, to: &Path) -> Failed {
             fs::write(back, bytes).unwrap();
         }
     }
-    // What goes on behind this, as the process ends, is not what the disk held then.
-    failed.stored = ingestor.heard().iter().flat_map(|heard| &heard.seqs).map(|seq| (*seq, *seq)).collect();
     failed
 }
 
