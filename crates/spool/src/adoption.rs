@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tracing::{info, warn};
 use weir_event::{BootId, Identity};
 
@@ -94,10 +95,16 @@ impl Adoption {
         }
     }
 
-    /// Empties one ring of an earlier life; without room on disk it waits, while the chunks that are there are shipped.
-    pub(crate) fn empty_a_ring(&mut self, shared: &Shared) -> io::Result<()> {
-        let Some(ring) = self.rings.pop_front() else { return Ok(()) };
-        ring.empty(shared).inspect_err(|_| self.rings.push_back(ring))
+    /// Empties rings of earlier lives until `until`, one at least; without room on disk they wait, while the chunks that
+    /// are there are shipped.
+    pub(crate) fn empty_rings(&mut self, shared: &Shared, until: Instant) -> io::Result<()> {
+        while let Some(ring) = self.rings.pop_front() {
+            ring.empty(shared).inspect_err(|_| self.rings.push_back(ring))?;
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -123,17 +123,10 @@ impl BootFolder {
 
     fn parse(path: PathBuf, text: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(text).ok()?;
-        let part = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
-        let identity = Identity {
-            organization: part("organization")?,
-            environment: part("environment")?,
-            site: part("site")?,
-            gateway: part("gateway")?,
-            replica: part("replica")?,
-        };
+        let identity = identity_from(&value)?;
         let workers = value.get("workers").and_then(Value::as_u64).and_then(|workers| workers.try_into().ok());
         let place = value.get("place").and_then(Place::from_json);
-        let boot = BootId::from_hex(part("boot")?.as_bytes())?;
+        let boot = BootId::from_hex(value.get("boot")?.as_str()?.as_bytes())?;
         Some(Self { path, boot, identity, workers, place, _lock: None })
     }
 
@@ -236,6 +229,18 @@ impl BootFolder {
         fs::remove_file(self.path.join("identity.json"))?;
         fs::remove_dir_all(&self.path)
     }
+}
+
+/// The identity among the members of a note, as this crate writes them all.
+pub(crate) fn identity_from(note: &Value) -> Option<Identity> {
+    let part = |key: &str| Some(note.get(key)?.as_str()?.to_owned());
+    Some(Identity {
+        organization: part("organization")?,
+        environment: part("environment")?,
+        site: part("site")?,
+        gateway: part("gateway")?,
+        replica: part("replica")?,
+    })
 }
 
 fn make_private(path: &Path) -> io::Result<()> {

@@ -26,8 +26,10 @@ use tracing::{info, warn};
 use weir_event::chunk::{Chunk, Gap, GapReason};
 use weir_event::{BootId, Identity};
 
-/// Between two turns, unless there is a chore.
+/// Between two turns of upkeep, which look at every stream: many chores come in the meantime.
 const TURN: Duration = Duration::from_millis(100);
+/// What the rings of earlier lives may take of a turn, at least one of them.
+const RINGS: Duration = Duration::from_millis(20);
 const ADOPT_EVERY: Duration = Duration::from_secs(10);
 const SET_ASIDE_EVERY: Duration = Duration::from_secs(2);
 /// What could not be done is tried again after this long.
@@ -47,6 +49,7 @@ pub(crate) struct Housekeeper {
     unlinks: VecDeque<ChunkRef>,
     retry_at: Option<Instant>,
     adoption: Adoption,
+    turn_at: Instant,
     adopt_at: Instant,
     set_aside_at: Instant,
     trouble: Trouble,
@@ -62,6 +65,7 @@ impl Housekeeper {
             unlinks: VecDeque::new(),
             retry_at: None,
             adoption: Adoption::default(),
+            turn_at: now,
             adopt_at: now,
             set_aside_at: now,
             trouble: Trouble::default(),
@@ -71,13 +75,17 @@ impl Housekeeper {
     pub(crate) fn run(mut self, chores: Receiver<Chore>) {
         step_behind();
         loop {
-            match chores.recv_timeout(TURN) {
+            match chores.recv_timeout(self.turn_at.saturating_duration_since(Instant::now())) {
                 Ok(Chore::Finish(all_sealed)) => return self.finish(all_sealed),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Ok(chore) => self.obey(chore),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.turn(Instant::now());
+            let now = Instant::now();
+            if now >= self.turn_at {
+                self.turn_at = now + TURN;
+                self.turn(now);
+            }
         }
     }
 
@@ -110,7 +118,7 @@ impl Housekeeper {
         }
         if self.retry_at.is_none_or(|at| at <= now) {
             self.unlink_all();
-            if let Err(error) = self.adoption.empty_a_ring(&self.shared) {
+            if let Err(error) = self.adoption.empty_rings(&self.shared, now + RINGS) {
                 Counters::add(&self.shared.counters.file_failures, 1);
                 self.report(&error, "empty the ring of an earlier life");
                 self.retry_at = Some(Instant::now() + RETRY);

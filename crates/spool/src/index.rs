@@ -78,13 +78,7 @@ impl ChunkIndex {
         if !life.streams.contains(&id) {
             life.streams.push(id);
         }
-        inner.streams.entry(id).or_insert_with(|| Indexed {
-            boot,
-            chunks: BTreeMap::new(),
-            ledger: StreamLedger::new(stream),
-            sealed_to: 0,
-            noted_to: 0,
-        });
+        inner.streams.entry(id).or_insert_with(|| Indexed::new(StreamLedger::new(stream)));
     }
 
     /// A stream has ended.
@@ -232,7 +226,9 @@ impl ChunkIndex {
             inner.take_out(stream, entry.name.first);
             let records = entry.records();
             if let Some(indexed) = inner.streams.get_mut(&stream) {
-                indexed.ledger.spooled.subtract(&records);
+                // All of its range: what its header says is missing may have been learned only now.
+                indexed.ledger.spooled.remove(entry.name.first, entry.name.last);
+                indexed.ledger.lose(entry.gaps.as_deref().unwrap_or_default());
                 let lost = records.iter().map(|(first, last)| Gap { first, last, reason });
                 indexed.ledger.lose(&lost.collect::<Vec<_>>());
             }
@@ -258,8 +254,8 @@ impl ChunkIndex {
         let Inner { streams, lives, .. } = &mut *inner;
         let Some(life) = lives.get_mut(&stream.boot).filter(|life| !life.streams.contains(&id)) else { return };
         life.streams.push(id);
-        let ledger = StreamLedger { closed: !life.is_copy, is_over: true, ..StreamLedger::new(stream.clone()) };
-        streams.insert(id, Indexed { boot: stream.boot, chunks: BTreeMap::new(), ledger, sealed_to: 0, noted_to: 0 });
+        let ledger = StreamLedger { closed: !life.is_copy, is_over: true, ..StreamLedger::new(stream) };
+        streams.insert(id, Indexed::new(ledger));
     }
 
     /// Chunks whose header nobody has read, a few of them.
@@ -452,6 +448,10 @@ impl Inner {
 }
 
 impl Indexed {
+    fn new(ledger: StreamLedger) -> Self {
+        Self { boot: ledger.stream.boot, chunks: BTreeMap::new(), ledger, sealed_to: 0, noted_to: 0 }
+    }
+
     /// When the first of its chunks may be offered.
     fn earliest(&self, now: Instant) -> Option<Instant> {
         let at = |entry: &Entry| match entry.state {

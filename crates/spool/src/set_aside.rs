@@ -5,7 +5,9 @@
 //! the chunk's name with `.retry` or `.drop` added. Of several gateways that share a spool, the one that holds
 //! `set-aside.lock` looks after the folder.
 
-use crate::folder::{BootFolder, ChunkName, SET_ASIDE, ignore_missing, sync_folder, try_lock, write_synced};
+use crate::folder::{
+    BootFolder, ChunkName, SET_ASIDE, identity_from, ignore_missing, sync_folder, try_lock, write_synced,
+};
 use crate::ledger::StreamLedger;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -202,15 +204,7 @@ fn parse(file: &str) -> Option<(BootId, ChunkName)> {
 }
 
 fn stream_of(note: &Value, boot: BootId, name: ChunkName) -> Option<Stream> {
-    let part = |key: &str| Some(note.get(key)?.as_str()?.to_owned());
-    let identity = Identity {
-        organization: part("organization")?,
-        environment: part("environment")?,
-        site: part("site")?,
-        gateway: part("gateway")?,
-        replica: part("replica")?,
-    };
-    Some(Stream { identity, boot, worker: name.worker })
+    Some(Stream { identity: identity_from(note)?, boot, worker: name.worker })
 }
 
 fn reason_of(note: &Value) -> Option<(String, i64)> {
