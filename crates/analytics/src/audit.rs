@@ -11,7 +11,7 @@ use crate::ingest::now_us;
 use crate::ingest::verify::quiet;
 use crate::query::facts::{self, Parts};
 use crate::rowbinary::Rows;
-use crate::store::{Store, StoreError};
+use crate::store::{ServerRun, Store, StoreError};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -46,8 +46,7 @@ pub struct Auditor {
 #[derive(Default)]
 struct Memory {
     days: HashMap<i64, Seen>,
-    /// The server's name and when it was started, in seconds.
-    server: Option<(String, i64)>,
+    server: Option<ServerRun>,
     compacted_ms: i64,
 }
 
@@ -196,19 +195,10 @@ impl Auditor {
 
     /// Whether this is another server than at the last look, or the same one started again.
     async fn server_changed(&self, memory: &mut Memory) -> Result<bool, StoreError> {
-        #[derive(Row, Deserialize)]
-        struct Server {
-            name: String,
-            up: u64,
-        }
-        let sql = "SELECT toString(serverUUID()) AS name, toUInt64(uptime()) AS up";
-        let rows = self.store.rows::<Server>(sql, &[]).await?;
-        let Some(server) = rows.into_iter().next() else { return Ok(false) };
-        let started = now_us() / 1_000_000 - i64::try_from(server.up).unwrap_or(i64::MAX);
-        let same = |(name, at): &(String, i64)| *name == server.name && (at - started).abs() <= 5;
-        let changed = memory.server.as_ref().is_some_and(|before| !same(before));
+        let Some(run) = self.store.server_run().await? else { return Ok(false) };
+        let changed = memory.server.as_ref().is_some_and(|before| !before.is(&run));
         if changed || memory.server.is_none() {
-            memory.server = Some((server.name, started));
+            memory.server = Some(run);
         }
         Ok(changed)
     }

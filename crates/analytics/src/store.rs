@@ -76,6 +76,20 @@ const STATEMENT: Duration = Duration::from_secs(60);
 /// Of a block, or of a statement over a whole day.
 const LONG: Duration = Duration::from_secs(600);
 
+/// One run of one server.
+#[derive(Clone, Debug)]
+pub struct ServerRun {
+    server: String,
+    started_s: i64,
+}
+
+impl ServerRun {
+    /// A start is known to the second, give or take.
+    pub fn is(&self, other: &Self) -> bool {
+        self.server == other.server && (self.started_s - other.started_s).abs() <= 3
+    }
+}
+
 /// One row of a type that is read by value.
 pub trait Fetched: RowOwned + RowRead {}
 impl<T: RowOwned + RowRead> Fetched for T {}
@@ -116,6 +130,13 @@ impl Store {
     /// All rows of a result.
     pub async fn rows<T: Fetched>(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<T>, StoreError> {
         self.within(STATEMENT, self.query(sql, args).fetch_all::<T>()).await
+    }
+
+    /// Which run of which server answers.
+    pub async fn server_run(&self) -> Result<Option<ServerRun>, StoreError> {
+        let sql = "SELECT toString(serverUUID()), toInt64(toUnixTimestamp(now())) - toInt64(uptime())";
+        let found = self.rows::<(String, i64)>(sql, &[]).await?.pop();
+        Ok(found.map(|(server, started_s)| ServerRun { server, started_s }))
     }
 
     /// One number.

@@ -18,7 +18,7 @@ use super::verify;
 use super::{SettleError, now_us};
 use crate::block::BlockId;
 use crate::schema::Layout;
-use crate::store::{Store, StoreError};
+use crate::store::{ServerRun, Store, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -34,27 +34,14 @@ pub struct Term {
 pub struct Session {
     pub known: Known,
     term: Mutex<Term>,
-    run: Option<Run>,
+    /// None where servers take turns.
+    run: Option<ServerRun>,
 }
 
 impl Session {
     /// The lease under which an insert is made now.
     pub fn term(&self) -> Term {
         *lock(&self.term)
-    }
-}
-
-/// Which run of which server this is: none where servers take turns.
-#[derive(Clone, Debug)]
-struct Run {
-    server: String,
-    started_s: i64,
-}
-
-impl Run {
-    /// A start is known to the second, give or take.
-    fn is(&self, other: &Self) -> bool {
-        self.server == other.server && (self.started_s - other.started_s).abs() <= 3
     }
 }
 
@@ -352,12 +339,10 @@ impl Lease {
     }
 
     /// Which run of which server answers. On a cluster any replica may.
-    async fn run(&self) -> Result<Option<Run>, StoreError> {
+    async fn run(&self) -> Result<Option<ServerRun>, StoreError> {
         if !matches!(self.store.schema().layout, Layout::Single) {
             return Ok(None);
         }
-        let sql = "SELECT toString(serverUUID()), toInt64(toUnixTimestamp(now())) - toInt64(uptime())";
-        let found = self.store.rows::<(String, i64)>(sql, &[]).await?.pop();
-        Ok(found.map(|(server, started_s)| Run { server, started_s }))
+        self.store.server_run().await
     }
 }

@@ -5,23 +5,9 @@ use super::ledger::{Accounted, Ledger, Verdict};
 
 /// `2026-11-26 14:02:10 UTC`.
 pub fn time(ms: i64) -> String {
-    let (days, second) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000) / 1000);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// Year, month and day of a day since the Unix epoch, by Howard Hinnant's algorithm of civil dates.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (year_of_era + era * 400 + next, month, day)
+    let text = weir_event::json::rfc3339_us(ms.saturating_mul(1000));
+    let to_the_second = text.split_once('.').map_or(&*text, |(to_the_second, _)| to_the_second);
+    format!("{} UTC", to_the_second.replace('T', " "))
 }
 
 fn events(count: u64) -> String {
