@@ -7,7 +7,7 @@ help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test, with what it needs installed"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
-	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000"
+	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
 	@echo "make pgo     the gateway as a package should have it: built by a profile of itself"
 	@echo "make guard   instructions a request beside the recorded figure"
@@ -36,11 +36,12 @@ test: $(ENGINE) tools
 	$(MAKE) guard
 	$(MAKE) fuzz
 
-# Kills, faults and power failures at full length. WEIR_SOAK_SEED=N, WEIR_FAULT_SEED=N and WEIR_POWER_SEED=N run the one
-# seed that failed; a sequence of faults that fails is shortened to the steps that it needs.
+# Kills, faults, power failures and stops of the lease's holder at full length. WEIR_SOAK_SEED=N, WEIR_FAULT_SEED=N,
+# WEIR_POWER_SEED=N and WEIR_LEASE_SEED=N run the one seed that failed; a sequence of faults that fails is shortened to the steps that it needs.
 soak: $(ENGINE) tools
 	cargo build --workspace --bins
 	WEIR_POWER_SEEDS=$${POWER_SEEDS:-1000} cargo test -p weir-spool --test power -- --nocapture
+	WEIR_LEASE_SEEDS=$${LEASE_SEEDS:-1000} cargo test -p weir-analytics --test lease -- --nocapture
 	WEIR_SOAK_SEEDS=$${SEEDS:-50} cargo test -p weir-e2e --test kill -- --nocapture
 	WEIR_FAULT_SEEDS=$${SEEDS:-50} cargo test -p weir-e2e --test faults -- --nocapture
 

@@ -129,6 +129,11 @@ impl Engine {
 
     /// The sums of every roll-up, per key and minute or hour, bucket by bucket, against raw: nothing may differ.
     pub fn assert_rolled_up(&self) {
+        self.assert_rolled_up_in("weir");
+    }
+
+    /// As [`Engine::assert_rolled_up`], in another database.
+    pub fn assert_rolled_up_in(&self, database: &str) {
         for (table, start) in [("requests_1m", "toStartOfMinute"), ("requests_1h", "toStartOfHour")] {
             let keys = "organization, environment, site, gateway, api, route, status, reason, side";
             let sums = ["total_us", "gateway_us", "upstream_us", "client_us", "link_us", "bytes_in", "bytes_out"];
@@ -138,14 +143,14 @@ impl Engine {
                  arraySort(groupArray((bucket, number))) AS buckets FROM (SELECT {start}(e.ts) AS minute, {keys}, {}, \
                  max(e.total_us) AS most_us, sum(e.sample_interval) AS number, \
                  toUInt16(floor(log2(e.total_us + 1) * 8)) AS bucket \
-                 FROM weir.access_events AS e GROUP BY minute, {keys}, bucket) GROUP BY minute, {keys}",
+                 FROM {database}.access_events AS e GROUP BY minute, {keys}, bucket) GROUP BY minute, {keys}",
                 of(&|name| format!("sum(w_{name}) AS all_{name}")),
                 of(&|name| format!("sum(e.{name} * e.sample_interval) AS w_{name}")),
             );
             let rolled = format!(
                 "SELECT t AS minute, {keys}, sum(n) AS events, {}, max(max_total_us) AS most, \
                  arraySort(arrayZip(mapKeys(sumMap(hist)), mapValues(sumMap(hist)))) AS buckets \
-                 FROM weir.{table} GROUP BY t, {keys}",
+                 FROM {database}.{table} GROUP BY t, {keys}",
                 of(&|name| format!("sum({name}) AS all_{name}")),
             );
             let settings = "SETTINGS prefer_column_name_to_alias = 1";
@@ -157,10 +162,12 @@ impl Engine {
                 );
             }
         }
-        let doubled = "SELECT count() - uniqExact(stream, seq) FROM weir.access_events";
-        assert_eq!(self.number(doubled), 0, "an event is there twice");
-        let stored = "SELECT (SELECT count() FROM weir.access_events) - (SELECT sum(n) FROM weir.stored_seqs)";
-        assert_eq!(self.sql(stored), "0", "stored_seqs differs from raw");
+        let doubled = format!("SELECT count() - uniqExact(stream, seq) FROM {database}.access_events");
+        assert_eq!(self.number(&doubled), 0, "an event is there twice");
+        let stored = format!(
+            "SELECT (SELECT count() FROM {database}.access_events) - (SELECT sum(n) FROM {database}.stored_seqs)"
+        );
+        assert_eq!(self.sql(&stored), "0", "stored_seqs differs from raw");
     }
 
     pub fn number(&self, sql: &str) -> u64 {
@@ -285,7 +292,7 @@ impl<State: StateFolder> Analytics<State> {
             let reply = self.post(chunk);
             match reply.status {
                 200 => return reply.json(),
-                503 if Instant::now() < deadline => std::thread::yield_now(),
+                503 if Instant::now() < deadline => std::thread::park_timeout(Duration::from_millis(20)),
                 status => panic!("{status}: {}", reply.text()),
             }
         }

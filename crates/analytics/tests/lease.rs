@@ -1,0 +1,274 @@
+//! One writer: the holder of the lease is stopped in the middle of an insert, past the end of its lease, and goes on
+//! when another one has taken over. Nothing is lost and nothing is stored twice, wherever it was stopped.
+//!
+//! Real processes (SIGSTOP, SIGCONT), each behind a proxy that keeps the rest of the insert back. Some seeds in
+//! `make test`; `make soak` runs 1,000. `WEIR_LEASE_SEED=N` runs one, `WEIR_LEASE_SEEDS=N` the first N.
+
+mod common;
+
+use common::{Analytics, Engine, chunk, now_us, stream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+use tempfile::TempDir;
+use weir_event::Ranges;
+
+/// Where in an insert of events its sender is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    /// The request's head has arrived, nothing of its body.
+    Head,
+    /// So many bytes have arrived, head and body; all of it, where it is shorter.
+    Bytes(usize),
+    /// All of it has arrived; its answer has not.
+    Answer,
+    /// So many microseconds after the chunk was posted, wherever the sender is then.
+    Moment(u64),
+}
+
+impl Point {
+    fn of(rng: &mut fastrand::Rng) -> Self {
+        match rng.u8(0..10) {
+            0 => Self::Head,
+            1..=4 => Self::Bytes(rng.usize(1..9000)),
+            5..=7 => Self::Answer,
+            _ => Self::Moment(rng.u64(0..60_000)),
+        }
+    }
+}
+
+/// Between one weir-analytics and ClickHouse: passes everything on, until an insert of events reaches the point that is
+/// armed. Then nothing passes in either direction before [`Proxy::open`].
+struct Proxy {
+    address: String,
+    gate: Arc<Gate>,
+    reached: mpsc::Receiver<()>,
+}
+
+#[derive(Default)]
+struct Gate {
+    state: Mutex<State>,
+    opened: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    armed: Option<Point>,
+    closed: bool,
+}
+
+impl Gate {
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wait(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(state, |state| state.closed));
+    }
+}
+
+impl Proxy {
+    fn start(engine: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (gate, (reaches, reached)) = (Arc::<Gate>::default(), mpsc::channel());
+        let (of_connections, engine) = (Arc::clone(&gate), engine.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (gate, engine, reaches) = (Arc::clone(&of_connections), engine.clone(), reaches.clone());
+                std::thread::spawn(move || pass(client, &engine, &gate, &reaches));
+            }
+        });
+        Self { address, gate, reached }
+    }
+
+    fn arm(&self, point: Point) {
+        self.gate.with(|state| state.armed = Some(point));
+    }
+
+    fn open(&self) {
+        self.gate.with(|state| *state = State::default());
+        self.gate.opened.notify_all();
+    }
+}
+
+fn pass(mut client: TcpStream, engine: &str, gate: &Arc<Gate>, reaches: &mpsc::Sender<()>) {
+    let Ok(mut server) = TcpStream::connect(engine) else { return };
+    let (mut back, mut answers) = (client.try_clone().expect("cloned"), server.try_clone().expect("cloned"));
+    let gate_of_answers = Arc::clone(gate);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = answers.read(&mut buffer) {
+            gate_of_answers.wait();
+            if back.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _closed_already = back.shutdown(Shutdown::Both);
+    });
+    let mut buffer = vec![0; 1 << 16];
+    // Of the insert that is armed: its point, and how much of it has passed.
+    let mut under_way: Option<(Point, usize)> = None;
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        gate.wait();
+        let bytes = &buffer[..count];
+        let insert = bytes.starts_with(b"POST") && String::from_utf8_lossy(bytes).contains("access_events");
+        if insert && under_way.is_none() {
+            under_way = gate.with(|state| state.armed.take()).map(|point| (point, 0));
+        }
+        let now = under_way.as_ref().and_then(|(point, passed)| due(*point, *passed, bytes));
+        if let Some((_, passed)) = &mut under_way {
+            *passed += count;
+        }
+        let (first, rest) = bytes.split_at(now.unwrap_or(count));
+        if now.is_some() {
+            gate.with(|state| state.closed = true);
+        }
+        if server.write_all(first).is_err() {
+            break;
+        }
+        if now.is_some() {
+            under_way = None;
+            let _test_is_over = reaches.send(());
+            gate.wait();
+        }
+        if server.write_all(rest).is_err() {
+            break;
+        }
+    }
+    let _closed_already = server.shutdown(Shutdown::Both);
+}
+
+/// How many of `bytes` still pass when the point lies in them.
+fn due(point: Point, passed: usize, bytes: &[u8]) -> Option<usize> {
+    let ends = bytes.ends_with(b"\r\n0\r\n\r\n") || bytes == b"0\r\n\r\n";
+    match point {
+        Point::Head => bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4),
+        Point::Bytes(wanted) if wanted <= passed + bytes.len() => Some(wanted.saturating_sub(passed)),
+        Point::Bytes(_) | Point::Answer => ends.then_some(bytes.len()),
+        Point::Moment(_) => None,
+    }
+}
+
+/// One weir-analytics of the two.
+struct Member {
+    analytics: Analytics,
+    proxy: Proxy,
+}
+
+impl Member {
+    fn start(engine: &Engine, database: &str) -> Self {
+        let proxy = Proxy::start(engine.url().trim_start_matches("http://"));
+        let at = format!("http://{}", proxy.address);
+        let args = ["--clickhouse", &at, "--database", database];
+        let state = TempDir::new().expect("a temporary folder");
+        Self { analytics: Analytics::with_args(engine, state, &[("WEIR_ANALYTICS_LEASE", "1s")], &args), proxy }
+    }
+
+    fn signal(&self, name: &str) {
+        let done = std::process::Command::new("kill").args([name, &self.analytics.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// Whether it has stored something under the lease: one of two has.
+    fn writes(&self) -> bool {
+        self.analytics.get("/healthz").text().contains("writer")
+    }
+}
+
+struct Pair<'e> {
+    engine: &'e Engine,
+    database: String,
+    members: [Member; 2],
+}
+
+impl<'e> Pair<'e> {
+    fn start(engine: &'e Engine, number: u64) -> Self {
+        let database = format!("pair_{number}");
+        let members = [Member::start(engine, &database), Member::start(engine, &database)];
+        Self { engine, database, members }
+    }
+
+    /// One stop of whoever writes. Gives the point, and whether the stop came within an insert.
+    fn stop_the_holder(&self, seed: u64) -> Point {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let point = Point::of(&mut rng);
+        common::until("one of two writes", || self.members.iter().any(Member::writes));
+        let holder = self.members.iter().position(Member::writes).expect("one of two");
+        let (holder, other) = (&self.members[holder], &self.members[1 - holder]);
+        let analytics = &holder.analytics;
+        let edge = stream("on-prem", &format!("edge-{seed}"), 0);
+        let events = rng.u64(1..400);
+        let all = chunk(&edge, 0..events, now_us(), 10);
+        holder.proxy.arm(point);
+        std::thread::scope(|scope| {
+            let posted = scope.spawn(|| analytics.post(&all).status);
+            match point {
+                Point::Moment(after) => std::thread::park_timeout(Duration::from_micros(after)),
+                _ => holder.proxy.reached.recv_timeout(Duration::from_secs(60)).expect("the insert comes to its point"),
+            }
+            holder.signal("-STOP");
+            // Its answer does not come: the balancer gives the same events, and later ones, to the other.
+            let stored = other.analytics.store(&chunk(&edge, 0..events + 100, now_us(), 10));
+            let sum = |name: &str| stored[name].as_u64().unwrap_or_default();
+            assert_eq!(sum("stored") + sum("duplicate"), events + 100, "{stored}");
+            // It goes on where it was, knowing nothing of it, and so do its bytes.
+            holder.proxy.open();
+            holder.signal("-CONT");
+            let status = posted.join().expect("posted");
+            assert!(matches!(status, 200 | 503), "{point:?}: {status}");
+        });
+        // Late ones of the first, and all once more from the second.
+        let late = holder.analytics.post(&chunk(&edge, 50..events + 150, now_us(), 10)).status;
+        assert!(matches!(late, 200 | 503), "{point:?}: {late}");
+        other.analytics.store(&chunk(&edge, 0..events + 150, now_us(), 10));
+        self.check(seed, point, events + 150);
+        point
+    }
+
+    fn check(&self, seed: u64, point: Point, events: u64) {
+        let (database, gateway) = (&self.database, format!("edge-{seed}"));
+        let sql = format!(
+            "SELECT count(), uniqExact(seq) FROM {database}.access_events WHERE gateway = '{gateway}' \
+             UNION ALL SELECT sum(n), sum(arraySum(mapValues(hist))) FROM {database}.requests_1m WHERE gateway = '{gateway}' \
+             UNION ALL SELECT sum(n), sum(arraySum(mapValues(hist))) FROM {database}.requests_1h WHERE gateway = '{gateway}'"
+        );
+        let found = self.engine.sql(&sql);
+        let wanted = format!("{events}\t{events}");
+        assert!(found.lines().all(|line| line == wanted), "seed {seed}, {point:?}: {found} in place of {wanted}");
+    }
+}
+
+/// Seeds and how many pairs share them.
+fn seeds() -> (Ranges, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("WEIR_LEASE_SEED"), number("WEIR_LEASE_SEEDS")) {
+        (Some(seed), _) => (Ranges::of(seed, seed), 1),
+        (None, Some(count)) => (Ranges::of(0, count.saturating_sub(1)), 16),
+        (None, None) => (Ranges::of(0, 15), 4),
+    }
+}
+
+#[test]
+fn a_holder_that_is_stopped_in_the_middle_of_an_insert_stores_nothing_twice() {
+    let engine = Engine::start();
+    let (seeds, pairs) = seeds();
+    let all: Vec<u64> = seeds.iter().flat_map(|(first, last)| first..=last).collect();
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for pair in 0..pairs {
+            let (engine, all) = (&engine, &all);
+            scope.spawn(move || {
+                let two = Pair::start(engine, pair);
+                for seed in all.iter().filter(|seed| *seed % pairs == pair || pairs == 1) {
+                    let point = two.stop_the_holder(*seed);
+                    println!("seed {seed}: {point:?}");
+                }
+                engine.assert_rolled_up_in(&two.database);
+            });
+        }
+    });
+    println!("{} stops in {:.0} s: nothing lost, nothing twice", all.len(), began.elapsed().as_secs_f64());
+}
