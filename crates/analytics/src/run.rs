@@ -16,7 +16,7 @@ use weir_analytics::ingest::intent::{Intents, StateError};
 use weir_analytics::ingest::lease::{Lease, Watching};
 use weir_analytics::ingest::repair::{self, RepairError};
 use weir_analytics::ingest::{Ingest, Limits, SettleError};
-use weir_analytics::schema::{MigrateError, migrate};
+use weir_analytics::schema::{Durability, MigrateError, migrate};
 use weir_analytics::server::Server;
 use weir_analytics::server::admin::{Admin, AdminError};
 use weir_analytics::store::{Class, Store, StoreError};
@@ -46,6 +46,10 @@ pub enum RunError {
     Open(SocketAddr),
     #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
     Retention,
+    #[error(
+        "--durable-inserts quorum waits for replicas, and one server has none; give --cluster, or --durable-inserts fsync"
+    )]
+    Quorum,
     #[error("cannot listen on {address}: {source}; {}, or give another --listen", weir_program::listen_cure(.source))]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot start the runtime: {0}; raise the limits on threads and open files")]
@@ -67,6 +71,9 @@ impl RunError {
 }
 
 pub fn run(args: Args) -> Result<(), RunError> {
+    if args.durable_inserts == Durability::Quorum && args.cluster.is_none() {
+        return Err(RunError::Quorum);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

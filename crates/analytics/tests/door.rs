@@ -136,6 +136,7 @@ fn a_wrong_start_is_one_sentence_with_its_cure() {
         assert!(found == Some(code) && text.contains(what), "{arguments:?}: {found:?} {text}");
     };
     said(&["--retention-raw", "24h"], 1, "must be more than --spool-max-age");
+    said(&["--durable-inserts", "quorum"], 1, "one server has none; give --cluster");
     said(&["--retention-raw", "soon"], 2, "give a time like");
     said(&["--tokens", "/nowhere/tokens"], 1, "give a readable file by --tokens");
     said(&["--state", "/proc/nowhere"], 1, "give a folder of weir-analytics' own by --state");

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
-use weir_event::chunk::{Chunk, Gap, GapReason};
+use weir_event::chunk::{Chunk, ChunkError, Gap, GapReason};
 use weir_event::{BootId, Identity};
 
 /// Between two turns of upkeep, which look at every stream: many chores come in the meantime.
@@ -202,6 +202,11 @@ impl Housekeeper {
         let halves = match split {
             Ok(Some(halves)) => halves,
             Ok(None) => return self.set_aside(chunk, "too_large", "a single event is too large for the way to weir-analytics; raise the limit of body sizes of the proxy in between"),
+            // Nothing is wrong with it: a gateway of its version can halve it.
+            Err(error @ ChunkError::Version(_)) => {
+                let text = format!("{error}, so that it cannot be halved; raise the limit of body sizes of the proxy in between, or start a newer gateway, and retry it");
+                return self.set_aside(chunk, "too_large", &text);
+            }
             Err(error) => return self.set_aside(chunk, "damaged", &error.to_string()),
         };
         let mut entries = Vec::new();

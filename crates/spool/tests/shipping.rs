@@ -7,6 +7,8 @@ mod common;
 use common::ingestor::{Heard, Ingestor, Reply};
 use common::{append, config, identity, start, wait_until};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +93,34 @@ fn a_chunk_that_is_too_large_is_halved_down_to_the_one_event_that_is() {
         assert!(ingestor.stored().values().all(|times| *times == 1) && ledger.open().is_empty());
         assert!(spool.stats().chunks_split >= 3);
     }
+}
+
+/// As a newer gateway wrote it, which was then replaced by this one.
+#[test]
+fn a_chunk_of_a_newer_version_that_a_proxy_finds_too_large_is_not_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, mut ring) = start(config(folder.path()));
+    fill(&spool, &mut ring, 1);
+    let chunks = folder.path().join(spool.boot().to_string()).join("chunks");
+    let chunk = fs::read_dir(chunks).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&chunk).unwrap();
+    let header = 16..16 + u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
+    bytes[16..18].copy_from_slice(&99_u16.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[header]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&chunk, bytes).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap()), "token").unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            // All of it is less than this, and comes at once.
+            let _gone = client.read(&mut [0; 64 * 1024]);
+            let _gone = client.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    spool.ship_to(proxy).unwrap();
+    wait_until("set aside", || spool.stats().chunks_set_aside == 1);
+    assert_eq!(spool.ledger()[0].set_aside_reasons, [(0, 9, "too_large".to_owned())]);
 }
 
 #[test]
