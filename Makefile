@@ -47,10 +47,10 @@ soak: $(ENGINE) tools
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl strace; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl and openssl, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl strace >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl, openssl and strace, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
 bench: tools .tools/envoy/installed target/pingora/release/bench-pingora

@@ -191,12 +191,22 @@ impl<'e> Pair<'e> {
         Self { engine, database, members }
     }
 
+    /// Who writes, once the other one knows.
+    fn holder(&self) -> usize {
+        let mut found = None;
+        common::until("one of two writes", || {
+            let writers: Vec<_> = (0..2).filter(|member| self.members[*member].writes()).collect();
+            found = (writers.len() == 1).then(|| writers[0]);
+            found.is_some()
+        });
+        found.expect("one of two")
+    }
+
     /// One stop of whoever writes. Gives the point, and whether the stop came within an insert.
     fn stop_the_holder(&self, seed: u64) -> Point {
         let mut rng = fastrand::Rng::with_seed(seed);
         let point = Point::of(&mut rng);
-        common::until("one of two writes", || self.members.iter().any(Member::writes));
-        let holder = self.members.iter().position(Member::writes).expect("one of two");
+        let holder = self.holder();
         let (holder, other) = (&self.members[holder], &self.members[1 - holder]);
         let analytics = &holder.analytics;
         let edge = stream("on-prem", &format!("edge-{seed}"), 0);

@@ -181,6 +181,11 @@ impl Plant {
         self.site.fill_disk(part.name(), id)
     }
 
+    /// Of a part that runs.
+    pub fn process_id(&mut self, part: Part) -> Option<u32> {
+        self.process(part).map(|process| process.id())
+    }
+
     /// Whether a part has ended, or is not there.
     pub fn has_ended(&mut self, part: Part) -> bool {
         self.process(part).is_none_or(|process| process.ended().is_some())
