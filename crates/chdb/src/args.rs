@@ -2,46 +2,45 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use weir_program::Completions;
 use weir_program::log::LogOptions;
 
-use crate::server::Limits;
-
-/// ClickHouse's engine behind ClickHouse's HTTP interface, for one machine.
+/// ClickHouse's own server for one machine, started out of ClickHouse's library.
 ///
-/// clickhouse-connect, clickhouse-go (Grafana), the `clickhouse` crate and curl are served unchanged.
-/// URL parameters that are settings hold for one request. With `session_id` temporary tables, SET and
-/// USE are kept for the next; without it every request starts afresh. GET may only read. KILL QUERY
-/// takes the client's `query_id`; system.processes shows it as Settings['chdb_client_name']. A result is
-/// streamed, unless its format needs it whole. The program's own figures are on /metrics, without a
-/// password. SIGTERM lets running statements finish; a kill loses nothing that was acknowledged.
+/// What answers is ClickHouse's own code: HTTP, the native protocol (--tcp-port), formats, sessions, settings,
+/// KILL QUERY, /play and /metrics are as its documentation says. This program writes the server's configuration,
+/// locks the folder, holds the server open and ends it in order. There is no TLS, no CREATE USER, no ON CLUSTER.
+/// SIGTERM lets running queries finish; a kill loses nothing that was acknowledged.
 #[derive(Debug, Parser)]
 #[command(name = "weir-chdb", version, verbatim_doc_comment, args_override_self = true)]
 #[command(subcommand_negates_reqs = true)]
 #[command(after_long_help = "\
 Examples:
   weir-chdb --path /var/lib/weir/clickhouse
-  weir-chdb --path /var/lib/weir/clickhouse --listen 0.0.0.0:8123 --users /etc/weir/users --log debug
+  weir-chdb --path /var/lib/weir/clickhouse --listen 0.0.0.0:8123 --users /etc/weir/users --memory 4GiB
   curl 'http://127.0.0.1:8123/?query=SELECT+version()'
   curl 'http://127.0.0.1:8123/' -d 'CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a'
   curl 'http://127.0.0.1:8123/?query=INSERT+INTO+t+FORMAT+CSV' --data-binary @rows.csv
 
---log debug shows failed statements.
+The server's warnings are in the log; --log debug shows its failed queries too.
 
 Exit codes:
   0  ended as it was told to
-  1  the configuration is wrong; the message says how to mend it
+  1  it could not start, or the server ended by itself; the message says how to mend it
   2  usage")]
 pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
 
-    /// Address and port to serve on; port 0 takes a free one. Not loopback only with --users
+    /// Address and port of HTTP; port 0 takes a free one. Not loopback only with --users
     #[arg(long, env = "WEIR_CHDB_LISTEN", default_value = "127.0.0.1:8123", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
+
+    /// Port of ClickHouse's native protocol, on the address of --listen; without it, it is not served
+    #[arg(long, env = "WEIR_CHDB_TCP_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub tcp_port: Option<u16>,
 
     /// Folder of the data; made if it is not there. One program at a time
     #[arg(long, env = "WEIR_CHDB_PATH", value_name = "DIR", required = true)]
@@ -56,40 +55,29 @@ pub struct Args {
     #[arg(long, env = "WEIR_CHDB_LIB", value_name = "FILE")]
     pub library: Option<PathBuf>,
 
+    /// Most memory of the server: bytes, KiB, MiB, GiB, or a percentage of the machine's. A query that would go
+    /// beyond it ends with error 241
+    #[arg(long, env = "WEIR_CHDB_MEMORY", default_value = "80%", value_name = "SIZE")]
+    pub memory: Memory,
+
+    /// A folder that the statements of users with all rights may read and write beside --path, as in file() and
+    /// BACKUP; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub files: Vec<PathBuf>,
+
     /// Connections at once; further ones wait to be accepted
-    #[arg(long, env = "WEIR_CHDB_MAX_CONNECTIONS", default_value_t = 256, value_name = "N", value_parser = at_least_one)]
-    pub max_connections: usize,
+    #[arg(long, env = "WEIR_CHDB_MAX_CONNECTIONS", default_value_t = 512, value_name = "N", value_parser = at_least_one)]
+    pub max_connections: u64,
 
-    /// Statements at once; further ones get error 202
-    #[arg(long, env = "WEIR_CHDB_MAX_QUERIES", default_value_t = 32, value_name = "N", value_parser = at_least_one)]
-    pub max_queries: usize,
-
-    /// Longest text of a statement, in bytes, its data apart
-    #[arg(long, env = "WEIR_CHDB_MAX_QUERY_SIZE", default_value_t = 1 << 20, value_name = "BYTES", value_parser = at_least_one)]
-    pub max_query_size: usize,
-
-    /// Sessions that are kept at once (`session_id`); the longest idle goes first
-    #[arg(long, env = "WEIR_CHDB_MAX_SESSIONS", default_value_t = 256, value_name = "N", value_parser = at_least_one)]
-    pub max_sessions: usize,
-
-    /// Most that a result may hold, in bytes before formatting, whose format needs it in memory as a whole (JSON,
-    /// Parquet, Pretty, WITH TOTALS); others are streamed. Beyond it error 396
-    #[arg(long, env = "WEIR_CHDB_MAX_WHOLE_RESULT", default_value_t = 256 << 20, value_name = "BYTES", value_parser = at_least_one)]
-    pub max_whole_result: usize,
-
-    /// Longest head of a request (line and headers, so also a query in the URL), in bytes
-    #[arg(long, env = "WEIR_CHDB_MAX_HEAD", default_value_t = 128 << 10, value_name = "BYTES", value_parser = head_size)]
-    pub max_head: usize,
+    /// Queries at once; further ones get error 202
+    #[arg(long, env = "WEIR_CHDB_MAX_QUERIES", default_value_t = 256, value_name = "N", value_parser = at_least_one)]
+    pub max_queries: u64,
 
     /// Seconds until a connection without a request is closed
     #[arg(long, env = "WEIR_CHDB_IDLE_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
     pub idle_timeout: u64,
 
-    /// Seconds that a client may take to send the next piece of a body, or to read the next piece of a result
-    #[arg(long, env = "WEIR_CHDB_TRANSFER_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
-    pub transfer_timeout: u64,
-
-    /// Seconds that running statements get to finish after SIGTERM or SIGINT
+    /// Seconds that running queries get to finish after SIGTERM or SIGINT
     #[arg(long, env = "WEIR_CHDB_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
     pub drain_timeout: u64,
 
@@ -109,29 +97,46 @@ impl Args {
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new("."))
     }
+}
 
-    pub fn limits(&self) -> Limits {
-        Limits {
-            max_connections: self.max_connections,
-            max_queries: self.max_queries,
-            max_query_size: self.max_query_size,
-            max_whole_result: self.max_whole_result as u64,
-            max_sessions: self.max_sessions,
-            max_head: self.max_head,
-            idle: Duration::from_secs(self.idle_timeout),
-            transfer: Duration::from_secs(self.transfer_timeout),
-            drain: Duration::from_secs(self.drain_timeout),
+/// How much memory the server may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Memory {
+    Bytes(u64),
+    /// Of the machine's, or of the limit of its control group.
+    Ratio(f64),
+}
+
+/// Below it the server does not start.
+const LEAST_MEMORY: u64 = 256 << 20;
+
+impl std::str::FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || "write bytes, or a number with KiB, MiB, GiB or %, as in `2GiB` or `80%`".to_owned();
+        let digits = text.find(|at: char| !at.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let shift = match unit {
+            "%" if (1..=95).contains(&number) => return Ok(Self::Ratio(number as f64 / 100.0)),
+            "%" => return Err("a percentage is from 1 to 95".to_owned()),
+            "" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return Err(wrong()),
+        };
+        match number.checked_mul(1 << shift) {
+            Some(bytes) if bytes >= LEAST_MEMORY => Ok(Self::Bytes(bytes)),
+            Some(_) => Err("the server needs 256MiB at least".to_owned()),
+            None => Err(wrong()),
         }
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "give a whole number above 0".to_owned())
-}
-
-/// hyper reads heads into a buffer of 8 KiB at least.
-fn head_size(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number >= 8192).ok_or_else(|| "give a whole number of at least 8192".to_owned())
 }
 
 #[cfg(test)]
@@ -141,5 +146,17 @@ mod tests {
     #[test]
     fn the_help_teaches() {
         assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn memory_is_bytes_or_a_share() {
+        let parse = |text: &str| text.parse::<Memory>();
+        assert_eq!(parse("2GiB"), Ok(Memory::Bytes(2 << 30)));
+        assert_eq!(parse("300MiB"), Ok(Memory::Bytes(300 << 20)));
+        assert_eq!(parse("268435456"), Ok(Memory::Bytes(LEAST_MEMORY)));
+        assert_eq!(parse("50%"), Ok(Memory::Ratio(0.5)));
+        for wrong in ["", "2GB", "GiB", "-1", "99%", "0%", "1MiB", "99999999999999999GiB", "2.5GiB"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

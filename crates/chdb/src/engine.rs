@@ -1,295 +1,262 @@
-//! The engine as safe types: one process-wide engine on one folder, and connections to it.
+//! The engine as a server: started on a thread of its own, held open by a pipe, ended by closing it.
 //!
-//! A connection is cheap (0.1 ms) and carries its own settings, current database and temporary
-//! tables, so every request gets a fresh one and nothing can leak from one request to the next.
-//! One statement runs on a connection at a time: the borrow checker holds that here, since every
-//! statement takes `&mut Connection`. Whatever the library allocates is freed by a `Drop` below.
+//! `chdb_query_cmdline` runs the statements of two files one after the other, and both are named pipes. The first gives
+//! it the statements that open the listeners, so nothing listens before rights are loaded. It then waits at the second,
+//! of which this program holds the other end, until that is closed: no statement runs meanwhile that a `KILL QUERY`
+//! could end. Both pipes and both files of configuration are gone from the disk when the engine is ready.
 
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
-use crate::exception::Exception;
-use crate::ffi::{Analysis, Conn, Symbols};
-use crate::guard::Closed;
-use crate::surroundings::{QUERY_ID, escape};
-use crate::users::Right;
+use rustix::fs::{Mode, OFlags};
 
-mod outcome;
+use crate::confine::{ConfineError, confine};
+use crate::ffi::Library;
+use crate::folder::{FolderError, Run};
 
-use outcome::text;
-pub use outcome::{InsertStream, Output, ResultStream, Stats};
+/// Between two looks at something that has no signal of its own.
+const LOOK: Duration = Duration::from_millis(5);
+/// For an answer of the listener to this program.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The engine cuts connections after 5 s, then writes down what it has.
+const END: Duration = Duration::from_secs(20);
 
-/// Settings of every connection: what makes the embedded engine behave as the server does.
-/// `async_insert` is off so that an acknowledged insert is a part on disk; a request may set it.
-const CONNECTION_SETTINGS: [&str; 3] = ["--implicit_select=0", "--allow_introspection_functions=0", "--async_insert=0"];
-
-/// Whether every connection begins with a value of this setting that is not the engine's default.
-pub fn begins_with(setting: &str) -> bool {
-    CONNECTION_SETTINGS.iter().any(|argument| {
-        argument
-            .strip_prefix("--")
-            .and_then(|argument| argument.split_once('='))
-            .is_some_and(|(name, _)| name == setting)
-    })
+/// What the engine is started with.
+pub struct Start<'a> {
+    pub path: &'a Path,
+    pub run: Run,
+    pub config: PathBuf,
+    pub listen: SocketAddr,
+    pub tcp_port: Option<u16>,
+    pub log_level: &'a str,
+    /// Folders beside `path` that statements may use.
+    pub files: Vec<PathBuf>,
+    /// There are users whom only the kernel keeps from reading files.
+    pub must_confine: bool,
 }
 
 /// Why the engine did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("`{0}` is not usable as a path for the engine: it holds a NUL byte; choose another")]
+    Nul(PathBuf),
+    #[error("cannot start the engine's thread or pipe: {0}; raise the limits on threads and open files")]
+    Thread(std::io::Error),
     #[error(
-        "cannot load `{path}`: {source}; reinstall it with `npm ci --ignore-scripts --prefix crates/chdb/engine` or point WEIR_CHDB_LIB at a whole libchdb.so"
+        "users who may only read cannot be kept from the files of this machine: {0}; run a kernel from 5.13 on with Landlock, or give these users the right `full`"
     )]
-    Load { path: PathBuf, source: libloading::Error },
-    #[error("`{path}` is not usable as a path for the engine: it holds a NUL byte; choose another --path")]
-    Nul { path: PathBuf },
+    Unconfined(ConfineError),
     #[error(
-        "the engine refused the folder `{path}`; see its message above, and check that it is a folder of this engine, that its files are readable and writable and that no other program has it open"
+        "the engine cannot listen on {0}: the port was taken as it started; start it again, or give another --listen or --tcp-port"
     )]
-    Refused { path: PathBuf },
-    #[error("the engine opened `{path}` but does not answer: {error}")]
-    Mute { path: PathBuf, error: String },
+    Taken(SocketAddr),
+    #[error("the disk of `{0}` is full; make room on it, or give another --path")]
+    Full(PathBuf),
+    #[error(
+        "the engine did not open `{path}`: {error}; check that the folder is of this engine, and that its files are readable and writable"
+    )]
+    Refused { path: PathBuf, error: String },
 }
 
-/// The engine, open on its folder until it is dropped.
+enum News {
+    Unconfined(ConfineError),
+    Ended(Option<String>),
+}
+
+/// The engine, serving.
 pub struct Engine {
-    symbols: &'static Symbols,
-    arguments: Vec<CString>,
-    version: String,
-    timezone: String,
-    closed: Closed,
-    /// Keeps the engine alive between requests, and runs `KILL QUERY`.
-    anchor: Mutex<Connection>,
+    pub address: SocketAddr,
+    hold: OwnedFd,
+    news: Receiver<News>,
 }
 
 impl Engine {
-    /// Loads the library and opens `path` with the rights that `config` leads to. Call it once, before other threads start.
+    /// Starts the engine and waits until it answers, however long it loads its tables.
     ///
     /// # Errors
-    /// One sentence with the cure; see [`OpenError`].
-    pub fn open(library: &Path, path: &Path, config: &Path) -> Result<Engine, OpenError> {
-        let symbols = Symbols::load(library).map_err(|source| OpenError::Load { path: library.to_owned(), source })?;
-        // SAFETY: called before the first connect, as the library asks.
-        unsafe { (symbols.set_signal_handlers)(0) };
-        let arguments = arguments(path)?;
-        let refused = || OpenError::Refused { path: path.to_owned() };
-        // The configuration is the engine's as a whole: its first connection brings it.
-        let nul = |_| OpenError::Nul { path: path.to_owned() };
-        let config = CString::new(format!("--config-file={}", config.display())).map_err(nul)?;
-        let first: Vec<CString> = arguments.iter().cloned().chain([config]).collect();
-        let mut anchor = Connection::open(symbols, &first).ok_or_else(refused)?;
-        let answer = anchor
-            .query(b"SELECT version(), timezone()", "TSV", &Params::default())
-            .map_err(|exception| OpenError::Mute { path: path.to_owned(), error: exception.text })?;
-        let mute = |exception: Exception| OpenError::Mute { path: path.to_owned(), error: exception.text };
-        let settings = anchor.query(Closed::SQL.as_bytes(), "TSV", &Params::default()).map_err(mute)?;
-        let closed = Closed::new(&String::from_utf8_lossy(settings.bytes()));
-        let text = String::from_utf8_lossy(answer.bytes()).trim().to_owned();
-        let (version, timezone) = text.split_once('\t').unwrap_or((&text, "UTC"));
-        Ok(Engine {
-            symbols,
-            arguments,
-            version: version.to_owned(),
-            timezone: timezone.to_owned(),
-            closed,
-            anchor: Mutex::new(anchor),
-        })
-    }
-
-    /// A fresh connection, with default settings, the database `default`, and no more rights than `right`.
-    ///
-    /// # Errors
-    /// When the engine is out of threads or memory.
-    pub fn connect(&self, right: Right) -> Result<Connection, Exception> {
-        let mut connection = Connection::open(self.symbols, &self.arguments)
-            .ok_or_else(|| Exception::new(439, "CANNOT_SCHEDULE_TASK", "the engine gives no further connection"))?;
-        if right != Right::Full {
-            connection.query(format!("SET ROLE {}", right.role()).as_bytes(), "TSV", &Params::default())?;
-        }
-        Ok(connection)
-    }
-
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The settings that a reader may not set.
-    pub fn closed(&self) -> &Closed {
-        &self.closed
-    }
-
-    pub fn timezone(&self) -> &str {
-        &self.timezone
-    }
-
-    /// Asks the engine to stop the statement that runs under this id. Does not wait.
-    pub fn kill(&self, query_id: &str) {
-        self.kill_where(&format!("Settings['{QUERY_ID}'] = '{}'", escape(query_id, '\'')));
-    }
-
-    /// Asks the engine to stop every statement. Does not wait.
-    pub fn kill_all(&self) {
-        self.kill_where("query NOT ILIKE 'KILL%'");
-    }
-
-    fn kill_where(&self, condition: &str) {
-        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
-        let sql = format!("KILL QUERY WHERE {condition} ASYNC");
-        if let Err(error) = anchor.query(sql.as_bytes(), "TSV", &Params::default()) {
-            tracing::warn!(error = %error.text, "a statement could not be cancelled");
-        }
-    }
-}
-
-fn arguments(path: &Path) -> Result<Vec<CString>, OpenError> {
-    let nul = |_| OpenError::Nul { path: path.to_owned() };
-    let mut arguments = vec![c"clickhouse".to_owned()];
-    arguments.push(CString::new(format!("--path={}", path.display())).map_err(nul)?);
-    for setting in CONNECTION_SETTINGS {
-        arguments.push(CString::new(setting).map_err(nul)?);
-    }
-    Ok(arguments)
-}
-
-/// Server-side parameters of one statement: `{name:Type}` in its text.
-#[derive(Debug, Default, Clone)]
-pub struct Params {
-    pub names: Vec<String>,
-    pub values: Vec<String>,
-}
-
-/// The four parallel arrays that the library wants; they borrow from a [`Params`].
-struct RawParams {
-    names: Vec<*const c_char>,
-    name_lengths: Vec<usize>,
-    values: Vec<*const c_char>,
-    value_lengths: Vec<usize>,
-}
-
-impl RawParams {
-    fn new(params: &Params) -> RawParams {
-        RawParams {
-            names: params.names.iter().map(|name| name.as_ptr().cast()).collect(),
-            name_lengths: params.names.iter().map(String::len).collect(),
-            values: params.values.iter().map(|value| value.as_ptr().cast()).collect(),
-            value_lengths: params.values.iter().map(String::len).collect(),
-        }
-    }
-}
-
-/// What the engine's parser says of a text, without running it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statements {
-    pub count: u32,
-    pub class: Class,
-}
-
-/// What a statement does to what outlives it; of several, the most far-reaching.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    ReadOnly,
-    Writes,
-    Unknown,
-}
-
-/// One session of the engine.
-pub struct Connection {
-    symbols: &'static Symbols,
-    raw: *mut Conn,
-}
-
-// SAFETY: the library locks a connection inside every call and ties none of it to a thread; we
-// never share a `&Connection` between threads for a call, since every call takes `&mut`.
-unsafe impl Send for Connection {}
-
-impl Connection {
-    fn open(symbols: &'static Symbols, arguments: &[CString]) -> Option<Connection> {
-        let mut argv: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
-        let argc = i32::try_from(argv.len()).ok()?;
-        // SAFETY: `argv` holds `argc` NUL-terminated strings that outlive the call; the library copies them.
-        let raw = unsafe { (symbols.connect)(argc, argv.as_mut_ptr()) };
-        (!raw.is_null()).then_some(Connection { symbols, raw })
-    }
-
-    fn handle(&self) -> Conn {
-        // SAFETY: `raw` came from a successful connect and is closed only in `drop`.
-        unsafe { *self.raw }
-    }
-
-    /// Runs one statement; the whole result is in memory.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub fn query(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<Output, Exception> {
-        let raw = self.call(self.symbols.query, sql, format, params);
-        Output::new(self.symbols, raw)
-    }
-
-    /// Starts a SELECT whose result is fetched block by block.
-    ///
-    /// # Errors
-    /// What the engine says, also that it cannot stream this kind of statement: nothing has run then.
-    pub fn stream(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<ResultStream<'_>, Exception> {
-        let raw = self.call(self.symbols.stream_query, sql, format, params);
-        let result = Output::new(self.symbols, raw)?;
-        Ok(ResultStream { connection: self, result, ended: false, stats: Stats::default() })
-    }
-
-    /// Starts an INSERT (`sql` ends before its `FORMAT`); data is appended in `format`.
-    ///
-    /// # Errors
-    /// What the engine says; nothing is stored then.
-    pub fn insert(&mut self, sql: &[u8], format: &str, params: &Params) -> Result<InsertStream<'_>, Exception> {
-        let raw = self.call(self.symbols.stream_insert, sql, format, params);
-        let stream = InsertStream { connection: self, raw };
-        // SAFETY: the stream is alive; the text it returns lives as long as the stream and is copied here.
-        match unsafe { text((stream.connection.symbols.insert_error)(raw)) } {
-            Some(error) => Err(Exception::from_engine(&error)),
-            None => Ok(stream),
-        }
-    }
-
-    /// Asks the engine's parser what `sql` is.
-    pub fn classify(&mut self, sql: &[u8]) -> Statements {
-        let size = u32::try_from(size_of::<Analysis>()).unwrap_or(16);
-        let mut analysis = Analysis { struct_size: size, ..Analysis::default() };
-        // SAFETY: `sql` and `analysis` outlive the call; a null target database is allowed.
-        let state = unsafe {
-            (self.symbols.classify)(self.handle(), sql.as_ptr().cast(), sql.len(), ptr::null(), 0, &raw mut analysis)
+    /// One sentence with the cure.
+    pub fn start(library: Library, start: Start<'_>) -> Result<Engine, OpenError> {
+        let (gate, hold) = (start.run.pipe("open")?, start.run.pipe("hold")?);
+        let arguments = arguments(&start, &gate, &hold)?;
+        let (sender, news) = channel();
+        let (mut folders, must_confine) = (start.files.clone(), start.must_confine);
+        folders.push(start.path.to_owned());
+        let thread = std::thread::Builder::new().name("engine".to_owned());
+        // The engine's parser and planner recurse deeply.
+        let thread = thread.stack_size(16 << 20).spawn(move || {
+            let news = match confine(&folders) {
+                Err(error) if must_confine => News::Unconfined(error),
+                Err(error) => {
+                    tracing::warn!(%error, "statements of users may read any file that this program may read");
+                    News::Ended(library.run(&arguments))
+                }
+                Ok(()) => News::Ended(library.run(&arguments)),
+            };
+            // Nobody hears it when this program has given up waiting.
+            let _unheard = sender.send(news);
+        });
+        thread.map_err(OpenError::Thread)?;
+        let refused = |news| start.explain(news);
+        let statements = if start.tcp_port.is_some() { TCP.to_owned() + HTTP } else { HTTP.to_owned() };
+        let open = writer(&gate, &news, &refused)?;
+        rustix::io::write(&open, statements.as_bytes()).map_err(|error| OpenError::Thread(error.into()))?;
+        drop(open);
+        let hold = writer(&hold, &news, &refused)?;
+        let address = loop {
+            match start.answering() {
+                Some(address) => break address,
+                None => wait(&news, &refused)?,
+            }
         };
-        let class = match (state, analysis.query_class) {
-            (0, 0) => Class::ReadOnly,
-            (0, 1..=3) => Class::Writes,
-            _ => Class::Unknown,
-        };
-        Statements { count: analysis.statement_count, class }
+        Ok(Engine { address, hold, news })
     }
 
-    fn call<T>(&mut self, function: crate::ffi::WithParams<T>, sql: &[u8], format: &str, params: &Params) -> T {
-        let raw = RawParams::new(params);
-        // SAFETY: every pointer comes with its length, borrows from an argument of this function and
-        // so outlives the call; the library copies what it keeps. `&mut self`: one statement at a time.
-        unsafe {
-            function(
-                self.handle(),
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-                raw.names.as_ptr(),
-                raw.name_lengths.as_ptr(),
-                raw.values.as_ptr(),
-                raw.value_lengths.as_ptr(),
-                params.names.len(),
-            )
+    /// What the engine says as it ends by itself, if it has.
+    pub fn has_ended(&self) -> Option<String> {
+        match self.news.try_recv() {
+            Ok(News::Ended(error)) => Some(error.unwrap_or_else(|| "its message is above".to_owned())),
+            _ => None,
+        }
+    }
+
+    /// How many queries run now, as the server's own figures say; none when it does not answer.
+    pub fn running(&self) -> Option<u64> {
+        let figures = get(self.address, "/metrics")?;
+        figures.lines().find_map(|line| line.strip_prefix("ClickHouseMetrics_Query "))?.trim().parse().ok()
+    }
+
+    /// Closes the listeners and the folder. Connections that are busy after the engine's own 5 s are cut.
+    pub fn end(self) -> bool {
+        drop(self.hold);
+        self.news.recv_timeout(END).is_ok()
+    }
+}
+
+const HTTP: &str = "SYSTEM START LISTEN HTTP;";
+const TCP: &str = "SYSTEM START LISTEN TCP;";
+
+fn arguments(start: &Start<'_>, gate: &Path, hold: &Path) -> Result<Vec<CString>, OpenError> {
+    let nul = |path: &Path| OpenError::Nul(path.to_owned());
+    let text = |text: String| CString::new(text).map_err(|_| nul(start.path));
+    [
+        "clickhouse".to_owned(),
+        format!("--path={}", start.path.display()),
+        format!("--config-file={}", start.config.display()),
+        format!("--log-level={}", start.log_level),
+        format!("--http_port={}", start.listen.port()),
+        format!("--tcp_port={}", start.tcp_port.unwrap_or(0)),
+        "--queries-file".to_owned(),
+        gate.display().to_string(),
+        hold.display().to_string(),
+    ]
+    .into_iter()
+    .map(text)
+    .collect()
+}
+
+impl Start<'_> {
+    /// Where the engine answers over HTTP, if it does by now. It chose the port itself if that was to be 0.
+    fn answering(&self) -> Option<SocketAddr> {
+        let ports = match self.listen.port() {
+            0 => own_ports(),
+            port => vec![port],
+        };
+        let mut addresses = ports.into_iter().map(|port| SocketAddr::new(self.listen.ip(), port));
+        addresses.find(|address| get(*address, "/ping").is_some_and(|answer| answer.ends_with("Ok.\n")))
+    }
+
+    fn explain(&self, news: News) -> OpenError {
+        let path = self.path.to_owned();
+        let error = match news {
+            News::Unconfined(error) => return OpenError::Unconfined(error),
+            News::Ended(error) => error.unwrap_or_else(|| "its message is above".to_owned()),
+        };
+        // The first line: what follows is a stack of addresses.
+        let error = error.lines().next().unwrap_or_default().split(", Stack trace").next().unwrap_or_default();
+        match error {
+            error if error.contains("Address already in use") => OpenError::Taken(self.listen),
+            error if error.contains("No space left on device") => OpenError::Full(path),
+            error => OpenError::Refused { path, error: error.trim_end_matches(['.', ' ']).to_owned() },
         }
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // SAFETY: opened once, closed once; streams borrow the connection and are gone by now.
-        unsafe { (self.symbols.close)(self.raw) };
+/// Opens a pipe for writing, as soon as the engine reads from it.
+fn writer(pipe: &Path, news: &Receiver<News>, refused: &impl Fn(News) -> OpenError) -> Result<OwnedFd, OpenError> {
+    loop {
+        match rustix::fs::open(pipe, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(opened) => return Ok(opened),
+            Err(rustix::io::Errno::NXIO) => wait(news, refused)?,
+            Err(error) => return Err(OpenError::Thread(error.into())),
+        }
+    }
+}
+
+/// Waits a little, unless the engine ends meanwhile.
+fn wait(news: &Receiver<News>, refused: &impl Fn(News) -> OpenError) -> Result<(), OpenError> {
+    match news.recv_timeout(LOOK) {
+        Ok(news) => Err(refused(news)),
+        Err(RecvTimeoutError::Timeout) => Ok(()),
+        Err(RecvTimeoutError::Disconnected) => Err(refused(News::Ended(None))),
+    }
+}
+
+/// The ports that this process listens on.
+fn own_ports() -> Vec<u16> {
+    let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let links = links.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let own: Vec<String> =
+        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(std::fs::read_to_string);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    lines.filter_map(listening).filter(|(inode, _)| own.contains(inode)).map(|(_, port)| port).collect()
+}
+
+/// Inode and port of a line of `/proc/net/tcp`, if it is a socket that listens.
+fn listening(line: &str) -> Option<(String, u16)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+    let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+    (*state == "0A").then(|| ((*inode).to_owned(), port))
+}
+
+/// The answer of this machine's own server, or none if it has none in time.
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let deadline = Instant::now() + ANSWER;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ANSWER).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
+    let (mut answer, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        stream.set_read_timeout(Some(deadline.checked_duration_since(Instant::now())?.max(LOOK))).ok()?;
+        match stream.read(&mut piece).ok()? {
+            0 => return Some(String::from_utf8_lossy(&answer).into_owned()),
+            read => answer.extend_from_slice(&piece[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_finds_the_ports_of_this_process() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        assert!(own_ports().contains(&port));
+        drop(listener);
+        assert!(!own_ports().contains(&port));
     }
 }

@@ -1,77 +1,67 @@
-//! ClickHouse's own engine behind ClickHouse's HTTP interface, for one machine.
+//! ClickHouse's own server for one machine, out of ClickHouse's library.
 //!
-//! `weir-chdb` loads `libchdb.so` at run time and serves it as a ClickHouse server would: the
-//! `clickhouse` crate, Grafana and `curl` talk to it unchanged. It is the embedded default of Weir;
-//! it has no replication, no clusters and no `CREATE USER`. This file only wires.
+//! `libchdb.so` holds `clickhouse-local` complete, and that can open the server's own listeners. So what answers is
+//! ClickHouse's code; this program finds the library, locks the folder, writes `config.xml` and `users.xml`, holds the
+//! server open, ends it in order, and says in one sentence why a start failed. This file only wires.
 
-mod answer;
 mod args;
-mod blocks;
-mod body;
-mod coding;
+mod config;
+mod confine;
 mod engine;
-mod exception;
-mod external;
-mod failpoint;
 mod ffi;
 mod folder;
-mod formats;
-mod guard;
-mod input;
-mod kill;
-mod lexer;
 mod library;
-mod metrics;
-mod multipart;
-mod native;
-mod request;
-mod respond;
-mod rights;
-mod server;
-mod session;
-mod slots;
-mod sql;
-mod statement;
 mod surroundings;
 mod users;
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-
-use weir_program::log::Log;
+use tokio::time::{Instant, sleep};
+use tracing::level_filters::LevelFilter;
+use weir_program::log::{Log, LogFormat};
 
 use crate::args::{Args, Verb};
-use crate::engine::Engine;
-use crate::folder::Folder;
-use crate::server::{Limits, Server};
+use crate::engine::{Engine, Start};
+use crate::ffi::Library;
+use crate::folder::{Folder, Run, broken_parts};
 use crate::users::Users;
 
-/// Why the program did not start: each is one sentence with its cure.
+/// Why the program did not start, or ended by itself: each is one sentence with its cure.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+enum Failure {
     #[error(transparent)]
-    Library(#[from] library::LibraryError),
+    NoLibrary(#[from] library::LibraryError),
+    #[error(
+        "cannot use `{path}`: {source}; install the version of crates/chdb/engine with `npm ci --ignore-scripts --prefix crates/chdb/engine`, or point WEIR_CHDB_LIB at a whole libchdb.so from 26.7 on"
+    )]
+    Library { path: PathBuf, source: ffi::LoadError },
     #[error(transparent)]
     Users(#[from] users::UsersError),
     #[error(transparent)]
     Folder(#[from] folder::FolderError),
+    #[error("cannot use the folder `{path}` of --files: {source}; name a folder that is there")]
+    Files { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
-    Engine(#[from] engine::OpenError),
-    #[error("cannot listen on {address}: {source}; {}, or give another --listen", weir_program::listen_cure(.source))]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    Open(#[from] engine::OpenError),
+    #[error("cannot listen on {address}: {source}; {}, or give another --listen or --tcp-port", weir_program::listen_cure(.source))]
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot start the runtime: {0}; raise the limits on threads and open files")]
     Runtime(std::io::Error),
+    #[error("the engine ended by itself: {0}; start it again")]
+    Ended(String),
 }
 
 /// Exit codes: the names of DESIGN.md.
 const WRONG_CONFIG: u8 = 1;
+
+/// Between two looks at what runs.
+const LOOK: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -80,68 +70,151 @@ fn main() -> ExitCode {
         eprintln!("weir-chdb: cannot write to standard output: {error}");
         return ExitCode::FAILURE;
     }
+    if let Err(failure) = surroundings::clear(args.path()) {
+        eprintln!("weir-chdb: {failure}");
+        return ExitCode::from(WRONG_CONFIG);
+    }
     let _log = Log::start(&args.log, "info");
-    match run(args) {
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("weir-chdb: {error}");
+        Err(failure) => {
+            eprintln!("weir-chdb: {failure}");
             ExitCode::from(WRONG_CONFIG)
         }
     }
 }
 
-fn run(args: Args) -> Result<(), StartError> {
-    let listen = args.listen;
-    let limits = args.limits();
-    let library = library::find(args.library.as_deref(), &std::env::current_exe().unwrap_or_default())?;
-    let users = Users::load(args.users.as_deref(), listen.ip())?;
-    let refused = |source| StartError::Listen { address: listen, source };
-    let listener = TcpListener::bind(listen).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
+fn run(args: &Args) -> Result<(), Failure> {
+    let path = library::find(args.library.as_deref(), &std::env::current_exe().unwrap_or_default())?;
+    let users = Users::load(args.users.as_deref(), args.listen.ip())?;
+    let files = args.files.iter().map(folder_of).collect::<Result<Vec<_>, _>>()?;
+    can_listen(args)?;
     let folder = Folder::claim(args.path())?;
-    folder.enter()?;
-    let config = rights::write(&folder.path)?;
-    let engine = Engine::open(&library, &folder.path, &config)?;
-    tracing::info!(%address, path = %folder.path.display(), engine = engine.version(), "weir-chdb is up");
-    serve(Server::new(engine, users, limits.clone()), listener, address, &limits)
+    std::env::set_current_dir(&folder.path).map_err(|source| folder.refused(source))?;
+    let library = Library::load(&path).map_err(|source| Failure::Library { path, source })?;
+    let version = library.version();
+    folder.check_version(&version)?;
+    let run = folder.run()?;
+    let backups: Vec<PathBuf> = files.iter().cloned().chain([folder.path.join("backups")]).collect();
+    let config = configure(args, &users, &run, &backups)?;
+    let broken = broken_parts(&folder.path);
+    let engine = Engine::start(
+        library,
+        Start {
+            path: &folder.path,
+            run,
+            config,
+            listen: args.listen,
+            tcp_port: args.tcp_port,
+            log_level: log_level(),
+            files,
+            must_confine: users.has_readers(),
+        },
+    )?;
+    folder.note_version(&version)?;
+    tell_broken(&folder, &broken);
+    tracing::info!(address = %engine.address, path = %folder.path.display(), library = version, "weir-chdb is up");
+    serve(engine, Duration::from_secs(args.drain_timeout))
 }
 
-fn serve(
-    server: Server,
-    listener: TcpListener,
-    address: std::net::SocketAddr,
-    limits: &Limits,
-) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        // One a statement, and some to cancel by.
-        .max_blocking_threads(limits.max_queries + 8)
-        // The engine's parser and planner recurse deeply.
-        .thread_stack_size(16 << 20)
-        .enable_all()
-        .build()
-        .map_err(StartError::Runtime)?;
-    let served = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
-        let stop = stop_signal().map_err(StartError::Runtime)?;
-        println!("listening on http://{address}");
+fn folder_of(path: impl AsRef<Path>) -> Result<PathBuf, Failure> {
+    let path = path.as_ref();
+    path.canonicalize().map_err(|source| Failure::Files { path: path.to_owned(), source })
+}
+
+/// The engine would say it less well.
+fn can_listen(args: &Args) -> Result<(), Failure> {
+    let tcp = args.tcp_port.map(|port| SocketAddr::new(args.listen.ip(), port));
+    [Some(args.listen), tcp].into_iter().flatten().try_for_each(|address| {
+        TcpListener::bind(address).map(drop).map_err(|source| Failure::Listen { address, source })
+    })
+}
+
+/// Writes what the engine is configured by, and gives the path that it is to be told.
+fn configure(args: &Args, users: &Users, run: &Run, backups: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let listeners = 1 + usize::from(args.tcp_port.is_some());
+    let users_file = run.write("users.xml", &config::users(users, listeners))?;
+    let server = config::Server {
+        listen: args.listen.ip(),
+        users_file: &users_file,
+        is_open: *users == Users::Open,
+        memory: args.memory,
+        max_connections: args.max_connections,
+        max_queries: args.max_queries,
+        idle_timeout: args.idle_timeout,
+        says_queries: LevelFilter::current() >= LevelFilter::DEBUG,
+        json_log: args.log.log_format == LogFormat::Json,
+        backups,
+    };
+    Ok(run.write("config.xml", &server.xml())?)
+}
+
+/// The engine's word for what the operator asked for. Its `information` is what our `debug` is.
+fn log_level() -> &'static str {
+    match LevelFilter::current() {
+        LevelFilter::OFF => "fatal",
+        LevelFilter::ERROR => "error",
+        LevelFilter::WARN | LevelFilter::INFO => "warning",
+        LevelFilter::DEBUG => "information",
+        LevelFilter::TRACE => "trace",
+    }
+}
+
+/// What the engine set aside at this start is not there for queries any more.
+fn tell_broken(folder: &Folder, before: &[PathBuf]) {
+    for part in broken_parts(&folder.path).iter().filter(|part| !before.contains(part)) {
+        tracing::error!(part = %part.display(), "a part of a table is broken and was set aside: its rows are missing; bring it back from a backup, or repair the table from its source");
+    }
+    if !before.is_empty() {
+        tracing::warn!(
+            parts = before.len(),
+            "parts that earlier starts found broken are still set aside; see system.detached_parts"
+        );
+    }
+}
+
+fn serve(engine: Engine, drain: Duration) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+        println!("listening on http://{}", engine.address);
         let _nobody_reads = std::io::stdout().flush();
-        Arc::new(server).serve(listener, stop).await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            said = ended(&engine) => return Err(Failure::Ended(said)),
+        }
+        tracing::info!("weir-chdb stops when the queries that run have ended");
+        tokio::select! {
+            () = quiet(&engine, drain) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         Ok(())
-    });
+    })?;
     tracing::info!("weir-chdb stops");
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    served
+    if !engine.end() {
+        tracing::warn!(
+            "the engine did not end in time, and is left as a kill would leave it: nothing acknowledged is lost"
+        );
+    }
+    Ok(())
 }
 
-/// Becomes true with the first SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-        sender.send_replace(true);
-    });
-    Ok(receiver)
+async fn ended(engine: &Engine) -> String {
+    loop {
+        match engine.has_ended() {
+            Some(said) => return said,
+            None => sleep(LOOK).await,
+        }
+    }
+}
+
+/// Until no query runs, or the time is over.
+async fn quiet(engine: &Engine, drain: Duration) {
+    let deadline = Instant::now() + drain;
+    while Instant::now() < deadline && engine.running().is_none_or(|running| running > 0) {
+        sleep(LOOK).await;
+    }
 }

@@ -1,165 +1,66 @@
-//! What a request brings to its statement besides the text: database, settings, the name it can be cancelled by.
+//! The environment that the engine sees: what it must not read is gone before anything of it is loaded.
 //!
-//! On a fresh connection they end with it. On a session's they are taken back after the statement, so that, as in
-//! ClickHouse, only `SET` and `USE` statements change a session.
+//! The kernel shows a process the environment that it was started with (`/proc/self/task/…/environ`), and statements
+//! may read that. So the program starts itself once more, with what it needs and nothing else.
 
-use crate::engine::{self, Connection, Params};
-use crate::exception::Exception;
-use crate::request::Order;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
 
-/// The setting that carries the query id, by which a statement is found in `system.processes` and cancelled. The
-/// engine gives statements ids of its own; this setting only names a client towards remote servers.
-pub const QUERY_ID: &str = "chdb_client_name";
-const MAX_RESULT: &str = "max_result_bytes";
-/// Rows of a block of a streamed result. ClickHouse's 65,409 of 1 KiB each are 64 MiB, of which the engine holds
-/// several. Measured over a table of such rows, 1 GiB: peak grown by 141 MiB with 8,192, 32 MiB with 2,048; scans of
-/// narrow columns take the same time with either, and up to a half more with 1,024.
-const BLOCK: &str = "max_block_size";
-const SMALL: &str = "2048";
+/// What the engine's jemalloc reads as it is loaded.
+const ALLOCATOR: &str = "JE_MALLOC_CONF";
+/// Free memory goes back after 50 ms and not after 5 s. 0 would cost a heavy query twice the CPU; 50 costs nothing
+/// that can be measured.
+const GIVES_BACK: &str = "dirty_decay_ms:50,muzzy_decay_ms:0";
+/// Where the engine would look for a configuration that is not ours.
+const HOME: &str = "HOME";
 
-/// What was set, and how to take it back.
-#[derive(Debug, Default)]
-pub struct Surroundings {
-    undo: Vec<String>,
+const KEPT: [&str; 8] = [ALLOCATOR, HOME, "LANG", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ"];
+const KEPT_FAMILIES: [&str; 4] = ["LC_", "RUST_", "WEIR_CHDB_", "WEIR_LOG"];
+
+/// Why the program is not to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start itself with a clean environment: {0}; check that the program's file is still there")]
+pub struct ClearError(std::io::Error);
+
+/// Returns in a process whose environment holds what the engine needs and nothing else, with its home in `home`.
+///
+/// # Errors
+/// The program cannot be started again.
+pub fn clear(home: &Path) -> Result<(), ClearError> {
+    let home = std::path::absolute(home).map_err(ClearError)?;
+    let is_clean = std::env::vars_os().all(|(name, _)| is_kept(&name))
+        && std::env::var_os(HOME).is_some_and(|set| set == home)
+        && std::env::var_os(ALLOCATOR).is_some();
+    if is_clean {
+        return Ok(());
+    }
+    let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
+    let allocator = std::env::var_os(ALLOCATOR).unwrap_or_else(|| OsString::from(GIVES_BACK));
+    let program = std::env::current_exe().map_err(ClearError)?;
+    let mut again = Command::new(program);
+    let mut arguments = std::env::args_os();
+    again.arg0(arguments.next().unwrap_or_default()).args(arguments);
+    Err(ClearError(again.env_clear().envs(kept).env(HOME, home).env(ALLOCATOR, allocator).exec()))
 }
 
-/// What `apply` is to do.
-pub struct Wish<'a> {
-    pub order: &'a Order,
-    /// The engine is to refuse what writes. Cannot be taken back: only for fresh connections.
-    pub lock: bool,
-    /// The statement itself changes the session: nothing of the request may hide it.
-    pub changes_session: bool,
-    /// The connection goes on after this request.
-    pub kept: bool,
-    /// The connection is a session's that `SET` or `USE` has changed.
-    pub touched: bool,
-    /// The most that the result may hold, in bytes before formatting.
-    pub max_result: Option<u64>,
-    /// The result is streamed: it is to come in small blocks.
-    pub streamed: bool,
+fn is_kept(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    KEPT.contains(&&*name) || KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-impl Surroundings {
-    /// Sets what the request brings.
-    ///
-    /// # Errors
-    /// What the engine says of a setting or the database. What was set before is in `self` and can be taken back.
-    pub fn apply(&mut self, connection: &mut Connection, wish: &Wish) -> Result<(), Exception> {
-        if !wish.changes_session {
-            self.database(connection, wish)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_the_program_s_own_is_kept() {
+        for kept in ["WEIR_CHDB_PATH", "WEIR_LOG", "WEIR_LOG_FORMAT", "TZ", "LC_ALL"] {
+            assert!(is_kept(OsStr::new(kept)), "{kept}");
         }
-        let mut sets = settings(wish);
-        if wish.changes_session {
-            sets.retain(|(name, _)| name == QUERY_ID);
+        for other in ["WEIR_ADMIN_TOKEN", "AWS_SECRET_ACCESS_KEY", "CLICKHOUSE_PASSWORD", "TZX"] {
+            assert!(!is_kept(OsStr::new(other)), "{other}");
         }
-        if wish.kept {
-            self.remember(connection, &mut sets, wish.touched)?;
-        }
-        let sets: Vec<String> =
-            sets.iter().map(|(name, value)| format!("{name} = '{}'", escape(value, '\''))).collect();
-        run(connection, &format!("SET {}", sets.join(", "))).map(drop)
     }
-
-    /// Drops a temporary table when the rest is taken back.
-    pub fn drop_later(&mut self, table: &str) {
-        self.undo.push(format!("DROP TEMPORARY TABLE IF EXISTS `{}`", escape(table, '`')));
-    }
-
-    fn database(&mut self, connection: &mut Connection, wish: &Wish) -> Result<(), Exception> {
-        let Some(database) = wish.order.database.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-        if !wish.kept {
-            return if database == "default" { Ok(()) } else { use_database(connection, database) };
-        }
-        let current = match wish.touched {
-            true => run(connection, "SELECT currentDatabase() FORMAT TSVRaw")?,
-            false => "default".to_owned(),
-        };
-        let current = current.trim_end_matches('\n');
-        if current != database {
-            use_database(connection, database)?;
-            self.undo.push(format!("USE `{}`", escape(current, '`')));
-        }
-        Ok(())
-    }
-
-    /// Notes what the settings are before they are changed.
-    fn remember(
-        &mut self,
-        connection: &mut Connection,
-        sets: &mut Vec<(String, String)>,
-        touched: bool,
-    ) -> Result<(), Exception> {
-        let names: Vec<String> = sets.iter().map(|(name, _)| format!("'{name}'")).collect();
-        // Asking takes some ms. What nobody has set is as each connection begins.
-        let ask = touched || sets.iter().any(|(name, _)| engine::begins_with(name));
-        let before = match ask {
-            false => String::new(),
-            true => {
-                let names = names.join(", ");
-                run(
-                    connection,
-                    &format!("SELECT name, value FROM system.settings WHERE changed AND name IN ({names}) FORMAT TSV"),
-                )?
-            }
-        };
-        // Tab-separated values are escaped as string literals are.
-        let changed: Vec<(&str, &str)> = before.lines().filter_map(|line| line.split_once('\t')).collect();
-        // The session's own size of blocks stays, unless the request itself names one.
-        sets.retain(|(name, value)| name != BLOCK || value != SMALL || !changed.iter().any(|(known, _)| known == name));
-        let undo = sets.iter().map(|(name, _)| match changed.iter().find(|(known, _)| known == name) {
-            Some((_, value)) => format!("{name} = '{value}'"),
-            None => format!("{name} = DEFAULT"),
-        });
-        self.undo.push(format!("SET {}", undo.collect::<Vec<_>>().join(", ")));
-        Ok(())
-    }
-
-    /// Takes everything back; `false` if that failed, and the connection must not be used again.
-    pub fn take_back(self, connection: &mut Connection) -> bool {
-        self.undo.iter().rev().all(|sql| match run(connection, sql) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::warn!(error = %error.text, "a session could not be put back as it was, and ends");
-                false
-            }
-        })
-    }
-}
-
-fn settings(wish: &Wish) -> Vec<(String, String)> {
-    let order = wish.order;
-    let mut sets = order.settings.clone();
-    sets.retain(|(name, _)| name != QUERY_ID);
-    sets.push((QUERY_ID.to_owned(), order.query_id.clone()));
-    if wish.streamed && !sets.iter().any(|(name, _)| name == BLOCK) {
-        sets.push((BLOCK.to_owned(), SMALL.to_owned()));
-    }
-    if let Some(most) = wish.max_result {
-        // A narrower bound of the client's own stays.
-        let own = sets.iter().rfind(|(name, _)| name == MAX_RESULT).and_then(|(_, value)| value.parse().ok());
-        let most = own.filter(|own| (1..most).contains(own)).unwrap_or(most);
-        sets.retain(|(name, _)| name != MAX_RESULT);
-        sets.push((MAX_RESULT.to_owned(), most.to_string()));
-    }
-    if wish.lock {
-        // With 1 the user may change nothing, with 2 everything but this.
-        let level = if order.readonly_level == 1 { "1" } else { "2" };
-        sets.push(("readonly".to_owned(), level.to_owned()));
-    }
-    sets
-}
-
-fn use_database(connection: &mut Connection, database: &str) -> Result<(), Exception> {
-    run(connection, &format!("USE `{}`", escape(database, '`'))).map(drop)
-}
-
-fn run(connection: &mut Connection, sql: &str) -> Result<String, Exception> {
-    let output = connection.query(sql.as_bytes(), "TSV", &Params::default())?;
-    Ok(String::from_utf8_lossy(output.bytes()).into_owned())
-}
-
-/// `text` within `quote`s.
-pub fn escape(text: &str, quote: char) -> String {
-    text.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"))
 }

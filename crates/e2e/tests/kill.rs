@@ -6,12 +6,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use weir_e2e::{Claim, Part, Plant, now_ms};
 use weir_testkit::witness::Witness;
 
-/// Where each program can be made to die: encode, seal, send; intent, insert, acknowledge; and the engine's own
-/// halves of an insert. The last kills the engine wherever it is, in the middle of the traffic.
+/// Where each program can be made to die: encode, seal, send; intent, insert, acknowledge.
+///
+/// The engine is ClickHouse's own code, without failpoints. It dies while it says that a block of events is being
+/// inserted, at a random moment of that insert ([`RUNS`]): before its data is whole, between raw and a view, in
+/// its commit, before its answer. Or as soon as it has further events ([`STORED`]): raw
+/// is committed, perhaps not every view, and the answer is not read yet. Or wherever it is in the middle of the traffic.
 const POINTS: &[(Part, &str)] = &[
     (Part::Gateway, "record.before_encode"),
     (Part::Gateway, "record.before_commit"),
@@ -27,14 +32,20 @@ const POINTS: &[(Part, &str)] = &[
     (Part::Analytics, "ingest.after_intent"),
     (Part::Analytics, "ingest.after_insert"),
     (Part::Analytics, "ingest.before_ack"),
-    (Part::Engine, "insert.before_data"),
-    (Part::Engine, "insert.before_commit"),
-    (Part::Engine, "insert.in_commit"),
-    (Part::Engine, "insert.after_commit"),
-    (Part::Engine, "insert.before_answer"),
-    (Part::Engine, "insert.after_answer"),
+    (Part::Engine, RUNS),
+    (Part::Engine, RUNS),
+    (Part::Engine, RUNS),
+    (Part::Engine, STORED),
+    (Part::Engine, STORED),
+    (Part::Engine, STORED),
     (Part::Engine, ""),
 ];
+
+const RUNS: &str = "insert.runs";
+const STORED: &str = "insert.stored";
+
+/// The longest that an insert of these tests takes, with room: within it a random moment is chosen.
+const INSERT_US: u64 = 60_000;
 
 const REQUESTS: u64 = 1800;
 const RATE: f64 = 400.0;
@@ -47,23 +58,19 @@ async fn run(seed: u64) {
     let nth = if point.starts_with("record.") { rng.u64(1..REQUESTS / 2) } else { rng.u64(1..4) };
     let after = Duration::from_millis(rng.u64(300..2500));
     let failpoint = format!("{point}:{nth}");
-    let armed = (!point.is_empty()).then_some((part, failpoint.as_str()));
+    let armed = (part != Part::Engine).then_some((part, failpoint.as_str()));
     let what = format!("seed {seed}: {part:?} at `{failpoint}`");
-    // The engine is armed once the tables are made: it is the inserts of the traffic that it must die in.
-    let (at_once, later) = if part == Part::Engine { (None, armed) } else { (armed, None) };
-    let mut plant = Plant::start(at_once).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-    if let Some((_, failpoint)) = later {
-        plant.stop(part).unwrap();
-        plant.start_part(part, Some(failpoint)).unwrap_or_else(|error| panic!("{what}: {error}"));
-    }
+    let mut plant = Plant::start(armed).await.unwrap_or_else(|error| panic!("{what}: {error}"));
 
     let witness = Witness::start(plant.traffic(REQUESTS, RATE)).unwrap();
+    let mut moment = Moment { point, nth, after, seen: BTreeSet::new(), rows: 0, grown: 0 };
     let began = Instant::now();
     while !plant.has_ended(part) && witness.tally().sent < REQUESTS {
-        if point.is_empty() && began.elapsed() > after {
+        if part == Part::Engine && moment.has_come(&plant, began).await {
+            tokio::time::sleep(Duration::from_micros(if point == RUNS { rng.u64(..INSERT_US) } else { 0 })).await;
             plant.kill(part).unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // Where the point was not passed so often, the part dies now, at whatever it is doing.
     let at_point = plant.has_ended(part);
@@ -81,6 +88,38 @@ async fn run(seed: u64) {
     let claim = Claim::of(&plant).await.unwrap();
     let wrong = claim.disagreement(&report, answered_ms);
     assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+}
+
+/// When the engine is to die.
+struct Moment {
+    point: &'static str,
+    nth: u64,
+    after: Duration,
+    /// Ids of the inserts of events that were seen running.
+    seen: BTreeSet<String>,
+    rows: u64,
+    grown: u64,
+}
+
+impl Moment {
+    async fn has_come(&mut self, plant: &Plant, began: Instant) -> bool {
+        let client = plant.client();
+        match self.point {
+            RUNS => {
+                let sql = "SELECT query_id FROM system.processes WHERE query_kind = 'Insert' AND query LIKE '%access_events%'";
+                self.seen.extend(client.query(sql).fetch_all::<String>().await.unwrap_or_default());
+                self.seen.len() as u64 >= self.nth
+            }
+            STORED => {
+                let sql = "SELECT count() FROM weir.access_events";
+                let rows = client.query(sql).fetch_one::<u64>().await.unwrap_or_default();
+                self.grown += u64::from(rows > self.rows);
+                self.rows = self.rows.max(rows);
+                self.grown >= self.nth
+            }
+            _ => began.elapsed() > self.after,
+        }
+    }
 }
 
 fn seeds() -> Vec<u64> {

@@ -5,15 +5,14 @@ what else the client does by itself: sessions, parameters, external tables, stre
 """
 
 import datetime as dt
-import ipaddress
 import sys
-import uuid
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
 
-UTC = dt.timezone.utc
+from values import EXTRA, same, statements, values
+
 host, port = sys.argv[1].rsplit(":", 1)
 
 
@@ -21,60 +20,10 @@ def client(**options):
     return clickhouse_connect.get_client(host=host, port=int(port), **options)
 
 
-def values(name):
-    """Three values of a type, as Python has them: the least, one in the middle, the greatest worth trying."""
-    if name.startswith("LowCardinality("):
-        return values(name[len("LowCardinality(") : -1])
-    if name.startswith("SimpleAggregateFunction("):
-        return values(name.split(", ", 1)[1][:-1])
-    if name.startswith("Array("):
-        inner = values(name[len("Array(") : -1])
-        return [[], inner[:1], inner]
-    if name.startswith("Tuple("):
-        return list(zip(*(values(part) for part in name[len("Tuple(") : -1].split(", "))))
-    if name == "Map(LowCardinality(String), String)":
-        return [{}, {"k": "v"}, {"k": "", "ä": "x" * 300}]
-    if name == "Map(UInt16, UInt64)":
-        return [{}, {1: 2}, {0: 0, 65535: 2**64 - 1}]
-    if name.startswith("UInt"):
-        top = 2 ** int(name[4:]) - 1
-        return [0, top // 3, top]
-    if name.startswith("FixedString("):
-        width = int(name[12:-1])
-        return [bytes(width), bytes(range(width)), b"\xff" * width]
-    if name.startswith("DateTime64("):
-        micros = 123456 if name.startswith("DateTime64(6") else 123000
-        return [dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2026, 11, 23, 9, 8, 7, micros, tzinfo=UTC), dt.datetime(2299, 12, 31, 23, 59, 59, micros, tzinfo=UTC)]
-    return {
-        "String": ["", "plain", "ä\0\n\t'\\" * 100],
-        "Date": [dt.date(1970, 1, 1), dt.date(2026, 11, 23), dt.date(2149, 6, 6)],
-        "DateTime('UTC')": [dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2026, 11, 23, 9, 8, 7, tzinfo=UTC), dt.datetime(2106, 2, 7, 6, 28, 15, tzinfo=UTC)],
-        "IPv6": [ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::ffff:10.0.0.1"), ipaddress.IPv6Address("ffff:" * 7 + "ffff")],
-        "UUID": [uuid.UUID(int=0), uuid.UUID("01234567-89ab-cdef-0123-456789abcdef"), uuid.UUID(int=2**128 - 1)],
-    }[name]
-
-
-def same(name, read, wanted):
-    if "IPv6" in name:
-        # The client gives mapped addresses as IPv4.
-        return [ipaddress.IPv6Address("::ffff:" + str(x)) if x.version == 4 else x for x in read] == wanted
-    if "DateTime" in name:
-        return [x if x.tzinfo else x.replace(tzinfo=UTC) for x in read] == wanted
-    return list(read) == wanted
-
-
-def schema(ch, path):
-    statements = [part.strip().rstrip(";") for part in open(path).read().split(";\n")]
-    for statement in statements:
-        text = "\n".join(line for line in statement.splitlines() if not line.startswith("--")).strip()
-        if text:
-            ch.command(text)
-
-
 def every_type(ch):
     types = [row[0] for row in ch.query("SELECT DISTINCT type FROM system.columns WHERE database = 'weir' ORDER BY type").result_rows]
     assert len(types) >= 20, types
-    for name in types:
+    for name in types + EXTRA:
         ch.command("DROP TABLE IF EXISTS one_type")
         ch.command(f"CREATE TABLE one_type (n UInt8, v {name}) ENGINE = MergeTree ORDER BY n")
         if name.startswith("AggregateFunction(argMax, FixedString(16), UInt64)"):
@@ -89,6 +38,18 @@ def every_type(ch):
         read = ch.query("SELECT v FROM one_type ORDER BY n").result_columns[0]
         assert same(name, read, wanted), (name, read, wanted)
     return types
+
+
+def time_zones(ch):
+    """The zone of a column reaches the client, nullable and in arrays (row E3 of the cases)."""
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    sql = (
+        "SELECT toDateTime(1767225600, 'Asia/Tokyo'), toDateTime64(1767225600, 3, 'America/New_York'),"
+        " toNullable(toDateTime(1767225600, 'Asia/Tokyo')), [toDateTime64(1767225600, 6, 'Asia/Tokyo')]"
+    )
+    tokyo, york, nullable, array = ch.query(sql).first_row
+    for value, offset in [(tokyo, 9), (york, -5), (nullable, 9), (array[0], 9)]:
+        assert value == at and value.utcoffset() == dt.timedelta(hours=offset), value
 
 
 def every_table(ch):
@@ -157,8 +118,10 @@ def the_rest(ch):
 if __name__ == "__main__":
     ch = client()
     assert ch.ping()
-    schema(ch, sys.argv[2])
+    for statement in statements(sys.argv[2]):
+        ch.command(statement)
     types = every_type(ch)
     every_table(ch)
+    time_zones(ch)
     the_rest(ch)
     print(f"{len(types)} types of columns and the rest are well with clickhouse-connect {clickhouse_connect.__version__ if hasattr(clickhouse_connect, '__version__') else ''}")

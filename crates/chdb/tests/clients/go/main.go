@@ -1,11 +1,12 @@
-// clickhouse-go over HTTP, as Grafana's ClickHouse data source uses it, against a running weir-chdb:
-// `chdb-go-client HOST:PORT golden.sql [user password]`. Ends with 0 if all is well.
+// clickhouse-go against a running weir-chdb, over HTTP as Grafana's ClickHouse data source uses it, or over the native
+// protocol: `chdb-go-client http|native HOST:PORT golden.sql`. Ends with 0 if all is well.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -14,12 +15,16 @@ import (
 )
 
 func main() {
+	protocol := clickhouse.HTTP
 	methods := []clickhouse.CompressionMethod{
 		clickhouse.CompressionNone, clickhouse.CompressionLZ4, clickhouse.CompressionZSTD,
 		clickhouse.CompressionGZIP, clickhouse.CompressionDeflate,
 	}
+	if os.Args[1] == "native" {
+		protocol, methods = clickhouse.Native, methods[:3]
+	}
 	for _, method := range methods {
-		if err := run(method); err != nil {
+		if err := run(protocol, method); err != nil {
 			fmt.Printf("%s: %v\n", method, err)
 			os.Exit(1)
 		}
@@ -27,10 +32,15 @@ func main() {
 	fmt.Println("all is well with clickhouse-go")
 }
 
-func run(method clickhouse.CompressionMethod) error {
+type check struct {
+	name string
+	run  func(context.Context, clickhouse.Conn) error
+}
+
+func run(protocol clickhouse.Protocol, method clickhouse.CompressionMethod) error {
 	options := &clickhouse.Options{
-		Addr:        []string{os.Args[1]},
-		Protocol:    clickhouse.HTTP,
+		Addr:        []string{os.Args[2]},
+		Protocol:    protocol,
 		Auth:        clickhouse.Auth{Database: "default", Username: "default"},
 		Compression: &clickhouse.Compression{Method: method, Level: 1},
 		// What Grafana's data source sets for a query.
@@ -45,12 +55,12 @@ func run(method clickhouse.CompressionMethod) error {
 	if err := conn.Ping(ctx); err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}
-	checks := []struct {
-		name string
-		run  func(context.Context, clickhouse.Conn) error
-	}{
-		{"schema", schema}, {"types", types}, {"insert", insert}, {"external", external},
-		{"errors", errors}, {"session", session}, {"shows", shows},
+	checks := []check{
+		{"schema", schema}, {"every type", everyType}, {"types", types}, {"time zones", timeZones}, {"insert", insert},
+		{"external", external}, {"errors", errors}, {"shows", shows},
+	}
+	if protocol == clickhouse.HTTP {
+		checks = append(checks, check{"session", session})
 	}
 	for _, check := range checks {
 		if err := check.run(ctx, conn); err != nil {
@@ -62,7 +72,7 @@ func run(method clickhouse.CompressionMethod) error {
 
 // schema makes the schema of weir-analytics and reads all of it.
 func schema(ctx context.Context, conn clickhouse.Conn) error {
-	text, err := os.ReadFile(os.Args[2])
+	text, err := os.ReadFile(os.Args[3])
 	if err != nil {
 		return err
 	}
@@ -86,6 +96,143 @@ func schema(ctx context.Context, conn clickhouse.Conn) error {
 	rows, err := count(ctx, conn, "SELECT * EXCEPT slow_trace, hex(argMaxMerge(slow_trace)) FROM weir.requests_1m GROUP BY ALL")
 	if err != nil || rows == 0 {
 		return fmt.Errorf("requests_1m: %d rows, %v", rows, err)
+	}
+	return nil
+}
+
+// everyType makes a table of each type that the schema has, and of what rows E3 and E5 of the cases name; fills it with
+// values that the server makes; and reads them with the client, which must get what the server says of them as text.
+func everyType(ctx context.Context, conn clickhouse.Conn) error {
+	rows, err := conn.Query(ctx, "SELECT DISTINCT type FROM system.columns WHERE database = 'weir' ORDER BY type")
+	if err != nil {
+		return err
+	}
+	var kinds []string
+	for rows.Next() {
+		var kind string
+		if err := rows.Scan(&kind); err != nil {
+			return err
+		}
+		kinds = append(kinds, kind)
+	}
+	if err := rows.Err(); err != nil || len(kinds) < 20 {
+		return fmt.Errorf("%d types, %v", len(kinds), err)
+	}
+	kinds = append(kinds, "DateTime('Asia/Tokyo')", "Nullable(DateTime('Asia/Tokyo'))", "Array(DateTime64(6, 'America/New_York'))",
+		"Nullable(DateTime64(3, 'Asia/Tokyo'))", "Nullable(String)", "JSON", "Dynamic", "Variant(String, UInt64)")
+	for _, kind := range kinds {
+		if err := oneType(ctx, conn, kind); err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+func oneType(ctx context.Context, conn clickhouse.Conn, kind string) error {
+	value := fmt.Sprintf("SELECT number AS n, v FROM generateRandom('v %s', 7, 8, 3) LIMIT 50", strings.ReplaceAll(kind, "'", "\\'"))
+	switch {
+	case strings.HasPrefix(kind, "AggregateFunction("):
+		value = "SELECT 1 AS n, argMaxState(toFixedString('0123456789abcdef', 16), toUInt64(5)) AS v"
+	case strings.HasPrefix(kind, "SimpleAggregateFunction("):
+		inner := strings.TrimSuffix(strings.SplitN(kind, ", ", 2)[1], ")")
+		value = strings.ReplaceAll(value, strings.ReplaceAll(kind, "'", "\\'"), strings.ReplaceAll(inner, "'", "\\'"))
+	case kind == "JSON":
+		value = `SELECT number AS n, '{"a": ' || toString(number) || ', "b": ["x", "y"], "c": {"d": 1.5}}' AS v FROM numbers(50)`
+	case kind == "Dynamic", strings.HasPrefix(kind, "Variant("):
+		value = "SELECT number AS n, if(number % 2 = 0, toUInt64(number)::" + kind + ", toString(number)::" + kind + ") AS v FROM numbers(50)"
+	}
+	value = strings.Replace(value, "SELECT number AS n, v FROM", "SELECT rowNumberInAllBlocks() AS n, v FROM", 1)
+	for _, sql := range []string{
+		"DROP TABLE IF EXISTS one_type",
+		"CREATE TABLE one_type (n UInt64, v " + kind + ") ENGINE = MergeTree ORDER BY n",
+		"INSERT INTO one_type " + value,
+	} {
+		if err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	if strings.HasPrefix(kind, "AggregateFunction(") {
+		var read string
+		if err := conn.QueryRow(ctx, "SELECT toString(finalizeAggregation(v)) FROM one_type").Scan(&read); err != nil || read != "0123456789abcdef" {
+			return fmt.Errorf("read %q, %v", read, err)
+		}
+		return nil
+	}
+	rows, err := conn.Query(ctx, "SELECT v, toString(v) FROM one_type ORDER BY n")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	got := 0
+	for rows.Next() {
+		value := reflect.New(rows.ColumnTypes()[0].ScanType())
+		var text *string
+		if err := rows.Scan(value.Interface(), &text); err != nil {
+			return fmt.Errorf("row %d: %w", got, err)
+		}
+		if err := same(kind, value.Elem().Interface(), text); err != nil {
+			return fmt.Errorf("row %d: %w", got, err)
+		}
+		got++
+	}
+	if rows.Err() != nil || got != 50 {
+		return fmt.Errorf("%d rows, %v", got, rows.Err())
+	}
+	return nil
+}
+
+// same holds what the client read against the server's text, where both are simple.
+func same(kind string, value any, text *string) error {
+	if pointer := reflect.ValueOf(value); pointer.Kind() == reflect.Pointer {
+		if pointer.IsNil() != (text == nil) {
+			return fmt.Errorf("%v and %v", value, text)
+		}
+		if pointer.IsNil() {
+			return nil
+		}
+		value = pointer.Elem().Interface()
+	}
+	var read string
+	switch v := value.(type) {
+	case time.Time:
+		layout := "2006-01-02 15:04:05"
+		switch {
+		case kind == "Date":
+			layout = "2006-01-02"
+		case strings.Contains(kind, "DateTime64(6"):
+			layout += ".000000"
+		case strings.Contains(kind, "DateTime64(3"):
+			layout += ".000"
+		}
+		read = v.Format(layout)
+	case string, uint8, uint16, uint32, uint64:
+		read = fmt.Sprint(v)
+	default:
+		return nil
+	}
+	if read != *text {
+		return fmt.Errorf("%q and %q", read, *text)
+	}
+	return nil
+}
+
+// timeZones reads times of columns with a zone, nullable and in arrays: the zone is there with them.
+func timeZones(ctx context.Context, conn clickhouse.Conn) error {
+	var tokyo, york time.Time
+	var nullable *time.Time
+	var array []time.Time
+	row := conn.QueryRow(ctx, "SELECT toDateTime(1767225600, 'Asia/Tokyo'), toDateTime64(1767225600, 3, 'America/New_York'), "+
+		"toNullable(toDateTime(1767225600, 'Asia/Tokyo')), [toDateTime64(1767225600, 6, 'Asia/Tokyo')]")
+	if err := row.Scan(&tokyo, &york, &nullable, &array); err != nil {
+		return err
+	}
+	for at, each := range []struct {
+		value time.Time
+		zone  string
+	}{{tokyo, "Asia/Tokyo"}, {york, "America/New_York"}, {*nullable, "Asia/Tokyo"}, {array[0], "Asia/Tokyo"}} {
+		if each.value.Location().String() != each.zone || each.value.Unix() != 1767225600 {
+			return fmt.Errorf("%d: %v is not of %s", at, each.value, each.zone)
+		}
 	}
 	return nil
 }

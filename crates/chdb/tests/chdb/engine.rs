@@ -1,28 +1,37 @@
 //! A real `weir-chdb` on a free port and a folder of its own, and a plain HTTP client for it.
 
-#![allow(dead_code, reason = "every test program uses a part of this")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// The longest that anything here may take on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// SHA-256 of `secret`.
+pub const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
 /// A running engine; its process is killed when this is dropped.
 pub struct Engine {
     child: Child,
     pub address: String,
     pub folder: TempDir,
+    /// Its log and its files beside the data.
+    pub beside: TempDir,
 }
 
 /// The program under test, with the arguments that every test gives.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir-chdb"));
     command.args(["--listen", "127.0.0.1:0", "--path"]).arg(folder);
-    command.stdout(Stdio::piped());
     command
+}
+
+fn temporary() -> TempDir {
+    TempDir::new().expect("temporary folder")
 }
 
 impl Engine {
@@ -31,35 +40,43 @@ impl Engine {
     }
 
     pub fn with(arguments: &[&str]) -> Engine {
-        Engine::on(TempDir::new().expect("temporary folder"), arguments)
+        Engine::on(temporary(), arguments)
     }
 
     pub fn on(folder: TempDir, arguments: &[&str]) -> Engine {
         let mut command = command(folder.path());
         command.args(arguments);
-        Engine::run(command, folder)
+        Engine::run(command, folder, temporary())
     }
 
-    /// An engine that kills itself at a named place (`name:nth`).
-    pub fn dying_at(place: &str) -> Engine {
-        let folder = TempDir::new().expect("temporary folder");
+    /// With a file of users.
+    pub fn of_users(users: &[(&str, &str)], arguments: &[&str]) -> Engine {
+        let (folder, beside) = (temporary(), temporary());
+        let lines = users.iter().map(|(name, right)| format!("{name}:{SECRET}:{right}\n"));
+        let file = beside.path().join("users");
+        std::fs::write(&file, lines.collect::<String>()).expect("written");
         let mut command = command(folder.path());
-        command.env("WEIR_CHDB_FAILPOINT", place);
-        Engine::run(command, folder)
+        command.arg("--users").arg(&file).args(arguments);
+        Engine::run(command, folder, beside)
     }
 
-    fn run(mut command: Command, folder: TempDir) -> Engine {
-        let mut child = command.spawn().expect("weir-chdb starts");
+    pub fn run(mut command: Command, folder: TempDir, beside: TempDir) -> Engine {
+        let log = std::fs::File::create(beside.path().join("log")).expect("a log");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("weir-chdb starts");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line on stdout");
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line on stdout");
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let status = child.wait().expect("weir-chdb ends");
+            let log = std::fs::read_to_string(beside.path().join("log")).unwrap_or_default();
             panic!(
-                "weir-chdb did not start ({status}); if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine"
+                "weir-chdb did not start ({status}); if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine\n{log}"
             );
         };
-        Engine { child, address: address.to_owned(), folder }
+        Engine { child, address: address.to_owned(), folder, beside }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.beside.path().join("log")).unwrap_or_default()
     }
 
     pub fn url(&self) -> String {
@@ -70,35 +87,30 @@ impl Engine {
         self.child.id()
     }
 
+    /// Bytes that the process has in memory: a field of `/proc/…/status`.
+    pub fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
+        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// Ends the process as a power cut would, and gives its folder.
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
-        std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
+        std::mem::replace(&mut self.folder, temporary())
     }
 
-    /// Waits until SIGKILL has ended the process, and gives its folder.
-    pub fn await_death(mut self) -> TempDir {
-        let status = self.child.wait().expect("ended");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
-        std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
-    }
-
-    /// Sends SIGTERM.
-    pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits for the end, and gives the folder.
-    pub fn end(mut self) -> TempDir {
-        self.child.wait().expect("ended");
-        std::mem::replace(&mut self.folder, TempDir::new().expect("temporary folder"))
-    }
-
-    /// Waits for the end and gives the exit code.
-    pub fn wait(mut self) -> Option<i32> {
-        self.child.wait().expect("ended").code()
+    /// Waits for the end; how it ended, its folder, and what it said.
+    pub fn end(mut self) -> (ExitStatus, TempDir, String) {
+        let status = self.child.wait().expect("ended");
+        let log = self.log();
+        (status, std::mem::replace(&mut self.folder, temporary()), log)
     }
 
     pub fn get(&self, target: &str) -> Reply {
@@ -111,9 +123,19 @@ impl Engine {
 
     /// The result of a statement that must succeed, without its last line end.
     pub fn sql(&self, sql: &str) -> String {
-        let reply = self.post("/", sql);
+        self.sql_with("", sql)
+    }
+
+    /// With parameters of the URL.
+    pub fn sql_with(&self, parameters: &str, sql: &str) -> String {
+        let reply = self.post(&format!("/?{parameters}"), sql);
         assert_eq!(reply.status, 200, "{sql}: {}", reply.text());
         reply.text().trim_end_matches('\n').to_owned()
+    }
+
+    /// A statement of a user whose password is `secret`.
+    pub fn ask(&self, user: &str, target: &str, body: impl AsRef<[u8]>) -> Reply {
+        self.request("POST", target, &[("x-clickhouse-user", user), ("x-clickhouse-key", "secret")], body.as_ref())
     }
 
     pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
@@ -124,26 +146,13 @@ impl Engine {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("timeout set");
+        stream.set_read_timeout(Some(DEADLINE)).expect("timeout set");
         stream
-    }
-
-    /// Reads `/metrics` until it has the line `wanted`.
-    pub fn await_metric(&self, wanted: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let text = self.get("/metrics").text();
-            if text.lines().any(|line| line == wanted) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no `{wanted}` in\n{text}");
-            std::thread::yield_now();
-        }
     }
 
     /// Asks `sql` until its result is `wanted`.
     pub fn await_sql(&self, sql: &str, wanted: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let found = self.sql(sql);
             if found == wanted {
@@ -152,6 +161,14 @@ impl Engine {
             assert!(Instant::now() < deadline, "{sql}: `{found}` and not `{wanted}`");
             std::thread::yield_now();
         }
+    }
+
+    /// Waits until so many queries run whose text holds `marker`.
+    pub fn await_running(&self, marker: &str, count: u32) {
+        let sql = format!(
+            "SELECT count() FROM system.processes WHERE query LIKE '%{marker}%' AND query NOT LIKE '%system.processes%'"
+        );
+        self.await_sql(&sql, &count.to_string());
     }
 }
 
@@ -195,11 +212,12 @@ pub fn send(stream: &mut TcpStream, method: &str, target: &str, headers: &[(&str
     let _answered_early = stream.write_all(body);
 }
 
+/// Status 0 if the connection ends without an answer.
 pub fn receive(reader: &mut BufReader<TcpStream>) -> Reply {
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).expect("head read");
+        let _reset = reader.read_line(&mut line);
         if line.trim().is_empty() {
             break;
         }
@@ -211,17 +229,18 @@ pub fn receive(reader: &mut BufReader<TcpStream>) -> Reply {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = Vec::new();
     let complete = match length {
-        None if status == Some(100) => true,
+        None if status.is_none() || status == Some(100) => true,
         Some(length) => {
             body = vec![0; length];
             reader.read_exact(&mut body).is_ok()
         }
-        None => chunks(reader, &mut body),
+        None => chunks(reader, |piece| body.extend(piece)),
     };
-    Reply { status: status.expect("a status line"), headers, body, complete }
+    Reply { status: status.unwrap_or(0), headers, body, complete }
 }
 
-fn chunks(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> bool {
+/// Reads a body in chunks, each of which `with` gets; whether it ended as it should.
+pub fn chunks(reader: &mut BufReader<TcpStream>, mut with: impl FnMut(&[u8])) -> bool {
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).is_err() {
@@ -235,6 +254,11 @@ fn chunks(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> bool {
         if size == 0 {
             return true;
         }
-        body.extend(&chunk[..size]);
+        with(&chunk[..size]);
     }
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

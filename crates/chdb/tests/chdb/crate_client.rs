@@ -1,9 +1,7 @@
 //! The official `clickhouse` crate, with its default LZ4, as Weir uses it.
 
-mod common;
-
+use crate::engine::Engine;
 use clickhouse::{Client, Row};
-use common::Engine;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
