@@ -38,7 +38,8 @@ pub struct Args {
     #[arg(long, env = "WEIR_CHDB_LISTEN", default_value = "127.0.0.1:8123", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
 
-    /// Port of ClickHouse's native protocol, on the address of --listen; without it, it is not served
+    /// Port of ClickHouse's native protocol, on 127.0.0.1; without it, it is not served. For clients that you trust: a
+    /// connection that is reset within its greeting ends this version of the engine
     #[arg(long, env = "WEIR_CHDB_TCP_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub tcp_port: Option<u16>,
 
@@ -76,6 +77,11 @@ pub struct Args {
     /// Seconds until a connection without a request is closed
     #[arg(long, env = "WEIR_CHDB_IDLE_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
     pub idle_timeout: u64,
+
+    /// Seconds that a client may be silent within the body of a request, until it is given up: what a weir-analytics
+    /// that takes over may have to wait for
+    #[arg(long, env = "WEIR_CHDB_RECEIVE_TIMEOUT", default_value_t = 30, value_name = "SECONDS", value_parser = at_least_one)]
+    pub receive_timeout: u64,
 
     /// Seconds that running queries get to finish after SIGTERM or SIGINT
     #[arg(long, env = "WEIR_CHDB_DRAIN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]

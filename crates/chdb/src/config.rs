@@ -4,7 +4,6 @@
 //! folder that goes as soon as the engine has read them.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::args::Memory;
@@ -13,7 +12,6 @@ use crate::users::{OWN, Right, User, Users};
 /// What the server is told besides its folder.
 #[derive(Debug)]
 pub struct Server<'a> {
-    pub listen: IpAddr,
     pub users_file: &'a Path,
     /// Nobody needs a password: web pages must not ask in the operator's name.
     pub is_open: bool,
@@ -65,7 +63,7 @@ impl Server<'_> {
         format!(
             "<clickhouse>
   <logger><console>1</console>{json}<levels>{quiet}</levels></logger>
-  <listen_host>{}</listen_host>
+  <listen_host>127.0.0.1</listen_host>
   <user_directories><users_xml><path>{}</path></users_xml></user_directories>
   {memory}
   <backups>{backups}</backups>
@@ -76,9 +74,9 @@ impl Server<'_> {
 {}  </http_handlers>
 </clickhouse>
 ",
-            self.listen,
             escape(&self.users_file.to_string_lossy()),
-            self.max_connections,
+            // And this program's own.
+            self.max_connections.saturating_add(16),
             self.max_queries,
             self.idle_timeout,
             self.handlers(),
@@ -209,7 +207,6 @@ mod tests {
     #[test]
     fn a_path_stays_text() {
         let server = Server {
-            listen: [127, 0, 0, 1].into(),
             users_file: Path::new("/a<b&c"),
             is_open: true,
             memory: Memory::Bytes(7),

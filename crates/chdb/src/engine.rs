@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -31,8 +31,9 @@ pub struct Start<'a> {
     pub path: &'a Path,
     pub run: Run,
     pub config: PathBuf,
-    pub listen: SocketAddr,
     pub tcp_port: Option<u16>,
+    /// Seconds.
+    pub receive_timeout: u64,
     pub log_level: &'a str,
     /// Folders beside `path` that statements may use.
     pub files: Vec<PathBuf>,
@@ -54,9 +55,9 @@ pub enum OpenError {
     )]
     Unconfined(ConfineError),
     #[error(
-        "the engine cannot listen on {0}: the port was taken as it started; start it again, or give another --listen or --tcp-port"
+        "the engine cannot listen on port {0}: it was taken as the engine started; start it again, or give another --tcp-port"
     )]
-    Taken(SocketAddr),
+    Taken(u16),
     #[error("the disk of `{0}` is full; make room on it, or give another --path")]
     Full(PathBuf),
     #[error(
@@ -150,7 +151,8 @@ fn arguments(start: &Start<'_>, gate: &Path, hold: &Path) -> Result<Vec<CString>
         format!("--path={}", start.path.display()),
         format!("--config-file={}", start.config.display()),
         format!("--log-level={}", start.log_level),
-        format!("--http_port={}", start.listen.port()),
+        format!("--http_receive_timeout={}", start.receive_timeout),
+        "--http_port=0".to_owned(),
         format!("--tcp_port={}", start.tcp_port.unwrap_or(0)),
         "--queries-file".to_owned(),
         gate.display().to_string(),
@@ -162,13 +164,9 @@ fn arguments(start: &Start<'_>, gate: &Path, hold: &Path) -> Result<Vec<CString>
 }
 
 impl Start<'_> {
-    /// Where the engine answers over HTTP, if it does by now. It chose the port itself if that was to be 0.
+    /// Where the engine answers over HTTP, if it does by now: at a port that it chose itself.
     fn answering(&self) -> Option<SocketAddr> {
-        let ports = match self.listen.port() {
-            0 => own_ports(),
-            port => vec![port],
-        };
-        let mut addresses = ports.into_iter().map(|port| SocketAddr::new(self.listen.ip(), port));
+        let mut addresses = own_ports().into_iter().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         addresses.find(|address| get(*address, "/ping").is_some_and(|answer| answer.ends_with("Ok.\n")))
     }
 
@@ -181,7 +179,7 @@ impl Start<'_> {
         // The first line: what follows is a stack of addresses.
         let error = error.lines().next().unwrap_or_default().split(", Stack trace").next().unwrap_or_default();
         match error {
-            error if error.contains("Address already in use") => OpenError::Taken(self.listen),
+            error if error.contains("Address already in use") => OpenError::Taken(self.tcp_port.unwrap_or_default()),
             error if error.contains("No space left on device") => OpenError::Full(path),
             error => OpenError::Refused { path, error: error.trim_end_matches(['.', ' ']).to_owned() },
         }
@@ -229,13 +227,8 @@ fn listening(line: &str) -> Option<(String, u16)> {
 
 /// The answer of this machine's own server, or none if it has none in time.
 fn get(address: SocketAddr, path: &str) -> Option<String> {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
     let deadline = Instant::now() + ANSWER;
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), ANSWER).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
     let (mut answer, mut piece) = (Vec::new(), vec![0; 64 << 10]);
     loop {

@@ -10,18 +10,22 @@ mod confine;
 mod engine;
 mod ffi;
 mod folder;
+mod framing;
+mod front;
 mod library;
 mod surroundings;
 mod users;
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::level_filters::LevelFilter;
 use weir_program::log::{Log, LogFormat};
@@ -88,7 +92,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let path = library::find(args.library.as_deref(), &std::env::current_exe().unwrap_or_default())?;
     let users = Users::load(args.users.as_deref(), args.listen.ip())?;
     let files = args.files.iter().map(folder_of).collect::<Result<Vec<_>, _>>()?;
-    can_listen(args)?;
+    let front = bind(args)?;
     let folder = Folder::claim(args.path())?;
     std::env::set_current_dir(&folder.path).map_err(|source| folder.refused(source))?;
     let library = Library::load(&path).map_err(|source| Failure::Library { path, source })?;
@@ -104,8 +108,8 @@ fn run(args: &Args) -> Result<(), Failure> {
             path: &folder.path,
             run,
             config,
-            listen: args.listen,
             tcp_port: args.tcp_port,
+            receive_timeout: args.receive_timeout,
             log_level: log_level(),
             files,
             must_confine: users.has_readers(),
@@ -113,8 +117,8 @@ fn run(args: &Args) -> Result<(), Failure> {
     )?;
     folder.note_version(&version)?;
     tell_broken(&folder, &broken);
-    tracing::info!(address = %engine.address, path = %folder.path.display(), library = version, "weir-chdb is up");
-    serve(engine, Duration::from_secs(args.drain_timeout))
+    tracing::info!(path = %folder.path.display(), library = version, "the engine is up");
+    serve(engine, front, args)
 }
 
 fn folder_of(path: impl AsRef<Path>) -> Result<PathBuf, Failure> {
@@ -122,12 +126,18 @@ fn folder_of(path: impl AsRef<Path>) -> Result<PathBuf, Failure> {
     path.canonicalize().map_err(|source| Failure::Files { path: path.to_owned(), source })
 }
 
-/// The engine would say it less well.
-fn can_listen(args: &Args) -> Result<(), Failure> {
-    let tcp = args.tcp_port.map(|port| SocketAddr::new(args.listen.ip(), port));
-    [Some(args.listen), tcp].into_iter().flatten().try_for_each(|address| {
-        TcpListener::bind(address).map(drop).map_err(|source| Failure::Listen { address, source })
-    })
+/// Takes the address that clients use, on which nothing listens before the engine answers. Whether the native
+/// protocol's port is free the engine would say less well.
+fn bind(args: &Args) -> Result<TcpSocket, Failure> {
+    let failed = |address| move |source| Failure::Listen { address, source };
+    if let Some(port) = args.tcp_port {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        TcpListener::bind(address).map(drop).map_err(failed(address))?;
+    }
+    let socket = if args.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed(args.listen))?;
+    socket.set_reuseaddr(true).and_then(|()| socket.bind(args.listen)).map_err(failed(args.listen))?;
+    Ok(socket)
 }
 
 /// Writes what the engine is configured by, and gives the path that it is to be told.
@@ -135,7 +145,6 @@ fn configure(args: &Args, users: &Users, run: &Run, backups: &[PathBuf]) -> Resu
     let listeners = 1 + usize::from(args.tcp_port.is_some());
     let users_file = run.write("users.xml", &config::users(users, listeners))?;
     let server = config::Server {
-        listen: args.listen.ip(),
         users_file: &users_file,
         is_open: *users == Users::Open,
         memory: args.memory,
@@ -173,12 +182,24 @@ fn tell_broken(folder: &Folder, before: &[PathBuf]) {
     }
 }
 
-fn serve(engine: Engine, drain: Duration) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+fn serve(engine: Engine, front: TcpSocket, args: &Args) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(Failure::Runtime)?;
+    let drain = Duration::from_secs(args.drain_timeout);
     runtime.block_on(async {
+        let failed = |source| Failure::Listen { address: args.listen, source };
+        let listener = front.listen(BACKLOG).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (stop, stopping) = watch::channel(false);
+        let idle = Duration::from_secs(args.idle_timeout);
+        let front = tokio::spawn(front::serve(listener, engine.address, args.max_connections, idle, stopping));
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
-        println!("listening on http://{}", engine.address);
+        tracing::info!(%address, "weir-chdb is up");
+        println!("listening on http://{address}");
         let _nobody_reads = std::io::stdout().flush();
         tokio::select! {
             _ = terminate.recv() => {}
@@ -186,13 +207,15 @@ fn serve(engine: Engine, drain: Duration) -> Result<(), Failure> {
             said = ended(&engine) => return Err(Failure::Ended(said)),
         }
         tracing::info!("weir-chdb stops when the queries that run have ended");
+        let _front_is_gone = stop.send(true);
         tokio::select! {
-            () = quiet(&engine, drain) => {}
+            _ = tokio::time::timeout(drain, async { tokio::join!(front, quiet(&engine, drain)) }) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         Ok(())
     })?;
+    runtime.shutdown_background();
     tracing::info!("weir-chdb stops");
     if !engine.end() {
         tracing::warn!(

@@ -90,14 +90,23 @@ impl Engine {
         Self::on(Folder::Own(TempDir::new().expect("a temporary folder")), "127.0.0.1:0")
     }
 
+    /// With further arguments.
+    pub fn with_args(args: &[&str]) -> Self {
+        Self::with(Folder::Own(TempDir::new().expect("a temporary folder")), "127.0.0.1:0", args)
+    }
+
     /// On the data in `folder`, which stays.
     pub fn in_folder(folder: PathBuf) -> Self {
         Self::on(Folder::Kept(folder), "127.0.0.1:0")
     }
 
     fn on(folder: Folder, listen: &str) -> Self {
+        Self::with(folder, listen, &[])
+    }
+
+    fn with(folder: Folder, listen: &str, args: &[&str]) -> Self {
         let mut command = Command::new(engine_program());
-        command.args(["--listen", listen, "--path"]).arg(folder.path()).env("WEIR_LOG", "error");
+        command.args(["--listen", listen, "--path"]).arg(folder.path()).args(args).env("WEIR_LOG", "error");
         let cure = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
         Self { program: Program::start(command, cure), folder }
     }

@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod crate_client;
 mod engine;
+mod heads;
 mod http;
 mod limits;
 mod rights;
