@@ -43,7 +43,7 @@ const CHATTER: [&str; 5] = ["BgSchPool", "BgBufSchPool", "BgDistSchPool", "BgMBS
 const LOCAL: &str = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?";
 
 const METRICS: &str = "<handler><type>prometheus</type><metrics>true</metrics><events>true</events>\
-     <asynchronous_metrics>true</asynchronous_metrics><errors>true</errors></handler>";
+     <errors>true</errors></handler>";
 
 impl Server<'_> {
     /// The text of `config.xml`.
