@@ -34,14 +34,14 @@ const SAY_QUERIES: [&str; 5] = [
     "TCPHandler",
     "bool DB::WriteBufferFromHTTPServerResponse::cancelWithException(HTTPServerRequest &, int, const std::string &, WriteBuffer *)",
 ];
-/// Of each start, without anything to do about it.
-const CHATTER: &str = "BackgroundSchedulePool/BgSchPool";
+/// Pools that say they wait, which is nothing to do anything about.
+const CHATTER: [&str; 5] = ["BgSchPool", "BgBufSchPool", "BgDistSchPool", "BgMBSchPool", "BgStrmSchPool"];
 
 /// Programs of this machine, under names that a page of another site cannot have.
 const LOCAL: &str = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?";
 
 const METRICS: &str = "<handler><type>prometheus</type><metrics>true</metrics><events>true</events>\
-     <asynchronous_metrics>true</asynchronous_metrics><errors>true</errors></handler>";
+     <errors>true</errors></handler>";
 
 impl Server<'_> {
     /// The text of `config.xml`.
@@ -53,9 +53,10 @@ impl Server<'_> {
             }
         };
         let quiet = |name: &str| format!("<logger><name>{}</name><level>none</level></logger>", escape(name));
-        let quiet = match self.says_queries {
-            true => quiet(CHATTER),
-            false => SAY_QUERIES.into_iter().chain([CHATTER]).map(quiet).collect(),
+        let pools = CHATTER.map(|pool| format!("BackgroundSchedulePool/{pool}"));
+        let quiet: String = match self.says_queries {
+            true => pools.iter().map(|pool| quiet(pool)).collect(),
+            false => SAY_QUERIES.into_iter().chain(pools.iter().map(String::as_str)).map(quiet).collect(),
         };
         let json = if self.json_log { "<formatting><type>json</type></formatting>" } else { "" };
         let backups = self.backups.iter().map(|path| path.to_string_lossy());

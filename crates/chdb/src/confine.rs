@@ -48,7 +48,7 @@ const READ: [&str; 28] = [
 /// Why the kernel does not confine.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfineError {
-    #[error("this kernel has no Landlock")]
+    #[error("this kernel has no Landlock, or it is switched off")]
     Missing,
     #[error("{0}")]
     Refused(#[from] RulesetError),
@@ -57,10 +57,12 @@ pub enum ConfineError {
 /// Confines this thread, and those that begin below it, to `folders` and what the system shows to everyone.
 ///
 /// # Errors
-/// The kernel has no Landlock (before 5.13, or switched off), or refuses.
+/// The kernel has no Landlock that lets files move between folders (from 5.19 on), as the engine moves them.
 pub fn confine(folders: &[PathBuf]) -> Result<(), ConfineError> {
     let all = AccessFs::from_all(ABI::V3);
-    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V2))?.set_compatibility(CompatLevel::BestEffort);
+    let ruleset = ruleset.handle_access(all)?.create()?;
     let ruleset = folders.iter().try_fold(ruleset, |ruleset, folder| allow(ruleset, folder, all))?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let ruleset = READ.iter().try_fold(ruleset, |ruleset, path| allow(ruleset, Path::new(path), read))?;

@@ -51,7 +51,7 @@ pub enum OpenError {
     #[error("cannot start the engine's thread or pipe: {0}; raise the limits on threads and open files")]
     Thread(std::io::Error),
     #[error(
-        "users who may only read cannot be kept from the files of this machine: {0}; run a kernel from 5.13 on with Landlock, or give these users the right `full`"
+        "users who may only read cannot be kept from the files of this machine: {0}; run a kernel from 5.19 on with Landlock, or give these users the right `full`"
     )]
     Unconfined(ConfineError),
     #[error(

@@ -94,7 +94,7 @@ impl Plant {
         Ok(plant)
     }
 
-    /// Starts everything, one part with a disk of its own of `size`; the gateway with a ring that is soon full.
+    /// Starts everything, one part with a disk of its own of `size`; if it is the gateway, with a ring that is soon full.
     pub async fn on_small_disk(part: Part, size: &str) -> io::Result<Self> {
         Self::build(None, Some((part, size)), false).await
     }
@@ -106,7 +106,10 @@ impl Plant {
         let mut spec = GatewaySpec::new("here", "edge", upstream);
         spec.listen = Some(gateway_at);
         if let Some((part, size)) = disk {
-            spec.ring = "128KiB";
+            // Only where the gateway itself has no room is the ring to be full.
+            if part == Part::Gateway {
+                spec.ring = "128KiB";
+            }
             site.small_disk(part.name(), part.folder(), size)?;
         }
         let network = if has_network { Some(FaultProxy::spawn(analytics_at).await?) } else { None };

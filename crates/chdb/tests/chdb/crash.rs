@@ -33,7 +33,7 @@ fn insert(address: &str, block: u64) -> bool {
     stream.write_all(head.as_bytes()).is_ok() && receive(&mut BufReader::new(stream)).status == 200
 }
 
-/// Four writers insert, one of them is killed at a random moment, again and again; each time every block that was
+/// Four writers insert, and the program is killed at a random moment, again and again; each time every block that was
 /// acknowledged is there, whole, in both tables, and one that was not can be sent again and is there once.
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
@@ -100,7 +100,7 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
 /// Mounts a small disk that nobody else sees, and becomes weir-chdb on it.
 fn on_disk(size: &str, fill: bool, folder: &Path) -> Command {
     let mut command = Command::new("unshare");
-    if !rustix_is_root() {
+    if !is_root() {
         command.args(["--user", "--map-root-user"]);
     }
     let fill = if fill { "; dd if=/dev/zero of=\"$0/filler\" bs=4k 2>/dev/null" } else { "" };
@@ -110,7 +110,7 @@ fn on_disk(size: &str, fill: bool, folder: &Path) -> Command {
     command
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
