@@ -25,7 +25,7 @@ pub struct GatewaySpec {
     pub spool: &'static str,
     /// Where the spool is; in the gateway's own folder unless said.
     pub spool_at: Option<PathBuf>,
-    pub replica: &'static str,
+    pub replica: String,
     /// The name of its folder and its log, where it is not that of the gateway.
     pub called: Option<&'static str>,
     /// Appended to the configuration as it is.
@@ -45,7 +45,7 @@ impl GatewaySpec {
             ring: "1MiB",
             spool: "maxBytes: 64MiB, maxAge: 1h",
             spool_at: None,
-            replica: "r1",
+            replica: "r1".to_owned(),
             called: None,
             more_yaml: String::new(),
         }
@@ -138,7 +138,7 @@ impl Gateway {
 
     fn start_in(site: &Site, spec: &GatewaySpec, conf: PathBuf, env: &[(&str, &str)]) -> io::Result<Self> {
         let (workers, dir) = (spec.workers.to_string(), conf.to_string_lossy().into_owned());
-        let args = ["run", "--workers", &workers, "--name", spec.replica, "--config", &dir];
+        let args = ["run", "--workers", &workers, "--name", &spec.replica, "--config", &dir];
         let mut process = site.start(spec.called(), "weir", &args, env)?;
         let said = |line: &str, mark: &str| line.split_once(mark)?.1.trim().parse::<SocketAddr>().ok();
         let explain = |error| io::Error::other(format!("{error}\n{}", site.log(spec.called())));

@@ -5,6 +5,7 @@ use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use weir_testkit::fault_proxy::{FaultProxy, Mode};
 use weir_testkit::holding_proxy::HoldingProxy;
 use weir_testkit::process::{Process, program};
@@ -367,29 +368,33 @@ impl Plant {
 
     /// Waits until the gateway holds nothing that is not acknowledged, of this life and of those before it.
     pub async fn settle(&self) {
-        let admin = self.admin().expect("the gateway runs");
-        let (url, status) = (format!("http://{admin}/ledger"), format!("http://{admin}/status"));
-        eventually("everything recorded is acknowledged", async || {
-            // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
-            if self.lives().ok()?.len() > 1 {
-                return None;
+        let deadline = Instant::now() + DEADLINE;
+        while !self.is_settled().await.is_some_and(|settled| settled) {
+            if Instant::now() >= deadline {
+                let log = self.site.log(Part::Gateway.name());
+                let tail: Vec<_> = log.lines().rev().take(8).collect();
+                panic!("not everything is acknowledged: {:#?}\n{tail:#?}", self.status().await);
             }
-            // A chunk of losses alone is in none of the ledger's sets.
-            let (_, body) = get(&status).await.ok()?;
-            let status: serde_json::Value = serde_json::from_str(&body).ok()?;
-            if status["spool"]["chunks"]["on_disk"] != 0 {
-                return None;
-            }
-            let (_, body) = get(&url).await.ok()?;
-            let ledger: serde_json::Value = serde_json::from_str(&body).ok()?;
-            let streams = ledger["streams"].as_array()?;
-            let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
-            streams
-                .iter()
-                .all(|stream| empty(&stream["spooled"]) && (stream["closed"] == true || empty(&stream["open"])))
-                .then_some(())
-        })
-        .await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn is_settled(&self) -> Option<bool> {
+        // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
+        if self.lives().ok()?.len() > 1 {
+            return Some(false);
+        }
+        // A chunk of losses alone is in none of the ledger's sets.
+        if self.status().await.ok()?["spool"]["chunks"]["on_disk"] != 0 {
+            return Some(false);
+        }
+        let (_, body) = get(&format!("http://{}/ledger", self.admin()?)).await.ok()?;
+        let ledger: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+        let is_done = |stream: &serde_json::Value| {
+            empty(&stream["spooled"]) && (stream["closed"] == true || empty(&stream["open"]))
+        };
+        Some(ledger["streams"].as_array()?.iter().all(is_done))
     }
 
     /// ClickHouse as a client sees it.
