@@ -41,6 +41,12 @@ async fn shed(plant: &Plant, reason: &str) -> u64 {
     plant.status().await.unwrap()["spool"]["shed"][reason].as_u64().unwrap_or_default()
 }
 
+/// Whether the chunks of a life of `edge` are refused for their identity, and the others are not.
+fn is_held(status: &serde_json::Value) -> Option<()> {
+    let (spool, held) = (&status["spool"], &status["spool"]["held"][0]);
+    (spool["blocked"].is_null() && held["reason"] == "identity" && held["gateway"] == "edge").then_some(())
+}
+
 /// P4: two gateways of one host share a spool, each with its own token. a23da7b shipped 100 of 500 events of the one that
 /// took over the other's folder, and said "nothing missing".
 pub async fn a_shared_spool_holds_up_nobody() {
@@ -57,8 +63,7 @@ pub async fn a_shared_spool_holds_up_nobody() {
     account.and_gateway("front");
     account.traffic_to(front.address, 500).await;
     eventually("its own events are stored", async || (account.report().await.lost.len() == 100).then_some(())).await;
-    let held = front.status().await.unwrap()["spool"]["held"].clone();
-    assert_eq!((&held[0]["reason"], &held[0]["gateway"]), (&"identity".into(), &"edge".into()), "{held}");
+    eventually("the other's are held", async || is_held(&front.status().await.ok()?)).await;
     // The first lives again and gets its own life back.
     account.start_part(Part::Gateway, None).unwrap();
     account.traffic(100).await;
@@ -151,10 +156,10 @@ async fn what_is_set_aside_is_an_operators() {
 }
 
 /// P14: kill -9 again and again while the ingestor is away, and few descriptors. a23da7b kept one for each life, and
-/// answered 1 of 40 clients. Forty lives stand for its 140.
+/// answered 1 of 40 clients. 25 lives stand for its 140.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_lives_take_no_descriptors_from_clients() {
-    const LIVES: usize = 40;
+    const LIVES: usize = 25;
     let mut account = cut_off(Setup::default()).await;
     for _ in 0..LIVES {
         let plan = account.plan(2, 1000.0);
@@ -178,12 +183,12 @@ async fn many_lives_take_no_descriptors_from_clients() {
 }
 
 /// P35: many streams of many lives. a23da7b reported them in one request, which was more than the ingestor takes, and was
-/// refused with 413 for ever. 384 streams with a long name stand for its 5,120: 1.2 MB of reports.
+/// refused with 413 for ever. 192 streams with a very long name stand for its 5,120: 1.2 MB of reports.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ends_of_many_streams_are_reported() {
-    const LIVES: u64 = 6;
+    const LIVES: u64 = 3;
     let mut account = cut_off(Setup { workers: Some(64), ring: Some("128KiB"), ..Setup::default() }).await;
-    account.spec.replica = "replica-".repeat(375);
+    account.spec.replica = "replica-".repeat(750);
     for life in 0..LIVES {
         account.traffic(64).await;
         account.kill(Part::Gateway).unwrap();
@@ -328,8 +333,7 @@ pub async fn a_new_name_is_not_held_up_by_the_old_one() {
     account.and_gateway("renamed");
     account.traffic(500).await;
     eventually("the new ones are stored", async || (account.report().await.lost.len() == 100).then_some(())).await;
-    let held = account.status().await.unwrap()["spool"]["held"].clone();
-    assert_eq!((&held[0]["reason"], &held[0]["gateway"]), (&"identity".into(), &"edge".into()), "{held}");
+    eventually("the old ones are held", async || is_held(&account.status().await.ok()?)).await;
     eventually("the old ones are past their age", async || (shed(&account, "too_old").await == 100).then_some(()))
         .await;
     account.traffic(300).await;
@@ -374,7 +378,8 @@ pub async fn giving_up_old_chunks_costs_no_new_event() {
         let touched = Command::new("find").arg(&life).args(["-exec", "touch", "-d", "2001-01-01", "{}", "+"]).status();
         assert!(touched.unwrap().success());
     }
-    account.spec.ring = "128KiB";
+    // It holds the events of some three seconds.
+    account.spec.ring = "512KiB";
     account.start_part(Part::Gateway, None).unwrap();
     let begun = Instant::now();
     // While the spool starts; these are past the shortest age, too, when the old ones are given up.
@@ -382,11 +387,11 @@ pub async fn giving_up_old_chunks_costs_no_new_event() {
     let plan = account.plan(early, 500.0);
     account.send(plan).await;
     tokio::time::sleep(Duration::from_secs(54).saturating_sub(begun.elapsed())).await;
-    let witness = Witness::start(account.plan(40_000, 700.0)).unwrap();
+    let witness = Witness::start(account.plan(40_000, 500.0)).unwrap();
     eventually("all old ones are given up", async || (shed(&account, "too_old").await >= OLD).then_some(())).await;
     let tally = witness.stop().await.unwrap();
     account.is_answered();
-    assert!(tally.failed == 0 && tally.completed > 700, "{tally:?}");
+    assert!(tally.failed == 0 && tally.completed > 500, "{tally:?}");
     assert_eq!((shed(&account, "ring_full").await, shed(&account, "spool_full").await), (0, 0));
     account.set_network(Mode::Pass);
     // What ends offers everything once more, without waiting.
