@@ -37,7 +37,8 @@ test: $(ENGINE) tools
 	$(MAKE) fuzz
 
 # Kills, faults, power failures and stops of the lease's holder at full length. WEIR_SOAK_SEED=N, WEIR_FAULT_SEED=N,
-# WEIR_POWER_SEED=N and WEIR_LEASE_SEED=N run the one seed that failed; a sequence of faults that fails is shortened to the steps that it needs.
+# WEIR_POWER_SEED=N and WEIR_LEASE_SEED=N run the one seed that failed, WEIR_FAULT_MINUTES=N as many faults as fit; a sequence
+# of faults that fails is shortened to the steps that it needs.
 soak: $(ENGINE) tools
 	cargo build --workspace --bins
 	WEIR_POWER_SEEDS=$${POWER_SEEDS:-1000} cargo test -p weir-spool --test power -- --nocapture
@@ -47,10 +48,10 @@ soak: $(ENGINE) tools
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl strace; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl faketime strace; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl strace >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl, openssl and strace, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl faketime strace >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl, openssl, faketime and strace, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
 bench: tools .tools/envoy/installed target/pingora/release/bench-pingora

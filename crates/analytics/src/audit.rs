@@ -142,7 +142,7 @@ impl Auditor {
 
     async fn turn(&self) -> Result<(), StoreError> {
         self.look(false).await?;
-        let due = now_us() / 1000 - self.memory.lock().await.compacted_ms > COMPACT_MS;
+        let due = has_passed(self.memory.lock().await.compacted_ms, now_us() / 1000, COMPACT_MS);
         if due {
             self.compact().await?;
         }
@@ -378,12 +378,17 @@ impl Auditor {
     }
 }
 
+/// Whether more than `ms` have passed since `last_ms`. A last time far in the future is that of a clock which was wrong.
+fn has_passed(last_ms: i64, now_ms: i64, ms: i64) -> bool {
+    now_ms.saturating_sub(last_ms).saturating_abs() > ms
+}
+
 impl Seen {
     fn gives_cause(&self, counts: Counts, now_ms: i64) -> bool {
         let agree = counts.raw == counts.seqs && counts.known <= counts.seqs;
         let changed = (self.counts.raw, self.counts.seqs) != (counts.raw, counts.seqs);
         match (agree, changed) {
-            (true, true) => !self.clean || now_ms - self.at_ms > AGAIN_MS,
+            (true, true) => !self.clean || has_passed(self.at_ms, now_ms, AGAIN_MS),
             (true, false) => false,
             (false, changed) => changed || self.clean,
         }
@@ -431,6 +436,12 @@ mod tests {
         assert_eq!(sum_of(&ranges), 3 + 4 + 5 + 6 + 7 + 10);
         let high = Ranges::of(u64::MAX - 2, u64::MAX);
         assert_eq!(sum_of(&high), 0_u64.wrapping_sub(3 + 2 + 1));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_puts_nothing_off() {
+        assert!(has_passed(0, 1, 0) && !has_passed(1_000, 2_000, AGAIN_MS));
+        assert!(has_passed(40 * DAY_MS, 0, COMPACT_MS), "it was forty days ahead");
     }
 
     #[test]

@@ -35,14 +35,40 @@ impl Claim {
         self.0[name].as_u64().unwrap_or_default()
     }
 
+    /// Events that are missing in this class for this reason, acknowledged ones left out.
+    pub fn named(&self, class: &str, reason: &str) -> u64 {
+        let streams = self.0["streams"].as_array().into_iter().flatten();
+        let missing = streams.filter_map(|stream| stream["missing"].as_array()).flatten();
+        let named = missing.filter(|part| part["class"] == class && part["reason"] == reason);
+        named.filter_map(|part| part["count"].as_u64()).sum()
+    }
+
+    /// The reasons for which the later numbers of a stream are unknown, of the kind `kind`, acknowledged ones left out.
+    pub fn doubts(&self, kind: &str) -> Vec<String> {
+        let streams = self.0["streams"].as_array().into_iter().flatten();
+        let unknown = streams.filter_map(|stream| stream["unknown"].as_array()).flatten();
+        let of_kind = unknown.filter(|doubt| doubt["kind"] == kind && doubt["acknowledged"] != true);
+        of_kind.map(|doubt| doubt["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// Whether everything that was answered before `ms` is claimed to be accounted for.
     pub fn is_balanced_at(&self, ms: i64) -> bool {
         self.state() == "balanced" && self.0["balanced_up_to_ms"].as_i64().is_some_and(|claimed| claimed >= ms)
     }
 
-    /// Where the claim and the witness disagree; empty is what one hopes for. The witness's last request was answered
-    /// at `answered_ms`; `report` is made after this claim.
+    /// Where the claim and the witness disagree when all that was answered is settled; empty is what one hopes for. The
+    /// witness's last request was answered at `answered_ms`; `report` is made after this claim.
     pub fn disagreement(&self, report: &Report, answered_ms: i64) -> Vec<String> {
+        let mut wrong = self.overclaims(report, answered_ms);
+        let named = self.count("missing") + self.count("acknowledged") + self.count("waiting");
+        if report.lost.len() as u64 > named && self.count("unknown") == 0 {
+            wrong.push(format!("events are lost that are neither named nor unknown: {report}; the ledger: {}", self.0));
+        }
+        wrong
+    }
+
+    /// What no claim may say at any moment, while events are still on their way.
+    pub fn overclaims(&self, report: &Report, answered_ms: i64) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut hold = |holds: bool, what: &str| {
             if !holds {
@@ -50,12 +76,10 @@ impl Claim {
             }
         };
         let lost = report.lost.len() as u64;
-        let named = self.count("missing") + self.count("acknowledged") + self.count("waiting");
         hold(
             lost == 0 || !self.is_balanced_at(answered_ms) || self.count("acknowledged") >= lost,
             "balanced, and events are lost",
         );
-        hold(lost <= named || self.count("unknown") > 0, "events are lost that are neither named nor unknown");
         // Requests that broke off have events as well, or may: only where every one has, nothing can be missing.
         let whole = lost == 0 && report.stored >= report.sent;
         hold(!whole || self.count("missing") == 0, "a loss is reported, and every event is stored");

@@ -21,6 +21,13 @@ pub struct GatewaySpec {
     pub listen: Option<SocketAddr>,
     /// The size of each worker's ring.
     pub ring: &'static str,
+    /// The members of `spool` beside `path` and `ringBytes`.
+    pub spool: &'static str,
+    /// Where the spool is; in the gateway's own folder unless said.
+    pub spool_at: Option<PathBuf>,
+    pub replica: String,
+    /// The name of its folder and its log, where it is not that of the gateway.
+    pub called: Option<&'static str>,
     /// Appended to the configuration as it is.
     pub more_yaml: String,
 }
@@ -36,8 +43,26 @@ impl GatewaySpec {
             workers: 1,
             listen: None,
             ring: "1MiB",
+            spool: "maxBytes: 64MiB, maxAge: 1h",
+            spool_at: None,
+            replica: "r1".to_owned(),
+            called: None,
             more_yaml: String::new(),
         }
+    }
+
+    /// The spool's folder.
+    pub fn spool_path(&self, site: &Site) -> PathBuf {
+        self.spool_in(&site.path(self.called()))
+    }
+
+    /// The name of its folder and its log.
+    pub fn called(&self) -> &str {
+        self.called.unwrap_or(&self.name)
+    }
+
+    fn spool_in(&self, folder: &Path) -> PathBuf {
+        self.spool_at.clone().unwrap_or_else(|| folder.join("spool"))
     }
 
     pub fn yaml(&self, folder: &Path) -> String {
@@ -45,7 +70,7 @@ impl GatewaySpec {
             Some((address, token)) => format!("  analytics: {{endpoint: \"http://{address}\", token: {token}}}\n"),
             None => String::new(),
         };
-        let spool = folder.join("spool");
+        let spool = self.spool_in(folder);
         let listen = self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let mut yaml = format!(
             "apiVersion: gateway.weir.dev/v1
@@ -54,12 +79,13 @@ metadata: {{name: gateway}}
 spec:
   identity: {{organization: acme, environment: test, site: {}, gateway: {}}}
   admin: {{address: \"127.0.0.1:0\"}}
-  spool: {{path: \"{}\", maxBytes: 64MiB, maxAge: 1h, ringBytes: {}}}
+  spool: {{path: \"{}\", {}, ringBytes: {}}}
   trustedPeers: [127.0.0.0/8]
 {analytics}",
             self.site,
             self.name,
             spool.display(),
+            self.spool,
             self.ring,
         );
         for (number, (base, upstream, destination)) in self.apis.iter().enumerate() {
@@ -103,7 +129,7 @@ impl Gateway {
 
     /// With variables of the environment.
     pub fn start_with(site: &Site, spec: &GatewaySpec, env: &[(&str, &str)]) -> io::Result<Self> {
-        let folder = site.path(&spec.name);
+        let folder = site.path(spec.called());
         let conf = folder.join("conf.d");
         std::fs::create_dir_all(&conf)?;
         std::fs::write(conf.join("gateway.yaml"), spec.yaml(&folder))?;
@@ -112,10 +138,10 @@ impl Gateway {
 
     fn start_in(site: &Site, spec: &GatewaySpec, conf: PathBuf, env: &[(&str, &str)]) -> io::Result<Self> {
         let (workers, dir) = (spec.workers.to_string(), conf.to_string_lossy().into_owned());
-        let args = ["run", "--workers", &workers, "--name", "r1", "--config", &dir];
-        let mut process = site.start(&spec.name, "weir", &args, env)?;
+        let args = ["run", "--workers", &workers, "--name", &spec.replica, "--config", &dir];
+        let mut process = site.start(spec.called(), "weir", &args, env)?;
         let said = |line: &str, mark: &str| line.split_once(mark)?.1.trim().parse::<SocketAddr>().ok();
-        let explain = |error| io::Error::other(format!("{error}\n{}", site.log(&spec.name)));
+        let explain = |error| io::Error::other(format!("{error}\n{}", site.log(spec.called())));
         let address = process.wait_for(DEADLINE, |line| said(line, "listening on http://")).map_err(explain)?;
         let admin = process.wait_for(DEADLINE, |line| said(line, "admin on http://")).map_err(explain)?;
         Ok(Self { process, address, admin, conf })

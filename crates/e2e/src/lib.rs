@@ -1,22 +1,26 @@
 //! For development only: one test file a promise to users, and here what they share - real programs as processes,
 //! each with a configuration and a folder of its own, in front of real upstreams.
 
+mod account;
 mod claim;
 mod gateway;
 mod plant;
+mod power;
 mod rollups;
 mod site;
 
+pub use account::Account;
 pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
-pub use plant::{Part, Plant, reserve};
+pub use plant::{Part, Plant, Setup, reserve};
+pub use power::{fail_power, restart_kernel};
 pub use rollups::disagreement;
 pub use site::Site;
 
 use std::time::{Duration, Instant};
 
-/// What every wait of a test may take.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+/// What every wait of a test may take: some wait for what happens once in a minute.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Asks `question` until its answer is some, for as long as a test may take.
 pub async fn eventually<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {

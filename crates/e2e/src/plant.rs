@@ -5,8 +5,10 @@ use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use weir_testkit::fault_proxy::{FaultProxy, Mode};
-use weir_testkit::process::Process;
+use weir_testkit::holding_proxy::HoldingProxy;
+use weir_testkit::process::{Process, program};
 use weir_testkit::{compare, get, upstream, witness};
 
 /// For the plant's gateway, and for one that a test may put in front of it.
@@ -14,6 +16,29 @@ const TOKENS: &str = "token-edge acme test here edge\ntoken-front acme test on-p
 
 /// In the file `admin-token` of the site: for calls to weir-analytics that change state.
 const ADMIN_TOKEN: &str = "a-token-of-the-administrator\n";
+
+/// What a plant has beside its programs.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Armed in one part at its first start.
+    pub failpoint: Option<(Part, &'static str)>,
+    /// Disks of their own, which can be filled up; each with its size as mount(8) takes it.
+    pub disks: Vec<(Part, &'static str)>,
+    /// A network between gateway and weir-analytics that can be made to misbehave.
+    pub bad_network: bool,
+    /// A proxy between weir-analytics and the engine that can keep an insert back.
+    pub holding_proxy: bool,
+    /// The wall clocks of gateway and weir-analytics can be set, each by itself; how far they are off at the start.
+    pub clocks: Option<&'static str>,
+    /// The gateway obeys the permissions of files, as a user without privileges does.
+    pub unprivileged: bool,
+    /// The members of the gateway's `spool` beside `path` and `ringBytes`, in place of the usual ones.
+    pub spool: Option<&'static str>,
+    pub ring: Option<&'static str>,
+    pub workers: Option<u16>,
+    /// More arguments of weir-analytics.
+    pub analytics: &'static [&'static str],
+}
 
 /// What can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +71,10 @@ impl Part {
 /// One gateway and everything behind it. Parts end with the plant.
 pub struct Plant {
     pub site: Site,
-    spec: GatewaySpec,
+    /// As the gateway is configured at its next start.
+    pub spec: GatewaySpec,
+    /// More arguments of weir-analytics, from its next start on.
+    pub analytics_args: Vec<String>,
     gateway: Option<Gateway>,
     analytics: Option<Process>,
     engine: Option<Process>,
@@ -55,23 +83,30 @@ pub struct Plant {
     pub gateway_at: SocketAddr,
     /// Between gateway and analytics, where it was asked for.
     pub network: Option<FaultProxy>,
+    /// Between analytics and engine, where it was asked for.
+    pub holding: Option<HoldingProxy>,
     proxy: Option<Process>,
 }
 
 impl Plant {
     /// Starts everything, with `failpoint` armed in one part.
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
-        Self::build(failpoint, None, false).await
+        Self::build(&Setup::default(), failpoint).await
+    }
+
+    /// Starts everything, with what `setup` asks for.
+    pub async fn with(setup: &Setup) -> io::Result<Self> {
+        Self::build(setup, setup.failpoint).await
     }
 
     /// Starts everything, with a network between gateway and analytics that can be made to misbehave.
     pub async fn on_bad_network() -> io::Result<Self> {
-        Self::build(None, None, true).await
+        Self::with(&Setup { bad_network: true, ..Setup::default() }).await
     }
 
     /// Starts everything, with a real nginx and its defaults in front of analytics.
     pub async fn behind_nginx() -> io::Result<Self> {
-        let mut plant = Self::build(None, None, false).await?;
+        let mut plant = Self::start(None).await?;
         let proxy_at = reserve()?;
         let folder = plant.path("nginx.d");
         std::fs::create_dir_all(&folder)?;
@@ -95,30 +130,48 @@ impl Plant {
     }
 
     /// Starts everything, one part with a disk of its own of `size`; if it is the gateway, with a ring that is soon full.
-    pub async fn on_small_disk(part: Part, size: &str) -> io::Result<Self> {
-        Self::build(None, Some((part, size)), false).await
+    pub async fn on_small_disk(part: Part, size: &'static str) -> io::Result<Self> {
+        let ring = (part == Part::Gateway).then_some("128KiB");
+        Self::with(&Setup { disks: vec![(part, size)], ring, ..Setup::default() }).await
     }
 
-    async fn build(failpoint: Option<(Part, &str)>, disk: Option<(Part, &str)>, has_network: bool) -> io::Result<Self> {
+    async fn build(setup: &Setup, failpoint: Option<(Part, &str)>) -> io::Result<Self> {
         let mut site = Site::new()?;
         let upstream = upstream::spawn("127.0.0.1:0").await?;
         let (analytics_at, engine_at, gateway_at) = (reserve()?, reserve()?, reserve()?);
         let mut spec = GatewaySpec::new("here", "edge", upstream);
         spec.listen = Some(gateway_at);
-        if let Some((part, size)) = disk {
-            // Only where the gateway itself has no room is the ring to be full.
-            if part == Part::Gateway {
-                spec.ring = "128KiB";
-            }
+        spec.spool = setup.spool.unwrap_or(spec.spool);
+        spec.ring = setup.ring.unwrap_or(spec.ring);
+        spec.workers = setup.workers.unwrap_or(spec.workers);
+        for (part, size) in &setup.disks {
             site.small_disk(part.name(), part.folder(), size)?;
         }
-        let network = if has_network { Some(FaultProxy::spawn(analytics_at).await?) } else { None };
+        if setup.unprivileged {
+            site.unprivileged(Part::Gateway.name());
+        }
+        for part in setup.clocks.iter().flat_map(|_| [Part::Gateway, Part::Analytics]) {
+            site.own_clock(part.name(), setup.clocks.unwrap_or("+0"))?;
+        }
+        let network = if setup.bad_network { Some(FaultProxy::spawn(analytics_at).await?) } else { None };
+        let holding = if setup.holding_proxy { Some(HoldingProxy::spawn(engine_at).await?) } else { None };
         let offered_to = network.as_ref().map_or(analytics_at, |network| network.address);
         spec.analytics = Some((offered_to, "token-edge".to_owned()));
         std::fs::write(site.path("tokens"), TOKENS)?;
-        let (gateway, analytics, engine) = (None, None, None);
-        let mut plant =
-            Self { site, spec, gateway, analytics, engine, analytics_at, engine_at, gateway_at, network, proxy: None };
+        let mut plant = Self {
+            site,
+            spec,
+            analytics_args: setup.analytics.iter().map(|&arg| arg.to_owned()).collect(),
+            gateway: None,
+            analytics: None,
+            engine: None,
+            analytics_at,
+            engine_at,
+            gateway_at,
+            network,
+            holding,
+            proxy: None,
+        };
         for part in [Part::Engine, Part::Analytics, Part::Gateway] {
             plant.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
         }
@@ -143,12 +196,14 @@ impl Plant {
     }
 
     fn start_analytics(&self, env: &[(&str, &str)]) -> io::Result<Process> {
-        let (listen, engine) = (self.analytics_at.to_string(), format!("http://{}", self.engine_at));
+        let engine_at = self.holding.as_ref().map_or(self.engine_at, |proxy| proxy.address);
+        let (listen, engine) = (self.analytics_at.to_string(), format!("http://{engine_at}"));
         let (tokens, state) = (self.path("tokens"), self.folder(Part::Analytics)?);
         let admin = self.path("admin-token");
         std::fs::write(&admin, ADMIN_TOKEN)?;
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
-        let args = [&args[..], &["--admin-token-file", &admin]].concat();
+        let more: Vec<&str> = self.analytics_args.iter().map(String::as_str).collect();
+        let args = [&args[..], &["--admin-token-file", &admin], &more].concat();
         self.ready("analytics", "weir-analytics", &args, env)
     }
 
@@ -180,8 +235,63 @@ impl Plant {
 
     /// Leaves a part that was given a small disk no room on it, until the file that this answers is removed.
     pub fn fill_disk(&mut self, part: Part) -> io::Result<PathBuf> {
-        let id = self.process(part).ok_or(io::ErrorKind::NotFound)?.id();
-        self.site.fill_disk(part.name(), id)
+        self.site.fill_disk(part.name())
+    }
+
+    /// The gateway's spool as the gateway sees it.
+    pub fn spool(&self) -> PathBuf {
+        self.site.seen_by(Part::Gateway.name(), self.spec.spool_path(&self.site))
+    }
+
+    /// The folders of the lives in the spool.
+    pub fn lives(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(self.spool())?.collect::<Result<Vec<_>, _>>()?;
+        Ok(entries.iter().filter(|entry| entry.file_name().len() == 32).map(std::fs::DirEntry::path).collect())
+    }
+
+    /// Sets the wall clock of gateway or weir-analytics, as `faketime` takes it (`+7h`, `-2d`, `+0`), and waits until the
+    /// part sees it.
+    pub async fn set_clock(&mut self, part: Part, offset: &str) -> io::Result<()> {
+        self.site.set_clock(part.name(), offset)?;
+        if self.has_ended(part) {
+            return Ok(());
+        }
+        let wanted_ms = crate::now_ms() + crate::site::offset_ms(offset);
+        let url = match part {
+            Part::Gateway => format!("http://{}/dump", self.admin().ok_or(io::ErrorKind::NotFound)?),
+            _ => format!("http://{}/api/v1/ledger", self.analytics_at),
+        };
+        eventually("the clock is set", async || {
+            let (_, body) = get(&url).await.ok()?;
+            let document: serde_json::Value = serde_json::from_str(&body).ok()?;
+            let shown_ms = match part {
+                Part::Gateway => crate::site::utc_ms(document["taken"].as_str()?)?,
+                _ => document["now_ms"].as_i64()?,
+            };
+            ((shown_ms - wanted_ms).abs() < 600_000).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Runs `weirctl` against weir-analytics; its exit code, and all that it wrote.
+    pub fn weirctl(&self, args: &[&str]) -> io::Result<(i32, String)> {
+        let output = std::process::Command::new(program("weirctl")?)
+            .args(["--analytics", &format!("http://{}", self.analytics_at)])
+            .args(args)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.code().unwrap_or(-1), text))
+    }
+
+    /// The gateway's `/status` document.
+    pub async fn status(&self) -> io::Result<serde_json::Value> {
+        self.gateway.as_ref().ok_or(io::ErrorKind::NotFound)?.status().await
+    }
+
+    /// The process id of a part.
+    pub fn id(&mut self, part: Part) -> Option<u32> {
+        self.process(part).map(|process| process.id())
     }
 
     /// Of a part that runs.
@@ -238,8 +348,8 @@ impl Plant {
     /// Rebuilds a day, as an operator would; answers what the program wrote.
     pub fn repair(&self, day: &str) -> io::Result<std::process::Output> {
         let engine = format!("http://{}", self.engine_at);
-        let mut command = std::process::Command::new(weir_testkit::process::program("weir-analytics")?);
-        command.args(["repair", "--day", day, "--clickhouse", &engine]).output()
+        let mut command = std::process::Command::new(program("weir-analytics")?);
+        command.args(["repair", "--day", day, "--clickhouse", &engine]).args(&self.analytics_args).output()
     }
 
     /// Where the gateway's admin listener is.
@@ -264,26 +374,33 @@ impl Plant {
 
     /// Waits until the gateway holds nothing that is not acknowledged, of this life and of those before it.
     pub async fn settle(&self) {
-        let admin = self.admin().expect("the gateway runs");
-        let url = format!("http://{admin}/ledger");
-        let spool = self.site.path("edge/spool");
-        eventually("everything recorded is acknowledged", async || {
-            // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
-            let is_life = |entry: &std::fs::DirEntry| entry.file_name().len() == 32;
-            let lives = std::fs::read_dir(&spool).ok()?.filter(|entry| entry.as_ref().is_ok_and(is_life));
-            if lives.count() > 1 {
-                return None;
+        let deadline = Instant::now() + DEADLINE;
+        while !self.is_settled().await.is_some_and(|settled| settled) {
+            if Instant::now() >= deadline {
+                let log = self.site.log(Part::Gateway.name());
+                let tail: Vec<_> = log.lines().rev().take(8).collect();
+                panic!("not everything is acknowledged: {:#?}\n{tail:#?}", self.status().await);
             }
-            let (_, body) = get(&url).await.ok()?;
-            let ledger: serde_json::Value = serde_json::from_str(&body).ok()?;
-            let streams = ledger["streams"].as_array()?;
-            let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
-            streams
-                .iter()
-                .all(|stream| empty(&stream["spooled"]) && (stream["closed"] == true || empty(&stream["open"])))
-                .then_some(())
-        })
-        .await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn is_settled(&self) -> Option<bool> {
+        // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
+        if self.lives().ok()?.len() > 1 {
+            return Some(false);
+        }
+        // A chunk of losses alone is in none of the ledger's sets.
+        if self.status().await.ok()?["spool"]["chunks"]["on_disk"] != 0 {
+            return Some(false);
+        }
+        let (_, body) = get(&format!("http://{}/ledger", self.admin()?)).await.ok()?;
+        let ledger: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
+        let is_done = |stream: &serde_json::Value| {
+            empty(&stream["spooled"]) && (stream["closed"] == true || empty(&stream["open"]))
+        };
+        Some(ledger["streams"].as_array()?.iter().all(is_done))
     }
 
     /// ClickHouse as a client sees it.

@@ -73,7 +73,7 @@ async fn a_spool_without_room_sheds_by_the_book() {
 }
 
 /// The ingestor's and the engine's: the gateway keeps what is not acknowledged.
-async fn nothing_is_lost(part: Part, size: &str, words: &[&str]) {
+async fn nothing_is_lost(part: Part, size: &'static str, words: &[&str]) {
     let mut plant = Plant::on_small_disk(part, size).await.unwrap();
     assert_eq!(traffic(&plant, "with", 300).await.failed, 0);
     // What is under way must not leave room behind it.

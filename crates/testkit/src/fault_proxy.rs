@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How it treats connections. A change ends those that are open.
+/// How it treats connections. A change ends those that are open, but for [`Mode::HalfOpen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// As a network that is well.
@@ -16,6 +16,8 @@ pub enum Mode {
     Answer(u16, &'static str),
     /// Takes everything and never answers: a firewall that has forgotten the connection.
     Swallow,
+    /// Swallows what comes on the connections that are open now, and passes new ones: a firewall that was restarted.
+    HalfOpen,
     /// Closes at once.
     Refuse,
     /// Passes requests on, and loses the answers.
@@ -54,22 +56,28 @@ impl FaultProxy {
     }
 }
 
-async fn serve(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<Mode>) {
+async fn serve(mut client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<Mode>) {
     let mode = *modes.borrow_and_update();
-    tokio::select! {
-        _ended = treat(client, target, mode) => {}
-        _changed = modes.changed() => {}
+    let changed = tokio::select! {
+        _ended = treat(&mut client, target, mode) => false,
+        changed = modes.changed() => changed.is_ok(),
+    };
+    if changed && *modes.borrow_and_update() == Mode::HalfOpen {
+        tokio::select! {
+            _ended = swallow(&mut client) => {}
+            _changed = modes.changed() => {}
+        }
     }
 }
 
-async fn treat(mut client: TcpStream, target: SocketAddr, mode: Mode) -> io::Result<()> {
+async fn treat(client: &mut TcpStream, target: SocketAddr, mode: Mode) -> io::Result<()> {
     match mode {
-        Mode::Pass => {
+        Mode::Pass | Mode::HalfOpen => {
             let mut server = TcpStream::connect(target).await?;
-            copy_bidirectional(&mut client, &mut server).await.map(|_| ())
+            copy_bidirectional(client, &mut server).await.map(|_| ())
         }
-        Mode::Answer(status, body) => answer(&mut client, status, body).await,
-        Mode::Swallow => swallow(&mut client).await,
+        Mode::Answer(status, body) => answer(client, status, body).await,
+        Mode::Swallow => swallow(client).await,
         Mode::Refuse => Ok(()),
         Mode::LoseAnswers => lose_answers(client, target).await,
         Mode::ChangeBodies => change_bodies(client, target).await,
@@ -105,7 +113,7 @@ fn is_whole(request: &[u8]) -> bool {
     request.len() >= head + 4 + length.unwrap_or(0)
 }
 
-async fn lose_answers(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+async fn lose_answers(client: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     let (mut from_client, mut to_server) = (client.split().0, server.split());
     let mut first = [0; 1];
@@ -116,7 +124,7 @@ async fn lose_answers(mut client: TcpStream, target: SocketAddr) -> io::Result<(
     }
 }
 
-async fn change_bodies(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
+async fn change_bodies(client: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
     let mut server = TcpStream::connect(target).await?;
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();

@@ -4,6 +4,7 @@
 //! - [`witness`]: a client that keeps a log of its own of every request that it sends.
 //! - [`compare`]: holds that log against what ClickHouse has stored: completed ⊆ events ⊆ sent, none twice.
 //! - [`fault_proxy`]: a network between two of the programs that misbehaves as it is told.
+//! - [`holding_proxy`]: a proxy that keeps a request back and delivers it when its sender has gone.
 //! - [`process`]: the programs of the workspace as children that end with their handle.
 //!
 //! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
@@ -12,6 +13,7 @@
 pub mod compare;
 pub mod fault_proxy;
 mod fetch;
+pub mod holding_proxy;
 pub mod process;
 pub mod upstream;
 pub mod witness;

@@ -1,9 +1,8 @@
 //! The account under what lies between a gateway and weir-analytics: foreign answers, a proxy's limit, lost and changed
 //! bytes, descriptors that run out. What clients were answered is counted by the witness, not by Weir.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
-
-use weir_e2e::{Part, Plant, eventually};
+use std::time::{Duration, Instant};
+use weir_e2e::{Part, Plant, Setup, eventually};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::get;
 use weir_testkit::witness::{Witness, read_log};
@@ -105,4 +104,25 @@ async fn a_proxy_that_limits_bodies_loses_nothing() {
     let spool = status(&plant).await["spool"].clone();
     assert_eq!(spool["chunks"]["set_aside"], 0, "{spool}");
     holds(&plant, &["long"]).await;
+}
+
+/// P40: a firewall forgets the connections that the gateway keeps. a23da7b needed 250 s to ship again: each of its 16
+/// connections had a time-out of its own.
+pub async fn forgotten_connections_hold_up_delivery_for_one_time_out() {
+    let setup =
+        Setup { workers: Some(4), spool: Some("maxBytes: 64MiB, maxAge: 1h, syncInterval: 50ms"), ..Setup::default() };
+    let mut account = crate::spool::cut_off(setup).await;
+    // Many chunks wait, so that many connections are opened.
+    account.traffic(1600).await;
+    account.set_network(Mode::Pass);
+    account.settle().await;
+    let begun = Instant::now();
+    account.set_network(Mode::HalfOpen);
+    account.traffic(200).await;
+    eventually("delivery goes on", async || account.report().await.lost.is_empty().then_some(())).await;
+    // One time-out of 30 s, and a load that is not of this test.
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+    // A report may be under way on a forgotten connection still.
+    account.set_network(Mode::Pass);
+    account.ends_balanced().await;
 }
