@@ -142,7 +142,9 @@ pub async fn a_gateway_of_a_moment_ago_is_not_reported_yet() {
     };
     assert_eq!((claim.state(), claim.doubts("not_reported").len()), ("unknown", 1), "{}", claim.0);
     let streams = claim.0["streams"].as_array().unwrap().iter();
-    assert_eq!(streams.filter(|stream| stream["closed"] == true).count() as u64, lives - 1, "{}", claim.0);
+    // The first life had no events; whether it was long enough there to report so is not asked.
+    let closed = streams.filter(|stream| stream["closed"] == true && stream["stored"] != 0).count() as u64;
+    assert_eq!(closed, lives - 2, "{}", claim.0);
     assert_eq!(claim.count("accepted"), claim.count("stored"), "{}", claim.0);
     let (code, out) = weirctl(&account, &["ledger"]);
     assert!(code == 4 && out.contains("not reported yet") || code == 0, "{out}");
