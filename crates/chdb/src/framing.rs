@@ -186,6 +186,32 @@ mod tests {
     }
 
     #[test]
+    fn however_bytes_are_split_no_head_passes_in_parts() {
+        let requests: [(&[u8], &[u8]); 4] = [
+            (b"POST /?a=b HTTP/1.1\r\nContent-Length: 12\r\n\r\n", b"GET / HTTP/\r"),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n", b"b\r\nGET / HTTP/\r\n0;x\r\nT: v\r\n\r\n"),
+            (b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n", b""),
+            (b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b""),
+        ];
+        let (mut all, mut heads) = (Vec::new(), Vec::new());
+        for (head, body) in requests.iter().cycle().take(8) {
+            heads.push(all.len() + 1..all.len() + head.len());
+            all.extend_from_slice(head);
+            all.extend_from_slice(body);
+        }
+        for seed in 0..2000 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut framing, mut passed, mut read) = (Framing::default(), 0, 0);
+            while read < all.len() {
+                read = (read + rng.usize(1..60)).min(all.len());
+                passed += framing.passable(&all[passed..read]).expect("well formed");
+                assert!(!heads.iter().any(|head| head.contains(&passed)), "seed {seed}: {passed} of {read}");
+            }
+            assert_eq!((passed, framing), (all.len(), Framing::Head), "seed {seed}");
+        }
+    }
+
+    #[test]
     fn what_could_be_taken_differently_is_refused() {
         for bytes in [
             &b"GARBAGE\r\n\r\n"[..],
