@@ -348,7 +348,9 @@ pub async fn a_new_name_is_not_held_up_by_the_old_one() {
 /// P34: chunks are stored, their answers are lost, and then they are given up for their age. a23da7b had 500 stored events
 /// as shed: not balanced for ever.
 pub async fn what_is_stored_is_not_lost_by_being_given_up() {
-    let mut account = cut_off(Setup { spool: Some("maxBytes: 64MiB, maxAge: 1m"), ..Setup::default() }).await;
+    // All in one chunk: as long as answers are lost, the oldest is offered again and again.
+    let spool = "maxBytes: 64MiB, maxAge: 1m, syncInterval: 5s";
+    let mut account = cut_off(Setup { spool: Some(spool), ..Setup::default() }).await;
     account.set_network(Mode::LoseAnswers);
     account.traffic(500).await;
     eventually("all are stored", async || account.report().await.lost.is_empty().then_some(())).await;
