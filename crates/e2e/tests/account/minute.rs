@@ -3,6 +3,7 @@
 
 use crate::{gateway, ledger, spool};
 use std::thread::{Builder, scope};
+use std::time::Instant;
 
 /// Runs each of the functions, which give a future, on a thread and a runtime of its own.
 macro_rules! side_by_side {
@@ -11,7 +12,9 @@ macro_rules! side_by_side {
             $(
                 let run = || {
                     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-                    runtime.unwrap().block_on($row())
+                    let began = Instant::now();
+                    runtime.unwrap().block_on($row());
+                    println!("{}: {:.1} s", stringify!($row), began.elapsed().as_secs_f64());
                 };
                 Builder::new().name(stringify!($row).to_owned()).spawn_scoped(scope, run).unwrap();
             )*
