@@ -167,8 +167,8 @@ fn offer(at: SocketAddr, chunk: &[u8], wire: &AtomicU64) -> io::Result<()> {
 fn post(at: SocketAddr, path: &str, headers: &str, body: &[u8]) -> io::Result<(u16, String)> {
     let mut stream = http::connect(at)?;
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n");
+    // 1.0: no answer in chunks, and the connection ends with it.
+    let head = format!("POST {path} HTTP/1.0\r\nhost: {at}\r\n{headers}content-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
     let mut answer = Vec::new();

@@ -30,6 +30,21 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
+/// What a program says that must not start: its exit code is 1.
+pub fn refusal(command: &mut Command) -> String {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("weir-chdb runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
+    if !line.is_empty() {
+        child.kill().and_then(|()| child.wait().map(drop)).expect("ended");
+        panic!("it started: {line}");
+    }
+    let output = child.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
 fn temporary() -> TempDir {
     TempDir::new().expect("temporary folder")
 }
@@ -108,7 +123,14 @@ impl Engine {
 
     /// Waits for the end; how it ended, its folder, and what it said.
     pub fn end(mut self) -> (ExitStatus, TempDir, String) {
-        let status = self.child.wait().expect("ended");
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            match self.child.try_wait().expect("asked") {
+                Some(status) => break status,
+                None if Instant::now() > deadline => panic!("it does not end: {}", self.log()),
+                None => std::thread::yield_now(),
+            }
+        };
         let log = self.log();
         (status, std::mem::replace(&mut self.folder, temporary()), log)
     }

@@ -115,6 +115,12 @@ fn names_may_be_those_of_clauses() {
         assert_eq!(engine.sql(&sql), "2\n1", "{name}");
     }
     assert_eq!(engine.sql("SELECT 'FORMAT Null' AS format, 1 AS settings ORDER BY format, settings"), "FORMAT Null\t1");
+    // What ends a statement as `FORMAT name` would.
+    assert_eq!(engine.sql("SELECT number AS format FROM numbers(3) ORDER BY format DESC"), "2\n1\n0");
+    assert_eq!(
+        engine.sql("SELECT count() AS format FROM numbers(3) HAVING format BETWEEN 1 AND 5 ORDER BY format ASC"),
+        "3"
+    );
     assert_eq!(engine.sql("WITH 3 AS select SELECT select + 1 -- FORMAT Null"), "4");
 }
 

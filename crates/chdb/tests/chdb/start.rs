@@ -1,17 +1,15 @@
 //! How it starts, and each way in which a start can fail, in one sentence.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::engine::{Engine, SECRET, command};
+use crate::engine::{Engine, SECRET, command, refusal};
 
 fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, stdout } = command.stderr(Stdio::piped()).output().expect("weir-chdb runs");
-    let text = String::from_utf8_lossy(&stderr).into_owned();
-    assert_eq!(status.code(), Some(1), "{text}");
+    let text = refusal(command);
     let said: Vec<_> = text.lines().filter(|line| line.starts_with("weir-chdb: ")).collect();
-    assert!(stdout.is_empty() && said.len() == 1 && said[0].contains("; "), "{text}");
+    assert!(said.len() == 1 && said[0].contains("; "), "{text}");
     said[0].to_owned()
 }
 
