@@ -342,7 +342,8 @@ impl Plant {
         let (engine, tokens) = (format!("http://{}", self.engine_at), self.path("tokens"));
         let state = self.path("second.d");
         let args = ["--listen", "127.0.0.1:0", "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
-        self.site.start("second", "weir-analytics", &args, &[])
+        let more: Vec<&str> = self.analytics_args.iter().map(String::as_str).collect();
+        self.site.start("second", "weir-analytics", &[&args[..], &more].concat(), &[])
     }
 
     /// Rebuilds a day, as an operator would; answers what the program wrote.

@@ -202,7 +202,11 @@ impl Run {
             }
             Step::DiskFull(part) => {
                 let filler = plant.fill_disk(part)?;
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1500))).await;
+                met(plant, |spool| match part {
+                    Part::Gateway => spool["failures"]["write"].as_u64() > Some(0),
+                    _ => !spool["blocked"].is_null(),
+                })
+                .await;
                 fs::remove_file(filler)?;
             }
             Step::NotWritable => {
@@ -215,11 +219,12 @@ impl Run {
                 let permit =
                     |mode| folders.iter().try_for_each(|at| fs::set_permissions(at, Permissions::from_mode(mode)));
                 permit(0o500)?;
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1500))).await;
+                met(plant, |spool| spool["failures"]["write"].as_u64() > Some(0)).await;
                 permit(0o700)?;
             }
             Step::Clock(part, offset) => {
                 plant.set_clock(part, offset).await?;
+                met(plant, |spool| spool["blocked"] == "clock").await;
                 plant.set_clock(part, "+0").await?;
             }
             Step::PowerFailure => {
@@ -296,6 +301,16 @@ impl Run {
         self.excused.extend(log.iter().map(|line| &line.trace).filter(|trace| lost.contains(trace)).cloned());
         Ok(())
     }
+}
+
+/// Waits until the gateway's spool meets what goes wrong; not for ever, for it need not.
+async fn met(plant: &Plant, has_met: impl Fn(&serde_json::Value) -> bool) {
+    let meets = async {
+        while !plant.status().await.is_ok_and(|status| has_met(&status["spool"])) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    drop(tokio::time::timeout(Duration::from_secs(3), meets).await);
 }
 
 fn started(plant: &Plant) -> std::io::Result<Process> {

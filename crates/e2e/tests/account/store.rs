@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use weir_e2e::{Account, Part, Plant, Setup, eventually};
+use weir_testkit::fault_proxy::Mode;
 use weir_testkit::witness::Witness;
 
 async fn sql(account: &Account, text: &str) {
@@ -162,6 +163,33 @@ async fn a_repair_of_today_loses_nothing_that_comes_in() {
     assert_eq!(tally.failed, 0);
     account.is_answered();
     account.ends_balanced().await;
+}
+
+/// P20: two weir-analytics on one ClickHouse; the first stores, its answers are lost, and the other is offered the same.
+/// a23da7b had 800 rows of 600 answered requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_first_ingestor_stored_is_not_stored_by_the_second() {
+    let setup = Setup { bad_network: true, analytics: &["--lease", "2s"], ..Setup::default() };
+    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut second = account.second_analytics().unwrap();
+    let second_at = second.wait_until_listening(weir_e2e::DEADLINE).unwrap();
+    account.traffic(400).await;
+    account.settle().await;
+    account.set_network(Mode::LoseAnswers);
+    account.traffic(200).await;
+    eventually("the first stores some of it", async || (account.report().await.stored > 400).then_some(())).await;
+    // As a balancer does that takes the first out; it lives on, and is not asked any more.
+    account.spec.analytics = Some((second_at, "token-edge".to_owned()));
+    account.stop(Part::Gateway).unwrap();
+    account.start_part(Part::Gateway, None).unwrap();
+    let (status, _) = weir_testkit::get(&format!("http://{second_at}/healthz")).await.unwrap();
+    assert_eq!(status, 200, "it stands by");
+    assert!(account.report().await.stored < 700, "and has stored nothing");
+    account.kill(Part::Analytics).unwrap();
+    account.analytics_at = second_at;
+    account.traffic(100).await;
+    account.ends_balanced().await;
+    second.stop(weir_e2e::DEADLINE).unwrap();
 }
 
 /// P21: a proxy keeps an insert back; its sender is killed, settles, and has the events again; then the proxy delivers. The
