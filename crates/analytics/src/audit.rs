@@ -334,6 +334,7 @@ impl Auditor {
     ) -> Result<(), StoreError> {
         let keep_days = i64::try_from(self.store.schema().retention.seqs().as_secs() / 86_400).unwrap_or(i64::MAX);
         let until = u16::try_from(day.saturating_add(keep_days).saturating_add(1)).unwrap_or(FOREVER);
+        let version = self.version("audits", "audited").await?;
         let mut rows = Rows::default();
         for (stream, one) in findings {
             let known = before.get(stream);
@@ -346,9 +347,17 @@ impl Auditor {
             rows.fixed(u16::try_from(day).unwrap_or(FOREVER).to_le_bytes()).fixed(stream.to_le_bytes());
             ranges_into(&mut rows, &one.stored);
             ranges_into(&mut rows, &one.gone);
-            rows.fixed(one.doubled.to_le_bytes()).fixed((now_us() / 1000).to_le_bytes()).fixed(until.to_le_bytes());
+            rows.fixed(one.doubled.to_le_bytes()).fixed(version.to_le_bytes()).fixed(until.to_le_bytes());
         }
         self.store.insert_rows("audits", "day, stream, stored, gone, doubled, audited, keep_until", rows).await
+    }
+
+    /// What `column` of `table` says of rows that are written now: the time, or later than all that is there, where the
+    /// clock was ahead before. The newest row of a key counts.
+    async fn version(&self, table: &str, column: &str) -> Result<i64, StoreError> {
+        let sql = format!("SELECT toUnixTimestamp64Milli(max({column})) FROM {}", self.store.schema().all(table));
+        let newest = self.store.rows::<i64>(&sql, &[]).await?.pop().unwrap_or_default();
+        Ok((now_us() / 1000).max(newest + 1))
     }
 
     /// Writes what is settled of every stream to a row that does not expire. Interrupted anywhere, the rows that it
@@ -357,6 +366,7 @@ impl Auditor {
         let now_ms = now_us() / 1000;
         let before = facts::compacted(&self.store).await?;
         let settled = facts::settled(&self.store, now_ms.div_euclid(DAY_MS) - SETTLED_DAYS + 1).await?;
+        let version = self.version("stream_accounts", "compacted").await?;
         let mut rows = Rows::default();
         let mut count = 0;
         for (stream, parts) in settled {
@@ -370,7 +380,7 @@ impl Auditor {
             ranges_into(&mut rows, &all.stored);
             named_into(&mut rows, &all.gaps);
             named_into(&mut rows, &all.dead);
-            rows.fixed(now_ms.to_le_bytes());
+            rows.fixed(version.to_le_bytes());
         }
         self.store.insert_rows("stream_accounts", "stream, stored, gaps, dead, compacted", rows).await?;
         self.memory.lock().await.compacted_ms = now_ms;

@@ -256,6 +256,34 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
     assert_eq!(state("rows"), ("missing".to_owned(), Some(3), json!([[1500, 1500], [1502, 1503]])));
 }
 
+/// What was noted while the clock was forty days ahead does not outrank what is found when it is right again.
+#[test]
+fn notes_of_a_clock_that_was_ahead_are_not_the_newest_for_ever() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    analytics.store(&chunk(&edge, 0..1000, now_us() - 25 * DAY, 1));
+    report(&analytics, &edge, 1000, &json!({ "closed": true }));
+    assert_eq!(analytics.verify()["compacted"], 1);
+    for (table, version) in [("audits", "audited"), ("stream_accounts", "compacted")] {
+        engine.sql(&format!(
+            "INSERT INTO weir.{table} SELECT * REPLACE ({version} + INTERVAL 40 DAY AS {version}) FROM weir.{table}"
+        ));
+    }
+    // As another start, which knows of no audit but those.
+    let (_, state) = analytics.terminate();
+    let analytics = Analytics::on(&engine, state, &[]);
+    engine.sql("ALTER TABLE weir.access_events DELETE WHERE seq < 100 SETTINGS mutations_sync = 2");
+    analytics.store(&chunk(&edge, 1000..1100, now_us() - 25 * DAY, 1));
+    report(&analytics, &edge, 1100, &json!({ "closed": true }));
+    assert_eq!(analytics.verify()["compacted"], 1);
+    engine.sql("OPTIMIZE TABLE weir.audits FINAL");
+    engine.sql("OPTIMIZE TABLE weir.stream_accounts FINAL");
+    let ledger = analytics.api("ledger");
+    assert_eq!((&ledger["missing"], &ledger["classes"]), (&json!(100), &json!({ "gone": 100 })), "{ledger}");
+    assert_eq!(engine.sql("SELECT stored FROM weir.stream_accounts"), "[(0,1099)]");
+}
+
 #[test]
 fn a_day_that_has_expired_is_not_missing() {
     let engine = Engine::start();
