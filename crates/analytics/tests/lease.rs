@@ -10,7 +10,7 @@ use common::{Analytics, Engine, chunk, now_us, stream};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_event::Ranges;
 
@@ -193,13 +193,27 @@ impl<'e> Pair<'e> {
 
     /// Who writes, once the other one knows.
     fn holder(&self) -> usize {
-        let mut found = None;
-        common::until("one of two writes", || {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
             let writers: Vec<_> = (0..2).filter(|member| self.members[*member].writes()).collect();
-            found = (writers.len() == 1).then(|| writers[0]);
-            found.is_some()
-        });
-        found.expect("one of two")
+            if let [holder] = writers[..] {
+                return holder;
+            }
+            assert!(Instant::now() < deadline, "two writers, or none:\n{}", self.state());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// What both say, and what the engine does.
+    fn state(&self) -> String {
+        let of = |member: &Member| {
+            let log = std::fs::read_to_string(member.analytics.state.path().join("log")).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(5).collect();
+            format!("{}{}\n", member.analytics.get("/healthz").text(), last.join("\n"))
+        };
+        let running =
+            "SELECT elapsed, substring(query, 1, 120) FROM system.processes WHERE query NOT LIKE '%processes%'";
+        self.members.iter().map(of).collect::<String>() + &self.engine.sql(running)
     }
 
     /// One stop of whoever writes. Gives the point.
@@ -279,7 +293,7 @@ fn a_holder_that_is_stopped_in_the_middle_of_an_insert_stores_nothing_twice() {
     let engine = Engine::with_args(&["--receive-timeout", "3"]);
     let (seeds, pairs) = seeds();
     let all: Vec<u64> = seeds.iter().flat_map(|(first, last)| first..=last).collect();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     std::thread::scope(|scope| {
         for pair in 0..pairs {
             let (engine, all) = (&engine, &all);

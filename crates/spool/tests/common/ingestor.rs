@@ -216,8 +216,28 @@ fn reply(status: u16, retry_after: Option<&str>, body: String) -> Response<Full<
     response.body(Full::new(body.into())).unwrap()
 }
 
+/// A chunk whose body is damaged: as weir-analytics, this refuses it.
+fn unread(bytes: Bytes) -> Heard {
+    let header = weir_event::chunk::ChunkHeader::decode(&bytes).unwrap();
+    Heard {
+        stream: header.stream_id,
+        first: header.first,
+        last: header.last,
+        seqs: Vec::new(),
+        gaps: Vec::new(),
+        apis: Vec::new(),
+        paths: Vec::new(),
+        gateway: header.stream.identity.gateway.to_string(),
+        stored: false,
+        bytes,
+    }
+}
+
 fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> (Reply, Heard) {
-    let chunk = Chunk::decode(&bytes).unwrap();
+    let chunk = match Chunk::decode(&bytes) {
+        Ok(chunk) => chunk,
+        Err(_) => return (Reply::Status(400), unread(bytes)),
+    };
     let name =
         |event: weir_event::Event<'_>| chunk.header.name(weir_event::NameId(event.fixed.api)).unwrap().to_owned();
     let mut heard = Heard {
