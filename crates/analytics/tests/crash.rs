@@ -46,7 +46,8 @@ fn the_engine_dies_under_load() {
             .map(|worker| chunk(&stream("cloud", "core", worker), round * 3000..round * 3000 + 3000, start, 5))
             .collect();
         std::thread::scope(|scope| {
-            let offers: Vec<_> = chunks.iter().map(|chunk| scope.spawn(|| analytics.post(chunk).status)).collect();
+            // As gateways do: a start of the engine that is noticed late ends the session, and they come again.
+            let offers: Vec<_> = chunks.iter().map(|chunk| scope.spawn(|| analytics.store(chunk))).collect();
             // Before the block is there, when raw has it, when the first roll-up has it.
             match round {
                 0 => until("an intent", || std::fs::read_dir(&intents).is_ok_and(|found| found.count() > 0)),
@@ -55,7 +56,7 @@ fn the_engine_dies_under_load() {
             }
             engine.kill();
             engine = std::mem::replace(&mut engine, Engine::start()).start_again();
-            offers.into_iter().for_each(|offer| assert!([200, 503].contains(&offer.join().expect("answered"))));
+            offers.into_iter().for_each(|offer| drop(offer.join().expect("stored")));
         });
         chunks.iter().for_each(|chunk| drop(analytics.store(chunk)));
         assert_eq!(engine.number(RAW), 12_000 * (round + 1));
