@@ -51,9 +51,11 @@ impl HoldingProxy {
     pub async fn deliver(&self, request: &[u8]) -> io::Result<String> {
         let mut server = TcpStream::connect(self.target).await?;
         server.write_all(request).await?;
-        let mut answer = vec![0; 16 * 1024];
-        let read = server.read(&mut answer).await?;
-        Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+        // Nothing comes after it, so that the answer ends with the connection.
+        server.shutdown().await?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 
