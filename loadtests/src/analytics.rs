@@ -1,27 +1,25 @@
 //! The way of events from the ingest door into the embedded engine, and what it answers then: events stored a second,
-//! bytes an event, query times.
+//! the CPU that each program takes for an event, blocks, memory, bytes an event, query times.
 //!
 //! Chunks are offered as a gateway's shipper offers them, by streams of their own; stored means acknowledged, which means
 //! in the raw table and in every roll-up. At the end the rows are counted: a fast run that lost one is a failed run.
 
 use crate::child::{Child, pause};
+use crate::cpu;
+use crate::gateways::{self, Fleet, Load};
 use crate::load::http;
-use std::io::{self, Read, Write};
+use crate::machine::Machine;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use weir_event::chunk::ChunkWriter;
-use weir_event::exchange::Attempt;
-use weir_event::record::encode;
-use weir_event::{BootId, Exchange, Identity, NameId, Outcome, Stream, Turn};
+use std::time::{Duration, Instant};
 use weir_testkit::process::program;
 
-const SENDERS: u64 = 4;
-const CHUNK: u64 = 10_000;
 /// All cores: nothing else is priced beside it.
 const CORES: &str = "0-1023";
 const READY: Duration = Duration::from_secs(60);
+/// Merges that go on after the last event are waited for, so long at most.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// What is asked of the stored events: a name and its SQL.
 const QUERIES: [(&str, &str); 4] = [
@@ -43,33 +41,72 @@ const QUERIES: [(&str, &str); 4] = [
     ),
 ];
 
-/// Stores so many events and asks for them. False when one is not there.
-pub fn run(events: u64) -> io::Result<bool> {
-    let dir = tempfile::tempdir()?;
+/// What a run has used so far, of each program.
+#[derive(Clone, Copy)]
+struct Used {
+    bench: Duration,
+    analytics: Duration,
+    engine: Duration,
+}
+
+impl Used {
+    fn by(analytics: &Child, engine: &Child) -> io::Result<Self> {
+        let of = cpu::whole;
+        Ok(Self { bench: of(std::process::id())?, analytics: of(analytics.id())?, engine: of(engine.id())? })
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            bench: self.bench.saturating_sub(before.bench),
+            analytics: self.analytics.saturating_sub(before.analytics),
+            engine: self.engine.saturating_sub(before.engine),
+        }
+    }
+
+    fn line(self, events: u64) -> String {
+        let each = |used: Duration| used.as_secs_f64() * 1e6 / events as f64;
+        format!(
+            "{:.2} us weir-analytics, {:.2} us ClickHouse ({:.2} us the bench's own gateways)",
+            each(self.analytics),
+            each(self.engine),
+            each(self.bench)
+        )
+    }
+}
+
+/// Stores the events of a fleet and asks for them. False when one is not there.
+pub fn run(fleet: Fleet, keep: Option<&Path>) -> io::Result<bool> {
+    let temporary = tempfile::tempdir()?;
+    let dir = keep.unwrap_or(temporary.path());
+    std::fs::create_dir_all(dir)?;
     let (engine_at, analytics_at) = (free()?, free()?);
-    let _engine = engine(dir.path(), engine_at)?;
-    let _analytics = analytics(dir.path(), engine_at, analytics_at)?;
-    let chunks = events.div_ceil(CHUNK * SENDERS);
-    let (wire, began) = (AtomicU64::new(0), Instant::now());
-    std::thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|sender| {
-                scope.spawn({
-                    let wire = &wire;
-                    move || (0..chunks).try_for_each(|index| offer(analytics_at, &chunk(sender, index, chunks), wire))
-                })
-            })
-            .collect();
-        let gone = |_| Err(io::Error::other("a sender panicked"));
-        senders.into_iter().try_for_each(|sender| sender.join().unwrap_or_else(gone))
-    })
-    .map_err(|error| with_logs(error, dir.path()))?;
-    let (took, sent) = (began.elapsed().as_secs_f64(), chunks * CHUNK * SENDERS);
-    println!("{sent} events stored in {took:.1} s: {:.0} a second, making them included", sent as f64 / took);
-    println!("on the wire: {:.1} bytes an event", wire.load(Relaxed) as f64 / sent as f64);
+    let engine = engine(dir, engine_at)?;
+    let analytics = analytics(dir, engine_at, analytics_at)?;
+    println!("{}", Machine::look().line());
+    println!("{}", fleet.line());
+    let before = Used::by(&analytics, &engine)?;
+    let Load { sent, wire, took } = gateways::offer(fleet, analytics_at).map_err(|error| with_logs(error, dir))?;
+    let offered = Used::by(&analytics, &engine)?.since(before);
+    println!(
+        "{sent} events stored in {:.1} s: {:.0} a second, making them included",
+        took.as_secs_f64(),
+        sent as f64 / took.as_secs_f64()
+    );
+    println!("CPU an event until the last was stored: {}", offered.line(sent));
     let number = |sql: &str| -> io::Result<f64> {
         ask(engine_at, sql)?.trim().parse().map_err(|_| io::Error::other(format!("`{sql}` gave no number")))
     };
+    let settled = settle(|| number("SELECT count() FROM system.merges WHERE database = 'weir'"))?;
+    let all = Used::by(&analytics, &engine)?.since(before);
+    println!("CPU an event with the merges after it ({:.1} s more): {}", settled.as_secs_f64(), all.line(sent));
+    println!(
+        "blocks: {}, of {:.0} events; memory at most: {:.0} MiB weir-analytics, {:.0} MiB ClickHouse",
+        number("SELECT uniqExact(block) FROM weir.stored_seqs")?,
+        sent as f64 / number("SELECT uniqExact(block) FROM weir.stored_seqs")?,
+        cpu::peak_bytes(analytics.id())? as f64 / f64::from(1 << 20),
+        cpu::peak_bytes(engine.id())? as f64 / f64::from(1 << 20),
+    );
+    println!("on the wire: {:.1} bytes an event", wire as f64 / sent as f64);
     let parts = "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND database = 'weir' AND table = 'access_events'";
     println!("on disk: {:.1} bytes an event in the raw table", number(parts)?);
     for (name, sql) in QUERIES {
@@ -79,6 +116,16 @@ pub fn run(events: u64) -> io::Result<bool> {
         (number("SELECT count() FROM weir.access_events")?, number("SELECT sum(n) FROM weir.requests_1m")?);
     println!("rows: {raw} raw, {rolled} in the minute roll-up, {sent} sent");
     Ok(raw == sent as f64 && rolled == sent as f64)
+}
+
+/// Until no merge runs three times in a row.
+fn settle(merges: impl Fn() -> io::Result<f64>) -> io::Result<Duration> {
+    let (began, mut quiet) = (Instant::now(), 0);
+    while quiet < 3 && began.elapsed() < SETTLED {
+        quiet = if merges()? == 0.0 { quiet + 1 } else { 0 };
+        pause(Duration::from_millis(200));
+    }
+    Ok(began.elapsed())
 }
 
 /// The error, and what the programs said.
@@ -105,7 +152,7 @@ fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {
 
 fn analytics(dir: &Path, engine: SocketAddr, at: SocketAddr) -> io::Result<Child> {
     let tokens = dir.join("tokens");
-    std::fs::write(&tokens, "bench-token acme * * *\n")?;
+    std::fs::write(&tokens, format!("{} acme * * *\n", gateways::TOKEN))?;
     let (listen, engine) = (at.to_string(), format!("http://{engine}"));
     let (tokens, state) = (tokens.to_string_lossy(), dir.join("state").to_string_lossy().into_owned());
     let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
@@ -145,72 +192,8 @@ fn milliseconds(at: SocketAddr, sql: &str) -> io::Result<f64> {
 }
 
 fn ask(at: SocketAddr, sql: &str) -> io::Result<String> {
-    match post(at, "/", "", sql.as_bytes())? {
+    match http::post(at, "/", sql.as_bytes())? {
         (200, text) => Ok(text),
         (status, text) => Err(io::Error::other(format!("`{sql}` was answered {status}: {text}"))),
     }
-}
-
-/// Until it is taken; a gateway comes again as well when it is told to.
-fn offer(at: SocketAddr, chunk: &[u8], wire: &AtomicU64) -> io::Result<()> {
-    loop {
-        match post(at, "/v1/chunks", "authorization: Bearer bench-token\r\n", chunk)? {
-            (200, _) => break,
-            (429 | 503, _) => pause(Duration::from_millis(50)),
-            (status, text) => return Err(io::Error::other(format!("a chunk was answered {status}: {text}"))),
-        }
-    }
-    wire.fetch_add(chunk.len() as u64, Relaxed);
-    Ok(())
-}
-
-fn post(at: SocketAddr, path: &str, headers: &str, body: &[u8]) -> io::Result<(u16, String)> {
-    let mut stream = http::connect(at)?;
-    let length = body.len();
-    // 1.0: no answer in chunks, and the connection ends with it.
-    let head = format!("POST {path} HTTP/1.0\r\nhost: {at}\r\n{headers}content-length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let head = http::head(&answer).ok_or_else(|| io::Error::other("the answer has no whole head"))?;
-    Ok((head.status, String::from_utf8_lossy(&answer[head.bytes..]).into_owned()))
-}
-
-/// A chunk of one of the streams; all streams together fill the hour before now.
-fn chunk(sender: u64, index: u64, of: u64) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
-    let site = format!("site-{sender}");
-    let identity = Identity { organization: "acme".into(), environment: "bench".into(), site, ..Identity::default() };
-    let identity = Identity { gateway: "edge".into(), ..identity };
-    let mut writer = ChunkWriter::new(Stream { identity, boot: BootId([sender as u8 + 1; 16]), worker: 0 });
-    let (mut rng, mut record) = (fastrand::Rng::with_seed(sender << 32 | index), Vec::new());
-    let step = 3_600_000_000 / (of * CHUNK) as i64;
-    for seq in index * CHUNK..(index + 1) * CHUNK {
-        record.clear();
-        encode(&exchange(now - 3_600_000_000 + seq as i64 * step, &mut rng), seq, &mut record);
-        writer.push(&record, |id| Some(format!("name-{}", id.0))).expect("a record of this build");
-    }
-    writer.seal(now).expect("a chunk of this build")
-}
-
-fn exchange(start_us: i64, rng: &mut fastrand::Rng) -> Exchange {
-    let now = Instant::now();
-    let mut exchange = Exchange::new(now, start_us);
-    let route = rng.u32(0..40);
-    (exchange.api, exchange.route, exchange.service) =
-        (NameId(1 + route / 10), NameId(10 + route), NameId(60 + route / 4));
-    exchange.target = format!("/orders/{}", rng.u32(0..100_000)).parse().expect("a target");
-    exchange.host = Some(::http::HeaderValue::from_static("api.example.com"));
-    exchange.consumer = format!("client-{}", rng.u32(0..2000)).into();
-    exchange.client = [10, 0, rng.u8(..8), rng.u8(..)].into();
-    exchange.status = if rng.u32(0..200) == 0 { 502 } else { 200 };
-    exchange.bytes_out = rng.u64(200..20_000);
-    rng.fill(&mut exchange.trace.trace.0);
-    rng.fill(&mut exchange.trace.span.0);
-    let took = Duration::from_micros(rng.u64(500..50_000));
-    exchange.attempts.push(Attempt { first_byte: took, took, ..Attempt::new() });
-    exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
-    exchange.finish(Outcome::Completed, now + took);
-    exchange
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Sub;
 use std::path::Path;
+use std::time::Duration;
 
 /// Microseconds of CPU (user and system).
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +52,22 @@ fn thread(task: &Path) -> io::Result<(String, u64)> {
     let schedstat = std::fs::read_to_string(task.join("schedstat"))?;
     let ns: u64 = schedstat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
     Ok((name, ns / 1000))
+}
+
+/// Of a process without its children, ended threads too; in ticks of 10 ms.
+pub fn whole(pid: u32) -> io::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may have spaces; it ends with the last bracket. utime and stime are fields 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The most that a process had in memory, files mapped included.
+pub fn peak_bytes(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    Ok(line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024)
 }
 
 /// Anonymous resident memory, without files and rings mapped.

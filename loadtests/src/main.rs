@@ -10,6 +10,7 @@ mod chart;
 mod child;
 mod contenders;
 mod cpu;
+mod gateways;
 mod guard;
 mod load;
 mod machine;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.command {
         Some(Command::Guard { record, file, program }) => guard::run(*record, file, program.as_deref()),
-        Some(Command::Analytics { events }) => analytics::run(*events),
+        Some(Command::Analytics { fleet, keep }) => analytics::run(*fleet, keep.as_deref()),
         None if options.list => Ok(list(&options)),
         None => bench(&options),
     };

@@ -1,6 +1,7 @@
 //! What the bench is asked for.
 
 use crate::contenders::{self, Contender};
+use crate::gateways::Fleet;
 use crate::works::{self, Work};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -67,10 +68,14 @@ pub enum Command {
         #[arg(long)]
         program: Option<PathBuf>,
     },
-    /// Stores events through weir-analytics in weir-chdb and asks for them: events a second, bytes an event, query times.
+    /// Stores events through weir-analytics in weir-chdb and asks for them: events a second,
+    /// CPU an event, blocks, memory, bytes an event, query times.
     Analytics {
-        #[arg(long, default_value_t = 5_000_000)]
-        events: u64,
+        #[command(flatten)]
+        fleet: Fleet,
+        /// Keeps what the programs stored and said, in this folder.
+        #[arg(long)]
+        keep: Option<PathBuf>,
     },
 }
 

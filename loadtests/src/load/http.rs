@@ -25,13 +25,73 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Status and body of one request.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    once(address, &format!("GET {path}"), AUTHORIZATION, b"")
+}
+
+/// Status and body of one `POST`.
+pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<(u16, String)> {
+    once(address, &format!("POST {path}"), &format!("Content-Length: {}", body.len()), body)
+}
+
+/// On a connection that ends with the answer.
+fn once(address: SocketAddr, what: &str, header: &str, body: &[u8]) -> io::Result<(u16, String)> {
     let mut stream = connect(address)?;
-    let text = String::from_utf8(request(path)).unwrap_or_default();
-    stream.write_all(text.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes())?;
+    // 1.0: no answer in chunks, and the connection ends with it.
+    stream.write_all(format!("{what} HTTP/1.0\r\nHost: localhost\r\n{header}\r\n\r\n").as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let head = head(&answer).ok_or_else(|| io::Error::other("the answer has no whole head"))?;
     Ok((head.status, String::from_utf8_lossy(&answer[head.bytes..]).into_owned()))
+}
+
+/// A connection that is kept for the next request, and made anew when the other side has closed it.
+pub struct Connection {
+    address: SocketAddr,
+    stream: Option<TcpStream>,
+}
+
+impl Connection {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// Status and body of one `POST`; `headers` are whole lines. The answer must say its length.
+    pub fn post(&mut self, path: &str, headers: &str, body: &[u8]) -> io::Result<(u16, String)> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        let kept = self.stream.take();
+        let is_new = kept.is_none();
+        let mut stream = kept.map_or_else(|| connect(self.address), Ok)?;
+        let answered =
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| answer(&mut stream));
+        match answered {
+            Ok((status, body)) => {
+                self.stream = Some(stream);
+                Ok((status, body))
+            }
+            Err(_) if !is_new => self.post(path, headers, body),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Some(Head { status, bytes, body: Some(length) }) = head(&answer)
+            && answer.len() as u64 >= bytes as u64 + length
+        {
+            return Ok((status, String::from_utf8_lossy(&answer[bytes..]).into_owned()));
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
 }
 
 /// What a response's head says.
