@@ -1,4 +1,4 @@
-//! From a chunk to a compressed block, stage by stage: `cargo bench -p weir-analytics`. Items are events.
+//! From a chunk to a compressed block, stage by stage, decoding and building with compression: `cargo bench -p weir-analytics`. Items are events.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -66,11 +66,4 @@ fn build(bencher: Bencher) {
     let chunk = chunk();
     let decoded = Chunk::decode(&chunk).expect("a chunk");
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| block(&decoded));
-}
-
-#[divan::bench(sample_count = 20, sample_size = 1)]
-fn compress(bencher: Bencher) {
-    let chunk = chunk();
-    let block = block(&Chunk::decode(&chunk).expect("a chunk"));
-    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| block.compress());
 }

@@ -2,8 +2,7 @@
 
 use super::dictionary::{Dictionary, STATE};
 use super::native::{Offsets, Plain, Strings, put_header, put_varint};
-use super::{Block, BlockId};
-use bytes::Bytes;
+use super::{Block, BlockId, Frames};
 use std::net::SocketAddr;
 use weir_event::chunk::ChunkHeader;
 use weir_event::field::FIELDS;
@@ -311,17 +310,18 @@ impl BlockBuilder {
         columns.attrs.offsets.push(pairs);
     }
 
-    /// The block's bytes.
+    /// The block, compressed. Costs CPU: not for an async thread.
     pub fn finish(self) -> Block {
-        let mut out = Vec::with_capacity(self.rows * 320 + 8192);
+        let mut frames = Frames::default();
         // And the lease, which is sent after this.
-        put_varint(&mut out, FIELDS.len() as u64 + 1);
-        put_varint(&mut out, self.rows as u64);
+        put_varint(&mut frames.open, FIELDS.len() as u64 + 1);
+        put_varint(&mut frames.open, self.rows as u64);
         for (field, body) in FIELDS.iter().zip(self.columns.bodies()) {
-            put_header(&mut out, field.name, field.column);
-            body.write(&mut out);
+            put_header(&mut frames.open, field.name, field.column);
+            body.write(&mut frames.open);
+            frames.flush();
         }
-        Block { id: self.id, rows: self.rows, body: Bytes::from(out) }
+        Block { rows: self.rows, frames: frames.finish() }
     }
 }
 

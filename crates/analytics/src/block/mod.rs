@@ -12,7 +12,6 @@ mod native;
 pub use columns::{BlockBuilder, Source};
 pub use id::BlockId;
 
-use bytes::Bytes;
 use clickhouse::Compression;
 use clickhouse::insert_formatted::CompressedData;
 
@@ -21,13 +20,11 @@ pub const MAX_ROWS: usize = 500_000;
 /// What is compressed in one go.
 const PIECE: usize = 1 << 20;
 
-/// A finished block.
-#[derive(Clone, Debug)]
+/// A finished block, ready to send before its [`lease_column`].
 pub struct Block {
-    pub id: BlockId,
     pub rows: usize,
-    /// The Native bytes, uncompressed; kept until the block is committed, for a retry must send the same.
-    pub body: Bytes,
+    /// The Native bytes as LZ4 frames.
+    pub frames: Vec<CompressedData>,
 }
 
 impl Block {
@@ -37,24 +34,45 @@ impl Block {
         names.join(", ")
     }
 
-    /// The columns that the body and the lease together have, for `INSERT INTO table (columns)`.
+    /// The columns that a block and its lease together have, for `INSERT INTO table (columns)`.
     pub fn insert_columns() -> String {
         format!("{}, {LEASE}", Self::column_list())
     }
+}
 
-    /// The body as LZ4 frames, ready to send before [`Block::lease_column`]. Costs CPU: not for an async thread.
-    pub fn compress(&self) -> Result<Vec<CompressedData>, clickhouse::error::Error> {
-        self.body.chunks(PIECE).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
+/// The last column: under which lease the block is inserted. Apart from the block, because a retry may be under another
+/// lease than the block was built under.
+pub fn lease_column(rows: usize, lease: BlockId) -> Vec<CompressedData> {
+    let mut frames = Frames::default();
+    native::put_header(&mut frames.open, LEASE, "UUID");
+    (0..rows).for_each(|_| frames.open.extend_from_slice(&lease.native()));
+    frames.finish()
+}
+
+/// Bytes on their way into LZ4 frames: only what is not compressed yet is held as it is.
+#[derive(Default)]
+struct Frames {
+    open: Vec<u8>,
+    done: Vec<CompressedData>,
+}
+
+impl Frames {
+    /// Compresses what fills whole frames.
+    fn flush(&mut self) {
+        let whole = self.open.len() - self.open.len() % PIECE;
+        self.done.extend(self.open[..whole].chunks(PIECE).map(frame));
+        self.open.drain(..whole);
     }
 
-    /// The last column: under which lease the block is inserted. Apart from the body, because a retry may be under
-    /// another lease than the block was built under.
-    pub fn lease_column(&self, lease: BlockId) -> Result<Vec<CompressedData>, clickhouse::error::Error> {
-        let mut column = Vec::with_capacity(self.rows * 16 + 16);
-        native::put_header(&mut column, LEASE, "UUID");
-        (0..self.rows).for_each(|_| column.extend_from_slice(&lease.native()));
-        column.chunks(PIECE).map(|piece| CompressedData::new(piece, Compression::Lz4)).collect()
+    fn finish(mut self) -> Vec<CompressedData> {
+        self.flush();
+        self.done.extend(Some(&self.open[..]).filter(|rest| !rest.is_empty()).map(frame));
+        self.done
     }
+}
+
+fn frame(piece: &[u8]) -> CompressedData {
+    CompressedData::new(piece, Compression::Lz4).expect("LZ4 takes any bytes of this size")
 }
 
 const LEASE: &str = "lease";

@@ -1,53 +1,64 @@
-//! Many chunks to few blocks: collects offers for a moment, sorts their events by UTC day, builds the blocks on a
-//! thread of their own while the batch before is being committed.
+//! Many chunks to few blocks: collects offers, for a moment or for as long as the batch before is being stored, sorts
+//! their events by UTC day, and builds the blocks on a thread of their own.
+//!
+//! What a batch holds in memory is compressed: chunks as they came, and blocks as they will be sent. Records are
+//! decompressed one chunk at a time.
 
 use super::commit::Committer;
 use super::intent::Intent;
 use super::lease::Session;
-use super::offer::{Limits, Refusal, Stored};
+use super::offer::{Limits, Refusal, Stored, refuse};
 use super::side_tables::DeadLetter;
 use super::{day_of, now_us};
 use crate::block::{Block, BlockBuilder, BlockId, MAX_ROWS, Source};
 use bytes::Bytes;
-use clickhouse::insert_formatted::CompressedData;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use weir_event::Ranges;
 use weir_event::StreamId;
-use weir_event::chunk::Chunk;
+use weir_event::chunk::{Chunk, ChunkHeader};
 use weir_event::record::Event;
 
-/// One offer on its way.
-pub(super) struct Job {
+/// A chunk that is to be stored.
+pub(super) struct Offer {
     /// In which what is fresh was decided.
     pub(super) session: Arc<Session>,
-    pub(super) chunk: Chunk,
+    pub(super) header: ChunkHeader,
     /// The chunk as it came.
     pub(super) bytes: Bytes,
     /// What of it is to be stored.
     pub(super) fresh: Ranges,
     pub(super) received_us: i64,
     pub(super) oldest: Duration,
+}
+
+/// One offer on its way, and who waits for it.
+pub(super) struct Job {
+    pub(super) offer: Offer,
     pub(super) reply: oneshot::Sender<Result<Stored, Refusal>>,
 }
 
 /// A block with what is needed to commit it.
 pub(super) struct Built {
     pub(super) block: Block,
-    pub(super) compressed: Vec<CompressedData>,
     pub(super) intent: Intent,
-    /// Which jobs of the batch have events in it.
-    pub(super) jobs: Vec<usize>,
+    /// Which offers of the batch have events in it.
+    pub(super) offers: Vec<usize>,
     pub(super) streams: Vec<(StreamId, Ranges)>,
+    id: BlockId,
+    received_us: i64,
 }
 
 /// What is committed together.
 pub(super) struct Batch {
-    pub(super) jobs: Vec<Job>,
+    pub(super) offers: Arc<Vec<Offer>>,
+    pub(super) replies: Vec<oneshot::Sender<Result<Stored, Refusal>>>,
     pub(super) blocks: Vec<Built>,
     pub(super) dead: Vec<DeadLetter>,
+    /// Offers that are no chunks, whatever their heads say.
+    pub(super) malformed: Vec<(usize, Refusal)>,
 }
 
 /// Events that claim to be from further ahead than this are dead letters: a clock that is wrong by more would open
@@ -59,11 +70,10 @@ pub(super) async fn batcher(mut queue: mpsc::Receiver<Job>, committer: Committer
     let (ready, batches) = mpsc::channel(1);
     let committing = tokio::spawn(committer.run(batches));
     while let Some(first) = queue.recv().await {
-        let jobs = collect(first, &mut queue, limits).await;
+        let (jobs, place) = collect(first, &mut queue, &ready, limits).await;
+        let Some(place) = place else { break };
         let Ok(batch) = tokio::task::spawn_blocking(move || build(jobs)).await else { break };
-        if ready.send(batch).await.is_err() {
-            break;
-        }
+        place.send(batch);
     }
     drop(ready);
     if committing.await.is_err() {
@@ -71,40 +81,81 @@ pub(super) async fn batcher(mut queue: mpsc::Receiver<Job>, committer: Committer
     }
 }
 
-async fn collect(first: Job, queue: &mut mpsc::Receiver<Job>, limits: Limits) -> Vec<Job> {
-    let deadline = tokio::time::Instant::now() + limits.linger;
-    let mut rows = first.fresh.count() as usize;
+/// Collects a batch and its place before the committer; no place when that has ended.
+async fn collect<'r>(
+    first: Job,
+    queue: &mut mpsc::Receiver<Job>,
+    ready: &'r mpsc::Sender<Batch>,
+    limits: Limits,
+) -> (Vec<Job>, Option<mpsc::Permit<'r, Batch>>) {
+    let lingered = tokio::time::sleep(limits.linger);
+    let place = async {
+        lingered.await;
+        ready.reserve().await.ok()
+    };
+    tokio::pin!(place);
+    let mut size = Size::default();
+    size.add(&first);
     let mut jobs = vec![first];
-    while rows < limits.batch_rows {
-        let Ok(Some(job)) = tokio::time::timeout_at(deadline, queue.recv()).await else { break };
-        rows += job.fresh.count() as usize;
-        jobs.push(job);
+    while size.rows < limits.batch_rows && size.bytes < limits.batch_bytes {
+        tokio::select! {
+            biased;
+            place = &mut place => return (jobs, place),
+            job = queue.recv() => match job {
+                Some(job) => {
+                    size.add(&job);
+                    jobs.push(job);
+                }
+                // Every sender is gone: this is the last batch.
+                None => break,
+            },
+        }
     }
-    jobs
+    (jobs, ready.reserve().await.ok())
+}
+
+/// How much a batch has in it.
+#[derive(Default)]
+struct Size {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn add(&mut self, job: &Job) {
+        self.rows += job.offer.fresh.count() as usize;
+        self.bytes += job.offer.header.body_bytes();
+    }
 }
 
 /// One block under construction.
-struct Day<'j> {
+struct Day<'o> {
     builder: BlockBuilder,
     id: BlockId,
+    received_us: i64,
     times: (i64, i64),
-    jobs: Vec<usize>,
+    offers: Vec<usize>,
     streams: Vec<(StreamId, Ranges)>,
-    source: Option<Source<'j>>,
+    source: Option<Source<'o>>,
 }
 
-impl<'j> Day<'j> {
-    fn new(now: i64) -> Self {
-        let id = BlockId::new(now);
-        let (times, jobs, streams) = ((i64::MAX, i64::MIN), Vec::new(), Vec::new());
-        Self { builder: BlockBuilder::new(id, now), id, times, jobs, streams, source: None }
+impl<'o> Day<'o> {
+    fn new() -> Self {
+        let now = now_us();
+        Self::of(BlockId::new(now), now)
     }
 
-    fn push(&mut self, job: &'j Job, index: usize, event: &Event<'_>) {
-        if self.jobs.last() != Some(&index) {
-            self.source = Some(self.builder.source(&job.chunk.header));
-            self.jobs.push(index);
-            self.streams.push((job.chunk.header.stream_id, Ranges::default()));
+    fn of(id: BlockId, received_us: i64) -> Self {
+        let (times, offers, streams) = ((i64::MAX, i64::MIN), Vec::new(), Vec::new());
+        let builder = BlockBuilder::new(id, received_us);
+        Self { builder, id, received_us, times, offers, streams, source: None }
+    }
+
+    fn push(&mut self, offer: &'o Offer, index: usize, event: &Event<'_>) {
+        if self.offers.last() != Some(&index) {
+            self.source = Some(self.builder.source(&offer.header));
+            self.offers.push(index);
+            self.streams.push((offer.header.stream_id, Ranges::default()));
         }
         let us = event.fixed.start_us;
         self.times = (self.times.0.min(us), self.times.1.max(us));
@@ -114,54 +165,95 @@ impl<'j> Day<'j> {
         }
     }
 
+    /// Adds what of an offer is fresh, in range and of `day`.
+    fn push_all(&mut self, offer: &'o Offer, index: usize, day: i64) {
+        // Decoded before: it is a chunk.
+        let Ok(chunk) = Chunk::decode(&offer.bytes) else { return };
+        let wanted = |event: &Event<'_>| {
+            let us = event.fixed.start_us;
+            offer.fresh.contains(event.fixed.seq) && out_of_range(offer, us).is_none() && day_of(us) == day
+        };
+        chunk.events().filter(wanted).for_each(|event| self.push(offer, index, &event));
+    }
+
     fn close(self, day: i64) -> Built {
         let intent = Intent::new(self.id, day, self.builder.rows(), self.times, &self.streams);
-        let block = self.builder.finish();
-        let compressed = block.compress().unwrap_or_default();
-        Built { block, compressed, intent, jobs: self.jobs, streams: self.streams }
+        Built {
+            block: self.builder.finish(),
+            intent,
+            offers: self.offers,
+            streams: self.streams,
+            id: self.id,
+            received_us: self.received_us,
+        }
     }
 }
 
 /// Builds the blocks of `jobs`: as few as days and the largest block allow.
 pub(super) fn build(jobs: Vec<Job>) -> Batch {
-    let (mut blocks, mut dead) = (Vec::new(), Vec::new());
+    let (offers, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.offer, job.reply)).unzip();
+    let (mut blocks, mut dead, mut malformed) = (Vec::new(), Vec::new(), Vec::new());
     let mut days: BTreeMap<i64, Day<'_>> = BTreeMap::new();
-    for (index, job) in jobs.iter().enumerate() {
-        let rows = job.chunk.header.count as usize;
+    for (index, offer) in offers.iter().enumerate() {
+        let chunk = match Chunk::decode(&offer.bytes) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                malformed.push((index, refuse(error)));
+                continue;
+            }
+        };
+        let rows = offer.header.count as usize;
         let full: Vec<_> = days.extract_if(.., |_, open| open.builder.rows() + rows > MAX_ROWS).collect();
         blocks.extend(full.into_iter().map(|(day, open)| open.close(day)));
-        for event in job.chunk.events().filter(|event| job.fresh.contains(event.fixed.seq)) {
+        for event in chunk.events().filter(|event| offer.fresh.contains(event.fixed.seq)) {
             let us = event.fixed.start_us;
-            match out_of_range(job, us) {
-                Some(reason) => dead.push(DeadLetter::new(index, &job.chunk.header, &event, reason, job.received_us)),
-                None => {
-                    let day = day_of(us);
-                    days.entry(day).or_insert_with(|| Day::new(now_us())).push(job, index, &event);
-                }
+            match out_of_range(offer, us) {
+                Some(reason) => dead.push(DeadLetter::new(index, &offer.header, &event, reason, offer.received_us)),
+                None => days.entry(day_of(us)).or_insert_with(Day::new).push(offer, index, &event),
             }
         }
     }
     blocks.extend(days.into_iter().map(|(day, open)| open.close(day)));
-    Batch { jobs, blocks, dead }
+    Batch { offers: Arc::new(offers), replies, blocks, dead, malformed }
 }
 
-/// The block of `day` with the events of one job alone: to find out whose events the engine refuses.
-pub(super) fn build_alone(jobs: &[Job], index: usize, day: i64) -> Option<Built> {
-    let job = jobs.get(index)?;
-    let mut open = Day::new(now_us());
-    let wanted = |event: &Event<'_>| {
-        let us = event.fixed.start_us;
-        job.fresh.contains(event.fixed.seq) && out_of_range(job, us).is_none() && day_of(us) == day
-    };
-    job.chunk.events().filter(wanted).for_each(|event| open.push(job, index, &event));
+/// The block of `day` with the events of one offer alone: to find out whose events the engine refuses.
+pub(super) fn build_alone(offers: &[Offer], index: usize, day: i64) -> Option<Built> {
+    let mut open = Day::new();
+    open.push_all(offers.get(index)?, index, day);
     Some(open.close(day))
 }
 
-fn out_of_range(job: &Job, us: i64) -> Option<&'static str> {
-    let oldest = job.received_us.saturating_sub(i64::try_from(job.oldest.as_micros()).unwrap_or(i64::MAX));
+/// The same block once more: what was sent is not kept.
+pub(super) fn build_again(offers: &[Offer], built: &Again) -> Block {
+    let mut open = Day::of(built.id, built.received_us);
+    for index in &built.offers {
+        open.push_all(&offers[*index], *index, built.day);
+    }
+    open.builder.finish()
+}
+
+/// What it takes to build a block once more.
+#[derive(Clone)]
+pub(super) struct Again {
+    id: BlockId,
+    received_us: i64,
+    day: i64,
+    offers: Vec<usize>,
+}
+
+impl Built {
+    pub(super) fn again(&self) -> Again {
+        let offers = self.offers.clone();
+        Again { id: self.id, received_us: self.received_us, day: self.intent.day, offers }
+    }
+}
+
+fn out_of_range(offer: &Offer, us: i64) -> Option<&'static str> {
+    let oldest = offer.received_us.saturating_sub(i64::try_from(offer.oldest.as_micros()).unwrap_or(i64::MAX));
     if us < oldest {
         Some("ts_too_old")
-    } else if us > job.received_us.saturating_add(AHEAD_US) {
+    } else if us > offer.received_us.saturating_add(AHEAD_US) {
         Some("ts_ahead")
     } else {
         None

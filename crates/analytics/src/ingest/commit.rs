@@ -3,16 +3,15 @@
 //! verified until its outcome is known: neither lost nor doubled. What one block or chunk suffers is its own: it is
 //! answered "not now", and the others go on.
 
-use super::batch::{Batch, Built, Job, build_alone};
+use super::batch::{Again, Batch, Built, Offer, build_again, build_alone};
 use super::intent::{Intent, Intents};
 use super::lease::{Lease, Session};
 use super::now_us;
 use super::offer::{Refusal, Stored};
 use super::side_tables::{self, DeadLetter};
 use super::verify::{self, Verdict};
-use crate::block::Block;
+use crate::block::{Block, lease_column};
 use crate::store::{Class, Store, StoreError};
-use clickhouse::insert_formatted::CompressedData;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,22 +37,22 @@ enum Outcome {
     Lost,
 }
 
-/// What becomes of the jobs of a batch.
+/// What becomes of the offers of a batch.
 struct Fates {
-    /// What of each job is stored, its dead letters with it.
+    /// What of each is stored, its dead letters with it.
     stored: Vec<Ranges>,
     dead: Vec<u64>,
     refused: Vec<Option<Refusal>>,
 }
 
 impl Fates {
-    fn new(jobs: &[Job]) -> Self {
-        let stored = jobs.iter().map(|job| job.fresh.clone()).collect();
-        Self { stored, dead: vec![0; jobs.len()], refused: vec![None; jobs.len()] }
+    fn new(offers: &[Offer]) -> Self {
+        let stored = offers.iter().map(|offer| offer.fresh.clone()).collect();
+        Self { stored, dead: vec![0; offers.len()], refused: vec![None; offers.len()] }
     }
 
-    fn refuse(&mut self, job: usize, refusal: Refusal) {
-        self.refused[job] = Some(refusal);
+    fn refuse(&mut self, offer: usize, refusal: Refusal) {
+        self.refused[offer] = Some(refusal);
     }
 }
 
@@ -78,44 +77,52 @@ impl Committer {
     }
 
     async fn commit(&self, batch: Batch) {
-        let Batch { jobs, blocks, dead } = batch;
-        let mut fates = Fates::new(&jobs);
-        // What is fresh was decided in the session of each job: in another one it has to be decided again.
-        match jobs.first().map(|job| Arc::clone(&job.session)) {
-            Some(session) if jobs.iter().all(|job| Arc::ptr_eq(&job.session, &session)) => {
-                self.beside(&session, &jobs, &dead, &mut fates).await;
-                self.blocks(&session, &jobs, blocks, &mut fates).await;
+        let Batch { offers, replies, blocks, dead, malformed } = batch;
+        let mut fates = Fates::new(&offers);
+        // What is fresh was decided in the session of each offer: in another one it has to be decided again.
+        match offers.first().map(|offer| Arc::clone(&offer.session)) {
+            Some(session) if offers.iter().all(|offer| Arc::ptr_eq(&offer.session, &session)) => {
+                for (index, refusal) in malformed {
+                    let offer = &offers[index];
+                    session.known.release(offer.header.stream_id, &offer.fresh);
+                    fates.refuse(index, refusal);
+                }
+                self.beside(&session, &offers, &dead, &mut fates).await;
+                self.blocks(&session, &offers, blocks, &mut fates).await;
             }
-            _ => self.hand_back(&jobs, &mut fates),
+            _ => self.hand_back(&offers, &mut fates),
         }
         failpoint::pass("ingest.before_ack");
-        for (index, job) in jobs.into_iter().enumerate() {
+        for (index, reply) in replies.into_iter().enumerate() {
             let dead = fates.dead[index];
-            let stored = Stored { stored: fates.stored[index].count() - dead, dead, duplicate: 0 };
+            let answer = match fates.refused[index].take() {
+                Some(refusal) => Err(refusal),
+                None => Ok(Stored { stored: fates.stored[index].count() - dead, dead, duplicate: 0 }),
+            };
             // Nobody there: the client has left, and will meet its events as stored.
-            let _gone = job.reply.send(fates.refused[index].take().map_or(Ok(stored), Err));
+            let _gone = reply.send(answer);
         }
     }
 
-    /// Another one writes, or this process in another session: every job is to come again.
-    fn hand_back(&self, jobs: &[Job], fates: &mut Fates) {
-        for (index, job) in jobs.iter().enumerate() {
-            job.session.known.release(job.chunk.header.stream_id, &job.fresh);
+    /// Another one writes, or this process in another session: every offer is to come again.
+    fn hand_back(&self, offers: &[Offer], fates: &mut Fates) {
+        for (index, offer) in offers.iter().enumerate() {
+            offer.session.known.release(offer.header.stream_id, &offer.fresh);
             fates.refuse(index, Refusal::Standby(self.lease.role()));
         }
     }
 
-    async fn blocks(&self, session: &Arc<Session>, jobs: &[Job], blocks: Vec<Built>, fates: &mut Fates) {
+    async fn blocks(&self, session: &Arc<Session>, offers: &Arc<Vec<Offer>>, blocks: Vec<Built>, fates: &mut Fates) {
         let known = &session.known;
         let mut blocks = VecDeque::from(blocks);
         while let Some(built) = blocks.pop_front() {
-            let (owners, streams, day) = (built.jobs.clone(), built.streams.clone(), built.intent.day);
+            let (owners, streams, day) = (built.offers.clone(), built.streams.clone(), built.intent.day);
             let parts = || owners.iter().copied().zip(&streams);
-            match self.commit_block(session, built).await {
+            match self.commit_block(session, offers, built).await {
                 Outcome::Stored => streams.iter().for_each(|(stream, seqs)| known.commit(*stream, seqs)),
                 // One chunk that the engine refuses must not take the others of its block with it.
                 Outcome::Absent(_) if owners.len() > 1 => {
-                    blocks.extend(owners.iter().filter_map(|owner| build_alone(jobs, *owner, day)));
+                    blocks.extend(owners.iter().filter_map(|owner| build_alone(offers, *owner, day)));
                 }
                 Outcome::Absent(error) => {
                     for (owner, (stream, seqs)) in parts() {
@@ -137,27 +144,27 @@ impl Committer {
                         fates.refuse(owner, Refusal::Unavailable("part of a block is missing".to_owned()));
                     }
                 }
-                Outcome::Lost => return self.hand_back(jobs, fates),
+                Outcome::Lost => return self.hand_back(offers, fates),
             }
         }
     }
 
     /// Gaps and dead letters: idempotent by key, so until it works while ClickHouse is away. Where it is refused, only
     /// the chunk that is refused suffers.
-    async fn beside(&self, session: &Arc<Session>, jobs: &[Job], dead: &[DeadLetter], fates: &mut Fates) {
-        let all: Vec<_> = (0..jobs.len()).collect();
-        match self.store_beside(session, jobs, dead, &all).await {
-            Ok(()) => all.iter().for_each(|job| self.beside_is_stored(session, jobs, dead, *job, fates)),
+    async fn beside(&self, session: &Arc<Session>, offers: &[Offer], dead: &[DeadLetter], fates: &mut Fates) {
+        let all: Vec<_> = (0..offers.len()).filter(|offer| fates.refused[*offer].is_none()).collect();
+        match self.store_beside(session, offers, dead, &all).await {
+            Ok(()) => all.iter().for_each(|offer| self.beside_is_stored(session, offers, dead, *offer, fates)),
             Err(_) => {
-                for job in all {
-                    match self.store_beside(session, jobs, dead, &[job]).await {
-                        Ok(()) => self.beside_is_stored(session, jobs, dead, job, fates),
+                for offer in all {
+                    match self.store_beside(session, offers, dead, &[offer]).await {
+                        Ok(()) => self.beside_is_stored(session, offers, dead, offer, fates),
                         Err(error) => {
-                            for seqs in of_job(dead, job).map(|letter| Ranges::of(letter.seq, letter.seq)) {
-                                session.known.release(jobs[job].chunk.header.stream_id, &seqs);
-                                fates.stored[job].subtract(&seqs);
+                            for seqs in of_offer(dead, offer).map(|letter| Ranges::of(letter.seq, letter.seq)) {
+                                session.known.release(offers[offer].header.stream_id, &seqs);
+                                fates.stored[offer].subtract(&seqs);
                             }
-                            fates.refuse(job, Refusal::Unavailable(error.to_string()));
+                            fates.refuse(offer, Refusal::Unavailable(error.to_string()));
                         }
                     }
                 }
@@ -168,35 +175,35 @@ impl Committer {
     fn beside_is_stored(
         &self,
         session: &Arc<Session>,
-        jobs: &[Job],
+        offers: &[Offer],
         dead: &[DeadLetter],
-        job: usize,
+        offer: usize,
         fates: &mut Fates,
     ) {
-        for letter in of_job(dead, job) {
-            session.known.commit(jobs[job].chunk.header.stream_id, &Ranges::of(letter.seq, letter.seq));
-            fates.dead[job] += 1;
+        for letter in of_offer(dead, offer) {
+            session.known.commit(offers[offer].header.stream_id, &Ranges::of(letter.seq, letter.seq));
+            fates.dead[offer] += 1;
         }
     }
 
     async fn store_beside(
         &self,
         session: &Arc<Session>,
-        jobs: &[Job],
+        offers: &[Offer],
         dead: &[DeadLetter],
         which: &[usize],
     ) -> Result<(), StoreError> {
         let mut gaps = Vec::new();
-        for header in which.iter().map(|job| &jobs[*job].chunk.header) {
+        for header in which.iter().map(|offer| &offers[*offer].header) {
             gaps.extend(header.gaps.iter().map(|gap| (header.stream_id, *gap)));
         }
-        let letters: Vec<_> = dead.iter().filter(|letter| which.contains(&letter.job)).collect();
+        let letters: Vec<_> = dead.iter().filter(|letter| which.contains(&letter.offer)).collect();
         let mut pause = Pause::new();
         loop {
             let mut done = side_tables::store_gaps(&self.store, &gaps, now_us()).await;
             if done.is_ok() && !letters.is_empty() {
-                let with_dead = |job: &&usize| letters.iter().any(|letter| letter.job == **job);
-                let chunks: Vec<_> = which.iter().filter(with_dead).map(|job| &jobs[*job]).collect();
+                let with_dead = |offer: &&usize| letters.iter().any(|letter| letter.offer == **offer);
+                let chunks: Vec<_> = which.iter().filter(with_dead).map(|offer| &offers[*offer]).collect();
                 done = side_tables::store_dead_chunks(&self.store, &chunks).await;
                 if done.is_ok() {
                     done = side_tables::store_dead(&self.store, &letters, session.term().id).await;
@@ -211,15 +218,17 @@ impl Committer {
         }
     }
 
-    async fn commit_block(&self, session: &Arc<Session>, built: Built) -> Outcome {
+    async fn commit_block(&self, session: &Arc<Session>, offers: &Arc<Vec<Offer>>, built: Built) -> Outcome {
         failpoint::pass("ingest.before_intent");
         let mut pause = Pause::new();
         while let Err(error) = self.intents.write(&built.intent) {
             pause.after("the state folder cannot be written; make room or correct its permissions", &error).await;
         }
         failpoint::pass("ingest.after_intent");
-        let token = built.intent.block.clone();
-        let outcome = match self.insert_once(session, &built.block, built.compressed, &token).await {
+        let again = built.again();
+        let Built { block, intent, .. } = built;
+        let token = intent.block.clone();
+        let outcome = match self.insert(session, block, &token).await {
             Ok(()) => Outcome::Stored,
             // Refused before anything of it was written.
             Err(error) if error.class() == Class::Fenced => {
@@ -228,7 +237,8 @@ impl Committer {
             }
             Err(error) => {
                 pause.after("the outcome of an insert is not known; verifying it", &error).await;
-                match self.settle(session, &built.block, &built.intent, error, pause).await {
+                let open = Open { session, offers, intent: &intent, again };
+                match self.settle(open, error, pause).await {
                     // Its intent stays: whoever takes over next here settles it.
                     Outcome::Lost => return Outcome::Lost,
                     outcome => outcome,
@@ -243,19 +253,12 @@ impl Committer {
     }
 
     /// Verifies, and tries again a few times, until the block is wholly there, or surely not.
-    async fn settle(
-        &self,
-        session: &Arc<Session>,
-        block: &Block,
-        intent: &Intent,
-        error: StoreError,
-        mut pause: Pause,
-    ) -> Outcome {
+    async fn settle(&self, open: Open<'_>, error: StoreError, mut pause: Pause) -> Outcome {
         let (mut last, mut tries) = (error, 0);
         loop {
             // A new term: the insert of before is over, or will be refused whenever it arrives.
-            let verdict = match self.lease.again(session).await {
-                Ok(Some(term)) => verify::mend(&self.store, intent, term).await,
+            let verdict = match self.lease.again(open.session).await {
+                Ok(Some(term)) => verify::mend(&self.store, open.intent, term).await,
                 Ok(None) => return Outcome::Lost,
                 Err(error) => Err(error),
             };
@@ -268,8 +271,8 @@ impl Committer {
                 Ok(Verdict::Absent) => {
                     tries += 1;
                     // A token can be remembered for a part that was lost: a later try needs another one.
-                    let token = format!("{}/{tries}", intent.block);
-                    match self.insert(session, block, &token).await {
+                    let token = format!("{}/{tries}", open.intent.block);
+                    match self.insert_again(&open, &token).await {
                         Ok(()) => continue,
                         Err(error) => last = error,
                     }
@@ -283,32 +286,29 @@ impl Committer {
         }
     }
 
-    async fn insert(&self, session: &Arc<Session>, block: &Block, token: &str) -> Result<(), StoreError> {
-        let body = block.clone();
-        let compressed = tokio::task::spawn_blocking(move || body.compress()).await;
-        let pieces = match compressed {
-            Ok(Ok(pieces)) => pieces,
-            Ok(Err(error)) => return Err(StoreError::Answer { text: error.to_string() }),
-            Err(error) => return Err(StoreError::Answer { text: error.to_string() }),
-        };
-        self.insert_once(session, block, pieces, token).await
+    async fn insert_again(&self, open: &Open<'_>, token: &str) -> Result<(), StoreError> {
+        let (offers, again) = (Arc::clone(open.offers), open.again.clone());
+        let block = tokio::task::spawn_blocking(move || build_again(&offers, &again)).await;
+        let block = block.map_err(|error| StoreError::Answer { text: error.to_string() })?;
+        self.insert(open.session, block, token).await
     }
 
-    async fn insert_once(
-        &self,
-        session: &Arc<Session>,
-        block: &Block,
-        mut pieces: Vec<CompressedData>,
-        token: &str,
-    ) -> Result<(), StoreError> {
-        let lease = block.lease_column(session.term().id);
-        pieces.extend(lease.map_err(|error| StoreError::Answer { text: error.to_string() })?);
-        self.store.insert_block(&self.insert, token, pieces).await
+    async fn insert(&self, session: &Arc<Session>, block: Block, token: &str) -> Result<(), StoreError> {
+        let lease = lease_column(block.rows, session.term().id);
+        self.store.insert_block(&self.insert, token, block.frames.into_iter().chain(lease)).await
     }
 }
 
-fn of_job(dead: &[DeadLetter], job: usize) -> impl Iterator<Item = &DeadLetter> {
-    dead.iter().filter(move |letter| letter.job == job)
+/// A block whose outcome is not known.
+struct Open<'a> {
+    session: &'a Arc<Session>,
+    offers: &'a Arc<Vec<Offer>>,
+    intent: &'a Intent,
+    again: Again,
+}
+
+fn of_offer(dead: &[DeadLetter], offer: usize) -> impl Iterator<Item = &DeadLetter> {
+    dead.iter().filter(move |letter| letter.offer == offer)
 }
 
 /// Waits longer each time, with jitter, and says why the first time and then once in a while.

@@ -1,6 +1,6 @@
 //! One chunk, from its bytes to the answer.
 
-use super::batch::{Job, batcher};
+use super::batch::{Job, Offer, batcher};
 use super::commit::Committer;
 use super::intent::Intents;
 use super::known::Underway;
@@ -12,19 +12,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use weir_event::chunk::{Chunk, ChunkError, ChunkHeader};
+use weir_event::chunk::{ChunkError, ChunkHeader};
 use weir_event::failpoint;
 use weir_event::{Ranges, StreamId};
 
 /// How much is taken in at once, and how long an offer waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Offers in the batcher's queue, each up to 16 MiB; past it, an offer is refused at once.
+    /// Offers in the batcher's queue; past it, an offer is refused at once. The server bounds their bytes.
     pub queue: usize,
-    /// From the first chunk of a batch to its blocks.
+    /// From the first chunk of a batch to its blocks, at least. While the batch before is being stored, a batch grows
+    /// on: blocks are small and quick when there is little, large when there is much.
     pub linger: Duration,
     /// Rows that end a batch before its time.
     pub batch_rows: usize,
+    /// Bytes of records, decompressed, that end it as well.
+    pub batch_bytes: usize,
     /// How long an offer waits for its acknowledgement before it is told to come again.
     pub patience: Duration,
     /// Events older than this are dead letters: raw retention.
@@ -34,9 +37,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            queue: 64,
+            queue: 1024,
             linger: Duration::from_millis(200),
             batch_rows: 200_000,
+            batch_bytes: 96 << 20,
             patience: Duration::from_secs(25),
             oldest: crate::schema::Retention::default().raw,
         }
@@ -113,7 +117,8 @@ impl Ingest {
         let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
         session.known.load(&self.store, stream).await?;
         session.known.revive(stream, dead);
-        self.offer(bytes.into()).await.map(drop)
+        let header = Self::header(&bytes)?;
+        self.offer(header, bytes.into()).await.map(drop)
     }
 
     /// Reads the head of a chunk: who speaks.
@@ -121,36 +126,35 @@ impl Ingest {
         ChunkHeader::decode(bytes).map_err(refuse)
     }
 
-    /// Takes a chunk; returns when everything in it is stored, or when that is not to be.
-    pub async fn offer(&self, bytes: Bytes) -> Result<Stored, Refusal> {
-        let whole = bytes.clone();
-        let chunk = tokio::task::spawn_blocking(move || Chunk::decode(&bytes)).await;
-        let chunk = chunk.map_err(|_| Refusal::Stopping)?.map_err(refuse)?;
+    /// Takes a chunk with its head, read from the same bytes; returns when everything in it is stored, or when that is
+    /// not to be.
+    pub async fn offer(&self, header: ChunkHeader, bytes: Bytes) -> Result<Stored, Refusal> {
         failpoint::pass("ingest.after_decode");
         let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
         let known = &session.known;
-        let stream = chunk.header.stream_id;
+        let stream = header.stream_id;
         known.load(&self.store, stream).await?;
-        let mut offered = Ranges::of(chunk.header.first, chunk.header.last);
-        chunk.header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
+        let mut offered = Ranges::of(header.first, header.last);
+        header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
         let fresh = match known.claim(stream, &offered) {
             Some(Ok(fresh)) => fresh,
             Some(Err(Underway)) => return Err(Refusal::Underway),
             None => return Err(Refusal::Unavailable("the stream was forgotten".to_owned())),
         };
-        if fresh.is_empty() && chunk.header.gaps.is_empty() {
+        if fresh.is_empty() && header.gaps.is_empty() {
             return self.confirmed(&session, Stored { duplicate: offered.count(), ..Stored::default() }).await;
         }
         let (reply, answer) = oneshot::channel();
         let duplicate = offered.count() - fresh.count();
         let (received_us, oldest) = (now_us(), self.limits.oldest);
-        let job = Job { session: Arc::clone(&session), chunk, bytes: whole, fresh, received_us, oldest, reply };
+        let source = Offer { session: Arc::clone(&session), header, bytes, fresh, received_us, oldest };
+        let job = Job { offer: source, reply };
         if let Err(error) = self.jobs.try_send(job) {
             let (refusal, job) = match error {
                 mpsc::error::TrySendError::Full(job) => (Refusal::Full, job),
                 mpsc::error::TrySendError::Closed(job) => (Refusal::Stopping, job),
             };
-            session.known.release(stream, &job.fresh);
+            session.known.release(stream, &job.offer.fresh);
             return Err(refusal);
         }
         // A client that leaves, or waits no longer, changes nothing: the job goes on, and a resend meets its outcome.
@@ -172,7 +176,7 @@ impl Ingest {
     }
 }
 
-fn refuse(error: ChunkError) -> Refusal {
+pub(super) fn refuse(error: ChunkError) -> Refusal {
     match error {
         ChunkError::Version(_) => Refusal::Version(Arc::new(error)),
         _ => Refusal::Malformed(Arc::new(error)),

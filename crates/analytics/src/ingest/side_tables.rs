@@ -1,7 +1,7 @@
 //! The tables beside the events: gaps that chunks report, and events that cannot be stored as they are. Both are
 //! keyed by stream and number, so that a resend writes the same row again and readers see one.
 
-use super::batch::Job;
+use super::batch::Offer;
 use crate::block::BlockId;
 use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
@@ -13,8 +13,8 @@ use weir_event::record::Event;
 /// One event that is kept apart.
 #[derive(Clone, Debug)]
 pub(super) struct DeadLetter {
-    /// Which job of the batch it came with.
-    pub(super) job: usize,
+    /// Which offer of the batch it came with.
+    pub(super) offer: usize,
     pub(super) stream: StreamId,
     pub(super) seq: u64,
     reason: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct DeadLetter {
 
 impl DeadLetter {
     pub(super) fn new(
-        job: usize,
+        offer: usize,
         header: &ChunkHeader,
         event: &Event<'_>,
         reason: &'static str,
@@ -34,7 +34,7 @@ impl DeadLetter {
     ) -> Self {
         let json = to_json(event, &header.stream, |id| header.name(id).map(str::to_owned));
         Self {
-            job,
+            offer,
             stream: header.stream_id,
             seq: event.fixed.seq,
             reason,
@@ -63,15 +63,15 @@ pub(super) async fn store_dead(store: &Store, dead: &[&DeadLetter], lease: Block
 }
 
 /// The chunks that dead letters came in, whole: what a replay takes.
-pub(super) async fn store_dead_chunks(store: &Store, chunks: &[&Job]) -> Result<(), StoreError> {
+pub(super) async fn store_dead_chunks(store: &Store, chunks: &[&Offer]) -> Result<(), StoreError> {
     let mut rows = Rows::default();
-    for job in chunks {
-        let header = &job.chunk.header;
+    for offer in chunks {
+        let header = &offer.header;
         rows.fixed(header.stream_id.0.to_le_bytes())
             .fixed(header.first.to_le_bytes())
             .fixed(header.last.to_le_bytes())
-            .fixed((job.received_us / 1000).to_le_bytes())
-            .bytes(&job.bytes);
+            .fixed((offer.received_us / 1000).to_le_bytes())
+            .bytes(&offer.bytes);
     }
     store.insert_rows("dead_chunks", "stream, first, last, received, chunk", rows).await
 }

@@ -51,11 +51,11 @@ impl Server {
             Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) }.respond(),
         };
         let chunk = Some(ChunkName::new(header.stream_id, header.first, header.last));
-        let answer = self.offered(&grant, &header, bytes).await;
+        let answer = self.offered(&grant, header, bytes).await;
         ChunkAnswer { received, chunk, ..answer }.respond()
     }
 
-    async fn offered(&self, grant: &Grant, header: &ChunkHeader, bytes: Bytes) -> ChunkAnswer {
+    async fn offered(&self, grant: &Grant, header: ChunkHeader, bytes: Bytes) -> ChunkAnswer {
         if !grant.covers(&header.stream.identity) {
             let who = &header.stream.identity;
             let why = format!(
@@ -64,7 +64,7 @@ impl Server {
             );
             return ChunkAnswer { error: Some(why), ..ChunkAnswer::new(Verdict::Identity) };
         }
-        match self.ingest.offer(bytes).await {
+        match self.ingest.offer(header, bytes).await {
             Ok(done) => {
                 let counts = Counts { stored: done.stored, duplicate: done.duplicate, dead_letters: done.dead };
                 ChunkAnswer { counts: Some(counts), ..ChunkAnswer::new(Verdict::Stored) }

@@ -134,6 +134,11 @@ impl ChunkHeader {
         if id == NameId::NONE { Some("") } else { self.names.get(&id).map(String::as_str) }
     }
 
+    /// Bytes of the records, decompressed.
+    pub fn body_bytes(&self) -> usize {
+        self.raw_len
+    }
+
     /// All names that this chunk defines.
     pub fn names(&self) -> impl Iterator<Item = (NameId, &str)> {
         self.names.iter().map(|(id, name)| (*id, name.as_str()))
