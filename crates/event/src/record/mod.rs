@@ -195,15 +195,50 @@ mod tests {
         assert!(!bytes.windows(6).any(|window| window == b"s3cret"));
     }
 
+    /// The record of `exchange` as [`Schema::V1`] has it.
+    fn encode_v1(exchange: &Exchange, out: &mut Vec<u8>) {
+        encode(exchange, 0, out);
+        out.remove(FIXED_V1);
+    }
+
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        let mut bytes = Vec::new();
-        encode(&exchange(), 0, &mut bytes);
-        for len in 0..bytes.len() {
-            assert_eq!(Event::decode(Schema::NEWEST, &bytes[..len]).err(), Some(RecordError::Short), "{len}");
+        let (mut newest, mut first) = (Vec::new(), Vec::new());
+        encode(&exchange(), 0, &mut newest);
+        encode_v1(&exchange(), &mut first);
+        for (schema, mut bytes) in [(Schema::V2, newest), (Schema::V1, first)] {
+            for len in 0..bytes.len() {
+                assert_eq!(Event::decode(schema, &bytes[..len]).err(), Some(RecordError::Short), "{schema:?} {len}");
+            }
+            assert!(Event::decode(schema, &bytes).is_ok());
+            bytes.push(0);
+            assert_eq!(Event::decode(schema, &bytes).err(), Some(RecordError::Trailing), "{schema:?}");
         }
-        bytes.push(0);
-        assert_eq!(Event::decode(Schema::NEWEST, &bytes).err(), Some(RecordError::Trailing));
+    }
+
+    #[test]
+    fn a_request_entered_here_unless_the_record_says_otherwise() {
+        for entry in [true, false] {
+            let mut exchange = exchange();
+            exchange.entry = entry;
+            let mut bytes = Vec::new();
+            encode(&exchange, 0, &mut bytes);
+            assert_eq!(Event::decode(Schema::V2, &bytes).unwrap().entry(), entry);
+            bytes.clear();
+            encode_v1(&exchange, &mut bytes);
+            let event = Event::decode(Schema::V1, &bytes).unwrap();
+            assert!(event.entry(), "what schema 1 cannot say");
+            assert_eq!((event.path, event.fixed.attrs), (&b"/api/users/7"[..], 1));
+        }
+    }
+
+    #[test]
+    fn a_schema_reads_as_it_was_written_and_a_later_one_not_at_all() {
+        for schema in [Schema::V1, Schema::V2] {
+            assert_eq!(Schema::from_number(schema.number()), Some(schema));
+        }
+        assert_eq!(Schema::from_number(Schema::NEWEST.number() + 1), None);
+        assert_eq!(Schema::from_number(0), None);
     }
 
     #[test]
