@@ -76,6 +76,8 @@ pub struct Exchange {
     pub meter: Meter,
     /// The generation of the configuration that served it.
     pub generation: u32,
+    /// Whether the request entered the fleet at this gateway: it did not come from a peer gateway.
+    pub entry: bool,
 
     pub api: NameId,
     pub api_instance: NameId,
@@ -137,6 +139,7 @@ impl Exchange {
             started_us,
             meter: Meter::start(now),
             generation: 0,
+            entry: true,
             api: NameId::NONE,
             api_instance: NameId::NONE,
             route: NameId::NONE,

@@ -43,6 +43,7 @@ fields! {
     "stream" "UInt64" "ZSTD(1)" "" "" "" "hash of identity, boot and worker: the scope of `seq`";
     "seq" "UInt64" "Delta(8), ZSTD(1)" "" "" "" "number in the stream, from 0, without holes";
     "generation" "UInt32" "ZSTD(1)" "" "" "" "generation of the configuration that served it";
+    "entry" "UInt8" "ZSTD(1)" "" "" "" "1: entered the fleet at this gateway; 0: came from a peer gateway";
     "api" "LowCardinality(String)" "" "" "k" "" "the API";
     "api_instance" "LowCardinality(String)" "" "" "" "" "the ApiInstance, with its namespace";
     "route" "LowCardinality(String)" "" "" "k" "" "the route of the API";

@@ -26,6 +26,7 @@ pub fn to_json(event: &Event<'_>, stream: &Stream, name: impl Fn(NameId) -> Opti
     set("stream", json!(stream.id().to_string()));
     set("seq", json!(fixed.seq));
     set("generation", json!(fixed.generation));
+    set("entry", json!(u8::from(event.entry())));
     set("api", json!(named(fixed.api)));
     set("api_instance", json!(named(fixed.api_instance)));
     set("route", json!(named(fixed.route)));
@@ -125,6 +126,7 @@ mod tests {
     use crate::field::FIELDS;
     use crate::ids::BootId;
     use crate::reason::Outcome;
+    use crate::record::Schema;
     use std::time::Instant;
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
         let mut bytes = Vec::new();
         crate::record::encode(&exchange, 0, &mut bytes);
         let stream = Stream { identity: Default::default(), boot: BootId::default(), worker: 0 };
-        let value = to_json(&Event::decode(&bytes).unwrap(), &stream, |_| Some(String::new()));
+        let value = to_json(&Event::decode(Schema::NEWEST, &bytes).unwrap(), &stream, |_| Some(String::new()));
         let mut expected: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
         expected.retain(|name| !["block", "ts_received"].contains(name));
         expected.sort_unstable();

@@ -32,5 +32,5 @@ pub use meter::{Meter, Turn};
 pub use names::{NameId, Names};
 pub use ranges::Ranges;
 pub use reason::{Outcome, Reason, Side};
-pub use record::Event;
+pub use record::{Event, Schema};
 pub use vocabulary::{AuthKind, CacheState, Kept, Method, Protocol, RateLimitState, Scheme, TlsVersion, Verdict};

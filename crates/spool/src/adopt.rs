@@ -63,7 +63,9 @@ fn by_chunks(path: &Path) -> io::Result<Option<BootFolder>> {
     };
     for file in files {
         if let Some(header) = header_of(&file?.path())? {
-            return Ok(Some(BootFolder::of(path.to_owned(), header.stream.boot, header.stream.identity)));
+            let mut folder = BootFolder::of(path.to_owned(), header.stream.boot, header.stream.identity);
+            folder.schema = Some(header.schema);
+            return Ok(Some(folder));
         }
     }
     Ok(None)
@@ -183,6 +185,7 @@ impl LeftRing {
         let expected = Expected {
             boot: self.folder.boot,
             worker: self.worker,
+            schema: self.folder.schema,
             sealed_seq: mark.sealed_seq,
             position: mark.position,
             same_kernel,
@@ -229,7 +232,7 @@ impl LeftRing {
             read => read_names(&read?),
         };
         let id = self.folder.stream(self.worker).id();
-        let mut builder = Builder::new(self.folder.stream(self.worker), covered.max(ring.sealed_seq()));
+        let mut builder = Builder::new(ring.schema(), self.folder.stream(self.worker), covered.max(ring.sealed_seq()));
         let mut built = Vec::new();
         let seal = crate::config::Seal { count: CHUNK_COUNT, ..shared.config.seal };
         let end = ring.records(|seq, payload| {

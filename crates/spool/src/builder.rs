@@ -4,10 +4,11 @@ use crate::folder::ChunkName;
 use weir_event::Ranges;
 use weir_event::chunk::{ChunkWriter, Gap, GapReason};
 use weir_event::clock::system_us;
-use weir_event::{Event, NameId, Stream};
+use weir_event::{Event, NameId, Schema, Stream};
 
-/// Collects one stream's records into one chunk after the other.
+/// Collects one stream's records into one chunk after the other. They are all of one ring, and so of one schema.
 pub(crate) struct Builder {
+    schema: Schema,
     stream: Stream,
     writer: ChunkWriter,
     /// The first number that was neither copied nor given up.
@@ -25,9 +26,10 @@ pub(crate) struct Built {
 }
 
 impl Builder {
-    /// Begins at sequence number `next`.
-    pub(crate) fn new(stream: Stream, next: u64) -> Self {
-        Self { writer: ChunkWriter::new(stream.clone()), stream, next, gaps: Vec::new(), first: next }
+    /// Begins at sequence number `next`; the records are of `schema`.
+    pub(crate) fn new(schema: Schema, stream: Stream, next: u64) -> Self {
+        let writer = ChunkWriter::of(schema, stream.clone());
+        Self { schema, writer, stream, next, gaps: Vec::new(), first: next }
     }
 
     /// The first number that is not in a chunk built so far, nor in the one being built.
@@ -59,7 +61,7 @@ impl Builder {
             return false;
         }
         self.give_up_to(seq, GapReason::RingFull);
-        let own = Event::decode(payload).is_ok_and(|event| event.fixed.seq == seq);
+        let own = Event::decode(self.schema, payload).is_ok_and(|event| event.fixed.seq == seq);
         if !own || self.writer.push(payload, name).is_err() {
             self.give_up_to(seq + 1, GapReason::Unknown);
             return false;
@@ -86,7 +88,7 @@ impl Builder {
             return None;
         }
         let name = ChunkName { worker: self.stream.worker, first: self.first, last: self.next - 1 };
-        let writer = std::mem::replace(&mut self.writer, ChunkWriter::new(self.stream.clone()));
+        let writer = std::mem::replace(&mut self.writer, ChunkWriter::of(self.schema, self.stream.clone()));
         let gaps = std::mem::take(&mut self.gaps);
         self.first = self.next;
         let sealed_us = system_us();

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use weir_event::{BootId, Identity, Stream};
+use weir_event::{BootId, Identity, Schema, Stream};
 
 const FRESH: &str = ".new-";
 /// Where chunks lie that cannot be shipped, of all lives.
@@ -26,6 +26,8 @@ pub(crate) struct BootFolder {
     pub(crate) path: PathBuf,
     pub(crate) boot: BootId,
     pub(crate) identity: Identity,
+    /// Of the records in its rings, for a ring whose own header is damaged; none where it is of a newer version.
+    pub(crate) schema: Option<Schema>,
     /// How many workers it had; unknown of lives of earlier versions.
     pub(crate) workers: Option<u16>,
     /// Where it ran; unknown of lives of earlier versions.
@@ -74,6 +76,7 @@ impl BootFolder {
             path: root.join(boot.to_string()),
             boot,
             identity,
+            schema: Some(Schema::NEWEST),
             workers: Some(workers),
             place: Some(place),
             _lock: Some(lock),
@@ -118,7 +121,7 @@ impl BootFolder {
 
     /// The folder of a life of which only this is known.
     pub(crate) fn of(path: PathBuf, boot: BootId, identity: Identity) -> Self {
-        Self { path, boot, identity, workers: None, place: None, _lock: None }
+        Self { path, boot, identity, schema: Some(Schema::V1), workers: None, place: None, _lock: None }
     }
 
     fn parse(path: PathBuf, text: &[u8]) -> Option<Self> {
@@ -127,7 +130,12 @@ impl BootFolder {
         let workers = value.get("workers").and_then(Value::as_u64).and_then(|workers| workers.try_into().ok());
         let place = value.get("place").and_then(Place::from_json);
         let boot = BootId::from_hex(value.get("boot")?.as_str()?.as_bytes())?;
-        Some(Self { path, boot, identity, workers, place, _lock: None })
+        let schema = match value.get("schema") {
+            // Of an earlier version, which did not say.
+            None => Some(Schema::V1),
+            Some(number) => number.as_u64().and_then(|number| number.try_into().ok()).and_then(Schema::from_number),
+        };
+        Some(Self { path, boot, identity, schema, workers, place, _lock: None })
     }
 
     fn identity_json(&self) -> Value {
@@ -140,6 +148,9 @@ impl BootFolder {
             "gateway": identity.gateway,
             "replica": identity.replica,
         });
+        if let Some(schema) = self.schema {
+            value["schema"] = schema.number().into();
+        }
         if let Some(workers) = self.workers {
             value["workers"] = workers.into();
         }

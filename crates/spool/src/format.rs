@@ -9,13 +9,13 @@
 //! wrap:   u32::MAX · crc32c u32                                      the rest of this lap is empty
 //! ```
 //!
-//! `schema` is that of the records (`weir_event::record::SCHEMA_VERSION`); 0, which the first version wrote, is 1.
+//! `schema` is that of the records ([`Schema`]); 0, which the first version wrote, is 1.
 //! Every CRC is seeded with boot and lap, so that what an earlier lap or life left behind never reads as a record.
 //! [`Scan`] trusts nothing: any bytes give records that were really written, and then an end; see the fuzz target
 //! `ring`.
 
-use weir_event::BootId;
-use weir_event::record::{MAX_RECORD, SCHEMA_VERSION};
+use weir_event::record::MAX_RECORD;
+use weir_event::{BootId, Schema};
 
 pub(crate) const HEADER: usize = 4096;
 pub(crate) const COMMITTED_AT: usize = 64;
@@ -38,6 +38,8 @@ const FIXED: usize = 40;
 pub struct RingHeader {
     pub boot: BootId,
     pub worker: u16,
+    /// Of its records.
+    pub schema: Schema,
     /// The data area, in bytes; a multiple of 4096.
     pub size: u64,
 }
@@ -48,7 +50,7 @@ impl RingHeader {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..14].copy_from_slice(&self.worker.to_le_bytes());
-        out[14..16].copy_from_slice(&SCHEMA_VERSION.to_le_bytes());
+        out[14..16].copy_from_slice(&self.schema.number().to_le_bytes());
         out[16..32].copy_from_slice(&self.boot.0);
         out[32..40].copy_from_slice(&self.size.to_le_bytes());
         let crc = crc32c::crc32c(&out[..FIXED]);
@@ -62,13 +64,11 @@ impl RingHeader {
         if fixed[..8] != *MAGIC || u32_at(page, FIXED) != Some(crc32c::crc32c(fixed)) {
             return Err(HeaderError::Damaged);
         }
-        let (version, schema) = (u32_at(page, 8), u16_at(page, 14));
-        if version != Some(VERSION) || schema.is_none_or(|schema| schema > SCHEMA_VERSION) {
-            return Err(HeaderError::Version);
-        }
+        let schema = u16_at(page, 14).and_then(|number| Schema::from_number(number.max(1)));
+        let (Some(VERSION), Some(schema)) = (u32_at(page, 8), schema) else { return Err(HeaderError::Version) };
         let header = || {
             let (boot, worker) = (BootId(*page.get(16..)?.first_chunk()?), u16_at(page, 12)?);
-            Some(Self { boot, worker, size: u64_at(page, 32)? })
+            Some(Self { boot, worker, schema, size: u64_at(page, 32)? })
         };
         let header = header().ok_or(HeaderError::Damaged)?;
         if header.is_of_a_file(len) { Ok(header) } else { Err(HeaderError::Damaged) }

@@ -16,7 +16,7 @@ use weir_event::Ranges;
 use weir_event::chunk::{Gap, GapReason};
 use weir_event::json::to_json;
 use weir_event::record::MAX_RECORD;
-use weir_event::{Event, NameId, Stream, StreamId};
+use weir_event::{Event, NameId, Schema, Stream, StreamId};
 
 /// A failed write is tried again after this long.
 const RETRY: Duration = Duration::from_millis(500);
@@ -48,7 +48,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(ring: RingReader, stream: Stream, folder: Arc<BootFolder>) -> Self {
-        let (id, builder) = (stream.id(), Builder::new(stream.clone(), 0));
+        let (id, builder) = (stream.id(), Builder::new(Schema::NEWEST, stream.clone(), 0));
         Self {
             ring,
             stream,
@@ -254,7 +254,7 @@ fn name(shared: &Shared, id: NameId) -> Option<String> {
 }
 
 fn hand_out(shared: &Shared, stream: &Stream, payload: &[u8]) {
-    if let Ok(event) = Event::decode(payload) {
+    if let Ok(event) = Event::decode(Schema::NEWEST, payload) {
         shared.listeners.hand_out(|| to_json(&event, stream, |id| name(shared, id)));
     }
 }

@@ -10,7 +10,7 @@ use crate::format::{
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use weir_event::BootId;
+use weir_event::{BootId, Schema};
 
 /// Numbers past the last record that a header can plausibly claim: what is more is damage.
 const MAX_MISSING: u64 = 1 << 40;
@@ -41,6 +41,8 @@ pub struct RingEnd {
 pub(crate) struct Expected {
     pub(crate) boot: BootId,
     pub(crate) worker: u16,
+    /// What its records are of where its header does not say; none where that is a newer version.
+    pub(crate) schema: Option<Schema>,
     /// What is noted durably: numbers below `sealed_seq` are in chunk files, records from `position` on are not.
     pub(crate) sealed_seq: u64,
     pub(crate) position: u64,
@@ -87,18 +89,22 @@ impl Recovered {
             let bytes = data(&header, counters.sealed, counters.committed - counters.sealed)?;
             return Ok(Ok(Self::of(header, counters, bytes)));
         }
-        Self::salvage(len, expected, counters.as_ref(), data).map(Ok)
+        let Some(schema) = header.map_or(expected.schema, |header| Some(header.schema)) else {
+            return Ok(Err(Unreadable));
+        };
+        Self::salvage(len, schema, expected, counters.as_ref(), data).map(Ok)
     }
 
     /// Where the counters cannot be believed: every record from the furthest known position on that its CRC proves.
     fn salvage(
         len: u64,
+        schema: Schema,
         expected: &Expected,
         counters: Option<&Counters>,
         data: impl FnOnce(&RingHeader, u64, u64) -> io::Result<Vec<u8>>,
     ) -> io::Result<Self> {
-        let header =
-            RingHeader { boot: expected.boot, worker: expected.worker, size: len.saturating_sub(HEADER as u64) };
+        let size = len.saturating_sub(HEADER as u64);
+        let header = RingHeader { boot: expected.boot, worker: expected.worker, schema, size };
         let noted = (expected.position, expected.sealed_seq);
         let (start, sealed_seq) = counters.map_or(noted, |counters| noted.max((counters.sealed, counters.sealed_seq)));
         let next_seq = counters.map_or(0, |counters| counters.next_seq);
@@ -120,6 +126,11 @@ impl Recovered {
 
     pub fn worker(&self) -> u16 {
         self.header.worker
+    }
+
+    /// What its records are of.
+    pub fn schema(&self) -> Schema {
+        self.header.schema
     }
 
     /// The numbers below this are in chunk files, or were.

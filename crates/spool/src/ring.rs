@@ -9,8 +9,8 @@ use crate::map::{Consumer, Producer, share};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
-use weir_event::BootId;
 use weir_event::record::MAX_RECORD;
+use weir_event::{BootId, Schema};
 
 /// How much of a ring is copied out at once, in bytes: bounds the reader's memory.
 const STRETCH: u64 = 1024 * 1024;
@@ -43,7 +43,7 @@ pub(crate) struct RingReader {
 /// Makes the file of a ring at `path`, zero-written and populated, with at least `bytes` of data area.
 pub(crate) fn create(path: &Path, boot: BootId, worker: u16, bytes: u64) -> io::Result<(RingWriter, RingReader)> {
     let size = bytes.max(MIN_SIZE as u64).next_multiple_of(4096);
-    let header = RingHeader { boot, worker, size };
+    let header = RingHeader { boot, worker, schema: Schema::NEWEST, size };
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     let mut page = vec![0; HEADER];
     page[..header.encode().len()].copy_from_slice(&header.encode());
@@ -317,7 +317,7 @@ mod tests {
         assert!(recover(&later).0.is_empty());
         // The same bytes, of another boot.
         let mut foreign = file;
-        let header = RingHeader { boot: BootId([6; 16]), worker: 3, size };
+        let header = RingHeader { boot: BootId([6; 16]), worker: 3, schema: Schema::NEWEST, size };
         foreign[..44].copy_from_slice(&header.encode());
         assert!(recover(&foreign).0.is_empty());
     }

@@ -100,7 +100,7 @@ macro_rules! columns {
 columns! {
     ts: Plain, organization: Dictionary, environment: Dictionary, site: Dictionary, gateway: Dictionary,
     replica: Dictionary, boot: Plain, worker: Plain, stream: Plain, seq: Plain, generation: Plain,
-    api: Dictionary, api_instance: Dictionary, route: Dictionary, service: Dictionary, upstream: Dictionary,
+    entry: Plain, api: Dictionary, api_instance: Dictionary, route: Dictionary, service: Dictionary, upstream: Dictionary,
     consumer: Dictionary, auth: Dictionary, method: Dictionary, method_original: Dictionary, scheme: Dictionary,
     host: Dictionary, path: Strings, query: Strings, path_template: Dictionary, protocol: Dictionary,
     tls_version: Dictionary, tls_cipher: Dictionary, client_ip: Plain, user_agent: Dictionary, status: Plain,
@@ -190,6 +190,7 @@ impl BlockBuilder {
         columns.stream.push(source.stream.0.to_le_bytes());
         columns.seq.push(event.fixed.seq.to_le_bytes());
         columns.generation.push(event.fixed.generation.to_le_bytes());
+        columns.entry.push([u8::from(event.entry())]);
         columns.block.push(self.id.native());
         columns.ts_received.push(self.received_ms.to_le_bytes());
     }

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! It carries the definitions of the name ids that its records use, and the gaps in its own range of sequence
-//! numbers with why they are gaps, so that a reader needs nothing but the bytes. Its range `first..=last` is
+//! numbers with why they are gaps, so that a reader needs nothing but the bytes. All its records are of one
+//! [`Schema`], which it names: they are as their ring had them, never converted, so that an ingestor of the version
+//! that wrote the ring can read them too. Its range `first..=last` is
 //! exactly its records and its gaps. It is immutable from the moment that it is sealed.
 //!
 //! Decoding trusts nothing: sizes are bounded before anything is allocated, both parts are under a CRC-32C, and
@@ -21,7 +23,7 @@ pub use reader::{Chunk, ChunkHeader};
 pub use writer::ChunkWriter;
 
 use crate::names::NameId;
-use crate::record::{RecordError, SCHEMA_VERSION};
+use crate::record::{RecordError, Schema};
 use crate::wire::flat;
 
 const MAGIC: &[u8; 8] = b"WEIRCHNK";
@@ -136,7 +138,7 @@ pub enum ChunkError {
     TooLarge,
     #[error("the chunk's {0} does not match its checksum")]
     Checksum(&'static str),
-    #[error("the chunk has schema version {0}, and this version of weir reads {SCHEMA_VERSION}")]
+    #[error("the chunk has schema version {0}, and this version of weir reads up to {newest}", newest = Schema::NEWEST.number())]
     Version(u16),
     #[error("the chunk's stream id does not follow from its identity")]
     Stream,

@@ -4,13 +4,15 @@ use super::{ChunkError, Gap, GapReason, Head, MAGIC, MAX_BODY, MAX_HEADER, PREFI
 use crate::identity::{Identity, Stream};
 use crate::ids::{BootId, StreamId};
 use crate::names::NameId;
-use crate::record::{Event, MAX_RECORD, RecordError, SCHEMA_VERSION};
+use crate::record::{Event, MAX_RECORD, RecordError, Schema};
 use crate::wire::Reader;
 use std::collections::BTreeMap;
 
 /// What a chunk says of itself, read without touching its body.
 #[derive(Clone, Debug)]
 pub struct ChunkHeader {
+    /// Of its records.
+    pub schema: Schema,
     pub stream: Stream,
     pub stream_id: StreamId,
     pub first: u64,
@@ -61,13 +63,11 @@ impl ChunkHeader {
         let mut reader = Reader::new(header);
         // The version stands first and is read alone: what follows it may have another shape in another version.
         let schema = reader.get::<u16>().ok_or(ChunkError::Short)?;
-        if schema != SCHEMA_VERSION {
-            return Err(ChunkError::Version(schema));
-        }
-        Self::parts(header, PREFIX + len, total)
+        let schema = Schema::from_number(schema).ok_or(ChunkError::Version(schema))?;
+        Self::parts(schema, header, PREFIX + len, total)
     }
 
-    fn parts(header: &[u8], body_at: usize, total: usize) -> Result<Self, ChunkError> {
+    fn parts(schema: Schema, header: &[u8], body_at: usize, total: usize) -> Result<Self, ChunkError> {
         let mut reader = Reader::new(header);
         let head = Head::get(reader.array().ok_or(ChunkError::Short)?);
         let identity = Identity {
@@ -94,6 +94,7 @@ impl ChunkHeader {
             return Err(ChunkError::Stream);
         }
         let header = Self {
+            schema,
             stream_id: StreamId(head.stream),
             stream,
             first: head.first,
@@ -190,7 +191,7 @@ impl Chunk {
         let mut next = self.header.first;
         let mut count = 0;
         while !reader.is_empty() {
-            let event = read_event(&mut reader)?;
+            let event = read_event(self.header.schema, &mut reader)?;
             while let Some(gap) = gaps.next_if(|gap| gap.first == next) {
                 next = gap.last + 1;
             }
@@ -209,14 +210,14 @@ impl Chunk {
     /// The records, in the order of their sequence numbers.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let mut reader = Reader::new(&self.raw);
-        std::iter::from_fn(move || read_event(&mut reader).ok())
+        std::iter::from_fn(move || read_event(self.header.schema, &mut reader).ok())
     }
 }
 
-fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, ChunkError> {
+fn read_event<'a>(schema: Schema, reader: &mut Reader<'a>) -> Result<Event<'a>, ChunkError> {
     let len = reader.get::<u32>().ok_or(ChunkError::Short)? as usize;
     if len > MAX_RECORD {
         return Err(ChunkError::Record(RecordError::TooLarge));
     }
-    Ok(Event::decode(reader.bytes(len).ok_or(ChunkError::Short)?)?)
+    Ok(Event::decode(schema, reader.bytes(len).ok_or(ChunkError::Short)?)?)
 }

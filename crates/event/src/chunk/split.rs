@@ -21,8 +21,8 @@ impl Item<'_> {
 }
 
 impl Chunk {
-    /// Two chunks, sealed, with half of the bytes of this one each: the same stream, records, gaps and time of
-    /// sealing. `None` where it holds a single record or gap, which cannot be halved.
+    /// Two chunks, sealed, with half of the bytes of this one each: the same schema, stream, records, gaps
+    /// and time of sealing. `None` where it holds a single record or gap, which cannot be halved.
     pub fn split(&self) -> Result<Option<[Vec<u8>; 2]>, ChunkError> {
         let items = self.items()?;
         if items.len() < 2 {
@@ -45,7 +45,7 @@ impl Chunk {
         while !reader.is_empty() {
             let len = reader.get::<u32>().ok_or(ChunkError::Short)? as usize;
             let record = reader.bytes(len).ok_or(ChunkError::Short)?;
-            let seq = Event::decode(record)?.fixed.seq;
+            let seq = Event::decode(self.header.schema, record)?.fixed.seq;
             while let Some(gap) = gaps.next_if(|gap| gap.first < seq) {
                 items.push(Item::Gap(gap));
             }
@@ -56,7 +56,7 @@ impl Chunk {
     }
 
     fn sealed(&self, items: &[Item<'_>]) -> Result<Vec<u8>, ChunkError> {
-        let mut writer = ChunkWriter::new(self.header.stream.clone());
+        let mut writer = ChunkWriter::of(self.header.schema, self.header.stream.clone());
         for item in items {
             match item {
                 Item::Record(bytes) => writer.push(bytes, |id: NameId| self.header.name(id).map(str::to_owned))?,

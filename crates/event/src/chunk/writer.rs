@@ -3,13 +3,14 @@
 use super::{ChunkError, Gap, Head, LEVEL, MAGIC, MAX_BODY, MAX_HEADER, PREFIX};
 use crate::identity::Stream;
 use crate::names::NameId;
-use crate::record::{Event, SCHEMA_VERSION};
+use crate::record::{Event, Schema};
 use crate::wire::put_text16;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// Collects records into a chunk.
 pub struct ChunkWriter {
+    schema: Schema,
     stream: Stream,
     names: BTreeMap<NameId, String>,
     gaps: Vec<Gap>,
@@ -22,9 +23,15 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// An empty chunk of `stream`.
+    /// An empty chunk of `stream`, for records that this version of Weir wrote.
     pub fn new(stream: Stream) -> Self {
+        Self::of(Schema::NEWEST, stream)
+    }
+
+    /// An empty chunk of `stream`, for records of `schema`.
+    pub fn of(schema: Schema, stream: Stream) -> Self {
         Self {
+            schema,
             stream,
             names: BTreeMap::new(),
             gaps: Vec::new(),
@@ -41,7 +48,7 @@ impl ChunkWriter {
     /// above all before it is refused with [`ChunkError::Order`]; numbers left out before it must have been
     /// given to [`ChunkWriter::gap`].
     pub fn push(&mut self, record: &[u8], name: impl Fn(NameId) -> Option<String>) -> Result<(), ChunkError> {
-        let event = Event::decode(record)?;
+        let event = Event::decode(self.schema, record)?;
         if self.raw.len() + record.len() + 4 > MAX_BODY {
             return Err(ChunkError::TooLarge);
         }
@@ -102,7 +109,7 @@ impl ChunkWriter {
         let first = self.first.ok_or(ChunkError::Empty)?;
         let body = zstd::bulk::compress(&self.raw, LEVEL).map_err(|_| ChunkError::Compression)?;
         let head = Head {
-            schema: SCHEMA_VERSION,
+            schema: self.schema.number(),
             compression: 1,
             sealed_us,
             stream: self.stream.id().0,

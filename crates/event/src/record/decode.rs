@@ -1,6 +1,6 @@
 //! The reader's side: bytes in, an event read in place.
 
-use super::{AttemptEntry, Fixed, MAX_RECORD, PolicyEntry, RecordError};
+use super::{AttemptEntry, FIXED_V1, Fixed, MAX_RECORD, PolicyEntry, RecordError, Schema};
 use crate::ids::{SpanId, TraceId};
 use crate::names::NameId;
 use crate::reason::{Outcome, Reason};
@@ -27,17 +27,17 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// Reads a whole record; every length is checked here, so that the accessors cannot fail.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
+    pub fn decode(schema: Schema, bytes: &'a [u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD {
             return Err(RecordError::TooLarge);
         }
         let mut reader = Reader::new(bytes);
-        let event = Self::read(&mut reader).ok_or(RecordError::Short)?;
+        let fixed = fixed(schema, &mut reader).ok_or(RecordError::Short)?;
+        let event = Self::read(fixed, &mut reader).ok_or(RecordError::Short)?;
         if reader.is_empty() { Ok(event) } else { Err(RecordError::Trailing) }
     }
 
-    fn read(reader: &mut Reader<'a>) -> Option<Self> {
-        let fixed = Fixed::get(reader.array()?);
+    fn read(fixed: Fixed, reader: &mut Reader<'a>) -> Option<Self> {
         let policies = reader.bytes(usize::from(fixed.policies) * PolicyEntry::SIZE)?;
         let attempts = reader.bytes(usize::from(fixed.attempts) * AttemptEntry::SIZE)?;
         let method_original = reader.text16()?;
@@ -145,6 +145,11 @@ impl<'a> Event<'a> {
         Outcome::from_byte(self.fixed.outcome)
     }
 
+    /// Whether the request entered the fleet at this gateway, rather than come from a peer gateway.
+    pub fn entry(&self) -> bool {
+        self.fixed.entry != 0
+    }
+
     /// Attempts past the first.
     pub fn retries(&self) -> u8 {
         self.fixed.attempts.saturating_sub(1)
@@ -160,6 +165,18 @@ impl<'a> Event<'a> {
         let fixed = self.fixed;
         let own = [fixed.api, fixed.api_instance, fixed.route, fixed.service, fixed.path_template, fixed.answered_by];
         own.into_iter().chain(self.policies().map(|entry| entry.policy)).filter(|id| *id != 0).map(NameId)
+    }
+}
+
+fn fixed(schema: Schema, reader: &mut Reader<'_>) -> Option<Fixed> {
+    match schema {
+        Schema::V1 => {
+            // What it does not say is as if it were 1.
+            let mut fixed = [1; Fixed::SIZE];
+            fixed[..FIXED_V1].copy_from_slice(reader.bytes(FIXED_V1)?);
+            Some(Fixed::get(&fixed))
+        }
+        Schema::V2 => reader.array().map(Fixed::get),
     }
 }
 

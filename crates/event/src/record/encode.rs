@@ -94,6 +94,7 @@ fn fixed_of(exchange: &Exchange, seq: u64, policies: u8, attempts: u8, attrs: u8
         policies,
         attempts,
         attrs,
+        entry: u8::from(exchange.entry),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The flat form of one event: a fixed part, then what varies in length. Little-endian, schema version 1.
+//! The flat form of one event: a fixed part, then what varies in length. Little-endian.
 //!
 //! ```text
 //! Fixed (FIXED_SIZE bytes) · policies × { name u32, verdict u8, µs u32 }
@@ -6,6 +6,9 @@
 //!   · method_original · host · path · query · user_agent · consumer · tls_cipher   each { len u16, bytes }
 //!   · attrs × { key { len u16, bytes }, value { len u16, bytes } }
 //! ```
+//!
+//! A gateway writes the newest [`Schema`]; every one is read, because rings and chunks outlive the gateway that wrote
+//! them. What a version adds stands at the end of its fixed part, so that the older one is a prefix of the newer.
 //!
 //! Writing is straight copies into one buffer (measured against prost structs: 2 µs an event cheaper). Reading
 //! borrows from the bytes and never panics on any of them; see the fuzz target `record`.
@@ -18,8 +21,34 @@ pub use encode::encode;
 
 use crate::wire::flat;
 
-/// The version of this layout; a chunk says which one its records have.
-pub const SCHEMA_VERSION: u16 = 1;
+/// A version of this layout. The ring and the chunk say which one their records have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Schema {
+    /// Without `entry`: every request of that time counts as one that entered the fleet.
+    V1 = 1,
+    /// With `entry`.
+    V2 = 2,
+}
+
+impl Schema {
+    /// What this version of Weir writes.
+    pub const NEWEST: Self = Self::V2;
+
+    /// The number that rings and chunks carry.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// None where it is of a newer version of Weir.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::V1),
+            2 => Some(Self::V2),
+            _ => None,
+        }
+    }
+}
 
 /// Strings of a request are cut here, in bytes: what a client may make an event cost.
 pub const MAX_PATH: usize = 2048;
@@ -73,8 +102,12 @@ flat! {
         policies: u8,
         attempts: u8,
         attrs: u8,
+        entry: u8,
     }
 }
+
+/// The fixed part of a record of [`Schema::V1`].
+const FIXED_V1: usize = Fixed::SIZE - size_of::<u8>();
 
 flat! {
     /// One policy of a record.
@@ -137,7 +170,7 @@ mod tests {
     fn a_record_reads_as_it_was_written() {
         let mut bytes = Vec::new();
         encode(&exchange(), 42, &mut bytes);
-        let event = Event::decode(&bytes).unwrap();
+        let event = Event::decode(Schema::NEWEST, &bytes).unwrap();
         assert_eq!(event.fixed.seq, 42);
         assert_eq!(event.method(), Method::Post);
         assert_eq!(event.path, b"/api/users/7");
@@ -158,19 +191,54 @@ mod tests {
     fn query_values_are_never_written() {
         let mut bytes = Vec::new();
         encode(&exchange(), 0, &mut bytes);
-        assert_eq!(Event::decode(&bytes).unwrap().query, b"page=*&token=*&*");
+        assert_eq!(Event::decode(Schema::NEWEST, &bytes).unwrap().query, b"page=*&token=*&*");
         assert!(!bytes.windows(6).any(|window| window == b"s3cret"));
+    }
+
+    /// The record of `exchange` as [`Schema::V1`] has it.
+    fn encode_v1(exchange: &Exchange, out: &mut Vec<u8>) {
+        encode(exchange, 0, out);
+        out.remove(FIXED_V1);
     }
 
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        let mut bytes = Vec::new();
-        encode(&exchange(), 0, &mut bytes);
-        for len in 0..bytes.len() {
-            assert_eq!(Event::decode(&bytes[..len]).err(), Some(RecordError::Short), "{len}");
+        let (mut newest, mut first) = (Vec::new(), Vec::new());
+        encode(&exchange(), 0, &mut newest);
+        encode_v1(&exchange(), &mut first);
+        for (schema, mut bytes) in [(Schema::V2, newest), (Schema::V1, first)] {
+            for len in 0..bytes.len() {
+                assert_eq!(Event::decode(schema, &bytes[..len]).err(), Some(RecordError::Short), "{schema:?} {len}");
+            }
+            assert!(Event::decode(schema, &bytes).is_ok());
+            bytes.push(0);
+            assert_eq!(Event::decode(schema, &bytes).err(), Some(RecordError::Trailing), "{schema:?}");
         }
-        bytes.push(0);
-        assert_eq!(Event::decode(&bytes).err(), Some(RecordError::Trailing));
+    }
+
+    #[test]
+    fn a_request_entered_here_unless_the_record_says_otherwise() {
+        for entry in [true, false] {
+            let mut exchange = exchange();
+            exchange.entry = entry;
+            let mut bytes = Vec::new();
+            encode(&exchange, 0, &mut bytes);
+            assert_eq!(Event::decode(Schema::V2, &bytes).unwrap().entry(), entry);
+            bytes.clear();
+            encode_v1(&exchange, &mut bytes);
+            let event = Event::decode(Schema::V1, &bytes).unwrap();
+            assert!(event.entry(), "what schema 1 cannot say");
+            assert_eq!((event.path, event.fixed.attrs), (&b"/api/users/7"[..], 1));
+        }
+    }
+
+    #[test]
+    fn a_schema_reads_as_it_was_written_and_a_later_one_not_at_all() {
+        for schema in [Schema::V1, Schema::V2] {
+            assert_eq!(Schema::from_number(schema.number()), Some(schema));
+        }
+        assert_eq!(Schema::from_number(Schema::NEWEST.number() + 1), None);
+        assert_eq!(Schema::from_number(0), None);
     }
 
     #[test]
@@ -190,6 +258,6 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&exchange, 0, &mut bytes);
         assert!(bytes.len() <= MAX_RECORD, "{}", bytes.len());
-        assert_eq!(Event::decode(&bytes).unwrap().path.len(), MAX_PATH);
+        assert_eq!(Event::decode(Schema::NEWEST, &bytes).unwrap().path.len(), MAX_PATH);
     }
 }
