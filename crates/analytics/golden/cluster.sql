@@ -433,3 +433,236 @@ SELECT stream, organization, environment, site, gateway, replica, boot, worker, 
   concat(leftPad(toString(toUnixTimestamp64Milli(max(s.reported))), 16, '0'), toJSONString(map('closed', toBool(max(s.closed)))))
 FROM `weir`.streams_local AS s
 GROUP BY stream, organization, environment, site, gateway, replica, boot, worker;
+
+-- 060 access_events_entry
+ALTER TABLE `weir`.access_events_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8 DEFAULT 1 CODEC(ZSTD(1));
+
+-- 061 access_events_entry_distributed
+ALTER TABLE `weir`.access_events ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8;
+
+-- 062 requests_1m_entry
+ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8,
+  MODIFY ORDER BY (organization, environment, api, route, site, gateway, status, reason, side, t, entry);
+
+-- 063 requests_1m_entry_default
+ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
+  MODIFY COLUMN entry UInt8 DEFAULT 1;
+
+-- 064 requests_1m_entry_distributed
+ALTER TABLE `weir`.requests_1m ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8;
+
+-- 065 requests_1h_entry
+ALTER TABLE `weir`.requests_1h_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8,
+  MODIFY ORDER BY (organization, environment, api, route, site, gateway, status, reason, side, t, entry);
+
+-- 066 requests_1h_entry_default
+ALTER TABLE `weir`.requests_1h_local ON CLUSTER `main`
+  MODIFY COLUMN entry UInt8 DEFAULT 1;
+
+-- 067 requests_1h_entry_distributed
+ALTER TABLE `weir`.requests_1h ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS entry UInt8;
+
+-- 068 requests_1m_mv
+ALTER TABLE `weir`.requests_1m_mv ON CLUSTER `main` MODIFY QUERY
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, api, route, status, reason, side, entry,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sum(toUInt64(e.total_us) * e.sample_interval) AS total_us,
+ sum(toUInt64(e.gateway_us) * e.sample_interval) AS gateway_us,
+ sum(toUInt64(e.upstream_us) * e.sample_interval) AS upstream_us,
+ sum(toUInt64(e.client_us) * e.sample_interval) AS client_us,
+ sum(toUInt64(e.link_us) * e.sample_interval) AS link_us,
+ sum(toUInt64(e.bytes_in) * e.sample_interval) AS bytes_in,
+ sum(toUInt64(e.bytes_out) * e.sample_interval) AS bytes_out,
+ max(e.total_us) AS max_total_us,
+ sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,
+ argMaxState(e.trace_id, e.total_us) AS slow_trace
+FROM `weir`.access_events_local AS e
+GROUP BY t, organization, environment, site, gateway, api, route, status, reason, side, entry;
+
+-- 069 requests_1h_mv
+ALTER TABLE `weir`.requests_1h_mv ON CLUSTER `main` MODIFY QUERY
+SELECT toStartOfHour(m.t) AS t, organization, environment, site, gateway, api, route, status, reason, side, entry,
+ sum(m.n) AS n,
+ sum(m.total_us) AS total_us,
+ sum(m.gateway_us) AS gateway_us,
+ sum(m.upstream_us) AS upstream_us,
+ sum(m.client_us) AS client_us,
+ sum(m.link_us) AS link_us,
+ sum(m.bytes_in) AS bytes_in,
+ sum(m.bytes_out) AS bytes_out,
+ max(m.max_total_us) AS max_total_us,
+ sumMap(m.hist) AS hist,
+ argMaxMergeState(m.slow_trace) AS slow_trace
+FROM `weir`.requests_1m_local AS m
+GROUP BY t, organization, environment, site, gateway, api, route, status, reason, side, entry;
+
+-- 072 consumers_1m
+CREATE TABLE IF NOT EXISTS `weir`.consumers_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  api LowCardinality(String),
+  consumer LowCardinality(String),
+  entry UInt8,
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  failed SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  refused SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  limited SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  total_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_in SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_out SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_total_us SimpleAggregateFunction(max, UInt64) CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, api, consumer, site, entry, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 073 consumers_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.consumers_1m_mv ON CLUSTER `main` TO `weir`.consumers_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, api, consumer, entry,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sumIf(toUInt64(e.sample_interval), e.status >= 500) AS failed,
+ sumIf(toUInt64(e.sample_interval), e.status >= 400 AND e.status < 500) AS refused,
+ sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,
+ sum(toUInt64(e.total_us) * e.sample_interval) AS total_us,
+ sum(toUInt64(e.bytes_in) * e.sample_interval) AS bytes_in,
+ sum(toUInt64(e.bytes_out) * e.sample_interval) AS bytes_out,
+ max(e.total_us) AS max_total_us
+FROM `weir`.access_events_local AS e
+GROUP BY t, organization, environment, site, api, consumer, entry;
+
+-- 074 consumers_1m
+CREATE TABLE IF NOT EXISTS `weir`.consumers_1m ON CLUSTER `main` AS `weir`.consumers_1m_local
+ENGINE = Distributed(`main`, `weir`, 'consumers_1m_local', cityHash64(organization, api, consumer));
+
+-- 075 links_1m
+CREATE TABLE IF NOT EXISTS `weir`.links_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  api LowCardinality(String),
+  service LowCardinality(String),
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  failed SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  linked SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  link_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  upstream_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  connect_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  tls_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  first_byte_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_to_upstream SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  bytes_from_upstream SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_link_us SimpleAggregateFunction(max, UInt32) CODEC(T64, ZSTD(1)),
+  hist SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, api, service, site, gateway, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 076 links_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.links_1m_mv ON CLUSTER `main` TO `weir`.links_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, api, service,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sumIf(toUInt64(e.sample_interval), e.side = 'upstream') AS failed,
+ sumIf(toUInt64(e.sample_interval), e.link_us > 0) AS linked,
+ sum(toUInt64(e.link_us) * e.sample_interval) AS link_us,
+ sum(toUInt64(e.upstream_us) * e.sample_interval) AS upstream_us,
+ sum(toUInt64(e.connect_us) * e.sample_interval) AS connect_us,
+ sum(toUInt64(e.tls_us) * e.sample_interval) AS tls_us,
+ sum(toUInt64(e.first_byte_us) * e.sample_interval) AS first_byte_us,
+ sum(toUInt64(e.bytes_to_upstream) * e.sample_interval) AS bytes_to_upstream,
+ sum(toUInt64(e.bytes_from_upstream) * e.sample_interval) AS bytes_from_upstream,
+ max(e.link_us) AS max_link_us,
+ sumMapIf(map(toUInt16(floor(log2(e.link_us + 1) * 8)), toUInt64(e.sample_interval)), e.link_us > 0) AS hist
+FROM `weir`.access_events_local AS e
+WHERE notEmpty(e.attempt_us)
+GROUP BY t, organization, environment, site, gateway, api, service;
+
+-- 077 links_1m
+CREATE TABLE IF NOT EXISTS `weir`.links_1m ON CLUSTER `main` AS `weir`.links_1m_local
+ENGINE = Distributed(`main`, `weir`, 'links_1m_local', cityHash64(organization, api, service));
+
+-- 078 policies_1m
+CREATE TABLE IF NOT EXISTS `weir`.policies_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  api LowCardinality(String),
+  policy LowCardinality(String),
+  verdict LowCardinality(String),
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  policy_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_policy_us SimpleAggregateFunction(max, UInt32) CODEC(T64, ZSTD(1)),
+  hist SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, api, policy, verdict, site, gateway, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 079 policies_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.policies_1m_mv ON CLUSTER `main` TO `weir`.policies_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, api, policy, verdict,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sum(toUInt64(us) * e.sample_interval) AS policy_us,
+ max(us) AS max_policy_us,
+ sumMap(map(toUInt16(floor(log2(us + 1) * 8)), toUInt64(e.sample_interval))) AS hist
+FROM `weir`.access_events_local AS e
+ARRAY JOIN e.policy_names AS policy, e.policy_verdicts AS verdict, e.policy_us AS us
+GROUP BY t, organization, environment, site, gateway, api, policy, verdict;
+
+-- 080 policies_1m
+CREATE TABLE IF NOT EXISTS `weir`.policies_1m ON CLUSTER `main` AS `weir`.policies_1m_local
+ENGINE = Distributed(`main`, `weir`, 'policies_1m_local', cityHash64(organization, api, policy));
+
+-- 081 attempts_1m
+CREATE TABLE IF NOT EXISTS `weir`.attempts_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  service LowCardinality(String),
+  address LowCardinality(String),
+  failure LowCardinality(String),
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  attempt_us SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  max_attempt_us SimpleAggregateFunction(max, UInt32) CODEC(T64, ZSTD(1)),
+  hist SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, service, address, failure, site, gateway, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 082 attempts_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.attempts_1m_mv ON CLUSTER `main` TO `weir`.attempts_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, service, address, failure,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sum(toUInt64(us) * e.sample_interval) AS attempt_us,
+ max(us) AS max_attempt_us,
+ sumMap(map(toUInt16(floor(log2(us + 1) * 8)), toUInt64(e.sample_interval))) AS hist
+FROM `weir`.access_events_local AS e
+ARRAY JOIN e.attempt_upstreams AS address, e.attempt_outcomes AS failure, e.attempt_us AS us
+GROUP BY t, organization, environment, site, gateway, service, address, failure;
+
+-- 083 attempts_1m
+CREATE TABLE IF NOT EXISTS `weir`.attempts_1m ON CLUSTER `main` AS `weir`.attempts_1m_local
+ENGINE = Distributed(`main`, `weir`, 'attempts_1m_local', cityHash64(organization, service, address));

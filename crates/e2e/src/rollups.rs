@@ -3,7 +3,7 @@
 use clickhouse::Client;
 use std::collections::BTreeSet;
 
-const KEYS: &str = "organization, environment, site, gateway, api, route, status, reason, side";
+const KEYS: &str = "organization, environment, site, gateway, api, route, status, reason, side, entry";
 const SUMS: &[&str] = &["total_us", "gateway_us", "upstream_us", "client_us", "link_us", "bytes_in", "bytes_out"];
 
 /// The rows in which raw and a roll-up differ; empty when they agree. The expected figures are computed here, in

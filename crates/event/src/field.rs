@@ -43,7 +43,6 @@ fields! {
     "stream" "UInt64" "ZSTD(1)" "" "" "" "hash of identity, boot and worker: the scope of `seq`";
     "seq" "UInt64" "Delta(8), ZSTD(1)" "" "" "" "number in the stream, from 0, without holes";
     "generation" "UInt32" "ZSTD(1)" "" "" "" "generation of the configuration that served it";
-    "entry" "UInt8" "ZSTD(1)" "" "" "" "1: entered the fleet at this gateway; 0: came from a peer gateway";
     "api" "LowCardinality(String)" "" "" "k" "" "the API";
     "api_instance" "LowCardinality(String)" "" "" "" "" "the ApiInstance, with its namespace";
     "route" "LowCardinality(String)" "" "" "k" "" "the route of the API";
@@ -99,6 +98,7 @@ fields! {
     "attrs" "Map(LowCardinality(String), String)" "ZSTD(1)" "" "" "" "configured extras";
     "block" "UUID" "ZSTD(1)" "" "" "" "the block that carried it in";
     "ts_received" "DateTime64(3, 'UTC')" "Delta(8), ZSTD(1)" "" "" "" "when the ingestor had it";
+    "entry" "UInt8" "ZSTD(1)" "" "k" "" "1: entered the fleet at this gateway; 0: came from a peer gateway";
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ macro_rules! columns {
 columns! {
     ts: Plain, organization: Dictionary, environment: Dictionary, site: Dictionary, gateway: Dictionary,
     replica: Dictionary, boot: Plain, worker: Plain, stream: Plain, seq: Plain, generation: Plain,
-    entry: Plain, api: Dictionary, api_instance: Dictionary, route: Dictionary, service: Dictionary, upstream: Dictionary,
+    api: Dictionary, api_instance: Dictionary, route: Dictionary, service: Dictionary, upstream: Dictionary,
     consumer: Dictionary, auth: Dictionary, method: Dictionary, method_original: Dictionary, scheme: Dictionary,
     host: Dictionary, path: Strings, query: Strings, path_template: Dictionary, protocol: Dictionary,
     tls_version: Dictionary, tls_cipher: Dictionary, client_ip: Plain, user_agent: Dictionary, status: Plain,
@@ -110,7 +110,7 @@ columns! {
     bytes_in: Plain, bytes_to_upstream: Plain, bytes_from_upstream: Plain, bytes_out: Plain, policy_names: Words,
     policy_verdicts: Words, policy_us: Numbers, attempt_upstreams: Words, attempt_outcomes: Words,
     attempt_us: Numbers, trace_id: Plain, span_id: Plain, parent_span_id: Plain, sampled: Plain, kept: Dictionary,
-    sample_interval: Plain, attrs: Pairs, block: Plain, ts_received: Plain,
+    sample_interval: Plain, attrs: Pairs, block: Plain, ts_received: Plain, entry: Plain,
 }
 
 /// A chunk that rows are being taken from: what all of them share, looked up once.

@@ -10,8 +10,9 @@
 
 use super::intent::Intent;
 use super::lease::Term;
+use super::verify;
 use crate::block::Block;
-use crate::schema::{hour_select, minute_select, seqs_select};
+use crate::schema::{ROLLUPS, seqs_select};
 use crate::store::{Store, StoreError};
 use weir_event::failpoint;
 
@@ -71,17 +72,20 @@ pub async fn day(store: &Store, day: i64, term: Term, spare: Option<&Intent>) ->
         events = format!("(SELECT * FROM {})", day.staging("access_events"));
     }
     day.stage("stored_seqs", "day, stream, block, first, last, n", &seqs_select(&events)).await?;
-    let columns = requests_columns();
-    day.stage("requests_1m", &columns, &minute_select(&events)).await?;
-    let minutes = format!("(SELECT * FROM {})", day.staging("requests_1m"));
-    day.stage("requests_1h", &columns, &hour_select(&minutes)).await?;
-    let weight = format!("SELECT sum(toUInt64(sample_interval)) FROM {events}");
-    let weight = store.number(&weight, &[]).await?;
+    for rollup in &ROLLUPS {
+        let source = rollup.source.map(|source| format!("(SELECT * FROM {})", day.staging(source)));
+        let columns = day.columns(rollup.table).await?;
+        day.stage(rollup.table, &columns, &(rollup.select)(source.as_ref().unwrap_or(&events))).await?;
+    }
     day.staged("stored_seqs", "sum(n)", unique).await?;
-    day.staged("requests_1m", "sum(n)", weight).await?;
-    day.staged("requests_1h", "sum(n)", weight).await?;
+    for rollup in &ROLLUPS {
+        let sums = verify::sums(store, rollup, &day.staging(rollup.table), &events).await?;
+        for (found, wanted) in sums.rolled.into_iter().zip(sums.raw) {
+            day.is_whole(rollup.table, found, wanted)?;
+        }
+    }
     failpoint::pass("repair.before_swap");
-    for table in ["stored_seqs", "requests_1m", "requests_1h"] {
+    for table in std::iter::once("stored_seqs").chain(ROLLUPS.iter().map(|rollup| rollup.table)) {
         day.swap(table, unique).await?;
         failpoint::pass("repair.between_swaps");
     }
@@ -99,18 +103,6 @@ pub(super) async fn drop_staging(store: &Store) -> Result<(), StoreError> {
         store.execute(&format!("DROP TABLE IF EXISTS {} SYNC", store.schema().all(&table))).await?;
     }
     Ok(())
-}
-
-fn requests_columns() -> String {
-    let keys = crate::schema::key_columns().map(|field| field.name);
-    let sums = crate::schema::sum_columns().map(|field| field.name);
-    let names: Vec<_> = std::iter::once("t")
-        .chain(keys)
-        .chain(["n"])
-        .chain(sums)
-        .chain(["max_total_us", "hist", "slow_trace"])
-        .collect();
-    names.join(", ")
 }
 
 /// One day under repair.
@@ -165,8 +157,8 @@ impl<'s> Day<'s> {
             return Err(RepairError::Incomplete { day, missing });
         }
         let here = self.number(&raw, "sum(toUInt64(sample_interval))").await?;
-        for table in ["requests_1m", "requests_1h"] {
-            let sql = format!("SELECT sum(n) FROM {} WHERE toDate(t) = {date}", schema.local(table));
+        for rollup in ROLLUPS.iter().filter(|rollup| rollup.counts_all) {
+            let sql = format!("SELECT sum(n) FROM {} WHERE toDate(t) = {date}", schema.local(rollup.table));
             let rolled = self.store.number(&sql, &[]).await?;
             if rolled > here + spare.map_or(0, |spare| spare.rows) {
                 return Err(RepairError::Short { day, rolled, raw: here });
@@ -184,16 +176,34 @@ impl<'s> Day<'s> {
         self.store.execute(&format!("DROP TABLE IF EXISTS {staging} SYNC")).await?;
         self.store.execute(&format!("CREATE TABLE {staging} AS {table}")).await?;
         // The parts are merged as they come; no token, and none is needed: the table is new.
-        self.store.execute(&format!("INSERT INTO {staging} ({columns}) SETTINGS insert_deduplicate = 0 {select}")).await
+        // By name: a view inserts by name as well.
+        let sql = format!(
+            "INSERT INTO {staging} ({columns}) SETTINGS insert_deduplicate = 0 SELECT {columns} FROM ({select})"
+        );
+        self.store.execute(&sql).await
     }
 
     /// Whether the staged table has what raw has.
     async fn staged(&self, table: &'static str, what: &str, wanted: u64) -> Result<(), RepairError> {
         let found = self.store.number(&format!("SELECT {what} FROM {}", self.staging(table)), &[]).await?;
+        self.is_whole(table, found, wanted)
+    }
+
+    fn is_whole(&self, table: &'static str, found: u64, wanted: u64) -> Result<(), RepairError> {
         if found == wanted {
             return Ok(());
         }
         Err(RepairError::Staged { day: self.name.clone(), table, found, wanted })
+    }
+
+    /// The columns of a table, in its order.
+    async fn columns(&self, table: &str) -> Result<String, StoreError> {
+        let schema = self.store.schema();
+        let name = format!("{table}{}", schema.layout.local_suffix());
+        let sql = "SELECT name FROM system.columns WHERE database = {database:String} AND table = {name:String} \
+                   ORDER BY position";
+        let args = [("database", schema.database.clone()), ("name", name)];
+        Ok(self.store.rows::<String>(sql, &args).await?.join(", "))
     }
 
     /// Puts the staged day in the place of the table's own. A day of which raw was found complete and empty takes what

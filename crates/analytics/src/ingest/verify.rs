@@ -8,10 +8,8 @@
 use super::intent::{Intent, Intents, StateError};
 use super::lease::Term;
 use super::repair::{self, RepairError};
-use crate::schema::sum_columns;
+use crate::schema::{ROLLUPS, Rollup};
 use crate::store::{Store, StoreError};
-use clickhouse::Row;
-use serde::Deserialize;
 use weir_event::failpoint;
 
 /// What is known of a block.
@@ -113,9 +111,8 @@ async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let whole = (day * 86_400, (day + 1) * 86_400);
-    let raw = raw_sums(store, whole).await?;
-    for table in ["requests_1m", "requests_1h"] {
-        if rolled_sums(store, table, whole).await? != raw {
+    for rollup in &ROLLUPS {
+        if !sums_agree(store, rollup, whole).await? {
             return Ok(false);
         }
     }
@@ -142,13 +139,6 @@ async fn rows_in_raw(store: &Store, intent: &Intent) -> Result<u64, StoreError> 
     store.number(&sql, &[("block", intent.block.clone())]).await
 }
 
-#[derive(Row, Deserialize, PartialEq, Eq, Debug)]
-struct Sums {
-    n: u64,
-    parts: Vec<u64>,
-    buckets: u64,
-}
-
 /// Whether every view target agrees with raw over what the block touches.
 async fn agrees(store: &Store, intent: &Intent) -> Result<bool, StoreError> {
     let sql = format!(
@@ -160,11 +150,8 @@ async fn agrees(store: &Store, intent: &Intent) -> Result<bool, StoreError> {
     if noted != rows_in_raw(store, intent).await? {
         return Ok(false);
     }
-    for (table, step) in [("requests_1m", 60), ("requests_1h", 3600)] {
-        let touched = touched(intent, step);
-        let (raw, rolled) = (raw_sums(store, touched).await?, rolled_sums(store, table, touched).await?);
-        if raw != rolled {
-            tracing::debug!(table, ?raw, ?rolled, "a roll-up differs from raw");
+    for rollup in &ROLLUPS {
+        if !sums_agree(store, rollup, touched(intent, rollup.step_s)).await? {
             return Ok(false);
         }
     }
@@ -177,26 +164,37 @@ fn touched(intent: &Intent, seconds: i64) -> (i64, i64) {
     (step(intent.first_us), step(intent.last_us) + seconds)
 }
 
-async fn raw_sums(store: &Store, (first, end): (i64, i64)) -> Result<Vec<Sums>, StoreError> {
-    let sums: Vec<_> = sum_columns().map(|field| format!("sum(toUInt64({}) * sample_interval)", field.name)).collect();
-    let sql = format!(
-        "SELECT sum(toUInt64(sample_interval)) AS n, [{}] AS parts, n AS buckets FROM {} \
-         WHERE ts >= toDateTime64({first}, 6, 'UTC') AND ts < toDateTime64({end}, 6, 'UTC') SETTINGS prefer_column_name_to_alias = 0",
-        sums.join(", "),
+/// Whether a roll-up has what raw has, from `first` to before `end`, both seconds since the Unix epoch.
+async fn sums_agree(store: &Store, rollup: &Rollup, (first, end): (i64, i64)) -> Result<bool, StoreError> {
+    let raw = format!(
+        "{} WHERE ts >= toDateTime64({first}, 6, 'UTC') AND ts < toDateTime64({end}, 6, 'UTC')",
         store.schema().local("access_events"),
     );
-    store.rows(&sql, &[]).await
+    let rolled = format!(
+        "{} WHERE t >= toDateTime({first}, 'UTC') AND t < toDateTime({end}, 'UTC')",
+        store.schema().local(rollup.table),
+    );
+    let sums = sums(store, rollup, &rolled, &raw).await?;
+    if sums.rolled != sums.raw {
+        tracing::debug!(table = rollup.table, ?sums, "a roll-up differs from raw");
+    }
+    Ok(sums.rolled == sums.raw)
 }
 
-async fn rolled_sums(store: &Store, table: &str, (first, end): (i64, i64)) -> Result<Vec<Sums>, StoreError> {
-    let sums: Vec<_> = sum_columns().map(|field| format!("sum({})", field.name)).collect();
-    let sql = format!(
-        "SELECT sum(n) AS n, [{}] AS parts, sum(arraySum(mapValues(hist))) AS buckets FROM {} \
-         WHERE t >= toDateTime({first}, 'UTC') AND t < toDateTime({end}, 'UTC')",
-        sums.join(", "),
-        store.schema().local(table),
-    );
-    store.rows(&sql, &[]).await
+/// What a roll-up says and what raw says of the same, check by check.
+#[derive(Debug)]
+pub(super) struct Sums {
+    pub(super) rolled: Vec<u64>,
+    pub(super) raw: Vec<u64>,
+}
+
+/// The sums of a roll-up in the rows `rolled`, and over those of `raw`: each what follows `FROM`.
+pub(super) async fn sums(store: &Store, rollup: &Rollup, rolled: &str, raw: &str) -> Result<Sums, StoreError> {
+    let (of_rolled, of_raw): (Vec<_>, Vec<_>) =
+        (rollup.checks)().into_iter().map(|check| (check.rolled, check.raw)).unzip();
+    let rolled = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {rolled}", of_rolled.join(", ")), &[]).await?;
+    let raw = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {raw}", of_raw.join(", ")), &[]).await?;
+    Ok(Sums { rolled: rolled.concat(), raw: raw.concat() })
 }
 
 async fn play_again(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {

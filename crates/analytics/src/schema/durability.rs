@@ -1,4 +1,4 @@
-//! What makes an insert durable before it is acknowledged, as settings of every table that an insert writes.
+//! Settings of tables: what makes an insert durable before it is acknowledged, and what makes it cheap.
 //!
 //! Configuration like retention, and no migration: set again where it differs. By default ClickHouse syncs nothing at
 //! an insert; a power failure then takes parts that were acknowledged.
@@ -53,6 +53,29 @@ pub(super) async fn apply(store: &Store) -> Result<(), StoreError> {
     for table in store.rows::<String>(&sql, &args).await? {
         store.execute(&alter(schema, &table, &wanted.join(", "))).await?;
         tracing::info!(table, durability = ?schema.durability, "durability set");
+    }
+    Ok(())
+}
+
+/// Of the raw table. A part that an insert writes is compact whatever its size, so that an insert makes, writes and syncs
+/// a few files and not two hundred: a third less CPU a row at 160,000 rows a block.
+const RAW: [(&str, &str); 1] = [("min_level_for_wide_part", "1")];
+
+/// Sets what inserts are cheaper with, where this server knows the setting.
+pub(super) async fn tune(store: &Store) -> Result<(), StoreError> {
+    let schema = store.schema();
+    let table = format!("access_events{}", schema.layout.local_suffix());
+    for (name, value) in RAW {
+        let wanted = format!("{name} = {value}");
+        let sql = "SELECT count() FROM system.merge_tree_settings WHERE name = {name:String} AND NOT EXISTS (\
+                     SELECT 1 FROM system.tables WHERE database = {database:String} AND name = {table:String} \
+                     AND position(create_table_query, {wanted:String}) > 0)";
+        let database = schema.database.clone();
+        let args =
+            [("name", name.to_owned()), ("database", database), ("table", table.clone()), ("wanted", wanted.clone())];
+        if store.number(sql, &args).await? > 0 {
+            store.execute(&alter(schema, &table, &wanted)).await?;
+        }
     }
     Ok(())
 }

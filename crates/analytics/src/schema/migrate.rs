@@ -5,7 +5,7 @@
 //! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
 //! checksum: it is set again where it differs.
 
-use super::{Layout, Schema, durability, steps};
+use super::{Layout, ROLLUPS, Rollup, Schema, durability, steps};
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -75,6 +75,7 @@ pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
     }
     retain(store).await?;
     durability::apply(store).await?;
+    durability::tune(store).await?;
     Ok(taken)
 }
 
@@ -107,16 +108,16 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
     let schema = store.schema();
     let keep = schema.retention;
     let seqs = keep.seqs();
-    let tables: &[(&str, &str, Duration)] = &[
+    let mut tables: Vec<(&str, &str, Duration)> = vec![
         ("access_events", "toDateTime(ts)", keep.raw),
-        ("requests_1m", "t", keep.minutes),
-        ("requests_1h", "t", keep.hours),
         ("stored_seqs", "day", seqs),
         ("gaps", "toDateTime(received)", seqs),
         ("dead_letters", "toDateTime(received)", seqs),
         ("streams", "toDateTime(reported)", seqs),
         ("dead_chunks", "toDateTime(received)", seqs),
     ];
+    let kept = |rollup: &Rollup| if rollup.is_hours { keep.hours } else { keep.minutes };
+    tables.extend(ROLLUPS.iter().map(|rollup| (rollup.table, "t", kept(rollup))));
     for (table, time, duration) in tables {
         let name = format!("{table}{}", schema.layout.local_suffix());
         let found = "SELECT countSubstrings(create_table_query, {wanted:String}) FROM system.tables \

@@ -7,13 +7,15 @@
 mod durability;
 mod migrate;
 mod render;
+mod rollups;
 mod selects;
 mod steps;
 
 pub use durability::Durability;
 pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
-pub use selects::{hour_select, key_columns, minute_select, seqs_select, sum_columns};
+pub use rollups::{ROLLUPS, Rollup};
+pub use selects::seqs_select;
 
 use std::time::Duration;
 

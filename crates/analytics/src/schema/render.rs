@@ -32,7 +32,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn local_suffix(&self) -> &'static str {
+    pub(crate) fn local_suffix(&self) -> &'static str {
         match self {
             Self::Single => "",
             Self::Cluster(_) => "_local",

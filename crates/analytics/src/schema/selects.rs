@@ -30,14 +30,13 @@ pub fn seqs_select(source: &str) -> String {
 pub fn minute_select(source: &str) -> String {
     let keys: Vec<_> = key_columns().map(|field| field.name).collect();
     let keys = keys.join(", ");
-    let sums: Vec<_> =
-        sum_columns().map(|field| format!(" sum(toUInt64(e.{0}) * e.sample_interval) AS {0},\n", field.name)).collect();
+    let sums: Vec<_> = sum_columns().map(|field| field.name).collect();
     format!(
         "SELECT toStartOfMinute(e.ts) AS t, {keys},\n sum(toUInt64(e.sample_interval)) AS n,\n{} \
          max(e.total_us) AS max_total_us,\n \
          sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,\n \
          argMaxState(e.trace_id, e.total_us) AS slow_trace\nFROM {source} AS e\nGROUP BY t, {keys}",
-        sums.concat(),
+        weighted(&sums),
     )
 }
 
@@ -52,4 +51,74 @@ pub fn hour_select(source: &str) -> String {
          FROM {source} AS m\nGROUP BY t, {keys}",
         sums.concat(),
     )
+}
+
+/// One row a minute and consumer of an API.
+pub fn consumers_select(source: &str) -> String {
+    let keys = "organization, environment, site, api, consumer, entry";
+    format!(
+        "SELECT toStartOfMinute(e.ts) AS t, {keys},\n \
+         sum(toUInt64(e.sample_interval)) AS n,\n \
+         sumIf(toUInt64(e.sample_interval), e.status >= 500) AS failed,\n \
+         sumIf(toUInt64(e.sample_interval), e.status >= 400 AND e.status < 500) AS refused,\n \
+         sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,\n{} \
+         max(e.total_us) AS max_total_us\nFROM {source} AS e\nGROUP BY t, {keys}",
+        weighted(&["total_us", "bytes_in", "bytes_out"]),
+    )
+}
+
+/// One row a minute and way from a gateway to a service, of the requests that were sent on. `linked` are those whose next
+/// gateway told its time; `hist` is of their `link_us`.
+pub fn links_select(source: &str) -> String {
+    let keys = "organization, environment, site, gateway, api, service";
+    format!(
+        "SELECT toStartOfMinute(e.ts) AS t, {keys},\n \
+         sum(toUInt64(e.sample_interval)) AS n,\n \
+         sumIf(toUInt64(e.sample_interval), e.side = 'upstream') AS failed,\n \
+         sumIf(toUInt64(e.sample_interval), e.link_us > 0) AS linked,\n{} \
+         max(e.link_us) AS max_link_us,\n \
+         sumMapIf(map(toUInt16(floor(log2(e.link_us + 1) * 8)), toUInt64(e.sample_interval)), e.link_us > 0) AS hist\n\
+         FROM {source} AS e\nWHERE notEmpty(e.attempt_us)\nGROUP BY t, {keys}",
+        weighted(&LINK_SUMS),
+    )
+}
+
+const LINK_SUMS: [&str; 7] =
+    ["link_us", "upstream_us", "connect_us", "tls_us", "first_byte_us", "bytes_to_upstream", "bytes_from_upstream"];
+
+/// One row a minute, policy and verdict; `hist` is of the policy's time.
+pub fn policies_select(source: &str) -> String {
+    each_select(
+        source,
+        "organization, environment, site, gateway, api, policy, verdict",
+        "policy_us",
+        "e.policy_names AS policy, e.policy_verdicts AS verdict, e.policy_us AS us",
+    )
+}
+
+/// One row a minute, upstream address and failure (empty where a response head came); `hist` is of the attempt's time.
+pub fn attempts_select(source: &str) -> String {
+    each_select(
+        source,
+        "organization, environment, site, gateway, service, address, failure",
+        "attempt_us",
+        "e.attempt_upstreams AS address, e.attempt_outcomes AS failure, e.attempt_us AS us",
+    )
+}
+
+/// Of events that have several of something: each is counted.
+fn each_select(source: &str, keys: &str, time: &str, arrays: &str) -> String {
+    format!(
+        "SELECT toStartOfMinute(e.ts) AS t, {keys},\n \
+         sum(toUInt64(e.sample_interval)) AS n,\n \
+         sum(toUInt64(us) * e.sample_interval) AS {time},\n \
+         max(us) AS max_{time},\n \
+         sumMap(map(toUInt16(floor(log2(us + 1) * 8)), toUInt64(e.sample_interval))) AS hist\n\
+         FROM {source} AS e\nARRAY JOIN {arrays}\nGROUP BY t, {keys}"
+    )
+}
+
+fn weighted(names: &[&str]) -> String {
+    let sum = |name: &&str| format!(" sum(toUInt64(e.{name}) * e.sample_interval) AS {name},\n");
+    names.iter().map(sum).collect()
 }

@@ -92,8 +92,34 @@ const LEDGER: &[Step] = &[
     step!(51, "stream_reports_seed", "051_stream_reports_seed.sql"),
 ];
 
+/// Where a request entered the fleet, and the minutes by consumer, link, policy and upstream attempt: 60-89.
+const ROLLUPS: &[Step] = &[
+    step!(60, "access_events_entry", "060_access_events_entry.sql"),
+    cluster_step!(61, "access_events_entry_distributed", "061_access_events_entry_distributed.sql"),
+    step!(62, "requests_1m_entry", "062_requests_1m_entry.sql"),
+    step!(63, "requests_1m_entry_default", "063_requests_1m_entry_default.sql"),
+    cluster_step!(64, "requests_1m_entry_distributed", "064_requests_1m_entry_distributed.sql"),
+    step!(65, "requests_1h_entry", "065_requests_1h_entry.sql"),
+    step!(66, "requests_1h_entry_default", "066_requests_1h_entry_default.sql"),
+    cluster_step!(67, "requests_1h_entry_distributed", "067_requests_1h_entry_distributed.sql"),
+    step!(68, "requests_1m_mv", "068_requests_1m_mv.sql"),
+    step!(69, "requests_1h_mv", "069_requests_1h_mv.sql"),
+    step!(72, "consumers_1m", "072_consumers_1m.sql"),
+    step!(73, "consumers_1m_mv", "073_consumers_1m_mv.sql"),
+    cluster_step!(74, "consumers_1m", "074_consumers_1m_distributed.sql"),
+    step!(75, "links_1m", "075_links_1m.sql"),
+    step!(76, "links_1m_mv", "076_links_1m_mv.sql"),
+    cluster_step!(77, "links_1m", "077_links_1m_distributed.sql"),
+    step!(78, "policies_1m", "078_policies_1m.sql"),
+    step!(79, "policies_1m_mv", "079_policies_1m_mv.sql"),
+    cluster_step!(80, "policies_1m", "080_policies_1m_distributed.sql"),
+    step!(81, "attempts_1m", "081_attempts_1m.sql"),
+    step!(82, "attempts_1m_mv", "082_attempts_1m_mv.sql"),
+    cluster_step!(83, "attempts_1m", "083_attempts_1m_distributed.sql"),
+];
+
 fn all() -> impl Iterator<Item = &'static Step> {
-    [FIRST, INGEST, LEDGER].into_iter().flatten()
+    [FIRST, INGEST, LEDGER, ROLLUPS].into_iter().flatten()
 }
 
 /// Every step of `schema`'s layout, in order.
@@ -151,7 +177,8 @@ fn filled(place: &str, schema: &Schema) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{hour_select, minute_select, seqs_select};
+    use crate::schema::rollups::ROLLUPS;
+    use crate::schema::seqs_select;
 
     #[test]
     fn numbers_rise_and_no_step_is_there_twice() {
@@ -175,12 +202,11 @@ mod tests {
     fn views_compute_what_a_repair_computes() {
         let schema = Schema::single("weir");
         let steps = migrations(&schema);
-        let (raw, minutes) = (schema.local("access_events"), schema.local("requests_1m"));
-        let views = [
-            ("stored_seqs_mv", seqs_select(&raw)),
-            ("requests_1m_mv", minute_select(&raw)),
-            ("requests_1h_mv", hour_select(&minutes)),
-        ];
+        let mut views = vec![("stored_seqs_mv".to_owned(), seqs_select(&schema.local("access_events")))];
+        views.extend(ROLLUPS.iter().map(|rollup| {
+            let select = (rollup.select)(&schema.local(rollup.source.unwrap_or("access_events")));
+            (format!("{}_mv", rollup.table), select)
+        }));
         for (view, select) in views {
             let step = steps.iter().rfind(|step| step.name == view).expect("the view's step");
             assert!(step.sql.ends_with(&select), "{view}: {}", step.sql);
