@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use weir_event::chunk::{ChunkWriter, Gap};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::record::encode;
-use weir_event::{BootId, Exchange, Identity, NameId, Outcome, Reason, Stream, Turn, Verdict};
+use weir_event::{BootId, Exchange, Identity, NameId, Outcome, RateLimitState, Reason, Stream, Turn, Verdict};
 
 /// The engine's program, built once if it is not there.
 fn engine_program() -> &'static Path {
@@ -503,6 +503,12 @@ pub fn exchange(seq: u64, start_us: i64) -> Exchange {
     if seq % 10 == 9 {
         exchange.status = 502;
         exchange.reason = Reason::ConnectionRefused;
+    }
+    exchange.entry = seq % 4 != 0;
+    exchange.consumer = format!("client-{}", seq % 7).into();
+    if seq % 10 == 7 {
+        exchange.rate_limit = RateLimitState::Exceeded;
+        exchange.link = Duration::from_micros(seq);
     }
     exchange.bytes_in = seq;
     exchange.bytes_out = seq * 7;
