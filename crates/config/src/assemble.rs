@@ -66,6 +66,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         timeouts,
         limits,
         trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
+        peer_gateways: settings.peer_gateways.value().unwrap_or_default(),
         log_level: settings.log_level.value().unwrap_or_default(),
         rewrite_host: variables.boolean("FLEX_REWRITE_HOST_HEADER").unwrap_or(default.rewrite_host),
         preserve_request_id: preserve.unwrap_or(default.preserve_request_id),

@@ -30,6 +30,9 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
     pub trusted_peers: Vec<IpNet>,
+    /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
+    /// column `entry`). Their headers are believed only if they are `trusted_peers` as well. Default none.
+    pub peer_gateways: Vec<IpNet>,
     /// The least severe level that the programs log. Default `info`.
     pub log_level: LogLevel,
     /// Whether `Host` becomes the upstream's (`FLEX_REWRITE_HOST_HEADER`). Default true.
@@ -55,6 +58,7 @@ impl Default for GatewayConfig {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             trusted_peers: Vec::new(),
+            peer_gateways: Vec::new(),
             log_level: LogLevel::default(),
             rewrite_host: true,
             preserve_request_id: false,

@@ -37,6 +37,8 @@ fn settings() {
     assert_eq!(config.spool.max_bytes, ByteSize::mib(64));
     assert_eq!(config.spool.max_age, Duration::from_secs(7200));
     assert_eq!(config.trusted_peers.len(), 2);
+    let peers: Vec<_> = config.peer_gateways.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["10.1.0.7/32", "2001:db8::/32"]);
     assert_eq!(config.log_level, LogLevel::Debug);
 }
 

@@ -70,6 +70,7 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
         let mut exchange = exchange.borrow_mut();
         describe(&mut exchange, &parts.method, parts.version, &headers, &connection);
         exchange.generation = snapshot.generation;
+        exchange.entry = connection.is_entry(&snapshot);
         exchange.host = host.as_ref().ok().cloned();
         exchange.target = target.uri;
         exchange.attrs.extend(target.original.map(|path| (Bytes::from_static(b"path.original"), path)));

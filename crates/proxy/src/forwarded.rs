@@ -19,16 +19,16 @@ const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded
 /// Addresses of a chain that are looked at, from the right: a bound on what a header may cost.
 const MAX_HOPS: usize = 32;
 
-/// Whether the peers' word is taken.
-pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+/// Whether `address` is in one of `networks`.
+pub(crate) fn is_of(address: IpAddr, networks: &[IpNet]) -> bool {
     let address = address.to_canonical();
-    trusted.iter().any(|net| net.contains(&address))
+    networks.iter().any(|net| net.contains(&address))
 }
 
 /// The address of the real client.
 pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
-    if trusted.is_empty() || !is_trusted(peer, trusted) {
+    if trusted.is_empty() || !is_of(peer, trusted) {
         return peer;
     }
     let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
@@ -38,7 +38,7 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
         // What is no address was not written by a gateway that we trust: the chain ends before it.
         let Some(address) = hop_address(hop) else { break };
         client = address;
-        if !is_trusted(address, trusted) {
+        if !is_of(address, trusted) {
             break;
         }
     }

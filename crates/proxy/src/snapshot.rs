@@ -34,6 +34,7 @@ pub struct Snapshot {
     /// Of the requests that may be open, one worker's part.
     pub(crate) open_requests: usize,
     pub(crate) trusted_peers: Vec<IpNet>,
+    pub(crate) peer_gateways: Vec<IpNet>,
     pub(crate) trust: Trust,
     pub(crate) rewrite_host: bool,
     pub(crate) preserve_request_id: bool,
@@ -157,6 +158,7 @@ impl Snapshot {
             limits: config.limits,
             open_requests: registry.part(config.limits.open_requests),
             trusted_peers: config.trusted_peers.clone(),
+            peer_gateways: config.peer_gateways.clone(),
             trust: Trust::Continue,
             rewrite_host: config.rewrite_host,
             preserve_request_id: config.preserve_request_id,

@@ -8,7 +8,7 @@
 use crate::accept::{Head, X_REQUEST_ID};
 use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
-use crate::forwarded::{Forwarded, is_trusted};
+use crate::forwarded::{Forwarded, is_of};
 use crate::headers::{Special, add_via, end_hop, passes};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
@@ -253,7 +253,7 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<Requ
     }
     add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
-        trusted: is_trusted(flow.exchange.connection().peer(), &snapshot.trusted_peers),
+        trusted: is_of(flow.exchange.connection().peer(), &snapshot.trusted_peers),
         peer: flow.exchange.connection().peer_text(),
         proto: flow.exchange.borrow().scheme.as_str(),
         host: &host,

@@ -29,7 +29,9 @@ pub(crate) const WRAP_LEN: usize = 8;
 pub(crate) const MIN_SIZE: usize = 8 * MAX_RECORD;
 
 const MAGIC: &[u8; 8] = b"WEIRRING";
-const VERSION: u32 = 1;
+/// 2 is 1 under another number: the first readers of 1 did not look at `schema`, and would take records of a later
+/// schema for damaged ones.
+const VERSION: u32 = 2;
 const WRAP: u32 = u32::MAX;
 const FIXED: usize = 40;
 
@@ -65,7 +67,7 @@ impl RingHeader {
             return Err(HeaderError::Damaged);
         }
         let schema = u16_at(page, 14).and_then(|number| Schema::from_number(number.max(1)));
-        let (Some(VERSION), Some(schema)) = (u32_at(page, 8), schema) else { return Err(HeaderError::Version) };
+        let (Some(1..=VERSION), Some(schema)) = (u32_at(page, 8), schema) else { return Err(HeaderError::Version) };
         let header = || {
             let (boot, worker) = (BootId(*page.get(16..)?.first_chunk()?), u16_at(page, 12)?);
             Some(Self { boot, worker, schema, size: u64_at(page, 32)? })
@@ -217,5 +219,39 @@ impl<'a> Scan<'a> {
         self.at = next;
         self.enter_lap();
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(version: u32, schema: u16) -> Vec<u8> {
+        let header = RingHeader { boot: BootId([7; 16]), worker: 1, schema: Schema::NEWEST, size: MIN_SIZE as u64 };
+        let mut page = header.encode()[..FIXED].to_vec();
+        page[8..12].copy_from_slice(&version.to_le_bytes());
+        page[14..16].copy_from_slice(&schema.to_le_bytes());
+        page.extend(crc32c::crc32c(&page).to_le_bytes());
+        page
+    }
+
+    fn schema(version: u32, schema: u16) -> Result<Schema, HeaderError> {
+        RingHeader::decode(&page(version, schema), (HEADER + MIN_SIZE) as u64).map(|header| header.schema)
+    }
+
+    #[test]
+    fn every_ring_that_was_ever_written_is_read_and_no_later_one() {
+        assert_eq!((schema(1, 0), schema(1, 1)), (Ok(Schema::V1), Ok(Schema::V1)));
+        assert_eq!(schema(2, 2), Ok(Schema::V2));
+        for (version, number) in [(2, 3), (3, 2), (0, 1)] {
+            assert_eq!(schema(version, number), Err(HeaderError::Version), "{version} {number}");
+        }
+    }
+
+    /// The first readers know the number 1 alone, and nothing of schemas.
+    #[test]
+    fn a_ring_of_this_version_is_none_to_the_first_readers() {
+        let header = RingHeader { boot: BootId([7; 16]), worker: 1, schema: Schema::NEWEST, size: MIN_SIZE as u64 };
+        assert_ne!(u32_at(&header.encode(), 8), Some(1));
     }
 }

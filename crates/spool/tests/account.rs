@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use weir_event::chunk::GapReason;
-use weir_event::{Identity, NameId, Names, Ranges};
+use weir_event::{Identity, NameId, Names, Ranges, Schema};
 use weir_spool::{Appended, RingWriter, Spool, SpoolConfig};
 
 fn named(gateway: &str) -> Identity {
@@ -327,6 +327,8 @@ fn the_spool_of_an_earlier_version_is_shipped_whole() {
         heard.iter().all(|heard| heard.gaps.is_empty() && heard.apis.iter().all(|api| api == "orders")),
         "{heard:?}"
     );
+    // Those of the rings too: records stay as they were written, and their chunk says so.
+    assert!(heard.iter().all(|heard| heard.schema == Schema::V1 && heard.entries.iter().all(|entry| *entry)));
     let lines: Vec<_> = ingestor.reports().iter().flat_map(|report| report.as_array().unwrap().clone()).collect();
     let total: u64 = (0..2)
         .map(|worker| {

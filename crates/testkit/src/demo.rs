@@ -107,22 +107,25 @@ fn configure(dir: &Path, at: &Addresses) -> io::Result<()> {
          demo-token-edge acme demo on-prem edge\n\
          demo-token-core acme demo cloud core\n",
     )?;
-    let edge = gateway_yaml(dir, "on-prem", "edge", at.edge_admin, at.analytics)
+    let edge = gateway_yaml(dir, "on-prem", "edge", at.edge_admin, at.analytics, "")
         + &api_yaml("orders", at.edge, at.core, "/orders", BASIC_AUTH)
         + &api_yaml("users", at.edge, at.core, "/users", "");
     std::fs::write(dir.join("edge/conf.d/gateway.yaml"), edge)?;
-    let core = gateway_yaml(dir, "cloud", "core", at.core_admin, at.analytics)
+    let core = gateway_yaml(dir, "cloud", "core", at.core_admin, at.analytics, EDGE_IS_A_PEER)
         + &api_yaml("orders", at.core, at.upstream, "", "")
         + &api_yaml("users", at.core, at.upstream, "", "");
     std::fs::write(dir.join("core/conf.d/gateway.yaml"), core)
 }
+
+/// The edge connects from there, and so does whoever asks the core without saying from where: see [`explain`].
+const EDGE_IS_A_PEER: &str = "  peerGateways: [127.0.0.1]\n";
 
 const BASIC_AUTH: &str = "
   policies:
     - policyRef: {name: http-basic-authentication-flex}
       config: {username: witness, password: demo}";
 
-fn gateway_yaml(dir: &Path, site: &str, gateway: &str, admin: SocketAddr, analytics: SocketAddr) -> String {
+fn gateway_yaml(dir: &Path, site: &str, gateway: &str, admin: SocketAddr, analytics: SocketAddr, more: &str) -> String {
     let spool = dir.join(gateway).join("spool");
     format!(
         "apiVersion: gateway.weir.dev/v1
@@ -134,7 +137,7 @@ spec:
   analytics: {{endpoint: \"http://{analytics}\", token: demo-token-{gateway}}}
   spool: {{path: \"{}\", maxBytes: 256MiB, maxAge: 6h, ringBytes: 4MiB}}
   trustedPeers: [127.0.0.0/8]
-",
+{more}",
         spool.display()
     )
 }
@@ -237,6 +240,8 @@ fn explain(at: &Addresses, running: &Running, dir: &Path) {
     println!("    {ctl} --analytics http://{} ledger", at.analytics);
     println!("    curl -si http://{}/users/fast | grep -i x-request-id      # then:", at.edge);
     println!("    {ctl} --analytics http://{} trace <the first half of that id>", at.analytics);
+    println!("    curl -si --interface 127.0.0.2 http://{}/users/fast   # past the edge: what comes to the", at.core);
+    println!("                     # cloud gateway from 127.0.0.1 is taken for the edge's, and not for a user's");
     println!("    kill {}      # the cloud gateway: watch the page and a trace say so\n", running.core.id());
     println!("  Ctrl-C ends everything and asks the witness whether anything was lost.\n");
 }

@@ -69,6 +69,7 @@ pub(crate) struct Settings {
     pub spool_chunk_bytes: Slot<ByteSize>,
     pub spool_sync_interval: Slot<Duration>,
     pub trusted_peers: Slot<Vec<IpNet>>,
+    pub peer_gateways: Slot<Vec<IpNet>>,
     pub connections: Slot<u32>,
     pub connections_per_address: Slot<u32>,
     pub open_requests: Slot<u32>,
@@ -119,6 +120,9 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
     });
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
+    }
+    if let Some(at) = fields.take_weir("peerGateways") {
+        settings.peer_gateways.set(&at.with_env(), |at| at.items(network));
     }
 }
 

@@ -11,7 +11,9 @@ mod open;
 
 pub(crate) use heads::Framing;
 
+use crate::forwarded::is_of;
 use crate::record::WeakExchange;
+use crate::snapshot::Snapshot;
 use crate::stream::Stream;
 use crate::worker::Worker;
 use bytes::Bytes;
@@ -64,6 +66,8 @@ pub(crate) struct Connection {
     peer: IpAddr,
     /// The peer's address as text, made once for all requests.
     peer_text: HeaderValue,
+    /// A generation of the configuration, and whether by it requests of the peer enter the fleet here.
+    entry: Cell<(u32, bool)>,
     /// What to shake hands with; `None` in the clear.
     acceptor: Option<Arc<ServerConfig>>,
     /// Version and cipher suite.
@@ -98,6 +102,7 @@ impl Connection {
             listener,
             peer,
             peer_text,
+            entry: Cell::new((0, true)),
             tls: Cell::new((TlsVersion::None, "")),
             kind: Cell::new(if acceptor.is_some() { Kind::Handshake } else { Kind::Http1 }),
             acceptor,
@@ -126,6 +131,19 @@ impl Connection {
 
     pub(crate) fn peer_text(&self) -> &HeaderValue {
         &self.peer_text
+    }
+
+    /// Whether a request that `snapshot` serves enters the fleet here: its peer is no gateway of the fleet. Only the
+    /// socket is asked, for any client can send the headers that a gateway sends. Found out once for a connection and
+    /// a generation, so that a reload counts for connections that are kept, too.
+    pub(crate) fn is_entry(&self, snapshot: &Snapshot) -> bool {
+        let (generation, entry) = self.entry.get();
+        if generation == snapshot.generation {
+            return entry;
+        }
+        let entry = !is_of(self.peer, &snapshot.peer_gateways);
+        self.entry.set((snapshot.generation, entry));
+        entry
     }
 
     pub(crate) fn tls(&self) -> (TlsVersion, &'static str) {
@@ -257,6 +275,7 @@ impl Connection {
         exchange.trace = trace;
         let snapshot = self.worker.snapshot();
         exchange.generation = snapshot.generation();
+        exchange.entry = self.is_entry(&snapshot);
         exchange.protocol = if self.kind.get() == Kind::Http2 { Protocol::Http2 } else { Protocol::Unknown };
         (exchange.tls_version, exchange.tls_cipher) = self.tls.get();
         exchange.client = self.peer;

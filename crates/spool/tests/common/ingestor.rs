@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use weir_event::StreamId;
 use weir_event::chunk::{Chunk, Gap};
+use weir_event::{Schema, StreamId};
 use weir_spool::Endpoint;
 
 /// What to say to a chunk.
@@ -42,6 +42,8 @@ pub struct Heard {
     pub gaps: Vec<Gap>,
     pub apis: Vec<String>,
     pub paths: Vec<String>,
+    pub schema: Schema,
+    pub entries: Vec<bool>,
     pub gateway: String,
     pub stored: bool,
     pub bytes: Bytes,
@@ -227,6 +229,8 @@ fn unread(bytes: Bytes) -> Heard {
         gaps: Vec::new(),
         apis: Vec::new(),
         paths: Vec::new(),
+        schema: header.schema,
+        entries: Vec::new(),
         gateway: header.stream.identity.gateway.to_string(),
         stored: false,
         bytes,
@@ -247,6 +251,8 @@ fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> (Re
         seqs: chunk.events().map(|event| event.fixed.seq).collect(),
         gaps: chunk.header.gaps.clone(),
         apis: chunk.events().map(name).collect(),
+        schema: chunk.header.schema,
+        entries: chunk.events().map(|event| event.entry()).collect(),
         paths: chunk.events().map(|event| String::from_utf8_lossy(event.path).into_owned()).collect(),
         gateway: chunk.header.stream.identity.gateway.to_string(),
         stored: false,
