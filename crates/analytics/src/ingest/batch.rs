@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_event::Ranges;
 use weir_event::StreamId;
 use weir_event::chunk::{Chunk, ChunkHeader};
@@ -68,9 +68,11 @@ const AHEAD_US: i64 = 86_400_000_000;
 /// Runs until every sender is gone and the last batch is committed.
 pub(super) async fn batcher(mut queue: mpsc::Receiver<Job>, committer: Committer, limits: Limits) {
     let (ready, batches) = mpsc::channel(1);
-    let committing = tokio::spawn(committer.run(batches));
+    let (took, last) = watch::channel(Duration::ZERO);
+    let committing = tokio::spawn(committer.run(batches, took));
     while let Some(first) = queue.recv().await {
-        let (jobs, place) = collect(first, &mut queue, &ready, limits).await;
+        let linger = (*last.borrow() * 2).clamp(limits.linger.0, limits.linger.1);
+        let (jobs, place) = collect(first, &mut queue, &ready, linger, limits).await;
         let Some(place) = place else { break };
         let Ok(batch) = tokio::task::spawn_blocking(move || build(jobs)).await else { break };
         place.send(batch);
@@ -86,9 +88,10 @@ async fn collect<'r>(
     first: Job,
     queue: &mut mpsc::Receiver<Job>,
     ready: &'r mpsc::Sender<Batch>,
+    linger: Duration,
     limits: Limits,
 ) -> (Vec<Job>, Option<mpsc::Permit<'r, Batch>>) {
-    let lingered = tokio::time::sleep(limits.linger);
+    let lingered = tokio::time::sleep(linger);
     let place = async {
         lingered.await;
         ready.reserve().await.ok()

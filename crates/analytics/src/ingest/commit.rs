@@ -14,8 +14,8 @@ use crate::block::{Block, lease_column};
 use crate::store::{Class, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 use weir_event::Ranges;
 use weir_event::failpoint;
 
@@ -69,10 +69,12 @@ impl Committer {
         Self { store, lease, intents, insert }
     }
 
-    /// Commits batches until there are no more.
-    pub(super) async fn run(self, mut batches: mpsc::Receiver<Batch>) {
+    /// Commits batches until there are no more, and says how long each took.
+    pub(super) async fn run(self, mut batches: mpsc::Receiver<Batch>, took: watch::Sender<Duration>) {
         while let Some(batch) = batches.recv().await {
+            let began = Instant::now();
             self.commit(batch).await;
+            took.send_replace(began.elapsed());
         }
     }
 
@@ -314,7 +316,7 @@ fn of_offer(dead: &[DeadLetter], offer: usize) -> impl Iterator<Item = &DeadLett
 /// Waits longer each time, with jitter, and says why the first time and then once in a while.
 struct Pause {
     next: Duration,
-    said: Option<std::time::Instant>,
+    said: Option<Instant>,
 }
 
 impl Pause {
@@ -325,7 +327,7 @@ impl Pause {
     async fn after(&mut self, what: &'static str, error: &(dyn std::error::Error + Send + Sync)) {
         if self.said.is_none_or(|at| at.elapsed() > Duration::from_secs(30)) {
             tracing::warn!(error = %error, "{what}");
-            self.said = Some(std::time::Instant::now());
+            self.said = Some(Instant::now());
         }
         tokio::time::sleep(self.next.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         self.next = (self.next * 2).min(LONGEST_PAUSE);

@@ -6,7 +6,8 @@
 
 use crate::store::{Store, StoreError};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 use weir_event::Ranges;
 use weir_event::StreamId;
 
@@ -30,8 +31,14 @@ pub struct Known {
 struct Streams {
     by_id: HashMap<StreamId, Stream>,
     clock: u64,
+    /// To be read, and who waits for it.
+    wanted: Vec<(StreamId, oneshot::Sender<Result<(), String>>)>,
+    /// Somebody reads, and will read what is wanted by then.
+    is_reading: bool,
 }
 
+/// Streams that are read by one query at most.
+const TOGETHER: usize = 1000;
 /// Streams in memory at most; the longest unused are forgotten, and read again when they come back.
 const MOST: usize = 50_000;
 
@@ -40,15 +47,51 @@ const MOST: usize = 50_000;
 pub struct Underway;
 
 impl Known {
-    /// Reads what is stored of `stream`, if it is not in memory.
-    pub async fn load(&self, store: &Store, stream: StreamId) -> Result<(), StoreError> {
-        if self.lock().by_id.contains_key(&stream) {
-            return Ok(());
+    /// Reads what is stored of `stream`, if it is not in memory. Streams that are wanted at the same time - every gateway
+    /// after a restart of this program - are read together. The error is ClickHouse's, in words.
+    pub async fn load(self: &Arc<Self>, store: &Store, stream: StreamId) -> Result<(), String> {
+        let (done, outcome) = oneshot::channel();
+        let is_first = {
+            let mut streams = self.lock();
+            if streams.by_id.contains_key(&stream) {
+                return Ok(());
+            }
+            streams.wanted.push((stream, done));
+            !std::mem::replace(&mut streams.is_reading, true)
+        };
+        if is_first {
+            // A task of its own: whoever came first may leave, and the others still wait.
+            tokio::spawn(Arc::clone(self).read_wanted(store.clone()));
         }
-        let done = stored(store, stream).await?;
-        // Two offers may load at once. The first to come back may already have claimed: what it has, stays.
-        self.lock().by_id.entry(stream).or_default().done.union(&done);
-        Ok(())
+        outcome.await.unwrap_or_else(|_| Err("the program is stopping".to_owned()))
+    }
+
+    async fn read_wanted(self: Arc<Self>, store: Store) {
+        loop {
+            let wanted: Vec<_> = {
+                let mut streams = self.lock();
+                let count = streams.wanted.len().min(TOGETHER);
+                streams.is_reading = count > 0;
+                streams.wanted.drain(..count).collect()
+            };
+            if wanted.is_empty() {
+                return;
+            }
+            let ids: Vec<_> = wanted.iter().map(|(stream, _)| *stream).collect();
+            let outcome = stored(&store, &ids).await.map_err(|error| error.to_string());
+            if let Ok(found) = &outcome {
+                let mut streams = self.lock();
+                for id in &ids {
+                    // It may be here already, with what it has claimed: that stays.
+                    let state = streams.by_id.entry(*id).or_default();
+                    found.get(id).into_iter().for_each(|done| state.done.union(done));
+                }
+            }
+            for (_, waiting) in wanted {
+                // Nobody there: the client has left.
+                let _gone = waiting.send(outcome.as_ref().map(|_| ()).map_err(Clone::clone));
+            }
+        }
     }
 
     /// Marks what of `offered` is new as on its way, and answers it. `None` when the stream is not loaded.
@@ -113,29 +156,36 @@ impl Streams {
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct Part {
+    stream: u64,
     first: u64,
     last: u64,
 }
 
-/// What is stored of one stream, dead letters with it.
-async fn stored(store: &Store, stream: StreamId) -> Result<Ranges, StoreError> {
+/// What is stored of each stream that anything is stored of, dead letters with it.
+async fn stored(store: &Store, streams: &[StreamId]) -> Result<HashMap<StreamId, Ranges>, StoreError> {
     let (seqs, dead) = (store.schema().all("stored_seqs"), store.schema().all("dead_letters"));
     // Of a stream that is older than the rows of `stored_seqs` are kept.
     let compacted = store.schema().all("stream_accounts");
+    let ids: Vec<_> = streams.iter().map(|stream| stream.0.to_string()).collect();
+    let ids = ids.join(", ");
     // The runs of blocks are joined into islands by the engine: a long stream is many rows and few islands.
     let sql = format!(
-        "SELECT min(first) AS first, max(last) AS last FROM (\
-           SELECT first, last, sum(fresh) OVER (ORDER BY first, last ROWS UNBOUNDED PRECEDING) AS island FROM (\
-             SELECT first, last, first > max(last) OVER (ORDER BY first, last \
+        "SELECT stream, min(first) AS first, max(last) AS last FROM (\
+           SELECT stream, first, last, sum(fresh) OVER (PARTITION BY stream ORDER BY first, last \
+             ROWS UNBOUNDED PRECEDING) AS island FROM (\
+             SELECT stream, first, last, first > max(last) OVER (PARTITION BY stream ORDER BY first, last \
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS fresh FROM (\
-                 SELECT first, last FROM {seqs} WHERE stream = {{stream:UInt64}} \
-                 UNION ALL SELECT run.1, run.2 FROM {compacted} ARRAY JOIN stored AS run \
-                   WHERE stream = {{stream:UInt64}} \
-                 UNION ALL SELECT seq, seq FROM {dead} WHERE stream = {{stream:UInt64}}))) \
-         GROUP BY island ORDER BY min(first)"
+                 SELECT stream, first, last FROM {seqs} WHERE stream IN ({ids}) \
+                 UNION ALL SELECT stream, run.1, run.2 FROM {compacted} ARRAY JOIN stored AS run \
+                   WHERE stream IN ({ids}) \
+                 UNION ALL SELECT stream, seq, seq FROM {dead} WHERE stream IN ({ids})))) \
+         GROUP BY stream, island ORDER BY stream, min(first)"
     );
-    let parts = store.rows::<Part>(&sql, &[("stream", stream.0.to_string())]).await?;
-    Ok(parts.into_iter().map(|part| (part.first, part.last)).collect())
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    for part in store.rows::<Part>(&sql, &[]).await? {
+        found.entry(StreamId(part.stream)).or_default().push((part.first, part.last));
+    }
+    Ok(found.into_iter().map(|(stream, parts)| (stream, parts.into_iter().collect())).collect())
 }
 
 #[cfg(test)]

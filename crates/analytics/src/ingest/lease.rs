@@ -32,7 +32,7 @@ pub struct Term {
 
 /// A time of being the writer, of one store.
 pub struct Session {
-    pub known: Known,
+    pub known: Arc<Known>,
     term: Mutex<Term>,
     /// None where servers take turns.
     run: Option<ServerRun>,
@@ -139,7 +139,7 @@ impl Lease {
         if !(mine && settled.all_read) {
             verify::audit_recent(&self.store, term).await?;
         }
-        let session = Session { known: Known::default(), term: Mutex::new(term), run };
+        let session = Session { known: Arc::default(), term: Mutex::new(term), run };
         self.session.send_replace(Some(Arc::new(session)));
         tracing::info!(epoch = term.epoch, "this weir-analytics writes");
         Ok(true)

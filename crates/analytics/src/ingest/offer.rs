@@ -21,9 +21,11 @@ use weir_event::{Ranges, StreamId};
 pub struct Limits {
     /// Offers in the batcher's queue; past it, an offer is refused at once. The server bounds their bytes.
     pub queue: usize,
-    /// From the first chunk of a batch to its blocks, at least. While the batch before is being stored, a batch grows
-    /// on: blocks are small and quick when there is little, large when there is much.
-    pub linger: Duration,
+    /// From the first chunk of a batch to its blocks, at least, and at most where it is lengthened. While the batch before
+    /// is being stored, a batch grows on: blocks are small and quick when there is little, large when there is much.
+    /// An insert costs the engine about the same whatever its size up to some thousand rows, so a batch waits twice as
+    /// long as the last one took to store: where inserts are slow, there are fewer.
+    pub linger: (Duration, Duration),
     /// Rows that end a batch before its time.
     pub batch_rows: usize,
     /// Bytes of records, decompressed, that end it as well.
@@ -38,7 +40,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue: 1024,
-            linger: Duration::from_millis(200),
+            linger: (Duration::from_millis(200), Duration::from_secs(1)),
             batch_rows: 200_000,
             batch_bytes: 96 << 20,
             patience: Duration::from_secs(25),
@@ -115,7 +117,7 @@ impl Ingest {
     /// Offers a chunk in which `dead`, known as dead letters and not stored, count as new.
     pub(super) async fn offer_again(&self, stream: StreamId, dead: &Ranges, bytes: Vec<u8>) -> Result<(), Refusal> {
         let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
-        session.known.load(&self.store, stream).await?;
+        session.known.load(&self.store, stream).await.map_err(Refusal::Unavailable)?;
         session.known.revive(stream, dead);
         let header = Self::header(&bytes)?;
         self.offer(header, bytes.into()).await.map(drop)
@@ -133,7 +135,7 @@ impl Ingest {
         let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
         let known = &session.known;
         let stream = header.stream_id;
-        known.load(&self.store, stream).await?;
+        known.load(&self.store, stream).await.map_err(Refusal::Unavailable)?;
         let mut offered = Ranges::of(header.first, header.last);
         header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
         let fresh = match known.claim(stream, &offered) {

@@ -504,7 +504,7 @@ pub fn exchange(seq: u64, start_us: i64) -> Exchange {
         exchange.status = 502;
         exchange.reason = Reason::ConnectionRefused;
     }
-    exchange.entry = seq % 4 != 0;
+    exchange.entry = !seq.is_multiple_of(4);
     exchange.consumer = format!("client-{}", seq % 7).into();
     if seq % 10 == 7 {
         exchange.rate_limit = RateLimitState::Exceeded;
