@@ -5,7 +5,12 @@ mod common;
 use bytes::Bytes;
 use common::{Analytics, Engine, chunk, chunk_of, exchange, name, now_us, stream};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use weir_analytics::ingest::known::Known;
+use weir_analytics::schema::Schema;
+use weir_analytics::store::Store;
+use weir_event::Ranges;
 use weir_event::chunk::{Chunk, Gap, GapReason};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{AuthKind, NameId, Reason, Scheme, TlsVersion, Verdict};
@@ -177,6 +182,79 @@ fn a_chunk_that_the_engine_refuses_takes_no_other_with_it() {
     assert_eq!(statuses, [422, 200, 200, 200]);
     assert_eq!(engine.number(RAW), 300);
     engine.assert_rolled_up();
+}
+
+/// Its head is read at once and its records where blocks are built: what is found wrong there is its own affair.
+#[test]
+fn a_chunk_whose_records_are_damaged_takes_no_other_with_it() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let start = now_us() - 1_000_000;
+    let chunks: Vec<_> = (0..4).map(|worker| chunk(&stream("cloud", "core", worker), 0..100, start, 100)).collect();
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let offers: Vec<_> = chunks
+            .iter()
+            .enumerate()
+            .map(|(number, chunk)| {
+                let (mut chunk, analytics) = (chunk.clone(), &analytics);
+                if number == 2 {
+                    *chunk.last_mut().expect("a byte") ^= 1;
+                }
+                scope.spawn(move || analytics.post(&chunk).status)
+            })
+            .collect();
+        offers.into_iter().map(|offer| offer.join().expect("answered")).collect()
+    });
+    assert_eq!(statuses, [200, 200, 400, 200]);
+    assert_eq!(stored(&analytics, &chunks[2]), answer(100, 0, 0), "nothing of it counts as known");
+    assert_eq!(engine.number(RAW), 400);
+    engine.assert_rolled_up();
+}
+
+/// As after a restart of the ingestor: every gateway comes at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_wanted_together_are_read_together() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let streams: Vec<_> = (0..40).map(|worker| stream("cloud", "core", worker)).collect();
+    let start = now_us() - 1_000_000;
+    analytics.store(&chunk(&streams[7], 0..100, start, 100));
+    analytics.store(&chunk(&streams[7], 200..300, start, 100));
+    let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
+    let queries = || engine.number("SELECT value FROM system.events WHERE event = 'SelectQuery'");
+    let (known, before) = (Arc::new(Known::default()), queries());
+    let loads = streams.iter().map(|stream| {
+        let (known, store, id) = (Arc::clone(&known), store.clone(), stream.id());
+        tokio::spawn(async move { known.load(&store, id).await })
+    });
+    for load in loads.collect::<Vec<_>>() {
+        load.await.expect("it ends").expect("loaded");
+    }
+    let asked = queries() - before;
+    assert!(asked < 30, "{asked} queries for 40 streams");
+    let offered = Ranges::of(50, 249);
+    let mut new = Ranges::of(100, 199);
+    assert_eq!(known.claim(streams[7].id(), &offered), Some(Ok(new.clone())));
+    new.union(&offered);
+    assert_eq!(known.claim(streams[8].id(), &offered), Some(Ok(new)));
+}
+
+/// Nobody hangs because another one's query failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_cannot_be_read_is_read_when_it_can() {
+    let mut engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    analytics.store(&chunk(&edge, 0..100, now_us() - 1_000_000, 100));
+    drop(analytics);
+    let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
+    let known = Arc::new(Known::default());
+    engine.kill();
+    let (one, other) = tokio::join!(known.load(&store, edge.id()), known.load(&store, edge.id()));
+    assert!(one.is_err() && other.is_err());
+    let _engine = engine.start_again();
+    known.load(&store, edge.id()).await.expect("loaded");
+    assert_eq!(known.claim(edge.id(), &Ranges::of(90, 109)), Some(Ok(Ranges::of(100, 109))));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use common::Engine;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
-use weir_analytics::schema::{Layout, MigrateError, Retention, Schema, migrate};
+use weir_analytics::schema::{Layout, MigrateError, ROLLUPS, Retention, Schema, migrate};
 use weir_analytics::store::Store;
 use weir_event::field::FIELDS;
 
@@ -88,6 +88,58 @@ async fn every_field_is_a_column_of_the_migrated_table() {
     );
     let fields: Vec<_> = FIELDS.iter().map(|field| format!("{}\t{}", field.name, field.column)).collect();
     assert_eq!(columns, fields.join("\n"), "a new field needs a step `ALTER TABLE … ADD COLUMN IF NOT EXISTS`");
+}
+
+/// Before there was `entry`, no request was known to come from a peer: in raw and in what was rolled up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_entry_has_entered_where_it_was_seen() {
+    let engine = Engine::start();
+    let schema = Schema::single("weir");
+    engine.sql(&schema.create_database());
+    schema.migrations().iter().filter(|step| step.number < 60).for_each(|step| drop(engine.sql(&step.sql)));
+    let insert = |columns: &str, values: &str| {
+        engine.sql(&format!(
+            "INSERT INTO weir.access_events (ts, sample_interval{columns}) VALUES ('2026-11-26 10:00:00', 1{values})"
+        ))
+    };
+    insert("", "");
+    migrate(&store(&engine, Retention { raw: Duration::from_secs(3650 * 86_400), ..Retention::default() }))
+        .await
+        .expect("migrated");
+    insert(", entry", ", 0");
+    for table in ["access_events", "requests_1m", "requests_1h"] {
+        let rows = format!("SELECT entry, count() FROM weir.{table} GROUP BY entry ORDER BY entry");
+        assert_eq!(engine.sql(&rows), "0\t1\n1\t1", "{table}");
+        engine.sql(&format!("OPTIMIZE TABLE weir.{table} FINAL"));
+        assert_eq!(engine.sql(&rows), "0\t1\n1\t1", "{table}, merged");
+    }
+}
+
+/// Its columns are those of the tables, and its example is a query that works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_the_tables_is_true() {
+    let engine = Engine::start();
+    migrate(&store(&engine, Retention::default())).await.expect("migrated");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tables.md");
+    let page = std::fs::read_to_string(page).expect("docs/tables.md");
+    let (head, sections) = page.split_once("\n## ").expect("a section");
+    for rollup in &ROLLUPS {
+        let name = format!("`{}`", rollup.table);
+        let section = sections.split("\n## ").find(|section| section.lines().any(|line| line.contains(&name)));
+        let section = section.unwrap_or_else(|| panic!("docs/tables.md has no section of {name}"));
+        let told = section.split_once("Keys: ").expect("its columns").1;
+        let mut told: Vec<_> =
+            told.split('`').skip(1).step_by(2).filter(|word| !word.starts_with("--")).map(str::to_owned).collect();
+        told.sort();
+        told.dedup();
+        let sql = format!("SELECT name FROM system.columns WHERE database = 'weir' AND table = '{}'", rollup.table);
+        let columns = engine.sql(&sql);
+        let mut columns: Vec<_> = columns.lines().map(str::to_owned).collect();
+        columns.sort();
+        assert_eq!(told, columns, "{name}");
+    }
+    let example: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(engine.sql(&example.join("\n")), "nan", "no event, no quantile");
 }
 
 #[test]

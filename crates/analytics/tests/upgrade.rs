@@ -46,6 +46,7 @@ fn the_store_of_the_first_release_is_brought_forward_whole() {
     assert_eq!(engine.sql("SELECT DISTINCT first, last, reason FROM weir.gaps"), "50\t59\tring_full");
     assert_eq!(engine.sql("SELECT max(accepted) AS most FROM weir.streams GROUP BY stream ORDER BY most"), "200\n400");
     engine.assert_rolled_up();
+    assert_eq!(engine.number("SELECT count() FROM weir.access_events WHERE entry != 1"), 0);
     let noted = engine.sql("SELECT DISTINCT number FROM weir.schema_migrations ORDER BY number");
     let steps: Vec<_> = Schema::single("weir").migrations().iter().map(|step| step.number.to_string()).collect();
     assert_eq!(noted, steps.join("\n"), "every step of this version is applied");
