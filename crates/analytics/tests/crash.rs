@@ -5,6 +5,7 @@ mod common;
 use common::{Analytics, Engine, chunk, now_us, stream, until};
 use weir_analytics::block::BlockId;
 use weir_analytics::ingest::intent::{Intent, Intents};
+use weir_analytics::schema::ROLLUPS;
 use weir_event::Ranges;
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
@@ -116,9 +117,9 @@ fn broken_and_settled(sql: &[&str]) {
 
 #[test]
 fn a_roll_up_that_lost_its_part_is_rebuilt() {
-    broken_and_settled(&["TRUNCATE TABLE weir.requests_1h"]);
-    broken_and_settled(&["TRUNCATE TABLE weir.requests_1m"]);
-    broken_and_settled(&["TRUNCATE TABLE weir.stored_seqs"]);
+    for table in ROLLUPS.iter().map(|rollup| rollup.table).chain(["stored_seqs"]) {
+        broken_and_settled(&[&format!("TRUNCATE TABLE weir.{table}")]);
+    }
 }
 
 #[test]
