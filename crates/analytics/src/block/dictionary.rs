@@ -12,6 +12,8 @@ pub(super) const STATE: u64 = 1;
 const FLAGS: u64 = 0x600;
 /// An id or byte that has not been met in this scope.
 const UNMET: u32 = u32::MAX;
+/// The index of the empty text: key 0 must be the type's default.
+const EMPTY: u32 = 0;
 /// Name ids are dense from 1: up to here they are looked up in a table, above by hash.
 const DENSE: usize = 4096;
 
@@ -38,7 +40,6 @@ impl Default for Dictionary {
             by_large_id: HashMap::new(),
             by_byte: [UNMET; 256],
         };
-        // Key 0 must be the type's default.
         new.index_of(b"");
         new
     }
@@ -64,6 +65,11 @@ impl Dictionary {
 
     #[inline]
     pub(super) fn push(&mut self, text: &[u8]) {
+        // Most columns of most rows. Comparing two empty slices reads from where nothing is, which a vectorised
+        // memcmp is slow at: it was a quarter of the ingestor's CPU.
+        if text.is_empty() {
+            return self.rows.push(EMPTY);
+        }
         if *self.last.0 != *text {
             let index = self.index_of(text);
             if self.last.0.len() == text.len() {
