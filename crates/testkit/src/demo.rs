@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_testkit::process::{Process, program};
 use weir_testkit::witness::{Plan, Witness, demo_mix, read_log};
 use weir_testkit::{compare, get, upstream};
@@ -48,9 +48,34 @@ struct Running {
     clickhouse: Process,
 }
 
+/// What ends the demo. It is listened to before the first program starts: a signal that ended this process would leave
+/// the others running.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Ends {
+    fn listen() -> io::Result<Self> {
+        let [interrupt, terminate, hang_up] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, hang_up: hang_up? })
+    }
+
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
 /// Runs the demo. Answers whether the witness found everything in place.
 pub async fn run(options: Options) -> io::Result<bool> {
     let began = Instant::now();
+    let mut ends = Ends::listen()?;
     let dir = fresh(&options.dir)?;
     println!("\n  Weir demo: two gateways on two sites, every request accounted for\n");
     let addresses = addresses().await?;
@@ -66,9 +91,12 @@ pub async fn run(options: Options) -> io::Result<bool> {
         log: dir.join("witness.ndjson"),
     };
     let witness = Witness::start(plan)?;
-    first_figure(&addresses, began).await?;
+    tokio::select! {
+        shown = first_figure(&addresses, began) => shown?,
+        () = ends.come() => return Err(io::Error::other("told to end before there was a figure")),
+    }
     explain(&addresses, &running, &dir);
-    watch(&witness, &mut running, options.seconds).await?;
+    watch(&witness, &mut running, options.seconds, &mut ends).await?;
     settle(witness, running, &addresses, &dir).await
 }
 
@@ -246,19 +274,14 @@ fn explain(at: &Addresses, running: &Running, dir: &Path) {
     println!("  Ctrl-C ends everything and asks the witness whether anything was lost.\n");
 }
 
-async fn watch(witness: &Witness, running: &mut Running, seconds: Option<u64>) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+async fn watch(witness: &Witness, running: &mut Running, seconds: Option<u64>, ends: &mut Ends) -> io::Result<()> {
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     let end = tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(u64::from(u32::MAX))));
     tokio::pin!(end);
     let mut core_told = false;
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hang_up.recv() => return Ok(()),
+            () = ends.come() => return Ok(()),
             () = &mut end => return Ok(()),
             _ = tick.tick() => {
                 let tally = witness.tally();

@@ -333,10 +333,41 @@ fn address(address: Option<SocketAddr>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+    use weir_event::chunk::{Chunk, ChunkWriter};
+    use weir_event::{Exchange, Outcome, Stream};
 
     #[test]
     fn the_columns_are_those_of_the_field_table_in_its_order() {
         let fields: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
         assert_eq!(Columns::NAMES, fields);
+    }
+
+    fn entries(chunks: &[Chunk]) -> Vec<u8> {
+        let mut builder = BlockBuilder::new(BlockId([1; 16]), 0);
+        for chunk in chunks {
+            let source = builder.source(&chunk.header);
+            chunk.events().for_each(|event| builder.push(&source, &event));
+        }
+        let mut bytes = Vec::new();
+        builder.columns.entry.write(&mut bytes);
+        bytes
+    }
+
+    /// Chunks of gateways of both versions in one block: what schema 1 does not say is 1.
+    #[test]
+    fn a_request_entered_at_its_gateway_unless_its_record_says_otherwise() {
+        let mut writer = ChunkWriter::new(Stream { identity: Default::default(), boot: Default::default(), worker: 0 });
+        for (seq, entry) in [true, false, false].into_iter().enumerate() {
+            let mut exchange = Exchange::new(Instant::now(), 0);
+            exchange.entry = entry;
+            exchange.finish(Outcome::Completed, Instant::now());
+            let mut record = Vec::new();
+            weir_event::record::encode(&exchange, seq as u64, &mut record);
+            writer.push(&record, |_| None).unwrap();
+        }
+        let newest = Chunk::decode(&writer.seal(0).unwrap()).unwrap();
+        let first = Chunk::decode(include_bytes!("../../../event/tests/fixtures/schema-1.chunk")).unwrap();
+        assert_eq!(entries(&[newest, first]), [1, 0, 0, 1, 1, 1, 1]);
     }
 }
