@@ -86,11 +86,11 @@ pub async fn day(store: &Store, day: i64, term: Term, spare: Option<&Intent>) ->
     }
     failpoint::pass("repair.before_swap");
     for table in std::iter::once("stored_seqs").chain(ROLLUPS.iter().map(|rollup| rollup.table)) {
-        day.swap(table, unique).await?;
+        day.swap(table).await?;
         failpoint::pass("repair.between_swaps");
     }
     if unique < rows {
-        day.swap("access_events", unique).await?;
+        day.swap("access_events").await?;
     }
     Ok(Repaired { rows: unique, duplicates: rows - unique })
 }
@@ -206,10 +206,11 @@ impl<'s> Day<'s> {
         Ok(self.store.rows::<String>(sql, &args).await?.join(", "))
     }
 
-    /// Puts the staged day in the place of the table's own. A day of which raw was found complete and empty takes what
-    /// the table has of it away, which is at most a block that was never acknowledged.
-    async fn swap(&self, table: &str, rows: u64) -> Result<(), StoreError> {
+    /// Puts the staged day in the place of the table's own. What was staged has been held against raw: where it is empty
+    /// (no policy ran, or the day had nothing but a block that was never acknowledged), the table's own goes.
+    async fn swap(&self, table: &str) -> Result<(), StoreError> {
         let (staging, local, day) = (self.staging(table), self.store.schema().local(table), &self.name);
+        let rows = self.store.number(&format!("SELECT count() FROM {staging}"), &[]).await?;
         let from_empty = if rows == 0 { " SETTINGS allow_replace_partition_from_empty_source = 1" } else { "" };
         self.store
             .execute(&format!("ALTER TABLE {local} REPLACE PARTITION '{day}' FROM {staging}{from_empty}"))

@@ -79,13 +79,13 @@ async fn a_ring_that_cannot_be_read_leaves_an_open_end() {
     // A newer version's ring is kept, and read when a version that can comes back.
     account.traffic(100).await;
     let ring = ring(&mut account);
-    set_version(&ring, 2);
+    set_version(&ring, 3);
     account.start_part(Part::Gateway, None).unwrap();
     let (_, report) =
         account.claimed("it is said", |claim| claim.doubts("open_end").contains(&"ring_unreadable".to_owned())).await;
     assert_eq!(report.lost.len(), lost + 100);
     account.stop(Part::Gateway).unwrap();
-    set_version(&ring, 1);
+    set_version(&ring, 2);
     account.start_part(Part::Gateway, None).unwrap();
     account.settle().await;
     let (claim, report) = account.claim().await;
