@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_telemetry::trace_context::tracestate::TraceState;
 use weir_telemetry::trace_context::TraceParent;
+use weir_telemetry::trace_context::tracestate::TraceState;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(parent) = TraceParent::parse(bytes) {
