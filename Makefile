@@ -6,13 +6,13 @@ ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
-.PHONY: help demo test test-needs test-format test-build test-run test-fuzz test-guard \
-  test-kits test-kits-run test-image test-units \
+.PHONY: help demo test test-needs test-format test-build test-run test-guard-build test-guard \
+  test-kits test-kits-run test-fuzz test-image test-units \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   the images and the units, built and run (as root): test-image, test-units"
+	@echo "make test-kits   the fuzzers, the images and the units (as root): test-fuzz, test-image, test-units"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -30,8 +30,8 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
-# Two lanes: tests wait more than they compute, so fuzz targets and the guard's gateway are built beside them, at the
-# lowest priority. What each step took is told at the end, also of a run that fails.
+# Two lanes: tests wait more than they compute, so the guard's gateway is built beside them, at the lowest priority. What
+# each step took is told at the end, also of a run that fails.
 test:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory -j2 test-run test-guard; said=$$?; .ci/step --report; exit $$said
@@ -46,26 +46,28 @@ test-build: test-format
 	@.ci/step "building with lints" env $(LINTED) cargo build --quiet --locked --workspace --all-targets
 
 test-run: test-build test-needs
-	@.ci/step "examples in comments" env $(LINTED) cargo test --quiet --workspace --doc
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
-test-fuzz: test-needs
-	@.ci/step "building the fuzz targets" nice -n 19 $(MAKE) --no-print-directory fuzz-build
-	@.ci/step "fuzzing" nice -n 19 $(MAKE) --no-print-directory fuzz-run
-
-test-guard: test-build test-fuzz
+test-guard-build: test-needs
 	@.ci/step "building the guard's gateway" nice -n 19 cargo build --quiet --locked --profile demo -p weir-gateway
+
+test-guard: test-build test-guard-build
 	@.ci/step "instructions a request" target/debug/weir-bench guard --program target/demo/weir
 
-# What does not fit into the minutes of `make test`: what Weir is delivered in, built and run.
+# What does not fit into the minutes of `make test`: what Weir is delivered in, built and run, and the fuzzers.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
 
 test-kits-run:
 	@$(MAKE) --no-print-directory test-build
+	@$(MAKE) --no-print-directory test-fuzz
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
+
+test-fuzz:
+	@.ci/step "building the fuzz targets" $(MAKE) --no-print-directory fuzz-build
+	@.ci/step "fuzzing" $(MAKE) --no-print-directory fuzz-run
 
 # The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
 test-image:
@@ -146,15 +148,14 @@ check: .tools/cargo/installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
-	$(MAKE) fuzz FUZZ_SECONDS=60 FUZZ_TARGETS="$(FUZZ_TARGETS) ring" FUZZ_FEATURES=fuzzer,spool
+	$(MAKE) fuzz FUZZ_SECONDS=60
 
-FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := load route trace_context record chunk
-FUZZ_FEATURES ?= fuzzer
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS := load route trace_context record chunk ring
 # Fuzzing wants flags that are not stable; the compiler that is here takes them when told so. Fat LTO would link each
 # target for a minute.
 FUZZ_ENV := RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/.tools/cargo/bin:$$PATH"
-FUZZ_FLAGS := --fuzz-dir crates/fuzz --target-dir $(CURDIR)/target/fuzz --features $(FUZZ_FEATURES)
+FUZZ_FLAGS := --fuzz-dir crates/fuzz --target-dir $(CURDIR)/target/fuzz --features fuzzer
 fuzz:
 	$(MAKE) fuzz-build
 	$(MAKE) fuzz-run
