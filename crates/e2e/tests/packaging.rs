@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,20 +28,44 @@ fn instructions(text: &str) -> Vec<(String, String)> {
     joined.lines().filter_map(split).collect()
 }
 
+/// The base of a stage: `${NAME}` is what `ARG NAME=` before the first stage says.
+fn base<'a>(of: &'a str, arguments: &'a BTreeMap<String, String>) -> &'a str {
+    let name = of.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.and_then(|name| arguments.get(name)).map_or(of, String::as_str)
+}
+
 /// What is wrong with the image, as far as it can be told without making it.
 fn wrong(text: &str, there: impl Fn(&str) -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut stages = BTreeSet::new();
+    let mut arguments = BTreeMap::new();
     let mut user = String::new();
-    let known =
-        ["FROM", "WORKDIR", "COPY", "RUN", "ENV", "VOLUME", "USER", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"];
+    let known = [
+        "ARG",
+        "FROM",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "ENV",
+        "VOLUME",
+        "USER",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    ];
     for (verb, rest) in instructions(text) {
         let words: Vec<_> = rest.split(' ').collect();
         match verb.as_str() {
+            "ARG" => match rest.split_once('=') {
+                Some((name, value)) => _ = arguments.insert(name.to_owned(), value.to_owned()),
+                None => wrong.push(format!("`{rest}` has no default")),
+            },
             "FROM" => {
-                let pinned = words[0].split_once(':').is_some_and(|(_, tag)| tag != "latest");
-                if !pinned && !stages.contains(words[0]) {
-                    wrong.push(format!("`{}` is neither pinned by a tag nor a stage", words[0]));
+                let base = base(words[0], &arguments);
+                let pinned = base.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+                if !pinned && !stages.contains(base) {
+                    wrong.push(format!("`{base}` is neither pinned by a tag nor a stage"));
                 }
                 match words.get(1..) {
                     Some(["AS", name]) => _ = stages.insert((*name).to_owned()),
@@ -98,16 +122,28 @@ fn the_image_is_made_of_what_is_there_and_has_no_rights() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let toolchain = manifest.split("rust-version = \"").nth(1).unwrap().split('"').next().unwrap();
     assert!(
-        text.contains(&format!("FROM rust:{toolchain}-")),
+        text.contains(&format!("ARG RUST=rust:{toolchain}-")) && text.contains("FROM ${RUST} AS build"),
         "the image is built by another compiler than {toolchain}"
     );
 }
 
 #[test]
 fn a_wrong_image_is_told() {
-    let text = "FROM debian:12-slim AS a\nCOPY gone /x\nCOPY --from=b /x /x\nFROM debian\nFETCH x\nCMD weir\nUSER 0\n";
+    let text = "FROM debian:12-slim AS a\nCOPY gone /x\nCOPY --from=b /x /x\nFROM debian\nFETCH x\nCMD weir\nUSER 0\n\
+        ARG E\nARG F=f\nFROM ${F} AS f\nFROM ${G} AS g\n";
     let told = wrong(text, |path| path != "gone").join("\n");
-    for words in ["`gone` is not", "no stage `b`", "`debian` is neither", "no name", "`FETCH`", "no list", "as `0`"] {
+    for words in [
+        "`gone` is not",
+        "no stage `b`",
+        "`debian` is neither",
+        "no name",
+        "`FETCH`",
+        "no list",
+        "as `0`",
+        "`E` has no",
+        "`f` is neither",
+        "`${G}` is neither",
+    ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(let_in("*\n!crates\n**/target\n", "crates/a") && !let_in("*\n!crates\n", "LICENSE"));

@@ -21,7 +21,7 @@ impl PathError {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Escape => "the path has a percent sign that begins no escape",
-            Self::Nul => "the path has an escaped NUL",
+            Self::Nul => "the path has a NUL",
             Self::Backslash => "the path has a backslash",
             Self::AboveRoot => "the path leads above the root",
         }
@@ -62,6 +62,7 @@ fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
     while let Some((first, after)) = rest.split_first() {
         rest = after;
         match first {
+            0 => return Err(PathError::Nul),
             b'\\' => return Err(PathError::Backslash),
             b'%' => {
                 let (digits, after) = rest.split_at_checked(2).ok_or(PathError::Escape)?;
@@ -173,6 +174,7 @@ mod tests {
             ("/a%zz", PathError::Escape),
             ("/a%+1", PathError::Escape),
             ("/a%00b", PathError::Nul),
+            ("/a\0b", PathError::Nul),
             ("/a\\..\\b", PathError::Backslash),
         ] {
             assert_eq!(normalize(path), Err(error), "{path}");
