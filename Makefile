@@ -6,13 +6,13 @@ ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
-.PHONY: help demo test test-needs test-format test-build test-run test-guard-build test-guard \
-  test-kits test-kits-run test-fuzz test-image test-units \
+.PHONY: help demo test test-needs test-format test-build test-run \
+  test-kits test-kits-run test-guard test-fuzz test-image test-units \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   the fuzzers, the images and the units (as root): test-fuzz, test-image, test-units"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-units and, as root, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -30,11 +30,10 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
-# Two lanes: tests wait more than they compute, so the guard's gateway is built beside them, at the lowest priority. What
-# each step took is told at the end, also of a run that fails.
+# What the tests need is fetched beside the build. What each step took is told at the end, also of a run that fails.
 test:
 	@.ci/step --begin
-	@$(MAKE) --no-print-directory -j2 test-run test-guard; said=$$?; .ci/step --report; exit $$said
+	@$(MAKE) --no-print-directory -j2 test-run; said=$$?; .ci/step --report; exit $$said
 
 test-needs:
 	@.ci/step "what the tests need" nice $(MAKE) --no-print-directory $(ENGINE) tools .tools/cargo/installed
@@ -48,22 +47,21 @@ test-build: test-format
 test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
-test-guard-build: test-needs
-	@.ci/step "building the guard's gateway" nice -n 19 cargo build --quiet --locked --profile demo -p weir-gateway
-
-test-guard: test-build test-guard-build
-	@.ci/step "instructions a request" target/debug/weir-bench guard --program target/demo/weir
-
-# What does not fit into the minutes of `make test`: what Weir is delivered in, built and run, and the fuzzers.
+# What does not fit into the minutes of `make test`: what has a build of its own. The guard,
+# the fuzzers, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
 
 test-kits-run:
-	@$(MAKE) --no-print-directory test-build
+	@$(MAKE) --no-print-directory test-guard
 	@$(MAKE) --no-print-directory test-fuzz
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
+
+test-guard: test-build tools
+	@.ci/step "building the guard's gateway" cargo build --quiet --locked --profile demo -p weir-gateway
+	@.ci/step "instructions a request" target/debug/weir-bench guard --program target/demo/weir
 
 test-fuzz:
 	@.ci/step "building the fuzz targets" $(MAKE) --no-print-directory fuzz-build
