@@ -83,12 +83,12 @@ func schema(ctx context.Context, conn clickhouse.Conn) error {
 			}
 		}
 	}
-	insert := "INSERT INTO weir.access_events (ts, organization, path, client_ip, seq, stream, trace_id, policy_names, policy_us, attrs, sample_interval)" +
-		" SELECT now64(6), 'o', '/p', toIPv6('::1'), number, 1, toFixedString('0123456789abcdef', 16), ['a', 'b'], [1, 2], map('k', 'v'), 1 FROM numbers(1000)"
+	insert := "INSERT INTO weir.access_events (ts, organization, path, client_ip, seq, stream, trace_id, policy_names, policy_verdicts, policy_us, attrs, sample_interval)" +
+		" SELECT now64(6), 'o', '/p', toIPv6('::1'), number, 1, toFixedString('0123456789abcdef', 16), ['a', 'b'], ['continue', 'continue'], [1, 2], map('k', 'v'), 1 FROM numbers(1000)"
 	if err := conn.Exec(ctx, insert); err != nil {
 		return err
 	}
-	for _, table := range []string{"access_events", "stored_seqs", "gaps", "dead_letters", "streams"} {
+	for _, table := range []string{"access_events", "stored_seqs", "gaps", "dead_letters", "streams", "consumers_1m", "links_1m", "policies_1m", "attempts_1m"} {
 		if _, err := count(ctx, conn, "SELECT * FROM weir."+table); err != nil {
 			return fmt.Errorf("%s: %w", table, err)
 		}
