@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_event::chunk::ChunkWriter;
-use weir_event::exchange::Attempt;
+use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::record::encode;
-use weir_event::{BootId, Exchange, Identity, NameId, Outcome, Stream, Turn};
+use weir_event::{BootId, Exchange, Identity, NameId, Outcome, Stream, Turn, Verdict};
 
 /// What the gateways authenticate with.
 pub const TOKEN: &str = "bench-token";
@@ -138,7 +138,13 @@ fn exchange(start_us: i64, rng: &mut fastrand::Rng) -> Exchange {
     rng.fill(&mut exchange.trace.trace.0);
     rng.fill(&mut exchange.trace.span.0);
     let took = Duration::from_micros(rng.u64(500..50_000));
-    exchange.attempts.push(Attempt { first_byte: took, took, ..Attempt::new() });
+    exchange.upstream = Some(([10, 1, 0, rng.u8(..4)], 8080).into());
+    exchange.policies.push(PolicyRun {
+        policy: NameId(80),
+        verdict: Verdict::Continue,
+        took: Duration::from_micros(rng.u64(1..20)),
+    });
+    exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
     exchange.finish(Outcome::Completed, now + took);
     exchange

@@ -90,6 +90,21 @@ async fn every_field_is_a_column_of_the_migrated_table() {
     assert_eq!(columns, fields.join("\n"), "a new field needs a step `ALTER TABLE … ADD COLUMN IF NOT EXISTS`");
 }
 
+/// Set once; a start that finds them set changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inserts_into_raw_are_made_cheap() {
+    let engine = Engine::start();
+    let store = store(&engine, Retention::default());
+    migrate(&store).await.expect("migrated");
+    let table = "SELECT create_table_query FROM system.tables WHERE database = 'weir' AND name = 'access_events'";
+    let query = engine.sql(table);
+    assert!(query.contains("min_level_for_wide_part = 1") && query.contains("merge_selector_base = 10"), "{query}");
+    let altered = "SELECT max(metadata_modification_time) FROM system.tables WHERE database = 'weir'";
+    let before = engine.sql(altered);
+    migrate(&store).await.expect("migrated");
+    assert_eq!((engine.sql(table), engine.sql(altered)), (query, before));
+}
+
 /// Before there was `entry`, no request was known to come from a peer: in raw and in what was rolled up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_older_than_entry_has_entered_where_it_was_seen() {

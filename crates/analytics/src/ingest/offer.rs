@@ -23,8 +23,8 @@ pub struct Limits {
     pub queue: usize,
     /// From the first chunk of a batch to its blocks, at least, and at most where it is lengthened. While the batch before
     /// is being stored, a batch grows on: blocks are small and quick when there is little, large when there is much.
-    /// An insert costs the engine about the same whatever its size up to some thousand rows, so a batch waits twice as
-    /// long as the last one took to store: where inserts are slow, there are fewer.
+    /// An insert costs the engine about the same whatever its size up to some thousand rows, so a batch waits some times
+    /// as long as the last one took to store: where inserts are slow, there are fewer.
     pub linger: (Duration, Duration),
     /// Rows that end a batch before its time.
     pub batch_rows: usize,
