@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use weir_event::Ranges;
 use weir_event::StreamId;
 use weir_event::chunk::{Chunk, ChunkHeader};
@@ -32,6 +32,8 @@ pub(super) struct Offer {
     pub(super) fresh: Ranges,
     pub(super) received_us: i64,
     pub(super) oldest: Duration,
+    /// The room in memory that `bytes` take, until they are committed: whoever sent them may have left long before.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 /// One offer on its way, and who waits for it.
@@ -44,11 +46,18 @@ pub(super) struct Job {
 pub(super) struct Built {
     pub(super) block: Block,
     pub(super) intent: Intent,
-    /// Which offers of the batch have events in it.
-    pub(super) offers: Vec<usize>,
+    pub(super) recipe: Recipe,
     pub(super) streams: Vec<(StreamId, Ranges)>,
+}
+
+/// What it takes to build a block once more: what was sent is not kept.
+#[derive(Clone)]
+pub(super) struct Recipe {
     id: BlockId,
     received_us: i64,
+    pub(super) day: i64,
+    /// Which offers of the batch have events in it.
+    pub(super) offers: Vec<usize>,
 }
 
 /// What is committed together.
@@ -137,30 +146,29 @@ impl Size {
 /// One block under construction.
 struct Day<'o> {
     builder: BlockBuilder,
-    id: BlockId,
-    received_us: i64,
+    recipe: Recipe,
     times: (i64, i64),
-    offers: Vec<usize>,
     streams: Vec<(StreamId, Ranges)>,
     source: Option<Source<'o>>,
 }
 
 impl<'o> Day<'o> {
-    fn new() -> Self {
+    fn new(day: i64) -> Self {
         let now = now_us();
-        Self::of(BlockId::new(now), now)
+        Self::of(Recipe { id: BlockId::new(now), received_us: now, day, offers: Vec::new() })
     }
 
-    fn of(id: BlockId, received_us: i64) -> Self {
-        let (times, offers, streams) = ((i64::MAX, i64::MIN), Vec::new(), Vec::new());
-        let builder = BlockBuilder::new(id, received_us);
-        Self { builder, id, received_us, times, offers, streams, source: None }
+    /// Without an offer yet.
+    fn of(recipe: Recipe) -> Self {
+        let builder = BlockBuilder::new(recipe.id, recipe.received_us);
+        let recipe = Recipe { offers: Vec::new(), ..recipe };
+        Self { builder, recipe, times: (i64::MAX, i64::MIN), streams: Vec::new(), source: None }
     }
 
     fn push(&mut self, offer: &'o Offer, index: usize, event: &Event<'_>) {
-        if self.offers.last() != Some(&index) {
+        if self.recipe.offers.last() != Some(&index) {
             self.source = Some(self.builder.source(&offer.header));
-            self.offers.push(index);
+            self.recipe.offers.push(index);
             self.streams.push((offer.header.stream_id, Ranges::default()));
         }
         let us = event.fixed.start_us;
@@ -171,10 +179,11 @@ impl<'o> Day<'o> {
         }
     }
 
-    /// Adds what of an offer is fresh, in range and of `day`.
-    fn push_all(&mut self, offer: &'o Offer, index: usize, day: i64) {
+    /// Adds what of an offer is fresh, in range and of this day.
+    fn push_all(&mut self, offer: &'o Offer, index: usize) {
         // Decoded before: it is a chunk.
         let Ok(chunk) = Chunk::decode(&offer.bytes) else { return };
+        let day = self.recipe.day;
         let wanted = |event: &Event<'_>| {
             let us = event.fixed.start_us;
             offer.fresh.contains(event.fixed.seq) && out_of_range(offer, us).is_none() && day_of(us) == day
@@ -182,16 +191,10 @@ impl<'o> Day<'o> {
         chunk.events().filter(wanted).for_each(|event| self.push(offer, index, &event));
     }
 
-    fn close(self, day: i64) -> Built {
-        let intent = Intent::new(self.id, day, self.builder.rows(), self.times, &self.streams);
-        Built {
-            block: self.builder.finish(),
-            intent,
-            offers: self.offers,
-            streams: self.streams,
-            id: self.id,
-            received_us: self.received_us,
-        }
+    fn close(self) -> Built {
+        let Recipe { id, day, .. } = self.recipe;
+        let intent = Intent::new(id, day, self.builder.rows(), self.times, &self.streams);
+        Built { block: self.builder.finish(), intent, recipe: self.recipe, streams: self.streams }
     }
 }
 
@@ -210,49 +213,34 @@ pub(super) fn build(jobs: Vec<Job>) -> Batch {
         };
         let rows = offer.header.count as usize;
         let full: Vec<_> = days.extract_if(.., |_, open| open.builder.rows() + rows > MAX_ROWS).collect();
-        blocks.extend(full.into_iter().map(|(day, open)| open.close(day)));
+        blocks.extend(full.into_iter().map(|(_, open)| open.close()));
         for event in chunk.events().filter(|event| offer.fresh.contains(event.fixed.seq)) {
             let us = event.fixed.start_us;
             match out_of_range(offer, us) {
                 Some(reason) => dead.push(DeadLetter::new(index, &offer.header, &event, reason, offer.received_us)),
-                None => days.entry(day_of(us)).or_insert_with(Day::new).push(offer, index, &event),
+                None => {
+                    let day = day_of(us);
+                    days.entry(day).or_insert_with(|| Day::new(day)).push(offer, index, &event);
+                }
             }
         }
     }
-    blocks.extend(days.into_iter().map(|(day, open)| open.close(day)));
+    blocks.extend(days.into_values().map(Day::close));
     Batch { offers: Arc::new(offers), replies, blocks, dead, malformed }
 }
 
 /// The block of `day` with the events of one offer alone: to find out whose events the engine refuses.
 pub(super) fn build_alone(offers: &[Offer], index: usize, day: i64) -> Option<Built> {
-    let mut open = Day::new();
-    open.push_all(offers.get(index)?, index, day);
-    Some(open.close(day))
+    let mut open = Day::new(day);
+    open.push_all(offers.get(index)?, index);
+    Some(open.close())
 }
 
-/// The same block once more: what was sent is not kept.
-pub(super) fn build_again(offers: &[Offer], built: &Again) -> Block {
-    let mut open = Day::of(built.id, built.received_us);
-    for index in &built.offers {
-        open.push_all(&offers[*index], *index, built.day);
-    }
+/// The same block once more.
+pub(super) fn build_again(offers: &[Offer], recipe: &Recipe) -> Block {
+    let mut open = Day::of(recipe.clone());
+    recipe.offers.iter().for_each(|index| open.push_all(&offers[*index], *index));
     open.builder.finish()
-}
-
-/// What it takes to build a block once more.
-#[derive(Clone)]
-pub(super) struct Again {
-    id: BlockId,
-    received_us: i64,
-    day: i64,
-    offers: Vec<usize>,
-}
-
-impl Built {
-    pub(super) fn again(&self) -> Again {
-        let offers = self.offers.clone();
-        Again { id: self.id, received_us: self.received_us, day: self.intent.day, offers }
-    }
 }
 
 fn out_of_range(offer: &Offer, us: i64) -> Option<&'static str> {

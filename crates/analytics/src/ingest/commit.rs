@@ -3,7 +3,7 @@
 //! verified until its outcome is known: neither lost nor doubled. What one block or chunk suffers is its own: it is
 //! answered "not now", and the others go on.
 
-use super::batch::{Again, Batch, Built, Offer, build_again, build_alone};
+use super::batch::{Batch, Built, Offer, Recipe, build_again, build_alone};
 use super::intent::{Intent, Intents};
 use super::lease::{Lease, Session};
 use super::now_us;
@@ -118,7 +118,7 @@ impl Committer {
         let known = &session.known;
         let mut blocks = VecDeque::from(blocks);
         while let Some(built) = blocks.pop_front() {
-            let (owners, streams, day) = (built.offers.clone(), built.streams.clone(), built.intent.day);
+            let (owners, streams, day) = (built.recipe.offers.clone(), built.streams.clone(), built.recipe.day);
             let parts = || owners.iter().copied().zip(&streams);
             match self.commit_block(session, offers, built).await {
                 Outcome::Stored => streams.iter().for_each(|(stream, seqs)| known.commit(*stream, seqs)),
@@ -227,8 +227,7 @@ impl Committer {
             pause.after("the state folder cannot be written; make room or correct its permissions", &error).await;
         }
         failpoint::pass("ingest.after_intent");
-        let again = built.again();
-        let Built { block, intent, .. } = built;
+        let Built { block, intent, recipe, .. } = built;
         let token = intent.block.clone();
         let outcome = match self.insert(session, block, &token).await {
             Ok(()) => Outcome::Stored,
@@ -239,7 +238,7 @@ impl Committer {
             }
             Err(error) => {
                 pause.after("the outcome of an insert is not known; verifying it", &error).await;
-                let open = Open { session, offers, intent: &intent, again };
+                let open = Open { session, offers, intent: &intent, recipe };
                 match self.settle(open, error, pause).await {
                     // Its intent stays: whoever takes over next here settles it.
                     Outcome::Lost => return Outcome::Lost,
@@ -289,8 +288,8 @@ impl Committer {
     }
 
     async fn insert_again(&self, open: &Open<'_>, token: &str) -> Result<(), StoreError> {
-        let (offers, again) = (Arc::clone(open.offers), open.again.clone());
-        let block = tokio::task::spawn_blocking(move || build_again(&offers, &again)).await;
+        let (offers, recipe) = (Arc::clone(open.offers), open.recipe.clone());
+        let block = tokio::task::spawn_blocking(move || build_again(&offers, &recipe)).await;
         let block = block.map_err(|error| StoreError::Answer { text: error.to_string() })?;
         self.insert(open.session, block, token).await
     }
@@ -306,7 +305,7 @@ struct Open<'a> {
     session: &'a Arc<Session>,
     offers: &'a Arc<Vec<Offer>>,
     intent: &'a Intent,
-    again: Again,
+    recipe: Recipe,
 }
 
 fn of_offer(dead: &[DeadLetter], offer: usize) -> impl Iterator<Item = &DeadLetter> {

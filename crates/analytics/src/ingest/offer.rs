@@ -10,7 +10,7 @@ use crate::store::{Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use weir_event::chunk::{ChunkError, ChunkHeader};
 use weir_event::failpoint;
@@ -19,7 +19,8 @@ use weir_event::{Ranges, StreamId};
 /// How much is taken in at once, and how long an offer waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Offers in the batcher's queue; past it, an offer is refused at once. The server bounds their bytes.
+    /// Offers in the batcher's queue; past it, an offer is refused at once. Their bytes are bounded by the room that each
+    /// holds.
     pub queue: usize,
     /// From the first chunk of a batch to its blocks, at least, and at most where it is lengthened. While the batch before
     /// is being stored, a batch grows on: blocks are small and quick when there is little, large when there is much.
@@ -120,7 +121,7 @@ impl Ingest {
         session.known.load(&self.store, stream).await.map_err(Refusal::Unavailable)?;
         session.known.revive(stream, dead);
         let header = Self::header(&bytes)?;
-        self.offer(header, bytes.into()).await.map(drop)
+        self.offer(header, bytes.into(), None).await.map(drop)
     }
 
     /// Reads the head of a chunk: who speaks.
@@ -128,9 +129,14 @@ impl Ingest {
         ChunkHeader::decode(bytes).map_err(refuse)
     }
 
-    /// Takes a chunk with its head, read from the same bytes; returns when everything in it is stored, or when that is
-    /// not to be.
-    pub async fn offer(&self, header: ChunkHeader, bytes: Bytes) -> Result<Stored, Refusal> {
+    /// Takes a chunk with its head, read from the same bytes, and the room that it holds in memory until it is committed;
+    /// returns when everything in it is stored, or when that is not to be.
+    pub async fn offer(
+        &self,
+        header: ChunkHeader,
+        bytes: Bytes,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Stored, Refusal> {
         failpoint::pass("ingest.after_decode");
         let session = self.lease.session().ok_or_else(|| Refusal::Standby(self.lease.role()))?;
         let known = &session.known;
@@ -149,8 +155,8 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         let duplicate = offered.count() - fresh.count();
         let (received_us, oldest) = (now_us(), self.limits.oldest);
-        let source = Offer { session: Arc::clone(&session), header, bytes, fresh, received_us, oldest };
-        let job = Job { offer: source, reply };
+        let offer = Offer { session: Arc::clone(&session), header, bytes, fresh, received_us, oldest, _room: room };
+        let job = Job { offer, reply };
         if let Err(error) = self.jobs.try_send(job) {
             let (refusal, job) = match error {
                 mpsc::error::TrySendError::Full(job) => (Refusal::Full, job),

@@ -78,10 +78,9 @@ pub async fn day(store: &Store, day: i64, term: Term, spare: Option<&Intent>) ->
         day.stage(rollup.table, &columns, &(rollup.select)(source.as_ref().unwrap_or(&events))).await?;
     }
     day.staged("stored_seqs", "sum(n)", unique).await?;
-    for rollup in &ROLLUPS {
-        let sums = verify::sums(store, rollup, &day.staging(rollup.table), &events).await?;
+    for sums in verify::sums(store, ROLLUPS.iter(), |table| day.staging(table), &events).await? {
         for (found, wanted) in sums.rolled.into_iter().zip(sums.raw) {
-            day.is_whole(rollup.table, found, wanted)?;
+            day.is_whole(sums.table, found, wanted)?;
         }
     }
     failpoint::pass("repair.before_swap");

@@ -110,13 +110,7 @@ async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
     if store.number(&rows, &[]).await? != store.number(&noted, &[]).await? {
         return Ok(false);
     }
-    let whole = (day * 86_400, (day + 1) * 86_400);
-    for rollup in &ROLLUPS {
-        if !sums_agree(store, rollup, whole).await? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    sums_agree(store, ROLLUPS.iter(), (day * 86_400, (day + 1) * 86_400)).await
 }
 
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
@@ -150,8 +144,9 @@ async fn agrees(store: &Store, intent: &Intent) -> Result<bool, StoreError> {
     if noted != rows_in_raw(store, intent).await? {
         return Ok(false);
     }
-    for rollup in &ROLLUPS {
-        if !sums_agree(store, rollup, touched(intent, rollup.step_s)).await? {
+    for step in [60, 3600] {
+        let of_step = ROLLUPS.iter().filter(|rollup| rollup.step_s == step);
+        if !sums_agree(store, of_step, touched(intent, step)).await? {
             return Ok(false);
         }
     }
@@ -164,37 +159,53 @@ fn touched(intent: &Intent, seconds: i64) -> (i64, i64) {
     (step(intent.first_us), step(intent.last_us) + seconds)
 }
 
-/// Whether a roll-up has what raw has, from `first` to before `end`, both seconds since the Unix epoch.
-async fn sums_agree(store: &Store, rollup: &Rollup, (first, end): (i64, i64)) -> Result<bool, StoreError> {
+/// Whether roll-ups have what raw has, from `first` to before `end`, both seconds since the Unix epoch.
+async fn sums_agree(
+    store: &Store,
+    rollups: impl Iterator<Item = &'static Rollup>,
+    (first, end): (i64, i64),
+) -> Result<bool, StoreError> {
+    let local = |table| store.schema().local(table);
     let raw = format!(
         "{} WHERE ts >= toDateTime64({first}, 6, 'UTC') AND ts < toDateTime64({end}, 6, 'UTC')",
-        store.schema().local("access_events"),
+        local("access_events"),
     );
-    let rolled = format!(
-        "{} WHERE t >= toDateTime({first}, 'UTC') AND t < toDateTime({end}, 'UTC')",
-        store.schema().local(rollup.table),
-    );
-    let sums = sums(store, rollup, &rolled, &raw).await?;
-    if sums.rolled != sums.raw {
-        tracing::debug!(table = rollup.table, ?sums, "a roll-up differs from raw");
+    let rolled =
+        |table| format!("{} WHERE t >= toDateTime({first}, 'UTC') AND t < toDateTime({end}, 'UTC')", local(table));
+    let sums = sums(store, rollups, rolled, &raw).await?;
+    let wrong = sums.iter().find(|sums| sums.rolled != sums.raw);
+    if let Some(sums) = wrong {
+        tracing::debug!(?sums, "a roll-up differs from raw");
     }
-    Ok(sums.rolled == sums.raw)
+    Ok(wrong.is_none())
 }
 
 /// What a roll-up says and what raw says of the same, check by check.
 #[derive(Debug)]
 pub(super) struct Sums {
+    pub(super) table: &'static str,
     pub(super) rolled: Vec<u64>,
     pub(super) raw: Vec<u64>,
 }
 
-/// The sums of a roll-up in the rows `rolled`, and over those of `raw`: each what follows `FROM`.
-pub(super) async fn sums(store: &Store, rollup: &Rollup, rolled: &str, raw: &str) -> Result<Sums, StoreError> {
-    let (of_rolled, of_raw): (Vec<_>, Vec<_>) =
-        (rollup.checks)().into_iter().map(|check| (check.rolled, check.raw)).unzip();
-    let rolled = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {rolled}", of_rolled.join(", ")), &[]).await?;
-    let raw = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {raw}", of_raw.join(", ")), &[]).await?;
-    Ok(Sums { rolled: rolled.concat(), raw: raw.concat() })
+/// The sums of each roll-up in the rows `rolled`, and over those of `raw`, which is read once: each what follows `FROM`.
+pub(super) async fn sums(
+    store: &Store,
+    rollups: impl Iterator<Item = &'static Rollup>,
+    rolled: impl Fn(&'static str) -> String,
+    raw: &str,
+) -> Result<Vec<Sums>, StoreError> {
+    let all: Vec<_> = rollups.map(|rollup| (rollup.table, (rollup.checks)())).collect();
+    let of_raw: Vec<_> = all.iter().flat_map(|(_, checks)| checks).map(|check| check.raw.as_str()).collect();
+    let raw = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {raw}", of_raw.join(", ")), &[]).await?.concat();
+    let (mut raw, mut sums) = (raw.into_iter(), Vec::new());
+    for (table, checks) in &all {
+        let of_rolled: Vec<_> = checks.iter().map(|check| check.rolled.as_str()).collect();
+        let sql = format!("SELECT [{}] FROM {}", of_rolled.join(", "), rolled(table));
+        let rolled = store.rows::<Vec<u64>>(&sql, &[]).await?.concat();
+        sums.push(Sums { table, rolled, raw: raw.by_ref().take(checks.len()).collect() });
+    }
+    Ok(sums)
 }
 
 async fn play_again(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {

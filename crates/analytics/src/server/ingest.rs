@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use weir_event::chunk::{ChunkHeader, MAX_CHUNK};
 
 /// For the whole of a body.
@@ -38,7 +39,7 @@ impl No {
 
 impl Server {
     pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
-        let (grant, bytes, _room) = match self.enter(request, MAX_CHUNK).await {
+        let (grant, bytes, room) = match self.enter(request, MAX_CHUNK).await {
             Ok(entered) => entered,
             Err(no) => {
                 let answer = ChunkAnswer { error: Some(no.why), clock: no.clock, ..ChunkAnswer::new(no.result) };
@@ -51,11 +52,17 @@ impl Server {
             Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) }.respond(),
         };
         let chunk = Some(ChunkName::new(header.stream_id, header.first, header.last));
-        let answer = self.offered(&grant, header, bytes).await;
+        let answer = self.offered(&grant, header, bytes, room).await;
         ChunkAnswer { received, chunk, ..answer }.respond()
     }
 
-    async fn offered(&self, grant: &Grant, header: ChunkHeader, bytes: Bytes) -> ChunkAnswer {
+    async fn offered(
+        &self,
+        grant: &Grant,
+        header: ChunkHeader,
+        bytes: Bytes,
+        room: OwnedSemaphorePermit,
+    ) -> ChunkAnswer {
         if !grant.covers(&header.stream.identity) {
             let who = &header.stream.identity;
             let why = format!(
@@ -64,7 +71,7 @@ impl Server {
             );
             return ChunkAnswer { error: Some(why), ..ChunkAnswer::new(Verdict::Identity) };
         }
-        match self.ingest.offer(header, bytes).await {
+        match self.ingest.offer(header, bytes, Some(room)).await {
             Ok(done) => {
                 let counts = Counts { stored: done.stored, duplicate: done.duplicate, dead_letters: done.dead };
                 ChunkAnswer { counts: Some(counts), ..ChunkAnswer::new(Verdict::Stored) }
@@ -107,11 +114,7 @@ impl Server {
 
     /// Token, clock, body: in this order, so that a stranger's body is not read and nothing is taken under a wrong
     /// clock. The last is the room in memory that the body holds until its answer.
-    async fn enter(
-        &self,
-        request: Request<Incoming>,
-        most: usize,
-    ) -> Result<(Grant, Bytes, tokio::sync::OwnedSemaphorePermit), No> {
+    async fn enter(&self, request: Request<Incoming>, most: usize) -> Result<(Grant, Bytes, OwnedSemaphorePermit), No> {
         let grant = self.grant(&request)?;
         let sent = request.headers().get(SENT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
         // An older gateway does not say what its clock shows.
@@ -144,11 +147,7 @@ impl Server {
 
     /// The body, and the room in memory that it holds until its answer. One that breaks off or comes too slowly is a
     /// fault of the way, not of the data.
-    async fn body(
-        &self,
-        request: Request<Incoming>,
-        most: usize,
-    ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), No> {
+    async fn body(&self, request: Request<Incoming>, most: usize) -> Result<(Bytes, OwnedSemaphorePermit), No> {
         let claimed = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let size = claimed.unwrap_or(most);
         if size > most {
