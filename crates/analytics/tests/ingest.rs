@@ -14,6 +14,7 @@ use weir_event::Ranges;
 use weir_event::chunk::{Chunk, Gap, GapReason};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{AuthKind, NameId, Reason, Scheme, TlsVersion, Verdict};
+use weir_testkit::rollups;
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
 const DAY: i64 = 86_400_000_000;
@@ -255,6 +256,19 @@ async fn a_stream_that_cannot_be_read_is_read_when_it_can() {
     let _engine = engine.start_again();
     known.load(&store, edge.id()).await.expect("loaded");
     assert_eq!(known.claim(edge.id(), &Ranges::of(90, 109)), Some(Ok(Ranges::of(100, 109))));
+}
+
+/// What the other tests rely on can say no, of each roll-up.
+#[test]
+fn a_roll_up_that_lacks_something_is_seen() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    analytics.store(&chunk(&stream("on-prem", "edge", 0), 0..100, now_us() - 1_000_000, 100));
+    for (table, differs) in rollups::differences("weir") {
+        assert_eq!(engine.sql(&differs), "", "{table}");
+        engine.sql(&format!("TRUNCATE TABLE weir.{table}"));
+        assert!(engine.sql(&differs).starts_with("only in raw\t"), "{table}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - [`compare`]: holds that log against what ClickHouse has stored: completed ⊆ events ⊆ sent, none twice.
 //! - [`fault_proxy`]: a network between two of the programs that misbehaves as it is told.
 //! - [`holding_proxy`]: a proxy that keeps a request back and delivers it when its sender has gone.
+//! - [`rollups`]: what differs between the raw table and what is rolled up of it.
 //! - [`process`]: the programs of the workspace as children that end with their handle.
 //!
 //! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
@@ -15,6 +16,7 @@ pub mod fault_proxy;
 mod fetch;
 pub mod holding_proxy;
 pub mod process;
+pub mod rollups;
 pub mod upstream;
 pub mod witness;
 

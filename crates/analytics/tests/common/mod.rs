@@ -13,6 +13,7 @@ use weir_event::chunk::{ChunkWriter, Gap};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::record::encode;
 use weir_event::{BootId, Exchange, Identity, NameId, Outcome, RateLimitState, Reason, Stream, Turn, Verdict};
+use weir_testkit::rollups;
 
 /// The engine's program, built once if it is not there.
 fn engine_program() -> &'static Path {
@@ -143,41 +144,8 @@ impl Engine {
 
     /// As [`Engine::assert_rolled_up`], in another database.
     pub fn assert_rolled_up_in(&self, database: &str) {
-        for (table, start) in [("requests_1m", "toStartOfMinute"), ("requests_1h", "toStartOfHour")] {
-            let keys = "organization, environment, site, gateway, api, route, status, reason, side, entry";
-            let sums = ["total_us", "gateway_us", "upstream_us", "client_us", "link_us", "bytes_in", "bytes_out"];
-            let of = |each: &dyn Fn(&str) -> String| sums.map(each).join(", ");
-            let raw = format!(
-                "SELECT minute, {keys}, sum(number) AS events, {}, max(most_us) AS most, \
-                 arraySort(groupArray((bucket, number))) AS buckets FROM (SELECT {start}(e.ts) AS minute, {keys}, {}, \
-                 max(e.total_us) AS most_us, sum(e.sample_interval) AS number, \
-                 toUInt16(floor(log2(e.total_us + 1) * 8)) AS bucket \
-                 FROM {database}.access_events AS e GROUP BY minute, {keys}, bucket) GROUP BY minute, {keys}",
-                of(&|name| format!("sum(w_{name}) AS all_{name}")),
-                of(&|name| format!("sum(e.{name} * e.sample_interval) AS w_{name}")),
-            );
-            let rolled = format!(
-                "SELECT t AS minute, {keys}, sum(n) AS events, {}, max(max_total_us) AS most, \
-                 arraySort(arrayZip(mapKeys(sumMap(hist)), mapValues(sumMap(hist)))) AS buckets \
-                 FROM {database}.{table} GROUP BY t, {keys}",
-                of(&|name| format!("sum({name}) AS all_{name}")),
-            );
-            let settings = "SETTINGS prefer_column_name_to_alias = 1";
-            for (one, other) in [(&raw, &rolled), (&rolled, &raw)] {
-                assert_eq!(
-                    self.sql(&format!("SELECT * FROM ({one} EXCEPT {other}) {settings}")),
-                    "",
-                    "{table} differs"
-                );
-            }
-        }
-        for (table, rolled, raw) in BY_MINUTE {
-            let rolled = format!("{rolled} FROM {database}.{table}");
-            let raw = format!("{raw} FROM {database}.access_events AS e");
-            for (one, other) in [(&raw, &rolled), (&rolled, &raw)] {
-                let differs = format!("SELECT * FROM ({} EXCEPT {}) ORDER BY ALL LIMIT 5", by_key(one), by_key(other));
-                assert_eq!(self.sql(&differs), "", "{table} differs");
-            }
+        for (table, differs) in rollups::differences(database) {
+            assert_eq!(self.sql(&differs), "", "{table} differs");
         }
         let doubled = format!("SELECT count() - uniqExact(stream, seq) FROM {database}.access_events");
         assert_eq!(self.number(&doubled), 0, "an event is there twice");
@@ -190,61 +158,6 @@ impl Engine {
     pub fn number(&self, sql: &str) -> u64 {
         self.sql(sql).parse().expect("a number")
     }
-}
-
-/// The roll-ups by minute and something else: the table, its keys and figures, and the same of raw in words of its own.
-/// What is rolled up is weighted and added again in [`by_key`].
-const BY_MINUTE: [(&str, &str, &str); 4] = [
-    (
-        "consumers_1m",
-        "SELECT [toString(t), organization, environment, site, api, consumer, toString(entry)] AS key, \
-         [n, failed, refused, limited, total_us, bytes_in, bytes_out] AS sums, toUInt64(max_total_us) AS most, \
-         map(0, toUInt64(0)) AS buckets",
-        "SELECT [toString(toDateTime(ts, 'UTC') - toSecond(ts)), organization, environment, site, api, consumer, toString(entry)] AS key, \
-         arrayMap(each -> toUInt64(each * sample_interval), [1, toUInt64(intDiv(status, 100) >= 5), \
-         toUInt64(intDiv(status, 100) = 4), toUInt64(rate_limit LIKE 'exceeded%'), total_us, bytes_in, bytes_out]) AS sums, \
-         toUInt64(total_us) AS most, map(0, toUInt64(0)) AS buckets",
-    ),
-    (
-        "links_1m",
-        "SELECT [toString(t), organization, environment, site, gateway, api, service] AS key, \
-         [n, failed, linked, link_us, upstream_us, connect_us, tls_us, first_byte_us, bytes_to_upstream, bytes_from_upstream] \
-         AS sums, toUInt64(max_link_us) AS most, hist AS buckets",
-        "SELECT [toString(toDateTime(ts, 'UTC') - toSecond(ts)), organization, environment, site, gateway, api, service] AS key, \
-         if(length(attempt_outcomes) = 0, [], arrayMap(each -> toUInt64(each * sample_interval), [1, toUInt64(side = 'upstream'), \
-         toUInt64(link_us != 0), link_us, upstream_us, connect_us, tls_us, first_byte_us, bytes_to_upstream, bytes_from_upstream])) \
-         AS sums, toUInt64(if(length(attempt_outcomes) = 0, 0, link_us)) AS most, \
-         if(link_us != 0 AND length(attempt_outcomes) > 0, map(toUInt16(floor(8 * log2(link_us + 1))), toUInt64(sample_interval)), \
-         map()) AS buckets",
-    ),
-    (
-        "policies_1m",
-        "SELECT [toString(t), organization, environment, site, gateway, api, policy, verdict] AS key, [n, policy_us] AS sums, \
-         toUInt64(max_policy_us) AS most, hist AS buckets",
-        "SELECT [toString(toDateTime(ts, 'UTC') - toSecond(ts)), organization, environment, site, gateway, api, one.1, one.2] AS key, \
-         [toUInt64(sample_interval), toUInt64(one.3 * sample_interval)] AS sums, toUInt64(one.3) AS most, \
-         map(toUInt16(floor(8 * log2(one.3 + 1))), toUInt64(sample_interval)) AS buckets, \
-         arrayJoin(arrayZip(policy_names, policy_verdicts, policy_us)) AS one",
-    ),
-    (
-        "attempts_1m",
-        "SELECT [toString(t), organization, environment, site, gateway, service, address, failure] AS key, \
-         [n, attempt_us] AS sums, toUInt64(max_attempt_us) AS most, hist AS buckets",
-        "SELECT [toString(toDateTime(ts, 'UTC') - toSecond(ts)), organization, environment, site, gateway, service, one.1, one.2] AS key, \
-         [toUInt64(sample_interval), toUInt64(one.3 * sample_interval)] AS sums, toUInt64(one.3) AS most, \
-         map(toUInt16(floor(8 * log2(one.3 + 1))), toUInt64(sample_interval)) AS buckets, \
-         arrayJoin(arrayZip(attempt_upstreams, attempt_outcomes, attempt_us)) AS one",
-    ),
-];
-
-/// One row a key that counts anything.
-fn by_key(rows: &str) -> String {
-    format!(
-        "SELECT key, sumForEach(sums) AS all_sums, max(most), \
-         arrayFilter(bucket -> bucket.2 != 0, arraySort(arrayZip(mapKeys(sumMap(CAST(buckets, 'Map(UInt16, UInt64)'))), \
-         mapValues(sumMap(CAST(buckets, 'Map(UInt16, UInt64)')))))) \
-         FROM ({rows}) GROUP BY key HAVING arraySum(all_sums) > 0"
-    )
 }
 
 /// Waits for what another process is about to make true.
