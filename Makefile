@@ -12,8 +12,7 @@ NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-units"
-	@echo "make test-image  the Dockerfile's images, built and run, as root"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -58,6 +57,7 @@ test-kits-run:
 	@$(MAKE) --no-print-directory test-guard
 	@$(MAKE) --no-print-directory test-fuzz
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
+	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
 test-guard: test-build tools
 	@.ci/step "building the guard's gateway" cargo build --quiet --locked --profile demo -p weir-gateway
