@@ -43,6 +43,10 @@ vocabulary! {
         RequestHeadTimeout = 6 "request_head_timeout",
         /// The client sent HTTP/2 frames that move nothing, faster than any client needs (RFC 9113 10.5).
         ClientFlood = 7 "client_flood",
+        /// The request's HTTP/2 connection had to be closed for what another request on it, or its framing, broke.
+        ConnectionBroken = 8 "connection_broken",
+        /// The client sent its body slower than the lowest rate, or for longer than the longest time, that is configured.
+        ClientTooSlow = 9 "client_too_slow",
         /// No API or route matches.
         NoRoute = 20 "no_route",
         /// Credentials are missing or wrong.
@@ -51,6 +55,8 @@ vocabulary! {
         PolicyAnswered = 22 "policy_answered",
         /// More requests than a rate limit lets pass.
         RateLimited = 23 "rate_limited",
+        /// A method that this gateway serves for no API: TRACE and CONNECT.
+        MethodNotAllowed = 24 "method_not_allowed",
         /// The handler of the request panicked.
         GatewayPanic = 40 "gateway_panic",
         /// The gateway could not build the upstream request.
@@ -102,9 +108,12 @@ impl Reason {
             | Self::MalformedRequestBody
             | Self::RequestHeadTimeout
             | Self::ClientFlood
+            | Self::ConnectionBroken
+            | Self::ClientTooSlow
             | Self::NoRoute
             | Self::AuthenticationFailed
             | Self::RateLimited
+            | Self::MethodNotAllowed
             | Self::LoopDetected => Side::Downstream,
             Self::PolicyAnswered
             | Self::GatewayPanic
@@ -130,14 +139,15 @@ impl Reason {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::None | Self::Unknown | Self::PolicyAnswered => StatusCode::OK,
-            Self::MalformedRequest | Self::MalformedRequestBody => StatusCode::BAD_REQUEST,
+            Self::MalformedRequest | Self::MalformedRequestBody | Self::ConnectionBroken => StatusCode::BAD_REQUEST,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientClosed => CLIENT_CLOSED,
-            Self::ClientIdleTimeout | Self::RequestHeadTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientIdleTimeout | Self::RequestHeadTimeout | Self::ClientTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ClientFlood => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::GatewayDraining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -163,9 +173,11 @@ impl Reason {
             | Self::MalformedRequestBody
             | Self::ClientIdleTimeout
             | Self::ClientFlood
+            | Self::ConnectionBroken
+            | Self::ClientTooSlow
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
-            Self::AuthenticationFailed | Self::RateLimited => "http_request_denied",
+            Self::AuthenticationFailed | Self::RateLimited | Self::MethodNotAllowed => "http_request_denied",
             Self::GatewayPanic | Self::GatewayError => "proxy_internal_error",
             Self::GatewayDraining | Self::Overloaded => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",

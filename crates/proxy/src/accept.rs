@@ -5,7 +5,7 @@
 
 use crate::answer::Refusal;
 use crate::body::RequestBody;
-use crate::connection::{Connection, Framing, MAX_HEAD};
+use crate::connection::{Connection, Framing, MAX_FIELDS, MAX_HEAD};
 use crate::forwarded::client_address;
 use crate::headers::Special;
 use crate::pipeline::Flow;
@@ -50,7 +50,7 @@ pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> 
     let sound = match parts.version {
         Version::HTTP_2 => {
             join_cookies(&mut headers);
-            head_size(&parts.uri, &headers).and_then(|()| one_length(&headers))
+            head_size(&parts.uri, &headers).and_then(|()| one_length(&headers)).and_then(|()| fields(&headers))
         }
         _ if connection.http1_is_in_doubt() => Err(in_doubt()),
         _ => framing(connection.http1_take_framing()),
@@ -121,25 +121,37 @@ struct Normal {
 /// The target with the one spelling of its path, by which it is routed, judged and forwarded.
 fn normal_target(uri: Uri) -> (Normal, Result<(), Refusal>) {
     let normal = match weir_router::normalize(uri.path()) {
-        Ok(Cow::Borrowed(_)) => return (Normal { uri, original: None }, Ok(())),
+        Ok(Cow::Borrowed(_)) if uri.query().is_none_or(str::is_ascii) => {
+            return (Normal { uri, original: None }, Ok(()));
+        }
+        Ok(Cow::Borrowed(path)) => path.to_owned(),
         Ok(Cow::Owned(normal)) => normal,
         Err(error) => {
             let refusal = Refusal::new(Reason::MalformedRequest, error.as_str());
             return (Normal { uri, original: None }, Err(refusal));
         }
     };
-    let text = uri.query().map_or_else(|| normal.clone(), |query| format!("{normal}?{query}"));
-    let original = Bytes::copy_from_slice(uri.path().as_bytes());
+    let text = uri.query().map_or_else(|| normal.clone(), |query| format!("{normal}?{}", escaped(query)));
+    let original = (normal != uri.path()).then(|| Bytes::copy_from_slice(uri.path().as_bytes()));
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(text)).ok();
     match Uri::from_parts(parts) {
-        Ok(normal) => (Normal { uri: normal, original: Some(original) }, Ok(())),
+        Ok(normal) => (Normal { uri: normal, original }, Ok(())),
         // Every part of it came out of a target that was one.
         Err(_) => {
             let refusal = Refusal::new(Reason::MalformedRequest, "the target of the request is not a valid one");
             (Normal { uri, original: None }, Err(refusal))
         }
     }
+}
+
+/// A query without bytes beyond ASCII: escaped, as a path's are.
+fn escaped(query: &str) -> Cow<'_, str> {
+    if query.is_ascii() {
+        return Cow::Borrowed(query);
+    }
+    let escape = |byte: u8| if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    Cow::Owned(query.bytes().map(escape).collect())
 }
 
 /// A request in the clear to a port of TLS is told so; it is never served, nor sent elsewhere.
@@ -187,6 +199,20 @@ fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Of HTTP/2, what hyper refuses of HTTP/1.1 by itself: more fields than that, and values with blanks at their ends
+/// (RFC 9113 8.2.1).
+fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.len() > MAX_FIELDS {
+        return Err(Refusal::new(Reason::HeadersTooLarge, "the head of the request has more than 100 fields"));
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut values = headers.values().map(HeaderValue::as_bytes);
+    if values.any(|value| is_blank(value.first()) || is_blank(value.last())) {
+        return Err(Refusal::new(Reason::MalformedRequest, "a field of the request begins or ends with a blank"));
+    }
+    Ok(())
+}
+
 /// HTTP/2 frames its bodies itself, and passes on what a length says beside that.
 fn one_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
@@ -216,13 +242,17 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
         return refused("the request has more than one Host header");
     }
     if method == Method::CONNECT {
-        return Err(Refusal::new(Reason::NoRoute, "this gateway opens no tunnels"));
+        let refusal = Refusal::new(Reason::MethodNotAllowed, "this gateway opens no tunnels");
+        return Err(refusal.with_status(StatusCode::NOT_IMPLEMENTED));
+    }
+    if !uri.path().starts_with('/') && !(method == Method::OPTIONS && uri.path() == "*") {
+        return refused("the target of the request is not a path");
     }
     if uri.authority().is_some() && uri.scheme().is_none() {
         return refused("a target that is an authority is for CONNECT alone");
     }
     if let Some(authority) = uri.authority() {
-        if version == Version::HTTP_2 && line.is_some_and(|host| host != authority.as_str()) {
+        if version == Version::HTTP_2 && line.is_some_and(|host| !is_same_authority(host, authority.as_str(), uri)) {
             return refused("the Host header is not the authority of the request");
         }
         return match HeaderValue::from_str(authority.as_str()) {
@@ -231,7 +261,7 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
         };
     }
     match line {
-        Some(value) if value.is_empty() || is_host(value) => Ok(value.clone()),
+        Some(value) if is_host(value) => Ok(value.clone()),
         Some(_) => refused("the Host header is not a valid host"),
         None if version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
         None => refused("the request has no Host header"),
@@ -241,7 +271,25 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
 /// An authority without user information (RFC 9110 4.2.4): a password in it would be recorded, and sent on.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    is_plain_host(bytes) || !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok()
+    is_plain_host(bytes)
+        || !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok_and(|it| has_port(&it))
+}
+
+/// Whether there is a host, and behind it a port number or none (RFC 3986 3.2.3); the parser takes anything for a port.
+fn has_port(authority: &http::uri::Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    let digits = port.map(|port| port.strip_prefix(':').unwrap_or(port));
+    !authority.host().is_empty() && digits.is_some_and(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
+}
+
+/// RFC 9113 8.3.1: compared as RFC 3986 6.2.3 says, without regard to case and to the port that the scheme has anyway.
+fn is_same_authority(host: &HeaderValue, authority: &str, uri: &Uri) -> bool {
+    let port: &[u8] = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { b":443" } else { b":80" };
+    let bare = |name: &'_ [u8]| -> Vec<u8> {
+        let name = name.strip_suffix(port).or_else(|| name.strip_suffix(b":")).unwrap_or(name);
+        name.to_ascii_lowercase()
+    };
+    bare(host.as_bytes()) == bare(authority.as_bytes())
 }
 
 /// A name or an IPv4 address, with or without a port: nearly every one, and not worth a parser.

@@ -7,7 +7,7 @@
 //! our own. (An answer that hyper appends to one still unflushed - a pipelined, malformed head - goes out bare;
 //! it is counted all the same, from the connection's error.)
 
-use crate::connection::Connection;
+use crate::connection::{Connection, edited};
 use crate::stream::Stream;
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
@@ -24,6 +24,8 @@ pub(crate) struct ClientIo {
     inner: Stream,
     /// What was read before hyper came: it is read first.
     ahead: Bytes,
+    /// The rest of what was written otherwise for hyper, and for which there was no room.
+    edited: Bytes,
     connection: Rc<Connection>,
     /// How much of what comes after our end may still be read.
     to_waste: usize,
@@ -33,7 +35,7 @@ pub(crate) struct ClientIo {
 
 impl ClientIo {
     pub(crate) fn new(stream: Stream, ahead: Bytes, connection: Rc<Connection>) -> Self {
-        Self { inner: stream, ahead, connection, to_waste: MOST_WASTE, instead: None }
+        Self { inner: stream, ahead, edited: Bytes::new(), connection, to_waste: MOST_WASTE, instead: None }
     }
 
     /// Writes our answer, and then says that all of hyper's was written.
@@ -88,6 +90,10 @@ impl AsyncRead for ClientIo {
             // Nothing more is read, ever: an error here would end the connection before its answer is written.
             return Poll::Pending;
         }
+        if !this.edited.is_empty() {
+            buf.put_slice(&take_ahead(&mut this.edited, buf.remaining()));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = if this.ahead.is_empty() {
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))
@@ -95,7 +101,12 @@ impl AsyncRead for ClientIo {
             buf.put_slice(&take_ahead(&mut this.ahead, buf.remaining()));
             Ok(())
         };
-        this.connection.http1_has_read(&buf.filled()[before..]);
+        let edits = this.connection.http1_has_read(&buf.filled()[before..]);
+        if !edits.is_empty() {
+            this.edited = edited(&buf.filled()[before..], &edits).into();
+            buf.set_filled(before);
+            buf.put_slice(&take_ahead(&mut this.edited, buf.remaining()));
+        }
         Poll::Ready(read)
     }
 }

@@ -3,17 +3,14 @@
 //! `X-Forwarded-*` from a peer that is not trusted is overwritten, not appended to: otherwise any client could
 //! say that it is another. Of a trusted peer's chain the right-most address that is not itself trusted counts.
 
-use crate::headers::Special;
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use crate::headers::{Special, is_claim};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// What a stranger must not say of itself either.
-const CLAIMS: [HeaderName; 3] =
-    [FORWARDED, HeaderName::from_static("x-real-ip"), HeaderName::from_static("x-forwarded-port")];
 /// Flex's default is SANITIZE: nobody's word on a client certificate is passed on.
 const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// Addresses of a chain that are looked at, from the right: a bound on what a header may cost.
@@ -69,11 +66,8 @@ pub(crate) struct Forwarded<'a> {
 impl Forwarded<'_> {
     /// Writes the `X-Forwarded-*` headers.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        if self.trusted && headers.contains_key(&X_FORWARDED_FOR) {
-            headers.append(X_FORWARDED_FOR, self.peer.clone());
-        } else {
-            headers.insert(X_FORWARDED_FOR, self.peer.clone());
-        }
+        let chain = if self.trusted { self.chain(headers) } else { None };
+        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| self.peer.clone()));
         if self.special.has_claims() {
             self.remove_claims(headers);
         }
@@ -85,12 +79,25 @@ impl Forwarded<'_> {
         }
     }
 
+    /// What a trusted peer says and its own address, as one list in one line: readers that look at the first line only
+    /// would miss the last hop.
+    fn chain(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut lines: Vec<&[u8]> = headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        lines.retain(|line| !line.is_empty());
+        if lines.is_empty() {
+            return None;
+        }
+        lines.push(self.peer.as_bytes());
+        HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+    }
+
     fn remove_claims(&self, headers: &mut HeaderMap) {
         headers.remove(&X_FORWARDED_CLIENT_CERT);
-        if !self.trusted {
-            for claim in &CLAIMS {
-                headers.remove(claim);
-            }
+        // With underscores it is nobody's: what a trusted peer passes on so came from a stranger.
+        let stray = |name: &&HeaderName| is_claim(name.as_str()) && !(self.trusted && !name.as_str().contains('_'));
+        let claims: Vec<HeaderName> = headers.keys().filter(stray).cloned().collect();
+        for claim in claims {
+            headers.remove(claim);
         }
     }
 }
@@ -137,20 +144,37 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["192.0.2.7", "\u{e9}"]), "10.0.0.1");
     }
 
+    const CLAIMS: [&str; 8] = [
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-ssl",
+        "x-forwarded-scheme",
+        "x-forwarded-server",
+        "x_forwarded_for",
+        "x_real-ip",
+        "x_request_id",
+    ];
+
     #[test]
     fn a_strangers_headers_are_overwritten_and_a_trusted_peers_extended() {
         let peer = HeaderValue::from_static("192.0.2.9");
         let host = HeaderValue::from_static("api.example");
-        for (trusted, expected) in [(false, vec!["192.0.2.9"]), (true, vec!["1.2.3.4", "192.0.2.9"])] {
-            let mut headers = headers(&["1.2.3.4"]);
-            headers.insert(FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
+        for (trusted, expected) in [(false, "192.0.2.9"), (true, "1.2.3.4, 5.6.7.8, 192.0.2.9")] {
+            let mut headers = headers(&["1.2.3.4", "5.6.7.8"]);
+            for claim in CLAIMS {
+                headers.insert(claim, HeaderValue::from_static("1"));
+            }
+            headers.insert(http::header::FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
             headers.insert("x-real-ip", HeaderValue::from_static("1.2.3.4"));
             headers.insert(X_FORWARDED_CLIENT_CERT, HeaderValue::from_static("Subject=\"CN=root\""));
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
             let special = Special::of(&headers);
             Forwarded { trusted, peer: &peer, proto: "http", host: &host, special }.write(&mut headers);
-            assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), expected);
-            assert_eq!((headers.contains_key(FORWARDED), headers.contains_key("x-real-ip")), (trusted, trusted));
+            assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), [expected]);
+            for claim in CLAIMS {
+                assert_eq!(headers.contains_key(claim), trusted && !claim.contains('_'), "{claim}");
+            }
+            assert_eq!((headers.contains_key("forwarded"), headers.contains_key("x-real-ip")), (trusted, trusted));
             assert!(!headers.contains_key(X_FORWARDED_CLIENT_CERT));
             assert_eq!(headers[X_FORWARDED_PROTO], if trusted { "https" } else { "http" });
             assert_eq!(headers[X_FORWARDED_HOST], "api.example");

@@ -6,6 +6,8 @@ use http::header::{
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// No name of a claim that is spelt with underscores is longer. Bytes.
+const LONGEST_CLAIM: usize = 32;
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// Which of the names that a proxy must look for are there: one pass in place of twenty look-ups, nearly all of which
@@ -33,14 +35,19 @@ impl Special {
             "transfer-encoding" => Self::TRANSFER_ENCODING,
             "upgrade" | "keep-alive" | "proxy-connection" => Self::HOP_BY_HOP,
             "via" => Self::VIA,
-            "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-client-cert" => Self::CLAIMS,
+            "forwarded" => Self::CLAIMS,
             "traceparent" | "tracestate" => Self::TRACE,
+            _ if name.starts_with('x') && is_claim(name) => Self::CLAIMS,
             _ => 0,
         }
     }
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
+    }
+
+    pub(crate) fn has_transfer_encoding(self) -> bool {
+        self.has(Self::TRANSFER_ENCODING)
     }
 
     /// Whether somebody before this gateway named itself in `Via`.
@@ -56,6 +63,24 @@ impl Special {
     /// Whether the message says of its sender what only a trusted peer may say.
     pub(crate) fn has_claims(self) -> bool {
         self.has(Self::CLAIMS)
+    }
+}
+
+/// Whether a field says of its sender what only a trusted peer may say: `Forwarded`, `X-Real-IP` and every
+/// `X-Forwarded-*` but the three that the gateway writes itself. A name that is one of these with underscores in place
+/// of dashes is one, too, and so is such a spelling of a name that the gateway writes: CGI, WSGI and PHP take both
+/// spellings for the same field.
+pub(crate) fn is_claim(name: &str) -> bool {
+    let mut dashed = [0; LONGEST_CLAIM];
+    let Some(dashed) = dashed.get_mut(..name.len()) else { return name.starts_with("x-forwarded-") };
+    dashed.copy_from_slice(name.as_bytes());
+    dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+    let is_own =
+        |name: &[u8]| matches!(name, b"x-forwarded-for" | b"x-forwarded-proto" | b"x-forwarded-host" | b"x-request-id");
+    match &*dashed {
+        b"forwarded" | b"x-real-ip" => true,
+        dashed if is_own(dashed) => !is_own(name.as_bytes()),
+        dashed => dashed.starts_with(b"x-forwarded-"),
     }
 }
 
@@ -101,6 +126,13 @@ pub(crate) fn only_content(trailers: &mut HeaderMap) {
     for name in stray {
         trailers.remove(name);
     }
+}
+
+/// Whether `chunked`, once, is the whole transfer coding.
+pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = |line: &HeaderValue| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    lines.next().is_some_and(chunked) && lines.next().is_none()
 }
 
 fn names_trailers(headers: &HeaderMap) -> bool {

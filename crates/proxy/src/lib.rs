@@ -19,6 +19,7 @@ mod forwarded;
 mod gate;
 mod headers;
 mod listener;
+mod own_answer;
 mod patience;
 mod pipeline;
 mod proxy;

@@ -5,6 +5,7 @@ use crate::accept::{Head, accept};
 use crate::answer::Refusal;
 use crate::body::{Reply, ResponseBody, body};
 use crate::connection::Connection;
+use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::request_policies;
 use crate::response_policies::response_policies;
@@ -46,6 +47,9 @@ pub(crate) async fn serve(
 }
 
 async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>, Refusal> {
+    if let Some(answer) = own_answer(flow, &mut head)? {
+        return Ok(answer);
+    }
     let target = route(flow, &head)?;
     request_policies(flow, &target, &mut head)?;
     upstream(flow, &target, head).await

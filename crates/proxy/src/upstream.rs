@@ -9,13 +9,13 @@ use crate::accept::{Head, X_REQUEST_ID};
 use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
 use crate::forwarded::{Forwarded, is_of};
-use crate::headers::{Special, add_via, end_hop, passes};
+use crate::headers::{Special, add_via, end_hop, is_only_chunked, passes};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
 use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Instant;
 use tracing::debug;
-use weir_event::{Attempt, Reason, Turn};
+use weir_event::{Attempt, Protocol, Reason, Turn};
 use weir_upstream::{Connection, Failure, Origin};
 
 type Upstream = Connection<RequestBody>;
@@ -199,13 +199,50 @@ fn answered(
         trying.end(Reason::UpstreamProtocolError, now);
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
+    let special = Special::of(&parts.headers);
+    if special.has_transfer_encoding() && !is_only_chunked(&parts.headers) {
+        // hyper takes the chunks away and leaves what is in them; without its label nobody could decode that.
+        trying.end(Reason::UpstreamProtocolError, now);
+        return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream's transfer coding is not chunked alone"));
+    }
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = parts.status.as_u16();
-    let special = Special::of(&parts.headers);
+    let protocols = if parts.status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, &parts.headers) } else { vec![] };
     end_hop(&mut parts.headers, special);
+    if !protocols.is_empty() {
+        parts.headers.extend(protocols.into_iter().map(|protocol| (UPGRADE, protocol)));
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    if parts.status == StatusCode::NO_CONTENT {
+        // RFC 9110 8.6: not in a response without content; over HTTP/2 a client resets such a stream.
+        parts.headers.remove(CONTENT_LENGTH);
+    } else {
+        one_length(&mut parts.headers);
+    }
     // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
     parts.version = Version::HTTP_11;
     Ok(Response::from_parts(parts, Reply::Upstream { incoming, connection }))
+}
+
+/// What a 426 asks for, which HTTP/1.1 says in `Upgrade` (RFC 9110 15.5.22) and HTTP/2 must not say (RFC 9113 8.2.2).
+fn upgrades(flow: &Flow, headers: &HeaderMap) -> Vec<HeaderValue> {
+    if flow.exchange.borrow().protocol == Protocol::Http2 {
+        return Vec::new();
+    }
+    headers.get_all(UPGRADE).iter().cloned().collect()
+}
+
+/// hyper has made sure that all lengths are the same; two lines of them, or a list, become one value (RFC 9110 8.6).
+fn one_length(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(line) = lines.next() else { return };
+    let one = line.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    if lines.next().is_none() && one.len() == line.len() {
+        return;
+    }
+    if let Ok(one) = HeaderValue::from_bytes(one) {
+        headers.insert(CONTENT_LENGTH, one);
+    }
 }
 
 fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
@@ -247,7 +284,12 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<Requ
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
     end_hop(&mut headers, special);
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+    if body.is_end_stream() {
+        if matches!(method, Method::POST | Method::PUT | Method::PATCH) && !headers.contains_key(CONTENT_LENGTH) {
+            // RFC 9110 8.6 SHOULD: servers that insist on a length answer 411 otherwise.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if body.size_hint().exact().is_none() {
         // Said aloud, because hyper takes a GET of unknown length to have no body.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }

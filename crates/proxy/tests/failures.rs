@@ -289,7 +289,7 @@ fn what_no_gateway_should_pass_on_is_refused() {
     is_problem(&gateway.get("/"), 502, Reason::UpstreamProtocolError);
     assert_eq!(gateway.event().reason, Reason::UpstreamProtocolError);
     for (request, status, reason) in [
-        ("CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n", 404, Reason::NoRoute),
+        ("CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n", 501, Reason::MethodNotAllowed),
         ("GET http://user:secret@a/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),
         ("GET / HTTP/1.1\r\nhost: user:secret@a\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),
         ("GET / HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n", 400, Reason::MalformedRequest),

@@ -9,6 +9,7 @@
 //! feed alone - the connection ends ([`Doubt`]): it must never go on without knowing. It costs about 5 ns a line of the
 //! head; bodies are passed over by their length.
 
+use super::request_line::RequestLine;
 use memchr::memchr;
 use std::collections::VecDeque;
 
@@ -64,12 +65,24 @@ pub(crate) struct Heads {
     len: usize,
     last: u8,
     done: VecDeque<Framing>,
+    request_line: RequestLine,
 }
 
 impl Default for Heads {
     fn default() -> Self {
         let (framing, done) = (Framing::default(), VecDeque::new());
-        Self { state: State::Start, framing, length: None, line: [0; KEPT], have: 0, len: 0, last: 0, done }
+        let request_line = RequestLine::default();
+        Self {
+            state: State::Start,
+            framing,
+            length: None,
+            line: [0; KEPT],
+            have: 0,
+            len: 0,
+            last: 0,
+            done,
+            request_line,
+        }
     }
 }
 
@@ -79,23 +92,32 @@ impl Heads {
         self.done.pop_front()
     }
 
+    /// Where in the bytes that were followed last a request line must be written otherwise for hyper.
+    pub(crate) fn take_edits(&mut self) -> Vec<usize> {
+        self.request_line.take_edits()
+    }
+
     /// Follows `bytes`, which come next on the connection.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Doubt> {
+        let all = bytes.len();
         while !bytes.is_empty() {
             match self.state {
                 State::Refused => return Ok(()),
                 State::Body(left) => bytes = self.skip(left, bytes, State::Body, State::Start),
                 State::Chunk(left) => bytes = self.skip(left, bytes, State::Chunk, State::ChunkSize),
-                _ => match memchr(b'\n', bytes) {
-                    Some(end) => {
-                        self.end_line(&bytes[..end])?;
-                        bytes = &bytes[end + 1..];
+                _ => {
+                    let end = memchr(b'\n', bytes);
+                    let piece = &bytes[..end.unwrap_or(bytes.len())];
+                    if self.state == State::Start {
+                        self.request_line.pass(piece, all - bytes.len(), end.is_some());
                     }
-                    None => {
-                        self.keep(bytes);
+                    let Some(end) = end else {
+                        self.keep(piece);
                         return Ok(());
-                    }
-                },
+                    };
+                    self.end_line(piece)?;
+                    bytes = &bytes[end + 1..];
+                }
             }
         }
         Ok(())

@@ -93,12 +93,14 @@ impl State {
 
 /// What the socket tells, and asks.
 impl Connection {
-    /// `bytes` are on their way to hyper.
-    pub(crate) fn http1_has_read(&self, bytes: &[u8]) {
+    /// `bytes` are on their way to hyper. Answers where they must be written otherwise for it.
+    pub(crate) fn http1_has_read(&self, bytes: &[u8]) -> Vec<usize> {
         self.http1_has_begun();
-        if self.http1.heads.borrow_mut().pass(bytes).is_err() {
+        let mut heads = self.http1.heads.borrow_mut();
+        if heads.pass(bytes).is_err() {
             self.http1.in_doubt.set(true);
         }
+        heads.take_edits()
     }
 
     /// Where the messages of this connection end is not known any more: the request at hand is refused or broken off,

@@ -8,8 +8,10 @@ mod heads;
 mod http1;
 mod http2;
 mod open;
+mod request_line;
 
 pub(crate) use heads::Framing;
+pub(crate) use request_line::edited;
 
 use crate::forwarded::is_of;
 use crate::record::WeakExchange;
@@ -32,6 +34,9 @@ use weir_event::{Exchange, Outcome, Protocol, Reason, TlsVersion};
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
 pub(crate) const MAX_HEAD: usize = 60 * 1024;
+
+/// Fields of a request head, over either protocol; more are 431.
+pub(crate) const MAX_FIELDS: usize = 100;
 
 /// How long a connection that was just accepted is given to say something once the worker drains.
 const FRESH: Duration = Duration::from_millis(500);

@@ -1,0 +1,54 @@
+//! What the gateway answers itself, as RFC 9110 asks of it: a server's `OPTIONS *`, methods that go no further than here,
+//! and requests whose `Max-Forwards` is used up.
+
+use crate::accept::Head;
+use crate::answer::Refusal;
+use crate::body::Reply;
+use crate::pipeline::Flow;
+use http::header::{ALLOW, HeaderName, HeaderValue, MAX_FORWARDS};
+use http::{Method, Response};
+use weir_event::Reason;
+
+/// Methods that may be served, by one API or another.
+const METHODS: (HeaderName, HeaderValue) =
+    (ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+
+/// The answer to a request that is for the gateway. What goes on has one forward less where it counts them.
+pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Response<Reply>>, Refusal> {
+    match head.method {
+        Method::TRACE => {
+            // What a client sent is not shown again: a script would read credentials that it may not (RFC 9110 9.3.8).
+            let (name, value) = METHODS;
+            Err(Refusal::new(Reason::MethodNotAllowed, "this gateway does not serve TRACE").with_header(name, value))
+        }
+        Method::OPTIONS if flow.exchange.borrow().target.path() == "*" => Ok(Some(options())),
+        Method::OPTIONS => match forwards_left(head)? {
+            Some(0) => Ok(Some(options())),
+            Some(left) => {
+                head.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+                Ok(None)
+            }
+            None => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// RFC 9110 7.6.2. A number larger than any chain is long counts as that.
+fn forwards_left(head: &Head) -> Result<Option<u32>, Refusal> {
+    let mut lines = head.headers.get_all(MAX_FORWARDS).iter().map(HeaderValue::as_bytes);
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) if !line.is_empty() && line.iter().all(u8::is_ascii_digit) => {
+            let digits = line.iter().map(|digit| u32::from(digit - b'0'));
+            Ok(Some(digits.fold(0_u32, |number, digit| number.saturating_mul(10).saturating_add(digit))))
+        }
+        _ => Err(Refusal::new(Reason::MalformedRequest, "the request's Max-Forwards is not one number")),
+    }
+}
+
+fn options() -> Response<Reply> {
+    let mut response = Response::new(Reply::fixed(bytes::Bytes::new()));
+    response.headers_mut().extend([METHODS]);
+    response
+}
