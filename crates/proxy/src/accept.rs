@@ -245,7 +245,8 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
         let refusal = Refusal::new(Reason::MethodNotAllowed, "this gateway opens no tunnels");
         return Err(refusal.with_status(StatusCode::NOT_IMPLEMENTED));
     }
-    if !uri.path().starts_with('/') && !(method == Method::OPTIONS && uri.path() == "*") {
+    let is_star = method == Method::OPTIONS && uri.path() == "*";
+    if !is_star && !uri.path().starts_with('/') {
         return refused("the target of the request is not a path");
     }
     if uri.authority().is_some() && uri.scheme().is_none() {

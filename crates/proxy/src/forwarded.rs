@@ -94,7 +94,7 @@ impl Forwarded<'_> {
     fn remove_claims(&self, headers: &mut HeaderMap) {
         headers.remove(&X_FORWARDED_CLIENT_CERT);
         // With underscores it is nobody's: what a trusted peer passes on so came from a stranger.
-        let stray = |name: &&HeaderName| is_claim(name.as_str()) && !(self.trusted && !name.as_str().contains('_'));
+        let stray = |name: &&HeaderName| is_claim(name.as_str()) && (!self.trusted || name.as_str().contains('_'));
         let claims: Vec<HeaderName> = headers.keys().filter(stray).cloned().collect();
         for claim in claims {
             headers.remove(claim);
