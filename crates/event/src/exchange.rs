@@ -207,7 +207,7 @@ impl Exchange {
         self.meter.hand_to(Turn::Gateway, now);
         if outcome == Outcome::Cancelled {
             self.blame(Reason::ClientClosed);
-            if self.status == 0 {
+            if self.status == 0 && self.reason == Reason::ClientClosed {
                 self.status = CLIENT_CLOSED.as_u16();
             }
         }

@@ -4,7 +4,7 @@
 //! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
 
 use crate::answer::Refusal;
-use crate::body::RequestBody;
+use crate::body::{Incoming, RequestBody};
 use crate::connection::{Connection, Framing, MAX_FIELDS, MAX_HEAD};
 use crate::forwarded::client_address;
 use crate::headers::Special;
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use std::borrow::Cow;
 use std::rc::Rc;
 use weir_event::ids::hex_into;

@@ -4,6 +4,7 @@
 //! poll says whose turn it is: a body that has no frame is waiting for its source, one that handed a frame over is
 //! waiting for its sink.
 
+use crate::connection::{Upload, UploadError};
 use crate::headers::only_content;
 use crate::patience::IdleTimer;
 use crate::pipeline::Flow;
@@ -11,7 +12,6 @@ use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -32,6 +32,53 @@ impl fmt::Display for Broken {
 }
 
 impl Error for Broken {}
+
+/// A client's body as it comes in.
+pub(crate) enum Incoming {
+    Http1(hyper::body::Incoming),
+    Http2(Upload),
+}
+
+impl Incoming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        match self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|error| why_http1_broke(&error)),
+            Self::Http2(upload) => upload.poll_frame(cx).map_err(|error| why_http2_broke(&error)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(upload) => upload.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(upload) => upload.size_hint(),
+        }
+    }
+}
+
+/// A client that closed in the middle left; one that broke the framing is malformed.
+fn why_http1_broke(error: &hyper::Error) -> Reason {
+    let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_disconnect(error);
+    if left { Reason::ClientClosed } else { Reason::MalformedRequestBody }
+}
+
+/// What the client itself reset or closed it took back; what the library ended broke the protocol, here or elsewhere on
+/// the connection.
+fn why_http2_broke(error: &UploadError) -> Reason {
+    match error {
+        // The response is whole by then: nobody is to blame that the rest was not needed.
+        UploadError::Closed => Reason::None,
+        UploadError::Http2(error) if error.is_io() || error.is_remote() => Reason::ClientClosed,
+        UploadError::Http2(error) if error.is_go_away() => Reason::ConnectionBroken,
+        UploadError::Http2(_) => Reason::MalformedRequestBody,
+    }
+}
 
 /// The client's body, on its way to the upstream.
 pub(crate) struct RequestBody {
@@ -69,17 +116,14 @@ impl RequestBody {
         }
     }
 
-    /// A client that closed in the middle left; one that broke the framing is malformed.
-    fn broke(&self, error: &hyper::Error) -> Broken {
-        let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_disconnect(error);
-        let reason = if left { Reason::ClientClosed } else { Reason::MalformedRequestBody };
+    fn broke(&self, reason: Reason) -> Broken {
         self.exchange.blame(reason);
         Broken(reason)
     }
 }
 
 /// Whether a socket that ended is at the bottom of it.
-pub(crate) fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
+fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -109,7 +153,7 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        match Pin::new(inner).poll_frame(cx) {
+        match inner.poll_frame(cx) {
             Poll::Pending => {
                 this.exchange.hand_to(Turn::Client);
                 Poll::Pending
@@ -128,7 +172,7 @@ impl Body for RequestBody {
                         }
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    Some(Err(error)) => Poll::Ready(Some(Err(this.broke(&error)))),
+                    Some(Err(reason)) => Poll::Ready(Some(Err(this.broke(reason)))),
                     None => {
                         this.exchange.request_is_whole(now);
                         Poll::Ready(None)
@@ -152,7 +196,7 @@ pub(crate) enum Reply {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The upstream's, with the connection that it comes on.
-    Upstream { incoming: Incoming, connection: Connection<RequestBody> },
+    Upstream { incoming: hyper::body::Incoming, connection: Connection<RequestBody> },
 }
 
 impl Reply {

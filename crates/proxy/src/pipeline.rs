@@ -3,7 +3,7 @@
 
 use crate::accept::{Head, accept};
 use crate::answer::Refusal;
-use crate::body::{Reply, ResponseBody, body};
+use crate::body::{Incoming, Reply, ResponseBody, body};
 use crate::connection::Connection;
 use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
@@ -12,7 +12,6 @@ use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::upstream::upstream;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
 use weir_telemetry::Continuation;

@@ -9,13 +9,13 @@ use crate::connection::Connection;
 use crate::listener::accept_loop;
 use crate::sink::{EventSink, WorkerStats};
 use crate::snapshot::{Held, Snapshot};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +30,9 @@ use weir_upstream::Pool;
 
 /// How often connections are looked at: those that are idle, and those whose requests wait.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
+
+/// The end of the year 9999, the last that a date has room for. Seconds.
+const LAST_DATE: u64 = 253_402_300_799;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -56,6 +59,8 @@ pub(crate) struct Worker {
     stats: Arc<WorkerStats>,
     connections: RefCell<HashMap<usize, Weak<Connection>>>,
     next_connection: Cell<usize>,
+    /// A second since the Unix epoch, as `Date` has it.
+    date: RefCell<(u64, HeaderValue)>,
     /// What is dropped from now on was cut off by the gateway.
     ending: Cell<bool>,
 }
@@ -76,6 +81,7 @@ impl Worker {
             stats,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            date: RefCell::new((0, date(0))),
             ending: Cell::new(false),
         }
     }
@@ -99,6 +105,16 @@ impl Worker {
     /// Of a request that brings none, or none that could be read.
     pub(crate) fn begin_trace(&self) -> Continuation {
         Continuation::begin(&mut self.spans.borrow_mut(), false)
+    }
+
+    /// The time as the `Date` field has it (RFC 9110 5.6.7), made once a second.
+    pub(crate) fn date(&self) -> HeaderValue {
+        let second = u64::try_from(self.clock.wall_us(self.clock.now()) / 1_000_000).unwrap_or_default();
+        let mut kept = self.date.borrow_mut();
+        if kept.0 != second {
+            *kept = (second, date(second));
+        }
+        kept.1.clone()
     }
 
     /// How many exchanges are open, with the one that begins now.
@@ -149,6 +165,11 @@ impl Worker {
         self.each_connection(|connection| connection.sweep(now, limit, blocked));
         self.pool.evict(now, &snapshot.upstream_timeouts());
     }
+}
+
+fn date(second: u64) -> HeaderValue {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second.min(LAST_DATE));
+    HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is visible ASCII")
 }
 
 /// A connection's place in its worker's list.

@@ -467,7 +467,7 @@ fn a_head_that_trickles_in_is_let_go_and_told() {
         delay(Duration::from_millis(20));
     }
     assert!(began.elapsed() < DEADLINE);
-    assert_eq!(told(&gateway.event()), (408, Reason::RequestHeadTimeout, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(told(&gateway.event()), (0, Reason::RequestHeadTimeout, Side::Downstream, Outcome::Cancelled));
 }
 
 /// A connection that says nothing is no request.

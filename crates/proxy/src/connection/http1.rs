@@ -6,12 +6,13 @@
 use super::heads::{Framing, Heads};
 use super::{Connection, Kind, MAX_HEAD, Order};
 use crate::answer::problem;
+use crate::body::Incoming;
 use crate::client_io::ClientIo;
 use crate::pipeline;
 use crate::record::WeakExchange;
 use crate::stream::Stream;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -159,7 +160,7 @@ impl Connection {
             _ => (Reason::MalformedRequest, "the head of the request is not HTTP/1.1"),
         };
         self.http1.refused.set(true);
-        let body = problem(reason, status, detail, self.record_unparsed(reason, status));
+        let body = problem(reason, status, detail, self.record_unparsed(reason, Some(status)));
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
@@ -180,7 +181,7 @@ impl Connection {
             return;
         }
         if self.http1.phase.get() == Phase::Head && !self.http1.refused.get() {
-            self.record_unparsed(Reason::RequestHeadTimeout, Reason::RequestHeadTimeout.status());
+            self.record_unparsed(Reason::RequestHeadTimeout, None);
         }
         self.give(Order::Close);
     }
@@ -188,14 +189,14 @@ impl Connection {
     /// The worker ends before the first head is whole: that was a request.
     pub(super) fn http1_cut_off(&self) {
         if self.http1.phase.get() == Phase::Head && !self.http1.refused.replace(true) {
-            self.record_unparsed(Reason::GatewayDraining, Reason::GatewayDraining.status());
+            self.record_unparsed(Reason::GatewayDraining, None);
         }
     }
 
     /// hyper ended the connection over a head that it could not answer: a request all the same.
     fn http1_ended(&self, error: &hyper::Error) {
         if error.is_parse() && !self.http1.refused.replace(true) {
-            self.record_unparsed(Reason::MalformedRequest, Reason::MalformedRequest.status());
+            self.record_unparsed(Reason::MalformedRequest, Some(Reason::MalformedRequest.status()));
         }
     }
 }
@@ -206,7 +207,7 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let io = ClientIo::new(stream, ahead, Rc::clone(&connection));
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request| pipeline::serve(Rc::clone(&connection), request))
+        service_fn(move |request: Request<_>| pipeline::serve(Rc::clone(&connection), request.map(Incoming::Http1)))
     };
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.

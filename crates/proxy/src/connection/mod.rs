@@ -3,7 +3,6 @@
 //! [`open`] finds out what is spoken; then it is [`http1`]'s or [`http2`]'s, each of which serves its requests by the
 //! same pipeline. What must be known between requests, and differs, is theirs; what does not is here.
 
-mod frames;
 mod heads;
 mod http1;
 mod http2;
@@ -11,6 +10,7 @@ mod open;
 mod request_line;
 
 pub(crate) use heads::Framing;
+pub(crate) use http2::{Upload, UploadError};
 pub(crate) use request_line::edited;
 
 use crate::forwarded::is_of;
@@ -270,8 +270,9 @@ impl Connection {
         .await
     }
 
-    /// Records a request that was refused before it was one. Answers its trace id.
-    fn record_unparsed(&self, reason: Reason, status: StatusCode) -> weir_event::TraceId {
+    /// Records a request that was refused before it was one, with the status that it was answered with, if it was.
+    /// Answers its trace id.
+    fn record_unparsed(&self, reason: Reason, status: Option<StatusCode>) -> weir_event::TraceId {
         let now = self.worker.clock.now();
         let began = self.since.get().min(now);
         let mut exchange = Exchange::new(began, self.worker.clock.wall_us(began));
@@ -284,10 +285,9 @@ impl Connection {
         exchange.protocol = if self.kind.get() == Kind::Http2 { Protocol::Http2 } else { Protocol::Unknown };
         (exchange.tls_version, exchange.tls_cipher) = self.tls.get();
         exchange.client = self.peer;
-        exchange.status = status.as_u16();
+        exchange.status = status.map_or(0, |status| status.as_u16());
         exchange.blame(reason);
-        let answered = !matches!(reason, Reason::RequestHeadTimeout | Reason::ClientClosed | Reason::GatewayDraining);
-        let outcome = if answered { Outcome::Completed } else { Outcome::Cancelled };
+        let outcome = if status.is_some() { Outcome::Completed } else { Outcome::Cancelled };
         exchange.finish(outcome, now);
         self.worker.record(&exchange, &snapshot.unrouted);
         trace.trace

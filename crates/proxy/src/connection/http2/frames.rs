@@ -13,7 +13,7 @@ const IDLE_FRAMES: u32 = 1000;
 const PERIOD: Duration = Duration::from_secs(5);
 /// So many bytes of a body or of responses excuse one of them: who transfers much pings, acknowledges and cancels much.
 const EXCUSE: usize = 512;
-/// A window opened by less than this moves nothing. Payload bytes.
+/// A window opened by less than this must acknowledge something. Bytes.
 const SMALL_WINDOW: u32 = 1024;
 
 const PREFACE: usize = 24;
@@ -41,11 +41,27 @@ pub(super) struct Frames {
     requests: u64,
     idle: u32,
     since: Instant,
+    /// Bytes that were sent to the client and excuse nothing yet.
+    unexcused: usize,
+    /// Bytes that were sent to it, and by how many it has opened windows a little at a time.
+    sent: u64,
+    acknowledged: u64,
 }
 
 impl Frames {
     pub(super) fn new(now: Instant) -> Self {
-        Self { skip: PREFACE, head: [0; MOST], have: 0, last_stream: 0, requests: 0, idle: 0, since: now }
+        Self {
+            skip: PREFACE,
+            head: [0; MOST],
+            have: 0,
+            last_stream: 0,
+            requests: 0,
+            idle: 0,
+            since: now,
+            unexcused: 0,
+            sent: 0,
+            acknowledged: 0,
+        }
     }
 
     /// Streams that the client has opened.
@@ -55,7 +71,29 @@ impl Frames {
 
     /// So many bytes were sent to the client.
     pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.moved(bytes);
+    }
+
+    /// A frame of a response was sent to the client, which may answer it, however small it is.
+    pub(super) fn sent_frame(&mut self) {
+        self.idle = self.idle.saturating_sub(1);
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        let bytes = bytes + self.unexcused;
+        self.unexcused = bytes % EXCUSE;
         self.idle = self.idle.saturating_sub(u32::try_from(bytes / EXCUSE).unwrap_or(u32::MAX));
+    }
+
+    /// A window opened by `bytes`. One that is opened a little at a time acknowledges what was sent, twice: for its
+    /// stream and for the connection. Many libraries do that.
+    fn opens(&mut self, bytes: u32) -> bool {
+        if bytes >= SMALL_WINDOW {
+            return true;
+        }
+        self.acknowledged += u64::from(bytes);
+        self.acknowledged <= 2 * self.sent
     }
 
     /// Follows `bytes`, which come next on the connection. The clock is asked for when there is a flood to judge.
@@ -91,13 +129,13 @@ impl Frames {
 
     fn frame(&mut self, now: impl Fn() -> Instant) -> Result<(), Flood> {
         let (len, kind, flags) = (self.len(), self.head[3], self.head[4]);
-        let number =
-            |at: usize| u32::from_be_bytes([self.head[at], self.head[at + 1], self.head[at + 2], self.head[at + 3]]);
+        let head = self.head;
+        let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let stream = number(5) & 0x7fff_ffff;
         let moves = match kind {
             DATA => len > 0 || flags & END_STREAM != 0,
             HEADERS => true,
-            WINDOW_UPDATE => number(HEADER) & 0x7fff_ffff >= SMALL_WINDOW,
+            WINDOW_UPDATE => self.opens(number(HEADER) & 0x7fff_ffff),
             _ => false,
         };
         if kind == HEADERS && stream > self.last_stream {
@@ -108,7 +146,7 @@ impl Frames {
         self.have = 0;
         if moves {
             if kind == DATA {
-                self.sent(len);
+                self.moved(len);
             }
             return Ok(());
         }
@@ -192,6 +230,34 @@ mod tests {
         for _ in 0..100_000 {
             frames.pass(&ping, || now).unwrap();
             frames.sent(16 * 1024);
+        }
+    }
+
+    /// Ten bytes acknowledged at a time, for the stream and for the connection; and no more than was sent.
+    #[test]
+    fn who_acknowledges_a_little_at_a_time_is_no_flood() {
+        let now = Instant::now();
+        let mut frames = after_preface(now);
+        frames.sent(100_000);
+        let opening = frame(WINDOW_UPDATE, 0, 0, &10_u32.to_be_bytes());
+        for _ in 0..20_000 {
+            frames.pass(&opening, || now).unwrap();
+        }
+        let more = opening.repeat(IDLE_FRAMES as usize);
+        frames.pass(&more, || now).unwrap();
+        assert!(frames.pass(&opening, || now).is_err(), "nothing that was sent is left to acknowledge");
+    }
+
+    /// A ping for each of many small frames, as BDP estimators send.
+    #[test]
+    fn every_frame_that_is_sent_may_be_answered() {
+        let now = Instant::now();
+        let mut frames = after_preface(now);
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        for _ in 0..100_000 {
+            frames.sent(20);
+            frames.sent_frame();
+            frames.pass(&ping, || now).unwrap();
         }
     }
 

@@ -1,0 +1,222 @@
+//! One stream: a request comes in, and its response goes out, by the frames of `h2`.
+
+use super::frames::Frames;
+use super::upload::{Handle, Upload};
+use super::{Kind, StreamState};
+use crate::body::{Incoming, ResponseBody};
+use crate::connection::{Connection, remember};
+use crate::pipeline;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason as Code, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use weir_event::Reason;
+
+/// Begins to serve a request.
+pub(super) fn spawn(
+    connection: &Rc<Connection>,
+    frames: &Rc<RefCell<Frames>>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let entered = Entered::new(Rc::clone(connection));
+    let (parts, recv) = request.into_parts();
+    let (upload, handle) = Upload::new(recv, &parts.headers);
+    let request = Request::from_parts(parts, Incoming::Http2(upload));
+    let over = Over(handle);
+    let (connection, frames) = (Rc::clone(connection), Rc::clone(frames));
+    let future = async move {
+        let over = over;
+        // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
+        let served = Box::pin(pipeline::serve(Rc::clone(&connection), request));
+        // Whatever ends early resets the stream: it is dropped with its end unsaid.
+        serve(&connection, &frames, served, respond, &over.0).await;
+    };
+    tokio::task::spawn_local(StreamTask { future, entered });
+}
+
+/// The stream's end, however it comes: its request is not read any more.
+struct Over(Handle);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// `None`: the client has taken the request back, or left.
+async fn serve(
+    connection: &Connection,
+    frames: &RefCell<Frames>,
+    mut served: Pin<Box<impl Future<Output = Result<Response<ResponseBody>, Infallible>>>>,
+    mut respond: SendResponse<Bytes>,
+    upload: &Handle,
+) -> Option<()> {
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(response) = served.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        if upload.must_continue(cx.waker()) {
+            let head = Response::builder().status(StatusCode::CONTINUE).body(());
+            // A stream that is reset takes none; the poll below tells.
+            head.map(|head| respond.send_informational(head).unwrap_or_default()).unwrap_or_default();
+        }
+        respond.poll_reset(cx).map(|_| None)
+    });
+    let Ok(response) = answered.await?;
+    // Its exchange lives on in the body.
+    drop(served);
+    let (mut parts, body) = response.into_parts();
+    let body = pin!(body);
+    let headers = &mut parts.headers;
+    if headers.remove(CONNECTION).is_some() {
+        headers.remove(TE);
+    }
+    headers.entry(DATE).or_insert_with(|| connection.worker().date());
+    let ended = body.is_end_stream();
+    if !ended
+        && !headers.contains_key(CONTENT_LENGTH)
+        && let Some(length) = body.size_hint().exact()
+    {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let mut send = match respond.send_response(Response::from_parts(parts, ()), ended) {
+        Ok(send) => send,
+        Err(error) => {
+            // Unless the client has reset the stream, the response is one that cannot be told over HTTP/2.
+            tracing::debug!(%error, "a response was not sent");
+            respond.send_reset(Code::INTERNAL_ERROR);
+            return None;
+        }
+    };
+    if !ended {
+        send_body(frames, body, &mut send).await?;
+    }
+    Some(())
+}
+
+/// A frame is asked for before there is room for it: whoever holds a connection's window and has nothing to send would
+/// keep others from it.
+async fn send_body(
+    frames: &RefCell<Frames>,
+    mut body: Pin<&mut ResponseBody>,
+    send: &mut SendStream<Bytes>,
+) -> Option<()> {
+    loop {
+        let next = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending => send.poll_reset(cx).map(|_| None),
+        });
+        let frame = match next.await? {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                send.send_reset(Code::INTERNAL_ERROR);
+                return None;
+            }
+            None => return send.send_data(Bytes::new(), true).ok(),
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let last = body.is_end_stream();
+                if !data.is_empty() {
+                    send.reserve_capacity(1);
+                    room(send).await?;
+                }
+                frames.borrow_mut().sent_frame();
+                send.send_data(data, last).ok()?;
+                if last {
+                    return Some(());
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = Frame::into_trailers(frame) {
+                    send.reserve_capacity(0);
+                    return send.send_trailers(trailers).ok();
+                }
+            }
+        }
+    }
+}
+
+/// Until the client has room for some of a frame; `None` when it has left.
+async fn room(send: &mut SendStream<Bytes>) -> Option<()> {
+    poll_fn(|cx| {
+        if send.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            if send.capacity() > 0 {
+                return Poll::Ready(Some(()));
+            }
+            match std::task::ready!(send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(None),
+            }
+        }
+    })
+    .await
+}
+
+/// A stream's place in its connection's list.
+struct Entered {
+    connection: Rc<Connection>,
+    stream: Rc<StreamState>,
+}
+
+impl Entered {
+    fn new(connection: Rc<Connection>) -> Self {
+        let stream = Rc::default();
+        connection.http2.enter(&stream);
+        Self { connection, stream }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.http2.leave(&self.stream);
+        connection.since.set(connection.since.get().max(connection.worker.clock.now()));
+        if self.stream.exchange.borrow().is_none() {
+            // The worker ended before the request was looked at.
+            debug_assert!(connection.kind.get() == Kind::Http2);
+            connection.record_unparsed(Reason::GatewayDraining, None);
+        }
+    }
+}
+
+pin_project! {
+    /// One stream, which can be told to stop.
+    struct StreamTask<F> {
+        // Before the entry, so that its exchange ends as one of the stream.
+        #[pin]
+        future: F,
+        entered: Entered,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for StreamTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let Entered { connection, stream } = this.entered;
+        if stream.cancelled.get() {
+            // Dropped with its end unsaid: the library resets it (RFC 9113 8.1, CANCEL).
+            return Poll::Ready(());
+        }
+        remember(&stream.waker, cx.waker());
+        *connection.http2.polled.borrow_mut() = Some(Rc::clone(stream));
+        let polled = this.future.poll(cx);
+        connection.http2.polled.take();
+        polled
+    }
+}

@@ -1,0 +1,141 @@
+//! A request's body over HTTP/2, as the pipeline reads it.
+//!
+//! What `h2` knows is passed on as it is: a stream that the client resets, whatever its code, is a body that broke off
+//! (RFC 9113 8.1), never one that is whole. And the connection gets its flow-control window back when nobody will read
+//! the rest: [`Handle::close`].
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body::{Frame, SizeHint};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+/// The body.
+pub(crate) struct Upload {
+    shared: Rc<Shared>,
+    /// Bytes that are still to come, where the request says how many.
+    left: Option<u64>,
+    data_ended: bool,
+}
+
+/// What its stream holds of it.
+#[derive(Clone)]
+pub(super) struct Handle(Rc<Shared>);
+
+struct Shared {
+    /// `None` once the stream is over.
+    recv: RefCell<Option<RecvStream>>,
+    ended: Cell<bool>,
+    /// The client waits for a 100 before it sends (RFC 9110 10.1.1).
+    expects: Cell<bool>,
+    /// Whoever reads the body waits here.
+    reader: RefCell<Option<Waker>>,
+    /// The stream waits here for the reader's first look.
+    stream: RefCell<Option<Waker>>,
+}
+
+impl Upload {
+    pub(super) fn new(recv: RecvStream, headers: &HeaderMap) -> (Self, Handle) {
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let continues = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        let shared = Rc::new(Shared {
+            recv: RefCell::new(Some(recv)),
+            ended: Cell::new(false),
+            expects: Cell::new(headers.get(EXPECT).is_some_and(continues)),
+            reader: RefCell::default(),
+            stream: RefCell::default(),
+        });
+        shared.look_for_end();
+        if shared.ended.get() {
+            shared.expects.set(false);
+        }
+        (Self { shared: Rc::clone(&shared), left: length, data_ended: false }, Handle(shared))
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let shared = &*self.shared;
+        crate::connection::remember(&shared.reader, cx.waker());
+        if shared.expects.get() {
+            crate::connection::wake(&shared.stream);
+        }
+        let mut recv = shared.recv.borrow_mut();
+        let Some(stream) = recv.as_mut() else {
+            let over = if shared.ended.get() { None } else { Some(Err(UploadError::Closed)) };
+            return Poll::Ready(over);
+        };
+        if !self.data_ended {
+            match ready!(stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails for a stream that was reset meanwhile, which the next poll tells.
+                    stream.flow_control().release_capacity(data.len()).unwrap_or_default();
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    drop(recv);
+                    shared.look_for_end();
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(UploadError::Http2(error)))),
+                None => self.data_ended = true,
+            }
+        }
+        match ready!(stream.poll_trailers(cx)) {
+            Ok(trailers) => {
+                shared.ended.set(true);
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Err(error) => Poll::Ready(Some(Err(UploadError::Http2(error)))),
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.shared.ended.get()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_end_stream() => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// `h2` takes a stream that was reset for one that has ended; only reading tells them apart, and at an end it
+    /// never waits.
+    fn look_for_end(&self) {
+        let mut recv = self.recv.borrow_mut();
+        let Some(stream) = recv.as_mut().filter(|stream| stream.is_end_stream()) else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        self.ended.set(matches!(stream.poll_data(&mut cx), Poll::Ready(None)));
+    }
+}
+
+impl Handle {
+    /// Whether the client waits for a 100 and the body is being asked for. Says so once; `waker` is woken when it is.
+    pub(super) fn must_continue(&self, waker: &Waker) -> bool {
+        if !self.0.expects.get() {
+            return false;
+        }
+        crate::connection::remember(&self.0.stream, waker);
+        self.0.reader.borrow().is_some() && self.0.expects.replace(false)
+    }
+
+    /// The stream is over: nobody reads the rest, and whoever would have is told.
+    pub(super) fn close(&self) {
+        self.0.recv.take();
+        crate::connection::wake(&self.0.reader);
+    }
+}
+
+/// Why an upload ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// Its response is over, so that its stream is.
+    #[error("the response ended before the request")]
+    Closed,
+}
