@@ -6,10 +6,14 @@
 use crate::connection::Connection;
 use crate::snapshot::Held;
 use crate::worker::Worker;
+use bytes::Bytes;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, Outcome, Reason, Turn};
+
+/// The attribute of an exchange whose answer was whole before its request was: `bytes_in` are those that had come.
+const PARTIAL: (Bytes, Bytes) = (Bytes::from_static(b"request.partial"), Bytes::from_static(b"true"));
 
 struct Shared {
     exchange: RefCell<Exchange>,
@@ -135,6 +139,9 @@ impl ExchangeRef {
     fn close(&self, outcome: Outcome) -> Instant {
         let now = self.0.worker.clock.now();
         let mut exchange = self.0.exchange.borrow_mut();
+        if outcome == Outcome::Completed && !self.0.request_whole.get() && !exchange.is_finished() {
+            exchange.attrs.push(PARTIAL);
+        }
         if exchange.finish(outcome, now) {
             let metrics = self.0.place.get().map_or(&self.0.snapshot.unrouted, |place| {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics

@@ -247,11 +247,11 @@ fn one_length(headers: &mut HeaderMap) {
 
 fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
     let now = flow.exchange.hand_to(Turn::Gateway);
-    trying.end(failure.reason(), now);
     debug!(reason = %failure.reason(), error = %failure, "upstream attempt failed");
     // A request body that broke is why the attempt failed: the client is to blame then, not the upstream.
     let blamed = flow.exchange.borrow().reason;
     let reason = if blamed == Reason::None { failure.reason() } else { blamed };
+    trying.end(reason, now);
     Refusal::new(reason, detail(reason))
 }
 

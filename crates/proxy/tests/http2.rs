@@ -5,90 +5,18 @@
 mod common;
 
 use bytes::Bytes;
+use common::http2::{GET, PREFACE, SETTINGS, ask, body, connect, frame, get, head, held_request, literal, raw, run};
 use common::{DEADLINE, Gateway, Handler, Upstream, api, delay, timeouts};
-use h2::client::SendRequest;
-use h2::{Reason as Code, RecvStream};
-use http::{HeaderMap, Request, Response, StatusCode};
+use h2::Reason as Code;
+use http::{HeaderMap, Request, StatusCode};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use weir_event::{Exchange, Outcome, Protocol, Reason};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-/// Runs a test's client, within the time that a test may take.
-fn run<T>(client: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, client).await }).expect("the client comes to an end")
-}
-
-/// Speaks HTTP/2 at once (prior knowledge). The second answer is how the connection ends.
-async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
-    let stream = TcpStream::connect(address).await.unwrap();
-    // A connection's window that one stream alone cannot fill.
-    let (client, connection) =
-        h2::client::Builder::new().initial_connection_window_size(1 << 20).handshake(stream).await.unwrap();
-    (client, tokio::spawn(connection))
-}
-
-fn get(address: SocketAddr, path: &str) -> Request<()> {
-    Request::get(format!("http://{address}{path}")).body(()).unwrap()
-}
-
-async fn body(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
-    let mut all = Vec::new();
-    while let Some(data) = stream.data().await {
-        let data = data?;
-        stream.flow_control().release_capacity(data.len())?;
-        all.extend_from_slice(&data);
-    }
-    Ok(all)
-}
-
-async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>) -> Response<RecvStream> {
-    let mut client = client.clone().ready().await.unwrap();
-    let (response, _) = client.send_request(request, true).unwrap();
-    response.await.unwrap()
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A header field as a literal that nobody indexes (RFC 7541 6.2.2), short enough for one byte of length each.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let len = |text: &str| u8::try_from(text.len()).unwrap();
-    [&[0, len(name)], name.as_bytes(), &[len(value)], value.as_bytes()].concat()
-}
-
-fn head(fields: &[(&str, &str)]) -> Vec<u8> {
-    fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
-}
-
-const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-
-/// Sends bytes as long as the gateway takes them, then reads until it closes.
-fn raw(gateway: &Gateway, pieces: impl Iterator<Item = Vec<u8>>) {
-    let mut client = gateway.connect();
-    client.send(&[PREFACE, &SETTINGS].concat());
-    let mut reader = client.stream.try_clone().unwrap();
-    let reading = std::thread::spawn(move || {
-        let mut waste = [0; 65536];
-        while reader.read(&mut waste).is_ok_and(|read| read > 0) {}
-    });
-    for piece in pieces {
-        if client.stream.write_all(&piece).is_err() {
-            break;
-        }
-    }
-    reading.join().unwrap();
-}
 
 fn count(events: &[Exchange]) -> HashMap<Reason, usize> {
     events.iter().fold(HashMap::new(), |mut counts, event| {
@@ -308,12 +236,6 @@ fn a_stream_that_is_taken_back_is_the_clients_doing() {
     });
     let event = gateway.event();
     assert_eq!((event.reason, event.outcome), (Reason::ClientClosed, Outcome::Cancelled));
-}
-
-async fn held_request(upstream: &Upstream) {
-    while upstream.try_request().is_none() {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// One stream is let go because its client takes nothing; the other goes on.

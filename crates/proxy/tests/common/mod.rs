@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+pub mod http2;
 pub mod pki;
 
 use std::collections::VecDeque;
@@ -232,6 +233,14 @@ impl Upstream {
                 drop(heads.send(head));
                 act(stream);
             }
+        })])
+    }
+
+    /// Reads the head of one request and nothing behind it, then does what the test says.
+    pub fn after_one_head(act: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::new(vec![Box::new(move |stream, heads| {
+            drop(heads.send(read_until(stream, "\r\n\r\n")));
+            act(stream);
         })])
     }
 
