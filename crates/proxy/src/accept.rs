@@ -245,11 +245,19 @@ fn host(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Re
         return Err(refusal.with_status(StatusCode::NOT_IMPLEMENTED));
     }
     let is_star = method == Method::OPTIONS && uri.path() == "*";
-    if !is_star && !uri.path().starts_with('/') {
+    // The absolute form of HTTP/1.1 may have a query and no path; `:path` begins with a slash (RFC 9113 8.3.1).
+    let is_path = match uri.path_and_query() {
+        Some(target) if version == Version::HTTP_2 => target.as_str().starts_with('/'),
+        _ => uri.path().starts_with('/'),
+    };
+    if !is_star && !is_path {
         return refused("the target of the request is not a path");
     }
     if uri.authority().is_some() && uri.scheme().is_none() {
         return refused("a target that is an authority is for CONNECT alone");
+    }
+    if version == Version::HTTP_2 && !matches!(uri.scheme_str(), None | Some("http" | "https")) {
+        return refused("the scheme of the request is neither http nor https");
     }
     if let Some(authority) = uri.authority() {
         if version == Version::HTTP_2 && line.is_some_and(|host| !is_same_authority(host, authority.as_str(), uri)) {
