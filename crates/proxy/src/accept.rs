@@ -12,8 +12,9 @@ use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::rc::Rc;
 use weir_event::ids::hex_into;
@@ -41,10 +42,9 @@ impl Head {
 }
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
-pub(crate) fn accept(connection: Rc<Connection>, request: Request<Incoming>) -> (Flow, Result<Box<Head>, Refusal>) {
+pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -> (Flow, Result<Box<Head>, Refusal>) {
     let worker = connection.worker();
     let snapshot = worker.snapshot();
-    let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
     let sound = match parts.version {
         Version::HTTP_2 => {
@@ -97,7 +97,8 @@ fn describe(exchange: &mut Exchange, method: &Method, version: Version, headers:
         exchange.method_original = Bytes::copy_from_slice(method.as_str().as_bytes());
     }
     exchange.protocol = version.into();
-    exchange.user_agent = headers.get(USER_AGENT).cloned();
+    // Among the first few of nearly every request: a walk costs less than a look-up.
+    exchange.user_agent = headers.iter().find(|(name, _)| **name == USER_AGENT).map(|(_, value)| value.clone());
     (exchange.tls_version, exchange.tls_cipher) = connection.tls();
     exchange.scheme = match exchange.tls_version {
         TlsVersion::None => Scheme::Http,

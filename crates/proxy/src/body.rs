@@ -234,9 +234,6 @@ impl ResponseBody {
     /// Closes the exchange and, where the response is whole, keeps its connection for the next.
     fn complete(&mut self, outcome: Outcome) {
         let Some(closer) = self.closer.take() else { return };
-        // Of a client that has left there is nobody to have the answer.
-        let left = self.exchange.borrow().reason == Reason::ClientClosed;
-        let outcome = if left { Outcome::Cancelled } else { outcome };
         let now = closer.close(outcome);
         let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream { .. }));
         if whole && let Some(Reply::Upstream { connection, .. }) = self.reply.take() {

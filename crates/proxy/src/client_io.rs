@@ -101,9 +101,8 @@ impl AsyncRead for ClientIo {
             buf.put_slice(&take_ahead(&mut this.ahead, buf.remaining()));
             Ok(())
         };
-        let edits = this.connection.http1_has_read(&buf.filled()[before..]);
-        if !edits.is_empty() {
-            this.edited = edited(&buf.filled()[before..], &edits).into();
+        if this.connection.http1_has_read(&buf.filled()[before..]) {
+            this.edited = edited(&buf.filled()[before..], &this.connection.http1_take_edits()).into();
             buf.set_filled(before);
             buf.put_slice(&take_ahead(&mut this.edited, buf.remaining()));
         }

@@ -28,6 +28,7 @@ impl Special {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
     }
 
+    #[inline(always)]
     fn flag(name: &str) -> u16 {
         match name {
             "connection" => Self::CONNECTION,
@@ -37,7 +38,7 @@ impl Special {
             "via" => Self::VIA,
             "forwarded" => Self::CLAIMS,
             "traceparent" | "tracestate" => Self::TRACE,
-            _ if name.starts_with('x') && is_claim(name) => Self::CLAIMS,
+            _ if name.as_bytes().first() == Some(&b'x') && is_claim(name) => Self::CLAIMS,
             _ => 0,
         }
     }
@@ -70,6 +71,7 @@ impl Special {
 /// `X-Forwarded-*` but the three that the gateway writes itself. A name that is one of these with underscores in place
 /// of dashes is one, too, and so is such a spelling of a name that the gateway writes: CGI, WSGI and PHP take both
 /// spellings for the same field.
+#[cold]
 pub(crate) fn is_claim(name: &str) -> bool {
     let mut dashed = [0; LONGEST_CLAIM];
     let Some(dashed) = dashed.get_mut(..name.len()) else { return name.starts_with("x-forwarded-") };
@@ -90,7 +92,6 @@ pub(crate) fn end_hop(headers: &mut HeaderMap, special: Special) {
     let wants_trailers = special.has(Special::TE) && names_trailers(headers);
     if special.has(Special::CONNECTION) {
         remove_named(headers);
-        headers.remove(CONNECTION);
     }
     // A length beside a coding is not the length of what was decoded (RFC 9112 6.3): it ends with the coding.
     if special.has(Special::TRANSFER_ENCODING) {
@@ -140,17 +141,20 @@ fn names_trailers(headers: &HeaderMap) -> bool {
     values.any(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// A name that is both in `Connection` and end-to-end by its definition is not ours to remove: without this a
-/// client could strip the length or the host of its own message on the way.
+/// Removes `Connection` and what it names. A name that is both there and end-to-end by its definition is not ours to
+/// remove: without this a client could strip the length or the host of its own message on the way.
 fn remove_named(headers: &mut HeaderMap) {
     // What nearly every message says, and no name of a field that is not looked for anyway.
     let persistence = |value: &HeaderValue| {
         value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
     };
-    if headers.get_all(CONNECTION).iter().all(persistence) {
+    let Entry::Occupied(lines) = headers.entry(CONNECTION) else { return };
+    if lines.iter().all(persistence) {
+        lines.remove();
         return;
     }
-    let values: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    let (_, values) = lines.remove_entry_mult();
+    let values: Vec<HeaderValue> = values.collect();
     for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
         match HeaderName::from_bytes(token.trim().as_bytes()) {
             Ok(name) if !is_protected(&name) => drop(headers.remove(&name)),

@@ -3,7 +3,7 @@
 
 use crate::accept::{Head, accept};
 use crate::answer::Refusal;
-use crate::body::{Incoming, Reply, ResponseBody, body};
+use crate::body::{Incoming, Reply, ResponseBody};
 use crate::connection::Connection;
 use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
@@ -11,7 +11,8 @@ use crate::request_policies::request_policies;
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::upstream::upstream;
-use http::{HeaderValue, Method, Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
 use std::convert::Infallible;
 use std::rc::Rc;
 use weir_telemetry::Continuation;
@@ -33,16 +34,17 @@ pub(crate) struct Flow {
 /// Serves one request. The answer's body records the exchange when its last frame is handed over.
 pub(crate) async fn serve(
     connection: Rc<Connection>,
-    request: Request<Incoming>,
+    head: Parts,
+    body: Incoming,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let (mut flow, request) = accept(connection, request);
+    let (mut flow, request) = accept(connection, head, body);
     let reply = match request {
         Ok(head) => forward(&mut flow, head).await,
         Err(refusal) => Err(refusal),
     };
     let reply = reply.unwrap_or_else(|refusal| refusal.answer(&mut flow));
     let reply = response_policies(&mut flow, reply);
-    Ok(body(flow, reply))
+    Ok(crate::body::body(flow, reply))
 }
 
 async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>, Refusal> {

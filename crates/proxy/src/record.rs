@@ -139,9 +139,11 @@ impl ExchangeRef {
     fn close(&self, outcome: Outcome) -> Instant {
         let now = self.0.worker.clock.now();
         let mut exchange = self.0.exchange.borrow_mut();
-        if outcome == Outcome::Completed && !self.0.request_whole.get() && !exchange.is_finished() {
+        if !self.0.request_whole.get() && !exchange.is_finished() && outcome == Outcome::Completed {
             exchange.attrs.push(PARTIAL);
         }
+        // Of a client that has left there is nobody to have the answer.
+        let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
         if exchange.finish(outcome, now) {
             let metrics = self.0.place.get().map_or(&self.0.snapshot.unrouted, |place| {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics

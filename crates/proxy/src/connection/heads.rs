@@ -92,6 +92,10 @@ impl Heads {
         self.done.pop_front()
     }
 
+    pub(crate) fn has_edits(&self) -> bool {
+        self.request_line.has_edits()
+    }
+
     /// Where in the bytes that were followed last a request line must be written otherwise for hyper.
     pub(crate) fn take_edits(&mut self) -> Vec<usize> {
         self.request_line.take_edits()

@@ -94,14 +94,19 @@ impl State {
 
 /// What the socket tells, and asks.
 impl Connection {
-    /// `bytes` are on their way to hyper. Answers where they must be written otherwise for it.
-    pub(crate) fn http1_has_read(&self, bytes: &[u8]) -> Vec<usize> {
+    /// `bytes` are on their way to hyper. Answers whether some of them must be written otherwise for it.
+    pub(crate) fn http1_has_read(&self, bytes: &[u8]) -> bool {
         self.http1_has_begun();
         let mut heads = self.http1.heads.borrow_mut();
         if heads.pass(bytes).is_err() {
             self.http1.in_doubt.set(true);
         }
-        heads.take_edits()
+        heads.has_edits()
+    }
+
+    /// Where that is.
+    pub(crate) fn http1_take_edits(&self) -> Vec<usize> {
+        self.http1.heads.borrow_mut().take_edits()
     }
 
     /// Where the messages of this connection end is not known any more: the request at hand is refused or broken off,
@@ -207,7 +212,10 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let io = ClientIo::new(stream, ahead, Rc::clone(&connection));
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request: Request<_>| pipeline::serve(Rc::clone(&connection), request.map(Incoming::Http1)))
+        service_fn(move |request: Request<_>| {
+            let (head, body) = request.into_parts();
+            pipeline::serve(Rc::clone(&connection), head, Incoming::Http1(body))
+        })
     };
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.

@@ -29,15 +29,14 @@ pub(super) fn spawn(
     respond: SendResponse<Bytes>,
 ) {
     let entered = Entered::new(Rc::clone(connection));
-    let (parts, recv) = request.into_parts();
-    let (upload, handle) = Upload::new(recv, &parts.headers);
-    let request = Request::from_parts(parts, Incoming::Http2(upload));
+    let (head, recv) = request.into_parts();
+    let (upload, handle) = Upload::new(recv, &head.headers);
     let over = Over(handle);
     let (connection, frames) = (Rc::clone(connection), Rc::clone(frames));
     let future = async move {
         let over = over;
         // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
-        let served = Box::pin(pipeline::serve(Rc::clone(&connection), request));
+        let served = Box::pin(pipeline::serve(Rc::clone(&connection), head, Incoming::Http2(upload)));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
         serve(&connection, &frames, served, respond, &over.0).await;
     };
