@@ -55,6 +55,9 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
             .value()
             .unwrap_or(default.limits.connections_per_address),
         open_requests: settings.open_requests.value().unwrap_or(default.limits.open_requests),
+        header_fields: settings.header_fields.value().unwrap_or(default.limits.header_fields),
+        upload_min_rate: settings.upload_min_rate.value().unwrap_or(default.limits.upload_min_rate),
+        upload_max_time: settings.upload_max_time.value(),
     };
     let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
     GatewayConfig {

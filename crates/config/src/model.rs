@@ -148,14 +148,28 @@ pub struct Limits {
     pub connections: u32,
     /// Client connections of one address at one port (`connectionsPerAddress`). Default: as many as the port takes.
     pub connections_per_address: u32,
-    /// Requests that are open at once; what comes beyond is answered 503 (`openRequests`). Default 20 000. Each worker
-    /// has its part of it.
+    /// Requests that are open at once; what comes beyond is answered 503 (`openRequests`). Default 20 000.
     pub open_requests: u32,
+    /// Fields of a request's head, and of a response's; more are 431 and 502 (`headerFields`). Default 100. Of HTTP/1.1 and
+    /// of upstreams it counts for connections that are opened after a change.
+    pub header_fields: u32,
+    /// Bytes a second that a client must send of a request whose length it has said, on average and not counting the
+    /// first 30 s; slower ones are 408 (`uploadMinRate`). Default 240; 0: no limit.
+    pub upload_min_rate: ByteSize,
+    /// How long a client may take to send a request's body in all; longer is 408 (`uploadMaxTime`). Default: no limit.
+    pub upload_max_time: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 100_000, connections_per_address: u32::MAX, open_requests: 20_000 }
+        Self {
+            connections: 100_000,
+            connections_per_address: u32::MAX,
+            open_requests: 20_000,
+            header_fields: 100,
+            upload_min_rate: ByteSize::new(240),
+            upload_max_time: None,
+        }
     }
 }
 

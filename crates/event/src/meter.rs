@@ -47,6 +47,12 @@ impl Meter {
         self.spent[turn as usize]
     }
 
+    /// The time of one of the three up to `now`, with what is not booked yet.
+    pub fn spent_until(&self, turn: Turn, now: Instant) -> Duration {
+        let open = if self.turn == turn { now.saturating_duration_since(self.since) } else { Duration::ZERO };
+        self.spent(turn) + open
+    }
+
     /// The time booked so far to all three.
     pub fn total(&self) -> Duration {
         self.spent.iter().sum()

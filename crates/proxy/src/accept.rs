@@ -5,7 +5,7 @@
 
 use crate::answer::Refusal;
 use crate::body::{Incoming, RequestBody};
-use crate::connection::{Connection, Framing, MAX_FIELDS, MAX_HEAD};
+use crate::connection::{Connection, Framing, MAX_HEAD};
 use crate::forwarded::client_address;
 use crate::headers::Special;
 use crate::pipeline::Flow;
@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use weir_event::ids::hex_into;
 use weir_event::{Exchange, Reason, Scheme, SpanId, TlsVersion, TraceId};
 use weir_telemetry::Continuation;
@@ -49,7 +50,8 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
     let sound = match parts.version {
         Version::HTTP_2 => {
             join_cookies(&mut headers);
-            head_size(&parts.uri, &headers).and_then(|()| one_length(&headers)).and_then(|()| fields(&headers))
+            let most = snapshot.limits.header_fields as usize;
+            head_size(&parts.uri, &headers).and_then(|()| one_length(&headers)).and_then(|()| fields(&headers, most))
         }
         _ if connection.http1_is_in_doubt() => Err(in_doubt()),
         _ => framing(connection.http1_take_framing()),
@@ -77,8 +79,9 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         exchange.trace = trace.facts;
     }
 
-    let open = worker.begin_exchange();
-    let host = if open > snapshot.open_requests { Err(overloaded()) } else { host };
+    // The one count that workers share, so that the limit is one of the gateway and not of each.
+    let open = snapshot.open.fetch_add(1, Ordering::Relaxed);
+    let host = if open >= snapshot.limits.open_requests as usize { Err(overloaded()) } else { host };
     let body = RequestBody::new(body, exchange.clone());
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
@@ -201,9 +204,12 @@ fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Of HTTP/2, what hyper refuses of HTTP/1.1 by itself: more fields than that, and values with blanks at their ends
 /// (RFC 9113 8.2.1).
-fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.len() > MAX_FIELDS {
-        return Err(Refusal::new(Reason::HeadersTooLarge, "the head of the request has more than 100 fields"));
+fn fields(headers: &HeaderMap, most: usize) -> Result<(), Refusal> {
+    if headers.len() > most {
+        return Err(Refusal::new(
+            Reason::HeadersTooLarge,
+            "the head of the request has more fields than limits.headerFields",
+        ));
     }
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let mut values = headers.values().map(HeaderValue::as_bytes);

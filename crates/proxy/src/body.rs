@@ -94,6 +94,9 @@ impl RequestBody {
             exchange.request_is_whole(exchange.progress());
             return Self::empty(exchange);
         }
+        if inner.size_hint().exact().is_some() {
+            exchange.has_size();
+        }
         Self { inner: Some(inner), exchange }
     }
 

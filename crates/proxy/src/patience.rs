@@ -13,10 +13,13 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep_until};
 use weir_config::Timeouts;
-use weir_event::Reason;
+use weir_event::{Reason, Turn};
 
 /// A deadline nearer than this has a timer: the next look may come too late for it.
 const NEAR: Duration = SWEEP.saturating_mul(2);
+
+/// The first of an upload, in which its rate is not looked at.
+const UPLOAD_GRACE: Duration = Duration::from_secs(30);
 
 /// Waits for `exchange`'s response head, `send`, for as long as the timeouts allow. `now` is when the wait begins.
 pub(crate) async fn patiently<F: Future>(
@@ -33,6 +36,9 @@ pub(crate) async fn patiently<F: Future>(
         }
         let mut now = begins.take().unwrap_or_else(Instant::now);
         loop {
+            if is_too_slow(exchange, now) {
+                return Poll::Ready(Err(Reason::ClientTooSlow));
+            }
             let (deadline, reason) = deadline(exchange, timeouts);
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
@@ -51,12 +57,32 @@ pub(crate) async fn patiently<F: Future>(
     .await
 }
 
+/// Whether the client sends its body slower than it must, or has for longer than it may. Only the time is counted in which
+/// it was waited for: what its upstream takes slowly it cannot send.
+fn is_too_slow(exchange: &ExchangeRef, now: Instant) -> bool {
+    if exchange.request_done().is_some() {
+        return false;
+    }
+    let limits = exchange.snapshot().limits;
+    let is_sized = exchange.is_sized();
+    let exchange = exchange.borrow();
+    let spent = exchange.meter.spent_until(Turn::Client, now);
+    let rate = if is_sized { limits.upload_min_rate.bytes() } else { 0 };
+    exchange.bytes_in < least_bytes(rate, spent) || limits.upload_max_time.is_some_and(|most| spent > most)
+}
+
+/// What must have come of an upload at `rate` bytes a second after `spent`.
+fn least_bytes(rate: u64, spent: Duration) -> u64 {
+    let millis = u64::try_from(spent.saturating_sub(UPLOAD_GRACE).as_millis()).unwrap_or(u64::MAX);
+    rate.saturating_mul(millis) / 1000
+}
+
 fn deadline(exchange: &ExchangeRef, timeouts: &Timeouts) -> (Instant, Reason) {
     match exchange.request_done() {
         Some(done) => (done + timeouts.upstream_response, Reason::UpstreamTimeout),
         None => {
             // A request that stands still: whoever is waited for is at fault.
-            let waiting_for_client = exchange.borrow().meter.turn() == weir_event::Turn::Client;
+            let waiting_for_client = exchange.borrow().meter.turn() == Turn::Client;
             let reason = if waiting_for_client { Reason::ClientIdleTimeout } else { Reason::UpstreamIdleTimeout };
             (exchange.progress() + timeouts.stream_idle, reason)
         }
@@ -95,5 +121,18 @@ impl IdleTimer {
             }
             sleep.as_mut().reset(deadline.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_counts_from_the_end_of_its_grace() {
+        let least = |rate, seconds| least_bytes(rate, Duration::from_secs(seconds));
+        assert_eq!([least(240, 0), least(240, 30), least(240, 31), least(240, 90)], [0, 0, 240, 60 * 240]);
+        assert_eq!(least(0, 1_000_000), 0, "off");
+        assert!(least(1 << 30, u64::MAX / 2) > 1 << 40);
     }
 }

@@ -11,6 +11,7 @@ use crate::worker::{Command, Worker, run};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,7 +29,8 @@ pub struct Registry {
     pub limiters: Limiters,
     pub acceptors: Acceptors,
     pub gates: Gates,
-    workers: u16,
+    /// Requests that are open, over all workers.
+    pub open: Arc<AtomicUsize>,
 }
 
 impl Registry {
@@ -41,13 +43,8 @@ impl Registry {
             limiters: Limiters::default(),
             acceptors: Acceptors::default(),
             gates: Gates::default(),
-            workers,
+            open: Arc::default(),
         }
-    }
-
-    /// Each worker's part of a limit of the whole gateway.
-    pub(crate) fn part(&self, limit: u32) -> usize {
-        limit.div_ceil(u32::from(self.workers).max(1)) as usize
     }
 }
 

@@ -9,6 +9,7 @@ use crate::worker::Worker;
 use bytes::Bytes;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, Outcome, Reason, Turn};
 
@@ -24,6 +25,8 @@ struct Shared {
     place: Cell<Option<Place>>,
     /// When the request was over for the upstream, whole or not; `None` while there is more to come.
     request_done: Cell<Option<Instant>>,
+    /// Whether the request says how long it is.
+    sized: Cell<bool>,
     /// Whether all of it has come: nobody reads the rest of one that is done and not whole.
     request_whole: Cell<bool>,
     /// When a frame last moved, either way.
@@ -55,6 +58,7 @@ impl ExchangeRef {
             snapshot,
             place: Cell::new(None),
             request_done: Cell::new(None),
+            sized: Cell::new(false),
             request_whole: Cell::new(false),
             progress: Cell::new(now),
         }))
@@ -131,6 +135,14 @@ impl ExchangeRef {
         self.request_is_done(now);
     }
 
+    pub(crate) fn has_size(&self) {
+        self.0.sized.set(true);
+    }
+
+    pub(crate) fn is_sized(&self) -> bool {
+        self.0.sized.get()
+    }
+
     pub(crate) fn request_done(&self) -> Option<Instant> {
         self.0.request_done.get()
     }
@@ -149,7 +161,7 @@ impl ExchangeRef {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
             });
             self.0.worker.record(&exchange, metrics);
-            self.0.worker.end_exchange();
+            self.0.snapshot.open.fetch_sub(1, Ordering::Relaxed);
             self.0.connection.end_exchange(now, self.0.request_whole.get());
         }
         now

@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use weir_config::{Api, ConfigError, GatewayConfig, Rule};
 use weir_event::{NameId, Protocol};
@@ -32,7 +33,8 @@ pub struct Snapshot {
     pub(crate) timeouts: weir_config::Timeouts,
     pub(crate) limits: weir_config::Limits,
     /// Of the requests that may be open, one worker's part.
-    pub(crate) open_requests: usize,
+    /// Requests that are open now, of whatever generation.
+    pub(crate) open: Arc<AtomicUsize>,
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) peer_gateways: Vec<IpNet>,
     pub(crate) trust: Trust,
@@ -156,7 +158,7 @@ impl Snapshot {
             listeners,
             timeouts: config.timeouts,
             limits: config.limits,
-            open_requests: registry.part(config.limits.open_requests),
+            open: Arc::clone(&registry.open),
             trusted_peers: config.trusted_peers.clone(),
             peer_gateways: config.peer_gateways.clone(),
             trust: Trust::Continue,
@@ -198,6 +200,7 @@ impl Snapshot {
         weir_upstream::Timeouts {
             connect: self.timeouts.upstream_connect,
             idle: self.timeouts.upstream_connection_idle,
+            fields: self.limits.header_fields as usize,
         }
     }
 }

@@ -181,7 +181,7 @@ fn arrived(
         }
         Err(reason) => {
             trying.end(reason, now);
-            Ok(Err(Refusal::new(reason, "no response came in time")))
+            Ok(Err(Refusal::new(reason, detail(reason))))
         }
     }
 }
@@ -266,6 +266,12 @@ fn detail(reason: Reason) -> &'static str {
         Reason::TlsCertificateError => "the upstream's certificate does not hold",
         Reason::UpstreamProtocolError => "the upstream's response is not HTTP",
         Reason::UpstreamHeadersTooLarge => "the head of the upstream's response is too large",
+        Reason::UpstreamTimeout => "no response came in time",
+        Reason::UpstreamIdleTimeout => "the upstream took nothing of the request for the stream idle time",
+        Reason::ClientIdleTimeout => "nothing of the request came for the stream idle time",
+        Reason::ClientTooSlow => {
+            "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
+        }
         Reason::MalformedRequestBody => "the request body breaks its own framing",
         _ => "the upstream closed the connection before its response",
     }

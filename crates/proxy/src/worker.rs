@@ -54,8 +54,6 @@ pub(crate) struct Worker {
     spans: RefCell<SpanSource>,
     sink: RefCell<Box<dyn EventSink>>,
     accepted: Cell<u64>,
-    /// Exchanges that are open.
-    open: Cell<usize>,
     stats: Arc<WorkerStats>,
     connections: RefCell<HashMap<usize, Weak<Connection>>>,
     next_connection: Cell<usize>,
@@ -77,7 +75,6 @@ impl Worker {
             spans: RefCell::default(),
             sink: RefCell::new(sink),
             accepted: Cell::new(0),
-            open: Cell::new(0),
             stats,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
@@ -115,16 +112,6 @@ impl Worker {
             *kept = (second, date(second));
         }
         kept.1.clone()
-    }
-
-    /// How many exchanges are open, with the one that begins now.
-    pub(crate) fn begin_exchange(&self) -> usize {
-        self.open.set(self.open.get() + 1);
-        self.open.get()
-    }
-
-    pub(crate) fn end_exchange(&self) {
-        self.open.set(self.open.get().saturating_sub(1));
     }
 
     /// Counts a finished exchange and hands it to the sink under its number.

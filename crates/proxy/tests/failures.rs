@@ -482,3 +482,80 @@ fn a_connection_that_says_nothing_is_closed_without_an_event() {
     assert_eq!(gateway.event().status, 200);
     assert!(gateway.events().is_empty());
 }
+
+/// A limit of `limits`, under `gateway.weir.dev/v1`.
+fn limits(text: &str) -> String {
+    format!(
+        "\n---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: limits}}\nspec: {{limits: {{{text}}}}}\n"
+    )
+}
+
+/// A byte now and then is not for ever: over either protocol, and the client's doing.
+#[test]
+fn an_upload_has_a_longest_time() {
+    let upstream = Upstream::after_one_head(|stream| drop(stream.read_to_end(&mut Vec::new())));
+    for version in [1, 2] {
+        let gateway = Gateway::start(&(api(upstream.address, "") + &limits("uploadMaxTime: 1s")));
+        if version == 1 {
+            let mut client = gateway.connect();
+            client.send(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+            let mut reader = client.stream.try_clone().unwrap();
+            let answer = std::thread::spawn(move || common::read_until(&mut reader, "\r\n\r\n"));
+            while !answer.is_finished() && client.stream.write_all(b"1\r\nx\r\n").is_ok() {
+                delay(Duration::from_millis(50));
+            }
+            assert!(answer.join().unwrap().starts_with("HTTP/1.1 408 "));
+        } else {
+            common::http2::run(async {
+                let (client, _) = common::http2::connect(gateway.address).await;
+                let request = http::Request::post("http://a/").body(()).unwrap();
+                let (response, mut sending) = client.ready().await.unwrap().send_request(request, false).unwrap();
+                let trickle = tokio::spawn(async move {
+                    while sending.send_data(bytes::Bytes::from_static(b"x"), false).is_ok() {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                });
+                assert_eq!(response.await.unwrap().status(), 408);
+                trickle.await.unwrap();
+            });
+        }
+        let event = gateway.event();
+        assert_eq!(
+            (event.status, event.reason, event.side()),
+            (408, Reason::ClientTooSlow, Side::Downstream),
+            "HTTP/{version}"
+        );
+        assert_eq!(event.attempts[0].outcome, Reason::ClientTooSlow, "not the upstream's");
+    }
+}
+
+/// The limit is the gateway's, however its connections are spread over workers.
+#[test]
+fn open_requests_are_counted_over_all_workers() {
+    let upstream = Upstream::after_one_head(|stream| drop(stream.read_to_end(&mut Vec::new())));
+    let gateway = Gateway::start(&(api(upstream.address, "") + &limits("openRequests: 6")));
+    common::http2::run(async {
+        let (client, _) = common::http2::connect(gateway.address).await;
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            let mut ready = client.clone().ready().await.unwrap();
+            open.push(ready.send_request(common::http2::get(gateway.address, "/"), true).unwrap());
+            common::http2::held_request(&upstream).await;
+        }
+        let shed = common::http2::ask(&mut client.clone(), common::http2::get(gateway.address, "/")).await;
+        assert_eq!(shed.status(), 503);
+    });
+}
+
+#[test]
+fn how_many_fields_a_head_may_have_is_a_setting() {
+    let many: String = (0..150).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let answer: &'static str = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{many}\r\nok").leak();
+    let upstream = Upstream::answering(answer);
+    for (text, statuses) in [("openRequests: 9", (431, 502)), ("headerFields: 200", (200, 200))] {
+        let gateway = Gateway::start(&(api(upstream.address, "") + &limits(text)));
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{many}\r\n");
+        assert!(gateway.exchange(&request).starts_with(&format!("HTTP/1.1 {} ", statuses.0)), "{text}");
+        assert!(gateway.get("/").starts_with(&format!("HTTP/1.1 {} ", statuses.1)), "{text}");
+    }
+}

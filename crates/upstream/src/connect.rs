@@ -28,7 +28,12 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A connection unused for longer is closed.
     pub idle: Duration,
+    /// Fields that the head of a response may have.
+    pub fields: usize,
 }
+
+/// Fields that hyper takes unless it is told another number.
+const HYPERS_FIELDS: usize = 100;
 
 /// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
 /// current thread and ends with the connection.
@@ -49,14 +54,14 @@ where
     let address = stream.peer_addr().ok();
     let stream = Socket::from(stream);
     let Some((config, name)) = &origin.tls else {
-        return handshake(origin, stream, address).await;
+        return handshake(origin, timeouts.fields, stream, address).await;
     };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
     attempt.tls = started.elapsed();
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
-    handshake(origin, stream, address).await
+    handshake(origin, timeouts.fields, stream, address).await
 }
 
 /// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).
@@ -91,13 +96,23 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
-async fn handshake<S, B>(origin: &Origin, stream: S, address: Option<SocketAddr>) -> Result<Connection<B>, Failure>
+async fn handshake<S, B>(
+    origin: &Origin,
+    fields: usize,
+    stream: S,
+    address: Option<SocketAddr>,
+) -> Result<Connection<B>, Failure>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD);
+    if fields != HYPERS_FIELDS {
+        // Only then: it has room for its own number without asking for memory.
+        builder.max_headers(fields);
+    }
+    let (sender, connection) = builder
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::of_exchange(origin.address.to_string(), error))?;

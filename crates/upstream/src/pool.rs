@@ -162,7 +162,7 @@ mod tests {
 
     type TestPool = Pool<Empty<Bytes>>;
 
-    const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) };
+    const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60), fields: 100 };
 
     fn origin(port: u16) -> Arc<Origin> {
         let address = UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port };

@@ -73,6 +73,9 @@ pub(crate) struct Settings {
     pub connections: Slot<u32>,
     pub connections_per_address: Slot<u32>,
     pub open_requests: Slot<u32>,
+    pub header_fields: Slot<u32>,
+    pub upload_min_rate: Slot<ByteSize>,
+    pub upload_max_time: Slot<Duration>,
     pub stream_idle: Slot<Duration>,
     pub upstream_response: Slot<Duration>,
     pub upstream_connection_idle: Slot<Duration>,
@@ -117,6 +120,9 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.connections.read(fields, "connections", count);
         settings.connections_per_address.read(fields, "connectionsPerAddress", count);
         settings.open_requests.read(fields, "openRequests", count);
+        settings.header_fields.read(fields, "headerFields", header_fields);
+        settings.upload_min_rate.read(fields, "uploadMinRate", |at| size(at, ByteSize::new(0)..=ByteSize::gib(1)));
+        settings.upload_max_time.read(fields, "uploadMaxTime", upload_time);
     });
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
@@ -203,6 +209,16 @@ fn network(at: &At<'_>) -> Option<IpNet> {
 
 fn count(at: &At<'_>) -> Option<u32> {
     at.integer(1..=10_000_000).and_then(|count| u32::try_from(count).ok())
+}
+
+/// More than a table of them holds (32 768) nobody could take.
+fn header_fields(at: &At<'_>) -> Option<u32> {
+    at.integer(20..=10_000).and_then(|count| u32::try_from(count).ok())
+}
+
+fn upload_time(at: &At<'_>) -> Option<Duration> {
+    let time = at.parse(parse_duration, "as in `1h` or `90s`")?;
+    if time >= Duration::from_secs(1) { Some(time) } else { at.refuse("is less than a second; write at least `1s`") }
 }
 
 fn timeouts(at: &At<'_>, settings: &mut Settings) -> Option<()> {

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use weir_event::Reason;
 
+/// Fields that hyper takes unless it is told another number.
+const HYPERS_FIELDS: usize = 100;
+
 /// How long the end of a client that is still sending is waited for, after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -158,9 +161,10 @@ impl Connection {
         let code = head.strip_prefix(b"HTTP/1.1 ").or_else(|| head.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
         let status = StatusCode::from_bytes(code).ok()?;
         let (reason, detail) = match status {
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                (Reason::HeadersTooLarge, "the head of the request is larger than 60 KiB, or has more than 100 fields")
-            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+                Reason::HeadersTooLarge,
+                "the head of the request is larger than 60 KiB, or has more fields than limits.headerFields",
+            ),
             StatusCode::URI_TOO_LONG => (Reason::HeadersTooLarge, "the target of the request is too long"),
             _ => (Reason::MalformedRequest, "the head of the request is not HTTP/1.1"),
         };
@@ -220,6 +224,11 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let mut builder = http1::Builder::new();
     // Idle times and slow heads are the worker's sweep: a timer a request costs 0.3 µs.
     builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
+    let fields = connection.worker.snapshot().limits.header_fields as usize;
+    if fields != HYPERS_FIELDS {
+        // Only then: it has room for its own number without asking for memory.
+        builder.max_headers(fields);
+    }
     let mut served = builder.serve_connection(TokioIo::new(io), service);
     match connection.obediently(Pin::new(&mut served), |served| served.graceful_shutdown()).await {
         Some(Err(error)) => connection.http1_ended(&error),

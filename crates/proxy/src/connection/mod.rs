@@ -35,9 +35,6 @@ use weir_event::{Exchange, Outcome, Protocol, Reason, TlsVersion};
 /// A request head larger than this, in bytes, is 431: Flex's limit.
 pub(crate) const MAX_HEAD: usize = 60 * 1024;
 
-/// Fields of a request head, over either protocol; more are 431.
-pub(crate) const MAX_FIELDS: usize = 100;
-
 /// How long a connection that was just accepted is given to say something once the worker drains.
 const FRESH: Duration = Duration::from_millis(500);
 /// How long a TLS handshake may take.
