@@ -4,13 +4,14 @@
 //! intents of the last run, and only then the port: who finds it open can send.
 
 use crate::args::{Args, Verb};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use weir_analytics::ingest::intent::{Intents, StateError};
 use weir_analytics::ingest::lease::{Lease, Watching};
@@ -106,12 +107,15 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
         return Err(RunError::Open(args.listen));
     }
     // Before the first reading: what changes from here on is seen as a change.
-    let seen = args.tokens.as_deref().and_then(changed);
+    let seen = args.tokens.as_deref().and_then(content);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
     let intents = Arc::new(Intents::open(&args.state)?);
     let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
     let stop = stop_signal().map_err(RunError::Runtime)?;
+    let hangup = signal(SignalKind::hangup()).map_err(RunError::Runtime)?;
+    // Their own way would be to end the program.
+    let _ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
     if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());
     }
@@ -121,7 +125,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
     let (ingest, committing) = Ingest::start(store.clone(), lease.clone(), Arc::clone(&intents), limits);
     let keeping = tokio::spawn(lease.clone().keep(intents));
-    let tokens = watched(args.tokens.clone(), tokens, seen, stop.clone());
+    let tokens = watched(args.tokens.clone(), tokens, seen, stop.clone(), hangup);
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
@@ -192,24 +196,26 @@ async fn repaired(args: &Args, store: Store, day: i64) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The tokens, read again when the file's time of change moves. A file with a mistake keeps what runs.
+/// The tokens, read again when what is in the file changes, and with each SIGHUP. A file with a mistake keeps what runs.
 fn watched(
     path: Option<PathBuf>,
     tokens: Tokens,
-    mut seen: Option<Mark>,
+    mut seen: Option<u64>,
     mut stop: watch::Receiver<bool>,
+    mut hangup: Signal,
 ) -> watch::Receiver<Arc<Tokens>> {
     let (sender, receiver) = watch::channel(Arc::new(tokens));
     let Some(path) = path else { return receiver };
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_secs(2));
         loop {
-            tokio::select! {
-                _ = tick.tick() => {}
+            let asked = tokio::select! {
+                _ = tick.tick() => false,
+                _ = hangup.recv() => true,
                 _ = stop.wait_for(|stop| *stop) => return,
-            }
-            let now = changed(&path);
-            if now == seen {
+            };
+            let now = content(&path);
+            if now == seen && !asked {
                 continue;
             }
             seen = now;
@@ -225,12 +231,12 @@ fn watched(
     receiver
 }
 
-/// What tells one content of a file from another: its time of change and its length.
-type Mark = (SystemTime, u64);
-
-fn changed(path: &Path) -> Option<Mark> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
+/// What tells one content of a file from another. Times of change and lengths do not: a clock that is set back, a copy
+/// that keeps times.
+fn content(path: &Path) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    std::fs::read(path).ok()?.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Becomes true with the first SIGTERM or SIGINT.

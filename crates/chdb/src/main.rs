@@ -89,6 +89,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
+    outlive_signals().map_err(Failure::Runtime)?;
     let path = library::find(args.library.as_deref(), &std::env::current_exe().unwrap_or_default())?;
     let users = Users::load(args.users.as_deref(), args.listen.ip())?;
     let files = args.files.iter().map(folder_of).collect::<Result<Vec<_>, _>>()?;
@@ -184,6 +185,15 @@ fn tell_broken(folder: &Folder, before: &[PathBuf]) {
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// SIGHUP, SIGUSR1 and SIGUSR2 would end the program by themselves. What listens for them once is enough: the handlers
+/// stay, and the engine puts its own over them where it has any.
+fn outlive_signals() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _within = runtime.enter();
+    let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    kinds.into_iter().try_for_each(|kind| signal(kind).map(drop))
+}
 
 fn serve(engine: Engine, front: TcpSocket, args: &Args) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::environment::Variables;
-use crate::model::{Analytics, GatewayConfig, Identity, Limits, Spool, Timeouts};
+use crate::model::{Analytics, GatewayConfig, Identity, Limits, Reload, Spool, Timeouts};
 use crate::read::{Env, Errors};
 use crate::spec::{Settings, Slot};
 
@@ -59,6 +59,11 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         upload_min_rate: settings.upload_min_rate.value().unwrap_or(default.limits.upload_min_rate),
         upload_max_time: settings.upload_max_time.value(),
     };
+    let reload = Reload {
+        mode: settings.reload_mode.value().unwrap_or(default.reload.mode),
+        quiet_period: settings.quiet_period.value().unwrap_or(default.reload.quiet_period),
+        removal_period: settings.removal_period.value().unwrap_or(default.reload.removal_period),
+    };
     let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
     GatewayConfig {
         identity,
@@ -68,6 +73,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         spool,
         timeouts,
         limits,
+        reload,
         trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
         peer_gateways: settings.peer_gateways.value().unwrap_or_default(),
         log_level: settings.log_level.value().unwrap_or_default(),

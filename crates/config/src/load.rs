@@ -25,22 +25,34 @@ const MAX_MISTAKES: usize = 100;
 /// # Errors
 /// Every mistake of every file at once; then nothing of it may be used.
 pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
-    load_files(files::read(dirs), env).0
+    load_files(&files::read(dirs), env).0
 }
 
 /// As [`load`], from files that are read already; and what was seen of those that they name.
-pub(crate) fn load_files(files: Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
-    let errors = RefCell::new(files.errors);
+pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
+    let errors = RefCell::new(files.errors.clone());
     let outside = Outside::default();
     let world = World { env, outside: &outside };
     let mut drafts = Drafts::default();
-    for file in files.files {
-        match file.text {
-            Ok(text) => read_file(&file.path, &text, world, &errors, &mut drafts),
-            Err(error) => errors.borrow_mut().push(error),
+    for (path, file) in &files.files {
+        match &file.text {
+            Ok(text) => read_file(path, text, world, &errors, &mut drafts),
+            Err(error) => errors.borrow_mut().push(error.clone()),
         }
     }
     (finish(drafts, world, errors), outside.seen())
+}
+
+/// Where the files say that the spool is, as far as they can be read: also of a configuration that is wrong.
+pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
+    let (errors, outside) = (Errors::default(), Outside::default());
+    let mut drafts = Drafts::default();
+    for (path, file) in &files.files {
+        if let Ok(text) = &file.text {
+            read_file(path, text, World { env, outside: &outside }, &errors, &mut drafts);
+        }
+    }
+    drafts.settings.spool_path.value().unwrap_or_else(|| GatewayConfig::default().spool.path)
 }
 
 /// Loads the documents of one text, told as `name` in mistakes: for what is not in a file yet.

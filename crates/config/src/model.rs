@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     /// Timeouts of every API.
     pub timeouts: Timeouts,
     pub limits: Limits,
+    /// When a change of the files is taken.
+    pub reload: Reload,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
     pub trusted_peers: Vec<IpNet>,
     /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
@@ -57,6 +59,7 @@ impl Default for GatewayConfig {
             spool: Spool::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            reload: Reload::default(),
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
             log_level: LogLevel::default(),
@@ -171,6 +174,38 @@ impl Default for Limits {
             upload_max_time: None,
         }
     }
+}
+
+/// What makes a set of files complete (`reload`, under `gateway.weir.dev/v1`); see `docs/configuration-loading.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// Who says that the files are complete (`mode`). Default `watch`.
+    pub mode: ReloadMode,
+    /// Files are complete when nothing has changed for this long (`quietPeriod`). Default 2 s.
+    pub quiet_period: Duration,
+    /// A change that removes protection waits for this long, unchanged (`removalPeriod`). Default 10 s.
+    pub removal_period: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { mode: ReloadMode::Watch, quiet_period: seconds(2), removal_period: seconds(10) }
+    }
+}
+
+/// Who says that a set of files is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadMode {
+    /// A folder that is swapped, or the quiet period.
+    Watch,
+    /// Only who asks for a reload.
+    Explicit,
+}
+
+impl ReloadMode {
+    /// Each with its name in YAML.
+    pub const NAMES: [(&'static str, Self); 2] = [("watch", Self::Watch), ("explicit", Self::Explicit)];
 }
 
 /// How long the gateway waits for whom. Each is at least 1 s.

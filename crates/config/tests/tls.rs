@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use weir_config::policy::{Alpn, Cipher, ClientCertificates, TlsVersion};
-use weir_config::{ConfigErrors, Fingerprint, GatewayConfig, Watcher, load_text};
+use weir_config::{
+    Candidate, ConfigErrors, Content, GatewayConfig, Origin, Start, Taker, Verdict, Waiting, Watcher, load_text,
+};
 
 const CRT: &str = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n";
@@ -120,6 +124,30 @@ fn tls_and_scheme_must_agree() {
 }
 
 /// A certificate renewed in its file is a change of the configuration, though no YAML changed.
+/// Hands on what is loaded.
+struct Renewals {
+    running: Arc<GatewayConfig>,
+    send: Sender<Result<GatewayConfig, ConfigErrors>>,
+}
+
+impl Taker for Renewals {
+    fn running(&self) -> Arc<GatewayConfig> {
+        Arc::clone(&self.running)
+    }
+
+    fn take(&mut self, candidate: &Candidate, _again: bool) -> Verdict {
+        self.running = Arc::new(candidate.config.clone());
+        drop(self.send.send(Ok(candidate.config.clone())));
+        Verdict::Taken(2)
+    }
+
+    fn refuse(&mut self, errors: &ConfigErrors) {
+        drop(self.send.send(Err(errors.clone())));
+    }
+
+    fn waits(&mut self, _waiting: Option<&Waiting>, _still: bool) {}
+}
+
 #[test]
 fn a_file_that_is_named_is_watched() {
     let (conf, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -129,10 +157,12 @@ fn a_file_that_is_named_is_watched() {
     let config = format!("certificate: {{crtFile: {}, key: \"{KEY}\"}}", crt.display());
     std::fs::write(conf.path().join("a.yaml"), api("a", WEIR, "https://0.0.0.0:1", &config)).unwrap();
     let dirs = vec![conf.path().to_owned()];
-    let seen = Fingerprint::of(&dirs);
-    let first = weir_config::load(&dirs, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let folder = Arc::new(Content::read(&dirs));
+    let first = folder.load(&|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     let (send, loads) = std::sync::mpsc::channel();
-    let watcher = Watcher::start(dirs, seen.naming(&first), |_| None, move |outcome| drop(send.send(outcome))).unwrap();
+    let taker = Renewals { running: Arc::new(first.clone()), send };
+    let start = Start { dirs, running: Arc::clone(&folder), folder, origin: Origin::Folder };
+    let watcher = Watcher::start(start, |_| None, taker).unwrap();
     let renew = |path: &Path, der: &str| {
         std::fs::write(path, pem(der)).unwrap();
         loads.recv_timeout(Duration::from_secs(20)).unwrap().map(|config| config.apis[0].tls.clone().unwrap())

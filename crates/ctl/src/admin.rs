@@ -18,6 +18,15 @@ pub enum TokenError {
     Empty { path: PathBuf },
 }
 
+/// As [`token`]; none where nobody gave one.
+pub fn token_if_any(file: Option<&Path>) -> Result<Option<String>, TokenError> {
+    match token(file) {
+        Ok(token) => Ok(Some(token)),
+        Err(TokenError::Absent) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The token of `file`, or else that of the environment.
 pub fn token(file: Option<&Path>) -> Result<String, TokenError> {
     let Some(path) = file else {

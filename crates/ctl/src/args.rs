@@ -7,7 +7,7 @@ use weir_program::Completions;
 
 /// Asks Weir's gateways and its analytics, and says what they say.
 ///
-/// A gateway is asked at its admin address (tail, probe, dump), weir-analytics at its own (trace, ledger, deadletters);
+/// A gateway is asked at its admin address (tail, probe, reload, rollback, dump), weir-analytics at its own (trace, ledger, deadletters);
 /// spool reads a folder; validate and schema ask nobody. What programs are to read comes with --json.
 #[derive(Parser)]
 #[command(
@@ -120,6 +120,38 @@ Examples:
   weirctl deadletters show 8f3a5c0e1d2b4a69 --token-file /etc/weir/admin-token
   weirctl deadletters replay --token-file /etc/weir/admin-token")]
     Deadletters(Deadletters),
+    /// Have gateways load what is in their folders now, and print the generation that they serve then.
+    ///
+    /// Takes effect at once, whatever `spec.reload` of the configuration says and whatever the change takes away: whoever
+    /// asks says that the files are complete. What could not be run before is tried again. See
+    /// docs/configuration-loading.md.
+    #[command(after_long_help = "\
+Examples:
+  weirctl reload
+  rsync -a conf.d/ /etc/weir/conf.d/ && weirctl reload --wait
+  weirctl reload --wait=60 --json | jq -r .generation
+  weirctl reload --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901 --token-file /etc/weir/admin-token
+
+Exit codes:
+  0  the generation that is printed serves; with --wait, on every worker
+  1  the configuration is refused, or a worker does not serve it in time: standard error says why
+  3  a gateway could not be reached, or does not let this user reload")]
+    Reload(ReloadOptions),
+    /// Have gateways load a generation that they kept: the one before what runs, or the one that is given.
+    ///
+    /// A gateway keeps its last three good generations; `reloads.kept` of its /status lists them. What is in the folders
+    /// is not loaded by itself afterwards, until it changes or somebody asks for a reload. A rollback that would take a
+    /// policy away or bring a removed contract back asks for confirmation.
+    #[command(after_long_help = "\
+Examples:
+  weirctl rollback
+  weirctl rollback --to 7 --yes --wait
+
+Exit codes:
+  0  the generation that is printed serves; with --wait, on every worker
+  1  there is no such generation, it is refused, or nobody confirmed it
+  3  a gateway could not be reached, or does not let this user roll back")]
+    Rollback(RollbackOptions),
     /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
     ///
     /// The configuration as it runs (passwords, tokens, keys and client secrets as `(redacted)`), listeners with their
@@ -172,6 +204,8 @@ impl Command {
             Self::Ledger(options) => options.json,
             Self::Spool(options) => matches!(&options.command, SpoolCommand::List(list) if list.json),
             Self::Deadletters(command) => command.json(),
+            Self::Reload(options) => options.change.json,
+            Self::Rollback(options) => options.change.json,
             Self::Dump(_) => true,
             Self::Validate(options) => options.json,
             Self::Schema(_) => true,
@@ -256,6 +290,37 @@ pub struct AdminOptions {
     /// File with the administrator's token in its first line; without it, the variable WEIR_ADMIN_TOKEN.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub struct ChangeOptions {
+    /// Return when every worker serves the generation, or after so many seconds (30 unless said).
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub wait: Option<u32>,
+    /// One JSON document a gateway: {outcome, generation, serving}, or {outcome, errors: […]}.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+}
+
+#[derive(clap::Args)]
+pub struct ReloadOptions {
+    #[command(flatten)]
+    pub change: ChangeOptions,
+}
+
+#[derive(clap::Args)]
+pub struct RollbackOptions {
+    /// The generation to load.
+    #[arg(long, value_name = "N")]
+    pub to: Option<u32>,
+    /// Confirm whatever the rollback takes away or brings back.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub change: ChangeOptions,
 }
 
 #[derive(Subcommand)]

@@ -78,13 +78,27 @@ pub async fn get_as_admin(base: &str, path: &str, token: &str) -> Result<(String
 
 /// The answer to a POST of JSON, which must be 200. The administrator's token goes with it where there is one.
 pub async fn post(base: &str, path: &str, token: Option<&str>, body: String) -> Result<(String, String), FetchError> {
+    let (url, status, body) = posted(base, path, token, body).await?;
+    accepted(url, status, body)
+}
+
+/// The answer to a POST of nothing, whatever its status.
+pub async fn post_any(base: &str, path: &str, token: Option<&str>) -> Result<(String, StatusCode, String), FetchError> {
+    posted(base, path, token, String::new()).await
+}
+
+async fn posted(
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+    body: String,
+) -> Result<(String, StatusCode, String), FetchError> {
     let mut request = Request::post("/").header(CONTENT_TYPE, "application/json");
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let (url, response) = ask(base, path, LONG, request.body(Full::from(body))).await?;
-    let (url, status, body) = whole(url, response, LONG).await?;
-    accepted(url, status, body)
+    whole(url, response, LONG).await
 }
 
 async fn whole(

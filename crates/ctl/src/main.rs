@@ -5,6 +5,7 @@
 
 mod admin;
 mod args;
+mod change;
 mod deadletters;
 mod dump;
 mod fetch;
@@ -92,6 +93,8 @@ async fn main() -> ExitCode {
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Spool(options) => spool::spool(options),
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
+        Command::Reload(options) => change::reload(&args.admin, options).await,
+        Command::Rollback(options) => change::roll_back(&args.admin, options).await,
         Command::Dump(options) => dump::dump(&args.admin, options).await,
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),

@@ -25,6 +25,10 @@ pub struct GatewaySpec {
     pub spool: &'static str,
     /// Where the spool is; in the gateway's own folder unless said.
     pub spool_at: Option<PathBuf>,
+    /// When files are loaded: soon, because most tests write them in one go.
+    pub reload: String,
+    /// More arguments of the command.
+    pub more_args: Vec<String>,
     pub replica: String,
     /// The name of its folder and its log, where it is not that of the gateway.
     pub called: Option<&'static str>,
@@ -45,6 +49,8 @@ impl GatewaySpec {
             ring: "1MiB",
             spool: "maxBytes: 64MiB, maxAge: 1h",
             spool_at: None,
+            reload: "{quietPeriod: 100ms}".to_owned(),
+            more_args: Vec::new(),
             replica: "r1".to_owned(),
             called: None,
             more_yaml: String::new(),
@@ -80,6 +86,7 @@ spec:
   identity: {{organization: acme, environment: test, site: {}, gateway: {}}}
   admin: {{address: \"127.0.0.1:0\"}}
   spool: {{path: \"{}\", {}, ringBytes: {}}}
+  reload: {}
   trustedPeers: [127.0.0.0/8]
 {analytics}",
             self.site,
@@ -87,6 +94,7 @@ spec:
             spool.display(),
             self.spool,
             self.ring,
+            self.reload,
         );
         for (number, (base, upstream, destination)) in self.apis.iter().enumerate() {
             let config = if destination.is_empty() {
@@ -136,9 +144,15 @@ impl Gateway {
         Self::start_in(site, spec, conf, env)
     }
 
+    /// With the folder as it is found.
+    pub fn start_as_it_is(site: &Site, spec: &GatewaySpec) -> io::Result<Self> {
+        Self::start_in(site, spec, site.path(spec.called()).join("conf.d"), &[])
+    }
+
     fn start_in(site: &Site, spec: &GatewaySpec, conf: PathBuf, env: &[(&str, &str)]) -> io::Result<Self> {
         let (workers, dir) = (spec.workers.to_string(), conf.to_string_lossy().into_owned());
         let args = ["run", "--workers", &workers, "--name", &spec.replica, "--config", &dir];
+        let args: Vec<_> = args.into_iter().chain(spec.more_args.iter().map(String::as_str)).collect();
         let mut process = site.start(spec.called(), "weir", &args, env)?;
         let said = |line: &str, mark: &str| line.split_once(mark)?.1.trim().parse::<SocketAddr>().ok();
         let explain = |error| io::Error::other(format!("{error}\n{}", site.log(spec.called())));

@@ -96,6 +96,16 @@ impl Plant {
         Self::build(&Setup::default(), failpoint).await
     }
 
+    /// Sends a signal to one of its programs.
+    pub fn signal(&self, part: Part, signal: rustix::process::Signal) {
+        let process = match part {
+            Part::Engine => self.engine.as_ref(),
+            Part::Analytics => self.analytics.as_ref(),
+            Part::Gateway => self.gateway.as_ref().map(|gateway| &gateway.process),
+        };
+        process.into_iter().for_each(|process| process.signal(signal));
+    }
+
     /// Starts everything, with what `setup` asks for.
     pub async fn with(setup: &Setup) -> io::Result<Self> {
         Self::build(setup, setup.failpoint).await

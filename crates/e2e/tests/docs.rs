@@ -94,6 +94,33 @@ fn the_readmes_metrics_are_in_the_catalogue() {
     }
 }
 
+/// Of the page about loading: its configurations load, with the defaults that it tells, its commands are taken, its
+/// metrics are in the catalogue, and it names every setting that only a start reads.
+#[test]
+fn the_page_about_loading_is_right() {
+    let path = root().join("docs/configuration-loading.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let blocks = yaml_blocks(&page);
+    assert_eq!(blocks.len(), 1);
+    let config = weir_config::load_text(&path, &blocks[0], &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.reload, weir_config::Reload::default());
+    let lines = shell_lines(&page);
+    assert!(lines.len() >= 3);
+    for (_, line) in lines {
+        commands(&line).filter(|words| words.first().is_some_and(|word| word.starts_with("weir"))).for_each(taken);
+    }
+    let catalogue = std::fs::read_to_string(root().join("dashboards/metrics.md")).unwrap();
+    let known: Vec<_> = catalogue.split('`').filter(|word| word.starts_with("weir_config_")).collect();
+    let named: Vec<_> = page
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("weir_config_"))
+        .collect();
+    assert!(named.iter().all(|name| known.contains(name)), "{named:?}");
+    let told = |name: &&&str| !named.contains(*name) && **name != "weir_config_reloads_total";
+    assert_eq!(known.iter().find(told), None, "a metric that the page does not tell");
+    assert!(std::fs::read_to_string(root().join("README.md")).unwrap().contains("docs/configuration-loading.md"));
+}
+
 #[test]
 fn the_readmes_configurations_load() {
     let readme = root().join("README.md");

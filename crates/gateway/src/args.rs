@@ -32,13 +32,15 @@ pub struct Args {
 pub enum Command {
     /// Serve what the configuration says, until SIGTERM or Ctrl-C.
     ///
-    /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is told and changes nothing. At the
-    /// end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped. Where `--log` is not given,
+    /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is told and changes nothing. They are
+    /// complete when a folder is swapped, when nothing has changed for 2 s, or when SIGHUP or `weirctl reload` says so:
+    /// docs/configuration-loading.md. At the end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped. Where `--log` is not given,
     /// `logging.runtimeLogs.logLevel` of the configuration says the level.
     #[command(after_long_help = "\
 Examples:
   weir run --config examples/conf.d
   weir run --config /etc/weir/conf.d --config /run/weir/conf.d --workers 4 --name edge-1
+  weir run --config examples/conf.d --last-good --admin-token-file /etc/weir/admin-token
   WEIR_LOG=debug weir run --config examples/conf.d --log-format json
 
 Environment, where the YAML does not say it:
@@ -93,6 +95,20 @@ pub struct RunOptions {
     /// The name of this replica, where several processes run one gateway; the host's name, unless said.
     #[arg(long, value_name = "REPLICA", env = "FLEX_NAME")]
     pub name: Option<String>,
+    /// Start with the last good generation where the folders are broken, or empty. It says so in its log, in /status and
+    /// as a metric, and loads the folders once they are well.
+    #[arg(long, env = "WEIR_LAST_GOOD")]
+    pub last_good: bool,
+    /// The folder of the last good generations and of the audit log; beside `spool.path`, as SPOOL.state, unless said.
+    #[arg(long, value_name = "DIR", env = "WEIR_STATE")]
+    pub state: Option<PathBuf>,
+    /// File with the token of who may reload and roll back, 16 characters or more in its first line; without it only
+    /// this machine may.
+    #[arg(long, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// A name besides loopback under which an administrator reaches the admin address; may be given more than once.
+    #[arg(long = "host", value_name = "NAME", env = "WEIR_HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     #[command(flatten)]
     pub log: LogOptions,
 }

@@ -4,10 +4,13 @@ mod admin;
 mod allocator;
 mod args;
 mod exit;
+mod generations;
 mod logging;
 mod reload;
 mod run;
+mod signals;
 mod sink;
+mod start;
 mod validate;
 
 use args::{Args, Command};

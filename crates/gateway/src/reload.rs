@@ -1,9 +1,10 @@
 //! A changed configuration: compiled beside the one that runs, and put in its place as a whole - or not at all.
 
+use crate::generations::Generations;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use tracing::{error, info, warn};
-use weir_config::{ConfigErrors, GatewayConfig};
+use tracing::{debug, error, info, warn};
+use weir_config::{Candidate, ConfigErrors, GatewayConfig, Origin, Taker, Verdict, Waiting, WaitsFor};
 use weir_proxy::{Proxy, ProxyError, Registry};
 use weir_spool::{Spool, SpoolError};
 
@@ -11,39 +12,116 @@ use weir_spool::{Spool, SpoolError};
 pub struct ReloadStats {
     pub succeeded: AtomicU64,
     pub failed: AtomicU64,
-    last_error: Mutex<Option<String>>,
-    running: Mutex<Arc<GatewayConfig>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    last_error: Option<String>,
+    running: Arc<GatewayConfig>,
+    origin: Origin,
+    /// Why a generation that was kept runs.
+    fallback: Option<Fallback>,
+    waiting: Option<Waiting>,
+    /// What differs, on disk, of that which only a start reads.
+    restart: Vec<&'static str>,
+    retrying: bool,
+}
+
+/// Why what runs is not what the folders say.
+#[derive(Clone)]
+pub struct Fallback {
+    pub generation: u32,
+    pub cause: Cause,
+    pub why: String,
+}
+
+/// What brought a kept generation back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The folders were broken when the gateway started.
+    LastGood,
+    /// An operator asked for it.
+    Rollback,
+}
+
+impl Cause {
+    pub const ALL: [Self; 2] = [Self::LastGood, Self::Rollback];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LastGood => "last_good",
+            Self::Rollback => "rollback",
+        }
+    }
 }
 
 impl ReloadStats {
-    pub fn starting_with(config: &GatewayConfig) -> Self {
-        Self {
-            succeeded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            last_error: Mutex::new(None),
-            running: Mutex::new(Arc::new(config.clone())),
-        }
+    pub fn starting_with(config: &GatewayConfig, fallback: Option<Fallback>) -> Self {
+        let origin = fallback.as_ref().map_or(Origin::Folder, |fallback| Origin::Kept(fallback.generation));
+        let last_error = fallback.as_ref().map(|fallback| fallback.why.clone());
+        let (waiting, restart) = (None, Vec::new());
+        let running = Arc::new(config.clone());
+        let state = State { last_error, running, origin, fallback, waiting, restart, retrying: false };
+        Self { succeeded: AtomicU64::new(0), failed: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     /// The configuration that runs.
     pub fn running(&self) -> Arc<GatewayConfig> {
-        Arc::clone(&lock(&self.running))
+        Arc::clone(&lock(&self.state).running)
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        lock(&self.state).origin
+    }
+
+    /// Why what runs is not what the folders say.
+    pub fn fallback(&self) -> Option<Fallback> {
+        lock(&self.state).fallback.clone()
     }
 
     /// What was wrong with the last edit; `None` when it was taken.
     pub fn last_error(&self) -> Option<String> {
-        lock(&self.last_error).clone()
+        lock(&self.state).last_error.clone()
     }
 
-    fn took(&self, config: GatewayConfig) {
-        *lock(&self.running) = Arc::new(config);
+    /// The change that is not taken yet.
+    pub fn waiting(&self) -> Option<Waiting> {
+        lock(&self.state).waiting.clone()
+    }
+
+    /// The settings that have changed and take effect at the next start only.
+    pub fn restart_required(&self) -> Vec<&'static str> {
+        lock(&self.state).restart.clone()
+    }
+
+    /// Whether what could not be run is tried again by itself.
+    pub fn retrying(&self) -> bool {
+        lock(&self.state).retrying
+    }
+
+    fn took(&self, config: GatewayConfig, origin: Origin) {
+        let mut state = lock(&self.state);
+        state.running = Arc::new(config);
+        state.origin = origin;
+        state.last_error = None;
+        state.retrying = false;
+        state.fallback = match origin {
+            Origin::Folder => None,
+            Origin::Kept(generation) => {
+                let same = state.fallback.take().filter(|fallback| fallback.generation == generation);
+                let why = || "a rollback was asked for".to_owned();
+                Some(same.unwrap_or_else(|| Fallback { generation, cause: Cause::Rollback, why: why() }))
+            }
+        };
         self.succeeded.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.last_error) = None;
     }
 
-    fn refused(&self, error: String) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.last_error) = Some(error);
+    /// Answers whether it is news.
+    fn refused(&self, error: &str, retrying: bool) -> bool {
+        let mut state = lock(&self.state);
+        state.retrying = retrying;
+        state.last_error.replace(error.to_owned()).as_deref() != Some(error)
     }
 }
 
@@ -56,6 +134,17 @@ enum ReloadError {
     Spool(#[from] SpoolError),
 }
 
+impl ReloadError {
+    /// Whether the same configuration may be taken another time: a port becomes free, a disk has room again.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Proxy(ProxyError::Bind(_) | ProxyError::Thread(_)) => true,
+            Self::Proxy(ProxyError::Snapshot(_)) => false,
+            Self::Spool(error) => !matches!(error, SpoolError::Ended),
+        }
+    }
+}
+
 /// What a reload needs of the running gateway.
 pub struct Reloader {
     pub proxy: Arc<Mutex<Option<Proxy>>>,
@@ -63,40 +152,76 @@ pub struct Reloader {
     /// Weak: the spool ends with `run`, whatever a reload is doing at that moment.
     pub spool: Weak<Spool>,
     pub stats: Arc<ReloadStats>,
+    pub generations: Generations,
     /// What the process was started with: some of it cannot change while it runs.
     pub started_with: GatewayConfig,
 }
 
-impl Reloader {
-    /// Takes the outcome of a load. A bad one is told once and changes nothing.
-    pub fn loaded(&self, outcome: Result<GatewayConfig, ConfigErrors>) {
-        let taken = match outcome {
-            Ok(config) => {
-                let published = self.publish(&config).map_err(|error| error.to_string());
-                published.map(|generation| generation.map(|generation| (generation, config)))
+impl Taker for Reloader {
+    fn running(&self) -> Arc<GatewayConfig> {
+        self.stats.running()
+    }
+
+    fn take(&mut self, candidate: &Candidate, again: bool) -> Verdict {
+        let generation = match self.publish(&candidate.config) {
+            Ok(Some(generation)) => generation,
+            Ok(None) => return Verdict::Ended,
+            Err(failure) => {
+                let (error, passing) = (failure.to_string(), failure.may_pass());
+                self.refused(&error, passing, again);
+                return Verdict::Refused { error, passing };
             }
-            Err(errors) => Err(errors.to_string()),
         };
-        match taken {
-            Ok(Some((generation, config))) => {
-                self.stats.took(as_it_runs(&self.started_with, config));
+        self.tell_fixed(&candidate.config);
+        self.stats.took(as_it_runs(&self.started_with, candidate.config.clone()), candidate.origin);
+        match candidate.origin {
+            Origin::Folder => {
                 info!(generation, "configuration loaded");
+                keep(&self.generations, generation, &candidate.content);
             }
-            Ok(None) => {}
-            Err(errors) => {
-                for line in errors.lines() {
-                    error!("{line}");
-                }
-                warn!("the changed configuration is not taken; what ran before goes on");
-                self.stats.refused(errors);
+            Origin::Kept(number) => {
+                warn!(generation, from = number, "a kept generation is loaded; the folders are not, until they change");
             }
+        }
+        Verdict::Taken(generation)
+    }
+
+    fn refuse(&mut self, errors: &ConfigErrors) {
+        self.refused(&errors.to_string(), false, false);
+    }
+
+    fn waits(&mut self, waiting: Option<&Waiting>, still: bool) {
+        if let Some(waiting) = waiting {
+            tell_waiting(waiting, still, &self.stats.running());
+        }
+        lock(&self.stats.state).waiting = waiting.cloned();
+    }
+}
+
+impl Reloader {
+    /// Told once, and again when it is another one.
+    fn refused(&self, error: &str, passing: bool, again: bool) {
+        let news = self.stats.refused(error, passing);
+        if again && !news {
+            return debug!(error, "the changed configuration is still not taken");
+        }
+        self.stats.failed.fetch_add(1, Ordering::Relaxed);
+        for line in error.lines() {
+            error!("{line}");
+        }
+        let then = if passing { "; it is tried again" } else { "" };
+        warn!("the changed configuration is not taken; what ran before goes on{then}");
+    }
+
+    fn tell_fixed(&self, config: &GatewayConfig) {
+        let changed = fixed_changes(&self.started_with, config);
+        let before = std::mem::replace(&mut lock(&self.stats.state).restart, changed.clone());
+        for fixed in changed.iter().filter(|fixed| !before.contains(fixed)) {
+            warn!("`{fixed}` changed: it takes effect when the gateway is started again");
         }
     }
 
     fn publish(&self, config: &GatewayConfig) -> Result<Option<u32>, ReloadError> {
-        for fixed in fixed_changes(&self.started_with, config) {
-            warn!("`{fixed}` changed: it takes effect when the gateway is started again");
-        }
         // Gone while draining: there is nothing left to configure. The lock is not held while compiling and while names
         // go to disk: probes and scrapes wait for it, and a disk may be slow.
         let Some(current) = lock(&self.proxy).as_ref().map(Proxy::snapshot) else { return Ok(None) };
@@ -114,17 +239,44 @@ impl Reloader {
     }
 }
 
-/// What differs of that which only a start reads.
+/// A generation that serves is kept for a rollback. That it cannot be is told, and stops nothing.
+pub fn keep(generations: &Generations, number: u32, content: &weir_config::Content) {
+    if let Err(error) = generations.keep(number, content) {
+        warn!(%error, generation = number, "this generation cannot be kept for a rollback; let the gateway's user write beside `spool.path`, or start it with --state DIR");
+    }
+}
+
+fn tell_waiting(waiting: &Waiting, still: bool, running: &GatewayConfig) {
+    match waiting.waits_for {
+        WaitsFor::Removal => {
+            for removal in &waiting.removals {
+                warn!("{removal}");
+            }
+            let after = running.reload.removal_period;
+            warn!(?after, "the change takes that away: it waits, unchanged, or for a reload that is asked for");
+        }
+        WaitsFor::Quiet if still => {
+            let since = waiting.since.elapsed().unwrap_or_default().as_secs();
+            warn!(seconds = since, "files still change: what changed is not loaded until they rest for `quietPeriod`");
+        }
+        WaitsFor::Quiet | WaitsFor::Reload => {}
+    }
+}
+
+/// What only a start reads, and whether two configurations differ in it.
+pub const FIXED: [&str; 6] =
+    ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
+
 fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> {
-    let changes = [
-        ("spec.identity", old.identity != new.identity),
-        ("spec.admin", old.admin != new.admin),
-        ("spec.probe", old.probe != new.probe),
-        ("spec.analytics", old.analytics != new.analytics),
-        ("spec.spool", old.spool != new.spool),
-        ("spec.logging", old.log_level != new.log_level),
+    let changed = [
+        old.identity != new.identity,
+        old.admin != new.admin,
+        old.probe != new.probe,
+        old.analytics != new.analytics,
+        old.spool != new.spool,
+        old.log_level != new.log_level,
     ];
-    changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    FIXED.into_iter().zip(changed).filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
 
 /// What is taken of an edit: all but what only a start reads.

@@ -1,22 +1,26 @@
 //! `weir run`: load, build, run, drain.
 
-use crate::admin::{self, Admin};
+use crate::admin::operator::{OperatorError, Operators};
+use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::exit;
+use crate::generations::Generations;
 use crate::logging;
-use crate::reload::{ReloadStats, Reloader, lock};
+use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock};
+use crate::signals::{Signals, Told};
 use crate::sink::rings;
+use crate::start::{Prepared, env, prepare};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
-use weir_config::{ConfigErrors, GatewayConfig, Watcher};
+use tokio::runtime::Runtime;
+use tracing::{error, info, warn};
+use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
-use weir_proxy::{Proxy, ProxyError, Registry, Snapshot, SnapshotError};
+use weir_proxy::{Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
 /// What is left for the spool once requests are drained: to seal, ship once more and say goodbye.
@@ -26,7 +30,7 @@ const LOWER_PRIORITY: i32 = 5;
 
 /// Why the gateway cannot run. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-enum RunError {
+pub enum RunError {
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
@@ -35,6 +39,8 @@ enum RunError {
     Proxy(#[from] ProxyError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
@@ -64,14 +70,24 @@ fn more_open_files() {
 }
 
 fn start(options: RunOptions) -> Result<(), RunError> {
-    let env = |name: &str| std::env::var(name).ok();
-    let seen = weir_config::Fingerprint::of(&options.config);
-    let config = weir_config::load(&options.config, &env)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _within = runtime.enter();
+        Signals::new()?
+    };
+    let workers = options.workers.unwrap_or_else(cores);
+    let Some((options, prepared)) = unless_ended(&runtime, &mut signals, options, workers)? else {
+        // What still reads is left behind.
+        runtime.shutdown_background();
+        return Ok(());
+    };
+    let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
     let log = logging::start(&options.log, config.log_level);
     more_open_files();
-    let workers = options.workers.unwrap_or_else(cores);
-    let registry = Arc::new(Registry::new(workers));
-    let snapshot = Snapshot::compile(&config, 1, &registry)?;
+    fallback.iter().for_each(tell_fallback);
+    let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone())?;
+    let generations = Generations::below(&state);
+    let number = snapshot.generation();
 
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
@@ -87,21 +103,63 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
         tell(format_args!("listening on {scheme}://{actual}"));
     }
+    drop(served);
+    let origin = fallback.as_ref().map_or(Origin::Folder, |fallback| Origin::Kept(fallback.generation));
+    if origin == Origin::Folder {
+        keep(&generations, number, &running);
+    }
     let proxy = Arc::new(Mutex::new(Some(proxy)));
-    let stats = Arc::new(ReloadStats::starting_with(&config));
-    let (shared, kept) = (Arc::clone(&proxy), Arc::clone(&spool));
-    let admin = Admin::new(shared, Arc::clone(&registry), kept, Arc::clone(&stats), &config, log.recent());
-    let started_with = config.clone();
-    let reloader = Reloader { proxy: Arc::clone(&proxy), registry, spool: Arc::downgrade(&spool), stats, started_with };
-    let watcher = Watcher::start(options.config, seen.naming(&config), env, move |outcome| reloader.loaded(outcome))?;
+    let reloads = Arc::new(ReloadStats::starting_with(&config, fallback));
+    let reloader = Reloader {
+        proxy: Arc::clone(&proxy),
+        registry: Arc::clone(&registry),
+        spool: Arc::downgrade(&spool),
+        stats: Arc::clone(&reloads),
+        generations: generations.clone(),
+        started_with: config.clone(),
+    };
+    let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
+    let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
+    let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
+    let admin = Admin::new(parts, &config);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(beside(&config, Arc::clone(&admin), proxy))?;
+    runtime.block_on(beside(&config, Arc::clone(&admin), proxy, signals))?;
     drop(watcher);
     drop((runtime, admin));
     sole(spool).stop(LAST_SHIPPING)?;
     info!("ended");
     Ok(())
+}
+
+/// Loads and compiles; `None` if the process is told to end meanwhile, which it may be while thousands of APIs are read.
+fn unless_ended(
+    runtime: &Runtime,
+    signals: &mut Signals,
+    options: RunOptions,
+    workers: u16,
+) -> Result<Option<(RunOptions, Prepared)>, RunError> {
+    runtime.block_on(async {
+        let preparing = tokio::task::spawn_blocking(move || {
+            let prepared = prepare(&options, workers);
+            prepared.map(|prepared| (options, prepared))
+        });
+        tokio::select! {
+            prepared = preparing => match prepared {
+                Ok(prepared) => prepared.map(Some),
+                Err(panicked) => Err(RunError::System(io::Error::other(panicked))),
+            },
+            () = signals.end() => Ok(None),
+        }
+    })
+}
+
+/// As loud as an error: the gateway serves, and not what its folders say.
+fn tell_fallback(fallback: &Fallback) {
+    for line in fallback.why.lines() {
+        error!("{line}");
+    }
+    let generation = fallback.generation;
+    error!(generation, "the folders cannot be loaded: the last good generation runs in their place");
 }
 
 /// The spool once nobody else holds it: the admin listener has ended, and a reload that is just writing names holds it
@@ -117,7 +175,12 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
 }
 
 /// Everything that is not a request's: on this thread, at a lower priority.
-async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>>) -> Result<(), RunError> {
+async fn beside(
+    config: &GatewayConfig,
+    admin: Arc<Admin>,
+    proxy: Arc<Mutex<Option<Proxy>>>,
+    mut signals: Signals,
+) -> Result<(), RunError> {
     lower_priority();
     let bind = async |what, address| {
         TcpListener::bind(address).await.map_err(|error| RunError::Admin { what, address, error })
@@ -128,8 +191,6 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Opti
         Some(address) => Some(bind("spec.probe.port", address).await?),
         None => None,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let serve = admin::serve(listener, Arc::clone(&admin));
     let probe = async {
@@ -142,8 +203,10 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Opti
     info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), admin = %config.admin, "running");
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            told = signals.next() => match told {
+                Told::End => break,
+                Told::Reload => reload(&admin.handle),
+            },
             () = &mut serve => break,
             () = &mut probe => break,
             _ = tick.tick() => admin.tick(),
@@ -165,6 +228,16 @@ async fn beside(config: &GatewayConfig, admin: Arc<Admin>, proxy: Arc<Mutex<Opti
         () = &mut probe => {}
     }
     Ok(())
+}
+
+/// What became of it is in the log.
+fn reload(handle: &Handle) {
+    info!("SIGHUP: the folders are loaded now");
+    handle.reload(|answer| {
+        if answer == Answer::Unchanged {
+            info!("what is in the folders runs already");
+        }
+    });
 }
 
 /// For whoever started it; that nobody can read it stops nothing.

@@ -84,6 +84,7 @@ impl Proxy {
         let workers = running.collect::<Result<_, _>>()?;
         let mut proxy = Self { live, workers, listening: BTreeMap::new(), retired: Vec::new() };
         proxy.listen(bound);
+        proxy.tell_all(|| Command::Renew);
         Ok(proxy)
     }
 
@@ -101,6 +102,8 @@ impl Proxy {
             self.listening.remove(&address);
             self.tell_all(|| Command::Unlisten(address));
         }
+        // Last: a worker that says that it serves this generation has its listeners, too.
+        self.tell_all(|| Command::Renew);
         self.reap();
         Ok(())
     }
@@ -114,6 +117,11 @@ impl Proxy {
     /// The snapshot that new requests are served by.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.live.snapshot()
+    }
+
+    /// The generation that every worker has said to serve by, on all of its listeners.
+    pub fn serving(&self) -> u32 {
+        self.stats().map(|stats| stats.generation()).min().unwrap_or(0)
     }
 
     /// Where it listens: configured address → actual address (they differ where the port is 0).

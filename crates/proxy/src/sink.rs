@@ -1,7 +1,7 @@
 //! Where a worker's finished exchanges go, and the counts that it keeps itself.
 
 use crate::gate::Full;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use weir_event::Exchange;
 
 /// Takes finished exchanges. Called on the worker's thread, on the path of the request: it must not block, and
@@ -19,6 +19,7 @@ pub type SinkFactory = dyn Fn(u16) -> Box<dyn EventSink> + Send + Sync;
 pub struct WorkerStats {
     accepted: AtomicU64,
     connections: AtomicU64,
+    generation: AtomicU32,
     refused_by_port: AtomicU64,
     refused_by_address: AtomicU64,
     handshakes_full: AtomicU64,
@@ -36,6 +37,15 @@ impl WorkerStats {
     /// Client connections open now.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The generation that it has said to serve new requests by. It says so when it is told of one, not with a request.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Connections closed at once because the port, or the client's address, had as many as it may.

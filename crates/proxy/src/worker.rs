@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Listen(SocketAddr, StdListener),
     /// Accept no more at this address.
     Unlisten(SocketAddr),
+    /// Take up the newest snapshot, and say so.
+    Renew,
     /// Accept no more at all, finish what is open within this time, then end.
     Drain(Duration),
 }
@@ -201,6 +203,7 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>
             command = commands.recv() => match command {
                 Some(Command::Listen(address, socket)) => listen(&worker, &mut listeners, address, socket),
                 Some(Command::Unlisten(address)) => drop(listeners.remove(&address)),
+                Some(Command::Renew) => worker.stats.set_generation(worker.snapshot().generation()),
                 Some(Command::Drain(limit)) => return drain(&worker, listeners, limit).await,
                 None => return drain(&worker, listeners, Duration::ZERO).await,
             },

@@ -111,7 +111,8 @@ impl Process {
         self.child.wait()
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             // Fails only for a child that has ended.
             let _ = rustix::process::kill_process(pid, signal);

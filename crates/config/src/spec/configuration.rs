@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address;
-use crate::model::{LogLevel, is_identity};
+use crate::model::{LogLevel, ReloadMode, is_identity};
 use crate::read::{At, Fields, NOT_YET, Place};
 use crate::units::{ByteSize, Secret, parse_duration};
 
@@ -76,6 +76,9 @@ pub(crate) struct Settings {
     pub header_fields: Slot<u32>,
     pub upload_min_rate: Slot<ByteSize>,
     pub upload_max_time: Slot<Duration>,
+    pub reload_mode: Slot<ReloadMode>,
+    pub quiet_period: Slot<Duration>,
+    pub removal_period: Slot<Duration>,
     pub stream_idle: Slot<Duration>,
     pub upstream_response: Slot<Duration>,
     pub upstream_connection_idle: Slot<Duration>,
@@ -123,6 +126,11 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.header_fields.read(fields, "headerFields", header_fields);
         settings.upload_min_rate.read(fields, "uploadMinRate", |at| size(at, ByteSize::new(0)..=ByteSize::gib(1)));
         settings.upload_max_time.read(fields, "uploadMaxTime", upload_time);
+    });
+    section(fields, "reload", |fields| {
+        settings.reload_mode.read(fields, "mode", |at| at.choice(&ReloadMode::NAMES));
+        settings.quiet_period.read(fields, "quietPeriod", |at| period(at, 50));
+        settings.removal_period.read(fields, "removalPeriod", |at| period(at, 0));
     });
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
@@ -199,6 +207,15 @@ fn sync_interval(at: &At<'_>) -> Option<Duration> {
         Some(interval)
     } else {
         at.refuse("is out of range; write `50ms` to `1m`")
+    }
+}
+
+fn period(at: &At<'_>, least_ms: u64) -> Option<Duration> {
+    let period = at.parse(parse_duration, "as in `2s` or `500ms`")?;
+    if (Duration::from_millis(least_ms)..=Duration::from_secs(3600)).contains(&period) {
+        Some(period)
+    } else {
+        at.refuse(format!("is out of range; write `{least_ms}ms` to `1h`"))
     }
 }
 

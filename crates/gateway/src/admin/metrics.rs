@@ -1,11 +1,12 @@
 //! `/metrics`: the figures of all workers added up, and those of the spool and of the configuration.
 
 use super::{Admin, Body, with_type};
-use crate::reload::lock;
+use crate::reload::{Cause, FIXED, lock};
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
+use weir_config::WaitsFor;
 use weir_telemetry::metrics::{CONTENT_TYPE, Families, catalogue};
 
 /// One scrape.
@@ -34,6 +35,7 @@ fn workers(admin: &Admin, out: &mut Families) {
     }
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
+    out.gauge(&catalogue::CONFIG_SERVING, &[], f64::from(proxy.serving()));
     for (listener, expiries) in snapshot.certificates() {
         for (number, expiry) in expiries.iter().enumerate() {
             let labels = [&*listener.to_string(), &*number.to_string()];
@@ -72,6 +74,21 @@ fn process(admin: &Admin, out: &mut Families) {
         out.counter(&catalogue::CONFIG_RELOADS, &[outcome], count.load(Ordering::Relaxed));
     }
     out.gauge(&catalogue::CONFIG_FAILING, &[], f64::from(u8::from(reloads.last_error().is_some())));
+    out.gauge(&catalogue::CONFIG_RETRYING, &[], f64::from(u8::from(reloads.retrying())));
+    let waiting = reloads.waiting();
+    for (name, waits_for) in WaitsFor::NAMES {
+        let since = waiting.as_ref().filter(|waiting| waiting.waits_for == waits_for).map(|waiting| waiting.since);
+        let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        out.gauge(&catalogue::CONFIG_PENDING, &[name], since.as_secs_f64());
+    }
+    let (restart, fallback) = (reloads.restart_required(), reloads.fallback());
+    for setting in FIXED {
+        out.gauge(&catalogue::CONFIG_RESTART, &[setting], f64::from(u8::from(restart.contains(&setting))));
+    }
+    for cause in Cause::ALL {
+        let is = fallback.as_ref().is_some_and(|fallback| fallback.cause == cause);
+        out.gauge(&catalogue::CONFIG_FALLBACK, &[cause.as_str()], f64::from(u8::from(is)));
+    }
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());

@@ -2,14 +2,17 @@
 //!
 //! It answers from counters and copies; nothing that it does takes a lock that a worker takes.
 
+mod changes;
 mod dump;
 mod metrics;
+pub mod operator;
 mod probes;
 mod process;
 mod status;
 mod tail;
 mod view;
 
+use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -20,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use operator::{Operators, Peer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tracing::warn;
-use weir_config::GatewayConfig;
+use weir_config::{GatewayConfig, Handle};
 use weir_program::log::recent::Recent;
 use weir_proxy::{Proxy, Registry};
 use weir_spool::Spool;
@@ -44,33 +48,45 @@ const INDEX: &str = "weir\n\n\
     /status             what it serves, and how it fares (JSON)\n\
     /ledger             what became of every event of this process (JSON)\n\
     /dump               all of that, and the configuration without its secrets, for a support case (JSON)\n\
-    /tail               events as they happen, one JSON object a line, until you leave\n";
+    /tail               events as they happen, one JSON object a line, until you leave\n\n\
+    POST, for the administrator:\n\
+    /reload             load what is in the folders now; ?wait=SECONDS until all workers serve it\n\
+    /rollback           load a generation that was kept; ?to=N ?confirm=true ?wait=SECONDS\n";
 
 /// What the admin listener answers from.
 pub struct Admin {
-    proxy: Arc<Mutex<Option<Proxy>>>,
-    registry: Arc<Registry>,
-    spool: Arc<Spool>,
-    reloads: Arc<ReloadStats>,
+    parts: Parts,
     started: SystemTime,
     identity: weir_config::Identity,
     has_apis: AtomicBool,
     draining: AtomicBool,
-    log: Recent,
+}
+
+/// What it shares with the rest of the process.
+pub struct Parts {
+    pub proxy: Arc<Mutex<Option<Proxy>>>,
+    pub registry: Arc<Registry>,
+    pub spool: Arc<Spool>,
+    pub reloads: Arc<ReloadStats>,
+    pub generations: Generations,
+    pub operators: Operators,
+    pub handle: Handle,
+    pub log: Recent,
+}
+
+impl std::ops::Deref for Admin {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 impl Admin {
-    pub fn new(
-        proxy: Arc<Mutex<Option<Proxy>>>,
-        registry: Arc<Registry>,
-        spool: Arc<Spool>,
-        reloads: Arc<ReloadStats>,
-        config: &GatewayConfig,
-        log: Recent,
-    ) -> Arc<Self> {
+    pub fn new(parts: Parts, config: &GatewayConfig) -> Arc<Self> {
         let (identity, has_apis) = (config.identity.clone(), AtomicBool::new(!config.apis.is_empty()));
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        Arc::new(Self { proxy, registry, spool, reloads, started, identity, has_apis, draining, log })
+        Arc::new(Self { parts, started, identity, has_apis, draining })
     }
 
     /// The id of this life of the process.
@@ -107,8 +123,11 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
 }
 
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, _) => {}
+        (&Method::POST, "/reload") => return changes::reload(admin, request).await,
+        (&Method::POST, "/rollback") => return changes::roll_back(admin, request).await,
+        _ => return text(StatusCode::METHOD_NOT_ALLOWED, "GET is answered here, and POST /reload and /rollback\n"),
     }
     match request.uri().path() {
         "/" => text(StatusCode::OK, INDEX),
@@ -129,8 +148,8 @@ where
     local
         .run_until(async {
             loop {
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
+                let (stream, peer) = match listener.accept().await {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         warn!(%error, "the admin listener cannot accept a connection");
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -141,7 +160,8 @@ where
                 let served =
                     http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(
                         TokioIo::new(stream),
-                        service_fn(move |request| {
+                        service_fn(move |mut request: Request<Incoming>| {
+                            request.extensions_mut().insert(Peer(peer));
                             let answered = service(request);
                             async move { Ok::<_, Infallible>(answered.await) }
                         }),

@@ -4,7 +4,10 @@ use super::Admin;
 use crate::reload::lock;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+use weir_config::{Waiting, WaitsFor};
 use weir_event::Ranges;
+use weir_event::json::rfc3339_us;
 use weir_spool::{HeldLife, SpoolStats, StreamLedger};
 
 /// The `/status` document.
@@ -20,7 +23,7 @@ pub fn status(admin: &Admin) -> Value {
             .iter()
             .map(|(configured, actual)| json!({"configured": configured, "actual": actual}))
             .collect();
-        json!({"generation": proxy.snapshot().generation(), "listeners": listeners, "workers": workers})
+        json!({"generation": proxy.snapshot().generation(), "all_workers": proxy.serving(), "listeners": listeners, "workers": workers})
     });
     let identity = &admin.identity;
     json!({
@@ -38,9 +41,24 @@ pub fn status(admin: &Admin) -> Value {
             "succeeded": admin.reloads.succeeded.load(Ordering::Relaxed),
             "failed": admin.reloads.failed.load(Ordering::Relaxed),
             "last_error": admin.reloads.last_error(),
+            "retrying": admin.reloads.retrying(),
+            "waiting": admin.reloads.waiting().as_ref().map(waiting),
+            "restart_required": admin.reloads.restart_required(),
+            "kept": admin.generations.numbers(),
+            "fallback": admin.reloads.fallback().map(|fallback| {
+                json!({"generation": fallback.generation, "cause": fallback.cause.as_str(), "why": fallback.why})
+            }),
         },
         "spool": spool(&admin.spool.stats()),
     })
+}
+
+/// A change that is not taken yet.
+fn waiting(waiting: &Waiting) -> Value {
+    let name = WaitsFor::NAMES.iter().find(|(_, known)| *known == waiting.waits_for).map(|(name, _)| *name);
+    let since = waiting.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = rfc3339_us(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    json!({"since": since, "waits_for": name, "removals": waiting.removals})
 }
 
 fn spool(stats: &SpoolStats) -> Value {

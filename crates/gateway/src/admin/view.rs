@@ -10,8 +10,8 @@ use weir_config::policy::{
     TlsOffer, TlsOutbound, TlsVersion, Verify,
 };
 use weir_config::{
-    Analytics, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern, PolicyBinding, Route,
-    Rule, Service, Spool, Timeouts,
+    Analytics, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern, PolicyBinding,
+    Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts,
 };
 
 /// What stands in the place of a secret.
@@ -27,6 +27,7 @@ pub fn view(config: &GatewayConfig) -> Value {
         spool,
         timeouts,
         limits,
+        reload,
         trusted_peers,
         peer_gateways,
         log_level,
@@ -56,6 +57,7 @@ pub fn view(config: &GatewayConfig) -> Value {
             "upload_min_rate": limits.upload_min_rate.bytes(),
             "upload_max_time": limits.upload_max_time.map(time),
         },
+        "reload": reload_view(*reload),
         "trusted_peers": trusted_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "peer_gateways": peer_gateways.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "log_level": level(*log_level),
@@ -107,6 +109,11 @@ fn timeouts_view(timeouts: &Timeouts) -> Value {
         "upstream_connect": time(*upstream_connect),
         "downstream_connection_idle": time(*downstream_connection_idle),
     })
+}
+
+fn reload_view(Reload { mode, quiet_period, removal_period }: Reload) -> Value {
+    let name = ReloadMode::NAMES.iter().find(|(_, known)| *known == mode).map(|(name, _)| *name);
+    json!({"mode": name, "quiet_period": time(quiet_period), "removal_period": time(removal_period)})
 }
 
 fn api(api: &Api) -> Value {

@@ -95,6 +95,15 @@ catalogue! {
     CONFIG_RELOADS Counter "weir_config_reloads_total" "{reload}" ["outcome"]
         "Changed configurations, by whether they were taken.";
     CONFIG_FAILING Gauge "weir_config_last_reload_failed" "1" [] "1 while the last edit of the configuration is wrong.";
+    CONFIG_SERVING Gauge "weir_config_serving_generation" "1" [] "Generation that every worker has said to serve new requests by.";
+    CONFIG_PENDING Gauge "weir_config_pending_since_timestamp_seconds" "s" ["waits_for"]
+        "When the change that is not taken yet was first seen, in seconds since the Unix epoch, by what it waits for; 0 while none does.";
+    CONFIG_RETRYING Gauge "weir_config_retrying" "1" []
+        "1 while a configuration that could not be run for a passing reason is tried again.";
+    CONFIG_RESTART Gauge "weir_config_restart_required" "1" ["setting"]
+        "1 for each setting that has changed in the files and takes effect at the next start only.";
+    CONFIG_FALLBACK Gauge "weir_config_fallback" "1" ["cause"]
+        "1 while a kept generation runs in place of what the folders say: the folders were broken at the start (last_good), or a rollback.";
     BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
     START_TIME Gauge "process_start_time_seconds" "s" [] "When the process started, in seconds since the Unix epoch.";
 }

@@ -1,0 +1,124 @@
+//! `POST /reload` and `POST /rollback`: the calls that change what is served.
+
+use super::operator::Denied;
+use super::{Admin, Body, with_type};
+use crate::reload::lock;
+use http::header::HeaderValue;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use weir_config::{Answer, Origin};
+
+/// How often the workers are looked at by a call that waits for them.
+const LOOK: Duration = Duration::from_millis(5);
+/// The longest that a call waits.
+const LONGEST: u64 = 3600;
+
+/// What is in the folders, now. `?wait=SECONDS`: answers when every worker serves it.
+pub async fn reload(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+    let wait = match number(&request, "wait") {
+        Ok(wait) => wait,
+        Err(denied) => return refused(denied),
+    };
+    if let Err(denied) = admin.operators.authorise(&request, "reload", &json!({})) {
+        return refused(denied);
+    }
+    let (send, answer) = oneshot::channel();
+    admin.handle.reload(move |said| drop(send.send(said)));
+    answered(&admin, answer.await.unwrap_or(Answer::Ended), wait).await
+}
+
+/// A generation that was kept: `?to=N`, or the one before what runs. `?confirm=true`: though it opens what is closed.
+pub async fn roll_back(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+    let (to, wait) = match (number(&request, "to"), number(&request, "wait")) {
+        (Ok(to), Ok(wait)) => (to, wait),
+        (Err(denied), _) | (_, Err(denied)) => return refused(denied),
+    };
+    let confirmed = parameter(&request, "confirm") == Some("true");
+    let numbers = admin.generations.numbers();
+    let target = match to {
+        Some(to) => u32::try_from(to).ok().filter(|to| numbers.contains(to)),
+        None => {
+            let before = match admin.reloads.origin() {
+                Origin::Kept(number) => number,
+                Origin::Folder => generation(&admin).unwrap_or(u32::MAX),
+            };
+            numbers.iter().rev().copied().find(|number| *number < before)
+        }
+    };
+    let Some(target) = target else {
+        let kept = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let why = format!("no such generation is kept; there are: {kept}");
+        return refused(Denied { status: StatusCode::NOT_FOUND, why });
+    };
+    let details = json!({"to": target, "confirmed": confirmed});
+    if let Err(denied) = admin.operators.authorise(&request, "rollback", &details) {
+        return refused(denied);
+    }
+    let kept = match admin.generations.get(target) {
+        Ok(kept) => kept,
+        Err(error) => {
+            let why = format!("generation {target} cannot be read: {error}");
+            return refused(Denied { status: StatusCode::INTERNAL_SERVER_ERROR, why });
+        }
+    };
+    let (send, answer) = oneshot::channel();
+    admin.handle.roll_back(Arc::new(kept.content), target, confirmed, move |said| drop(send.send(said)));
+    answered(&admin, answer.await.unwrap_or(Answer::Ended), wait).await
+}
+
+async fn answered(admin: &Admin, answer: Answer, wait: Option<u64>) -> Response<Body> {
+    let (outcome, wanted) = match answer {
+        Answer::Taken(generation) => ("taken", Some(generation)),
+        Answer::Unchanged => ("unchanged", generation(admin)),
+        Answer::Refused(errors) => {
+            let errors: Vec<_> = errors.lines().collect();
+            return document(StatusCode::UNPROCESSABLE_ENTITY, &json!({"outcome": "refused", "errors": errors}));
+        }
+        Answer::Unconfirmed(opened) => {
+            return document(StatusCode::CONFLICT, &json!({"outcome": "unconfirmed", "opens": opened}));
+        }
+        Answer::Ended => ("ended", None),
+    };
+    let Some(wanted) = wanted else {
+        return refused(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why: "the gateway is draining".to_owned() });
+    };
+    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0).min(LONGEST));
+    loop {
+        let serving = lock(&admin.proxy).as_ref().map_or(0, weir_proxy::Proxy::serving);
+        let all = serving >= wanted;
+        if all || Instant::now() >= deadline {
+            let late = !all && wait.is_some();
+            let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::OK };
+            let outcome = if late { "late" } else { outcome };
+            return document(status, &json!({"outcome": outcome, "generation": wanted, "serving": serving}));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn generation(admin: &Admin) -> Option<u32> {
+    lock(&admin.proxy).as_ref().map(|proxy| proxy.snapshot().generation())
+}
+
+fn parameter<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> {
+    let pairs = request.uri().query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+}
+
+fn number(request: &Request<Incoming>, name: &str) -> Result<Option<u64>, Denied> {
+    let wrong = |_| Denied { status: StatusCode::BAD_REQUEST, why: format!("`{name}` is no number") };
+    parameter(request, name).map(str::parse).transpose().map_err(wrong)
+}
+
+fn refused(Denied { status, why }: Denied) -> Response<Body> {
+    document(status, &json!({"error": why}))
+}
+
+fn document(status: StatusCode, value: &Value) -> Response<Body> {
+    with_type(status, HeaderValue::from_static("application/json"), format!("{value:#}\n").into())
+}

@@ -1,0 +1,186 @@
+//! Calls that change state: who may make them, and the line that each leaves.
+//!
+//! Where the gateway was started with an administrator's token, whoever has it; without one, whoever is on this machine.
+//! A page in a browser cannot make these calls: a foreign `Origin` is refused, and so is a `Host` that is neither an
+//! address nor a name that was configured (a name can be bound again to this machine by whoever owns it). The line is in
+//! the audit log, synced, before the change begins.
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{Request, StatusCode, Uri};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use subtle::ConstantTimeEq;
+
+/// The fewest characters of a token.
+const SHORTEST: usize = 16;
+
+/// Why there is no administrator.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    #[error("cannot read the administrator's token in `{}`: {source}; give a readable file by --admin-token-file", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the administrator's token in `{}` has {found} characters; use at least {SHORTEST} in the first line", path.display())]
+    Short { path: PathBuf, found: usize },
+}
+
+/// Who may change state.
+pub struct Operators {
+    /// The SHA-256 of the token.
+    token: Option<[u8; 32]>,
+    /// Names by which this gateway is called, besides addresses and `localhost`.
+    hosts: Vec<String>,
+    state: PathBuf,
+}
+
+/// Why a call is not taken.
+#[derive(Debug)]
+pub struct Denied {
+    pub status: StatusCode,
+    pub why: String,
+}
+
+/// The address that a connection came from, among the extensions of its requests.
+#[derive(Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl Operators {
+    /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
+    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: PathBuf) -> Result<Self, OperatorError> {
+        Ok(Self { token: token.map(read_token).transpose()?, hosts, state })
+    }
+
+    /// Lets the sender of `request` do `what`, with a line in the audit log; or says why not.
+    pub fn authorise<T>(&self, request: &Request<T>, what: &str, details: &Value) -> Result<(), Denied> {
+        let denied = |status, why: &str| Err(Denied { status, why: why.to_owned() });
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let host = header(HOST).unwrap_or_default();
+        if !self.is_ours(host) {
+            let why = format!("this gateway is not called `{host}`; start it with --host NAME if it is");
+            return denied(StatusCode::MISDIRECTED_REQUEST, &why);
+        }
+        let origin = request.headers().get(ORIGIN);
+        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
+            return denied(StatusCode::FORBIDDEN, "a page of another origin may not change anything here");
+        }
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+        match self.token {
+            Some(token) => {
+                let given = header(AUTHORIZATION).and_then(|value| value.split_once(' '));
+                let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+                let given = given.map_or("", |(_, token)| token.trim());
+                if !bool::from(Sha256::digest(given).as_slice().ct_eq(&token)) {
+                    let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
+                    return denied(StatusCode::UNAUTHORIZED, why);
+                }
+            }
+            None if peer.is_some_and(|peer| peer.is_loopback()) => {}
+            None => {
+                let why = "only this machine may change anything here: start weir with --admin-token-file FILE";
+                return denied(StatusCode::FORBIDDEN, why);
+            }
+        }
+        let who = peer.map_or_else(|| "administrator".to_owned(), |peer| format!("administrator at {peer}"));
+        self.note(&who, what, details).map_err(|error| {
+            let why = format!(
+                "the audit log in `{}` cannot be written: {error}; nothing was changed: let the gateway's user write \
+                 there, or start it with --state DIR",
+                self.state.display()
+            );
+            Denied { status: StatusCode::SERVICE_UNAVAILABLE, why }
+        })
+    }
+
+    fn note(&self, who: &str, what: &str, details: &Value) -> io::Result<()> {
+        tracing::info!(who, what, %details, "an administrator changes state");
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = json!({"at_ms": at.as_millis(), "who": who, "what": what, "details": details});
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state)?;
+        let mut log = File::options().create(true).append(true).mode(0o600).open(self.state.join("audit.log"))?;
+        log.write_all(format!("{line}\n").as_bytes())?;
+        log.sync_data()
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let Some(name) = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)) else {
+            return false;
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
+    }
+}
+
+fn is_same(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
+}
+
+fn read_token(path: &Path) -> Result<[u8; 32], OperatorError> {
+    let text = fs::read_to_string(path).map_err(|source| OperatorError::Read { path: path.to_owned(), source })?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    match token.chars().count() {
+        SHORTEST.. => Ok(Sha256::digest(token).into()),
+        found => Err(OperatorError::Short { path: path.to_owned(), found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "a-token-of-the-administrator";
+
+    fn status(operators: &Operators, peer: [u8; 4], headers: &[(&str, &str)]) -> u16 {
+        let request = headers.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(Peer((peer, 1).into()));
+        operators.authorise(&request, "reload", &json!({})).map_or_else(|denied| denied.status.as_u16(), |()| 200)
+    }
+
+    const HERE: [u8; 4] = [127, 0, 0, 1];
+    const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
+
+    #[test]
+    fn with_a_token_only_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, format!("{TOKEN}\n")).unwrap();
+        let state = dir.path().join("state");
+        let operators = Operators::new(Some(&path), vec!["weir.example".to_owned()], state.clone()).unwrap();
+        let host = ("host", "127.0.0.1:9901");
+        let bearer = format!("bearer {TOKEN}");
+        let token = ("authorization", bearer.as_str());
+        assert_eq!(status(&operators, ELSEWHERE, &[host, token]), 200);
+        assert_eq!(status(&operators, HERE, &[host]), 401, "this machine needs it too");
+        assert_eq!(status(&operators, HERE, &[host, ("authorization", "Bearer another-token-of-16")]), 401);
+        let line: Value = serde_json::from_str(&fs::read_to_string(state.join("audit.log")).unwrap()).unwrap();
+        assert_eq!((&line["who"], &line["what"]), (&json!("administrator at 192.0.2.1"), &json!("reload")));
+        fs::write(&path, "short").unwrap();
+        assert!(matches!(Operators::new(Some(&path), Vec::new(), state), Err(OperatorError::Short { found: 5, .. })));
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_and_no_page_of_a_browser() {
+        let dir = tempfile::tempdir().unwrap();
+        let operators = Operators::new(None, vec!["weir.example".to_owned()], dir.path().to_owned()).unwrap();
+        let host = ("host", "127.0.0.1:9901");
+        assert_eq!(status(&operators, HERE, &[host]), 200);
+        assert_eq!(status(&operators, ELSEWHERE, &[host]), 403);
+        for host in ["[::1]:9901", "localhost:9901", "WEIR.example"] {
+            assert_eq!(status(&operators, HERE, &[("host", host)]), 200, "{host}");
+        }
+        for host in ["attacker.example", "", "127.0.0.1.attacker.example:9901"] {
+            assert_eq!(status(&operators, HERE, &[("host", host)]), 421, "{host}");
+        }
+        assert_eq!(status(&operators, HERE, &[host, ("origin", "http://127.0.0.1:9901")]), 200);
+        for origin in ["http://attacker.example", "null"] {
+            assert_eq!(status(&operators, HERE, &[host, ("origin", origin)]), 403, "{origin}");
+        }
+    }
+}
