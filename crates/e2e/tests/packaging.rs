@@ -223,6 +223,7 @@ const KEYS: [(&str, &[&str]); 3] = [
         "Service",
         &[
             "Type",
+            "ExecReload",
             "ExecStart",
             "EnvironmentFile",
             "User",

@@ -109,3 +109,59 @@ async fn a_gateway_that_is_told_to_end_ships_what_it_holds_and_says_goodbye() {
     let (_, ledger) = weirctl(&plant, &["ledger"]);
     assert!(ledger.contains("  balanced, ended "), "{ledger}");
 }
+
+/// A status is said before the answer is whole: one that the upstream breaks off is an error, whatever it began with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_an_error() {
+    let plant = Plant::start(None).await.unwrap();
+    for path in ["fast", "broken", "fast", "broken"] {
+        // The end of a broken one is an error here as well.
+        drop(get(&format!("http://{}/{path}", plant.gateway_at)).await);
+    }
+    let errors = eventually("all are stored", async || {
+        let (_, text) = get(&format!("http://{}/api/v1/overview?minutes=60", plant.analytics_at)).await.ok()?;
+        let overview: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let row = &overview["rows"][0];
+        (row["requests"] == 4).then(|| row["errors"].clone())
+    })
+    .await;
+    assert_eq!(errors, 2);
+    let (_, series) = get(&format!("http://{}/api/v1/series?minutes=60", plant.analytics_at)).await.unwrap();
+    let series: serde_json::Value = serde_json::from_str(&series).unwrap();
+    let points = series["rows"][0]["points"].as_array().unwrap();
+    assert_eq!(points.iter().filter_map(|point| point[2].as_u64()).sum::<u64>(), 2);
+    let (_, listed) = get(&format!("http://{}/api/v1/errors", plant.analytics_at)).await.unwrap();
+    assert_eq!(listed.matches("response_incomplete").count(), 2, "{listed}");
+}
+
+/// What answers a call by `host`, at `path`.
+fn called(address: std::net::SocketAddr, path: &str, host: &str) -> String {
+    let output = Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "20", "-H", &format!("Host: {host}")])
+        .arg(format!("http://{address}{path}"))
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// DNS rebinding: a page whose name was made to lead here reads nothing. Probes may call by any name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_calls_by_a_strange_name_reads_nothing() {
+    let plant = Plant::start(None).await.unwrap();
+    let (admin, analytics) = (plant.admin().unwrap(), plant.analytics_at);
+    let paths = [(admin, "/"), (admin, "/status"), (admin, "/ledger"), (admin, "/dump"), (admin, "/metrics")];
+    let paths =
+        paths.into_iter().chain([(analytics, "/"), (analytics, "/api/v1/overview"), (analytics, "/api/v1/ledger")]);
+    for (address, path) in paths {
+        for host in ["attacker.example", "attacker.example:80", "127.0.0.1.attacker.example"] {
+            assert_eq!(called(address, path, host), "421", "{path} by {host}");
+        }
+        for host in ["localhost:1", "127.0.0.1", "[::1]:9901"] {
+            assert_eq!(called(address, path, host), "200", "{path} by {host}");
+        }
+    }
+    assert_eq!(called(admin, "/tail", "attacker.example"), "421");
+    for (address, path) in [(admin, "/probes/liveness"), (analytics, "/healthz")] {
+        assert_eq!(called(address, path, "attacker.example"), "200", "{path}");
+    }
+}

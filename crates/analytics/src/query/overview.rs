@@ -40,10 +40,15 @@ struct Group {
 const REJECTED: &str = "side = 'downstream' AND reason NOT IN ('client_closed', 'client_idle_timeout') \
                         OR reason = 'policy_answered'";
 
+/// What failed: an answer that says so, or one that the upstream or the gateway did not bring to its end, whatever its
+/// status was. A policy's answer is none.
+pub(super) const FAILED: &str =
+    "(status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered')";
+
 /// Totals and quantiles of the last `minutes`, a row a site and API.
 pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> {
     let sql = format!(
-        "SELECT organization, environment, site, api, sum(n) AS requests, sumIf(n, status >= 500) AS errors, \
+        "SELECT organization, environment, site, api, sum(n) AS requests, sumIf(n, {FAILED}) AS errors, \
          sumIf(n, {REJECTED}) AS rejected, sum(m.gateway_us) AS gateway_us, sum(m.upstream_us) AS upstream_us, \
          sum(m.client_us) AS client_us, sum(m.bytes_in) AS bytes_in, sum(m.bytes_out) AS bytes_out, \
          max(max_total_us) AS largest, sumIf(n, t >= toStartOfMinute(now() - INTERVAL 1 MINUTE)) AS recent, \
@@ -100,7 +105,7 @@ pub async fn series(store: &Store, minutes: u32, filter: &Filter) -> Result<Valu
     }
     let sql = format!(
         "SELECT toUnixTimestamp(t) AS t, organization, environment, site, api, sum(n) AS requests, \
-         sumIf(n, status >= 500) AS errors FROM {} AS m \
+         sumIf(n, {FAILED}) AS errors FROM {} AS m \
          WHERE m.t > now() - INTERVAL {{minutes:UInt32}} MINUTE{conditions} \
          GROUP BY m.t, organization, environment, site, api ORDER BY organization, environment, site, api, m.t",
         store.schema().all("requests_1m")

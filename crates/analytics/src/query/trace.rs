@@ -1,6 +1,7 @@
 //! Single events: all of one trace, the last that failed, the slowest. From raw rows, under the names of
 //! [`FIELDS`]; ids are hex, times RFC 3339, as in [`weir_event::json`].
 
+use super::overview::FAILED;
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 use weir_event::TraceId;
@@ -44,9 +45,9 @@ pub async fn trace(store: &Store, id: TraceId, between: (Option<i64>, Option<i64
 const SHORT: &str = "concat(replaceOne(toString(e.ts), ' ', 'T'), 'Z') AS ts, e.site, e.gateway, e.api, e.route, \
     e.method, e.path, e.status, e.reason, e.side, e.total_us, e.upstream, lower(hex(e.trace_id)) AS trace_id";
 
-/// The last requests that failed: a 5xx, or any reason of gateway or upstream.
+/// The last requests that failed: what the overview counts as errors.
 pub async fn errors(store: &Store, minutes: u32, limit: u32) -> Result<Value, StoreError> {
-    listed(store, "(e.status >= 500 OR e.side IN ('gateway', 'upstream'))", "e.ts DESC", minutes, limit).await
+    listed(store, FAILED, "e.ts DESC", minutes, limit).await
 }
 
 /// The slowest requests.

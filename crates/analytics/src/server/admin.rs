@@ -89,10 +89,7 @@ impl Admin {
     pub(super) fn check<T>(&self, request: &Request<T>) -> Result<Operator, Denied> {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let host = header(HOST).unwrap_or_default();
-        if !self.is_ours(host) {
-            let why = format!("this program is not called `{host}`; start it with --host NAME if it is");
-            return Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, &why));
-        }
+        self.called(request)?;
         let origin = request.headers().get(ORIGIN);
         if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
             return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"));
@@ -107,6 +104,17 @@ impl Admin {
             return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
         }
         Ok(Operator { peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()) })
+    }
+
+    /// Refuses a request that calls this program by a name which was not configured: a page in a browser could read what is
+    /// answered, if its own name leads here (DNS rebinding).
+    pub(super) fn called<T>(&self, request: &Request<T>) -> Result<(), Denied> {
+        let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.is_ours(host) {
+            return Ok(());
+        }
+        let why = format!("this program is not called `{host}`; start it with --host NAME if it is");
+        Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, &why))
     }
 
     /// [`Admin::check`], with a line in the audit log: of a call that has no details.

@@ -123,6 +123,13 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
 }
 
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+    // A probe may call by any name: it says yes or no.
+    if let Some(answer) = probes::answer(&admin, request.uri()) {
+        return answer;
+    }
+    if let Err(denied) = admin.operators.called(&request) {
+        return text(denied.status, format!("{}\n", denied.why));
+    }
     match (request.method(), request.uri().path()) {
         (&Method::GET, _) => {}
         (&Method::POST, "/reload") => return changes::reload(admin, request).await,
@@ -136,7 +143,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body>
         "/dump" => json(&dump::dump(&admin)),
         "/tail" => tail::tail(&admin),
         "/metrics" => metrics::metrics(&admin),
-        _ => probes::answer(&admin, request.uri()).unwrap_or_else(not_found),
+        _ => not_found(),
     }
 }
 

@@ -60,10 +60,7 @@ impl Operators {
         let denied = |status, why: &str| Err(Denied { status, why: why.to_owned() });
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let host = header(HOST).unwrap_or_default();
-        if !self.is_ours(host) {
-            let why = format!("this gateway is not called `{host}`; start it with --host NAME if it is");
-            return denied(StatusCode::MISDIRECTED_REQUEST, &why);
-        }
+        self.called(request)?;
         let origin = request.headers().get(ORIGIN);
         if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
             return denied(StatusCode::FORBIDDEN, "a page of another origin may not change anything here");
@@ -94,6 +91,17 @@ impl Operators {
             );
             Denied { status: StatusCode::SERVICE_UNAVAILABLE, why }
         })
+    }
+
+    /// Refuses a request that calls this gateway by a name which was not configured: a page in a browser could read what
+    /// is answered, if its own name leads here (DNS rebinding).
+    pub fn called<T>(&self, request: &Request<T>) -> Result<(), Denied> {
+        let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if self.is_ours(host) {
+            return Ok(());
+        }
+        let why = format!("this gateway is not called `{host}`; start it with --host NAME if it is");
+        Err(Denied { status: StatusCode::MISDIRECTED_REQUEST, why })
     }
 
     fn note(&self, who: &str, what: &str, details: &Value) -> io::Result<()> {
