@@ -33,7 +33,7 @@ mod units;
 mod watch;
 
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, Warnings};
 pub use expression::Expression;
 pub use files::Seen;
 pub use live::{Cached, Live, Pinned};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use weir_config::policy::{Alpn, Cipher, ClientCertificates, TlsVersion};
-use weir_config::{ConfigErrors, Fingerprint, GatewayConfig, Watcher, load_text};
+use weir_config::{ConfigErrors, Fingerprint, GatewayConfig, Scheme, Watcher, load_text};
 
 const CRT: &str = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n";
@@ -106,8 +106,8 @@ fn tls_and_scheme_must_agree() {
     let pair = |der: &str| format!("certificate: {{crt: \"{}\", key: \"{KEY}\"}}", CRT.replace("AAAA", der));
     let told = load(&api("a", FLEX, "https://0.0.0.0:1", "")).unwrap_err().to_string();
     assert!(told.contains("needs a `tls` policy"), "{told}");
-    let told = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap_err().to_string();
-    assert!(told.contains("policies[0]: `tls` is for an address of `https`"), "{told}");
+    let encrypted = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap();
+    assert!(encrypted.apis[0].listen.scheme == Scheme::Https && encrypted.warnings.len() == 1);
     let two = |a: &str, b: &str| {
         api("a", FLEX, "https://0.0.0.0:1/a", &pair(a)) + &api("b", FLEX, "https://0.0.0.0:1/b", &pair(b))
     };

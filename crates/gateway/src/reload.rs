@@ -79,6 +79,10 @@ impl Reloader {
         };
         match taken {
             Ok(Some((generation, config))) => {
+                // What is the same as before is told already.
+                if config.warnings != self.stats.running().warnings {
+                    tell_warnings(&config);
+                }
                 self.stats.took(as_it_runs(&self.started_with, config));
                 info!(generation, "configuration loaded");
             }
@@ -111,6 +115,13 @@ impl Reloader {
             Some(proxy) => proxy.publish(snapshot).map(|()| Some(generation)).map_err(ReloadError::from),
             None => Ok(None),
         }
+    }
+}
+
+/// Logs each warning of a load.
+pub fn tell_warnings(config: &GatewayConfig) {
+    for warning in &config.warnings {
+        warn!("{warning}");
     }
 }
 

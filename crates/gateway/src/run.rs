@@ -4,7 +4,7 @@ use crate::admin::{self, Admin};
 use crate::args::RunOptions;
 use crate::exit;
 use crate::logging;
-use crate::reload::{ReloadStats, Reloader, lock};
+use crate::reload::{ReloadStats, Reloader, lock, tell_warnings};
 use crate::sink::rings;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -68,6 +68,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let seen = weir_config::Fingerprint::of(&options.config);
     let config = weir_config::load(&options.config, &env)?;
     let log = logging::start(&options.log, config.log_level);
+    tell_warnings(&config);
     more_open_files();
     let workers = options.workers.unwrap_or_else(cores);
     let registry = Arc::new(Registry::new(workers));
