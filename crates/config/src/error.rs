@@ -58,6 +58,40 @@ impl ConfigErrors {
     }
 }
 
+/// What is taken, and yet worth a word: it has no effect, or another one than it seems. Sorted by file and line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Warnings(Vec<ConfigError>);
+
+impl Warnings {
+    pub(crate) fn new(mut warnings: Vec<ConfigError>) -> Self {
+        warnings.sort();
+        warnings.dedup();
+        Self(warnings)
+    }
+
+    /// Each prints as a mistake does.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Warnings {
+    type Item = &'a ConfigError;
+    type IntoIter = std::slice::Iter<'a, ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 impl<'a> IntoIterator for &'a ConfigErrors {
     type Item = &'a ConfigError;
     type IntoIter = std::slice::Iter<'a, ConfigError>;

@@ -36,7 +36,7 @@ mod watch;
 
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use content::Content;
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, Warnings};
 pub use expression::Expression;
 pub use files::Seen;
 pub use live::{Cached, Live, Pinned};

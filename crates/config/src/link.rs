@@ -9,7 +9,7 @@ use crate::api::Scheme;
 use crate::error::ConfigError;
 use crate::known::{Known, within};
 use crate::policy::{Reference, TlsOutbound};
-use crate::read::{MAX_ERRORS, Place, show};
+use crate::read::{Errors, MAX_ERRORS, Place, show};
 use crate::spec::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
 
 /// Mistakes that are told with the name that was perhaps meant: finding it looks at every name.
@@ -20,9 +20,9 @@ const FOR_SERVICE: &str = "the policy belongs to a Service; write `targetRef: {k
 const FOR_API: &str = "the policy belongs to an ApiInstance; write `targetRef: {name: …}` or a selector of APIs";
 
 /// Gives bindings and contracts to what they are for, and tells every reference that leads nowhere.
-pub(crate) fn link(drafts: &mut Drafts) -> Vec<ConfigError> {
+pub(crate) fn link(drafts: &mut Drafts, warnings: &Errors) -> Vec<ConfigError> {
     let (bindings, contracts) = (std::mem::take(&mut drafts.bindings), std::mem::take(&mut drafts.contracts));
-    let mut linker = Linker::new(drafts);
+    let mut linker = Linker::new(drafts, warnings);
     linker.names();
     bindings.into_iter().for_each(|binding| linker.bind(binding));
     contracts.into_iter().for_each(|contract| linker.sign(contract));
@@ -41,12 +41,13 @@ struct Linker<'a> {
     signed: HashSet<(usize, String)>,
     selected: usize,
     errors: Vec<ConfigError>,
+    warnings: &'a Errors,
 }
 
 impl<'a> Linker<'a> {
-    fn new(drafts: &'a mut Drafts) -> Self {
+    fn new(drafts: &'a mut Drafts, warnings: &'a Errors) -> Self {
         let known = Known::new(drafts);
-        Self { drafts, known, signed: HashSet::new(), selected: 0, errors: Vec::new() }
+        Self { drafts, known, signed: HashSet::new(), selected: 0, errors: Vec::new(), warnings }
     }
 
     fn refuse(&mut self, place: &Place, message: impl Into<String>) {
@@ -98,22 +99,30 @@ impl<'a> Linker<'a> {
     }
 
     fn select(&mut self, namespace: Option<&str>, labels: &BTreeMap<String, String>, binding: &Binding) -> Vec<usize> {
-        let bears = |api: &ApiDraft| {
-            api.metadata.as_ref().is_some_and(|api| {
-                namespace.is_none_or(|namespace| namespace == api.namespace)
-                    && labels.iter().all(|(name, value)| api.labels.get(name) == Some(value))
-            })
+        let within = |api: &ApiDraft| {
+            let metadata = api.metadata.as_ref();
+            metadata.filter(|metadata| namespace.is_none_or(|namespace| namespace == metadata.namespace)).is_some()
         };
-        // Labels are of APIs and TLS is of ports: those without are passed over.
-        let of_port = matches!(binding.bound, Some(Bound::Port(..)));
-        let apis = self.drafts.apis.iter().enumerate();
-        let chosen = apis.filter(|(_, api)| bears(api) && (!of_port || api.is_https())).map(|(index, _)| index);
+        let apis = self.drafts.apis.iter().enumerate().filter(|(_, api)| within(api));
+        let chosen = apis.filter(|(_, api)| match_of(api, labels) == Match::Same).map(|(index, _)| index);
         let chosen: Vec<_> = chosen.take(MOST_SELECTED.saturating_sub(self.selected) + 1).collect();
         self.selected += chosen.len();
         if self.selected > MOST_SELECTED {
             let most = MOST_SELECTED;
             self.refuse(&binding.place, format!("all selectors together bind more than {most} policies; use fewer"));
             return Vec::new();
+        }
+        let apis = self.drafts.apis.iter().filter(|api| within(api));
+        let nearly: Vec<_> = apis.filter_map(|api| match_of(api, labels).spelling(api)).collect();
+        for message in &nearly {
+            self.refuse(&binding.place, message.as_str());
+        }
+        if chosen.is_empty() && nearly.is_empty() {
+            let said = nobody(&binding.metadata.shown(), namespace, labels);
+            let mut warnings = self.warnings.borrow_mut();
+            if warnings.len() < MAX_ERRORS {
+                warnings.push(binding.place.error(said));
+            }
         }
         chosen
     }
@@ -194,6 +203,64 @@ impl<'a> Linker<'a> {
         self.errors.extend(early.map(|bound| bound.place.error(message.to_owned())));
         self.errors.truncate(MAX_ERRORS);
     }
+}
+
+/// Whether an API bears the labels of a selector.
+#[derive(PartialEq)]
+enum Match<'a> {
+    Same,
+    /// It would, if the label of this name were read as a boolean: `yes` is `true` to one reader of YAML and a text to
+    /// another. Here labels are texts.
+    IfBoolean {
+        name: &'a str,
+        asked: &'a str,
+        borne: &'a str,
+    },
+    Other,
+}
+
+impl Match<'_> {
+    /// What to say where spelling alone decides.
+    fn spelling(&self, api: &ApiDraft) -> Option<String> {
+        let Self::IfBoolean { name, asked, borne } = self else { return None };
+        let api = api.metadata.as_ref().map(Metadata::shown).unwrap_or_default();
+        let (name, asked, borne) = (show(name), show(asked), show(borne));
+        Some(format!(
+            "asks for the label `{name}: {asked}`, and ApiInstance `{api}` bears `{name}: {borne}`; labels are compared as \
+             texts: spell both the same, or unmistakably apart"
+        ))
+    }
+}
+
+fn match_of<'a>(api: &'a ApiDraft, labels: &'a BTreeMap<String, String>) -> Match<'a> {
+    let Some(metadata) = &api.metadata else { return Match::Other };
+    let mut found = Match::Same;
+    for (name, asked) in labels {
+        match metadata.labels.get(name) {
+            Some(borne) if borne == asked => {}
+            Some(borne) if boolean(borne).is_some_and(|truth| boolean(asked) == Some(truth)) => {
+                found = Match::IfBoolean { name, asked, borne };
+            }
+            _ => return Match::Other,
+        }
+    }
+    found
+}
+
+/// A boolean to some reader of YAML 1.1 or 1.2.
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Some(true),
+        "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+fn nobody(binding: &str, namespace: Option<&str>, labels: &BTreeMap<String, String>) -> String {
+    let mut asked: Vec<_> = labels.iter().map(|(name, value)| format!("`{}: {}`", show(name), show(value))).collect();
+    asked.extend(namespace.map(|namespace| format!("namespace `{namespace}`")));
+    let asked = if asked.is_empty() { String::new() } else { format!(" with {}", asked.join(", ")) };
+    format!("the selector of `{binding}` matches no API: there is no ApiInstance{asked}; the policy protects nothing")
 }
 
 /// A binding whose name and target could be read.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::assemble::assemble;
 use crate::build::build;
 use crate::check;
-use crate::error::{ConfigError, ConfigErrors};
+use crate::error::{ConfigError, ConfigErrors, Warnings};
 use crate::files::{self, Files, Outside, Seen};
 use crate::link::link;
 use crate::model::GatewayConfig;
+use crate::ports;
 use crate::read::{Env, Errors, World};
 use crate::spec::{self, Drafts};
 use crate::tree::{self, Value};
@@ -31,8 +32,8 @@ pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<Ga
 /// As [`load`], from files that are read already; and what was seen of those that they name.
 pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
     let errors = RefCell::new(files.errors.clone());
-    let outside = Outside::default();
-    let world = World { env, outside: &outside };
+    let (outside, warnings) = (Outside::default(), Errors::default());
+    let world = World { env, outside: &outside, warnings: &warnings };
     let mut drafts = Drafts::default();
     for (path, file) in &files.files {
         match &file.text {
@@ -49,7 +50,7 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
     let mut drafts = Drafts::default();
     for (path, file) in &files.files {
         if let Ok(text) = &file.text {
-            read_file(path, text, World { env, outside: &outside }, &errors, &mut drafts);
+            read_file(path, text, World { env, outside: &outside, warnings: &Errors::default() }, &errors, &mut drafts);
         }
     }
     drafts.settings.spool_path.value().unwrap_or_else(|| GatewayConfig::default().spool.path)
@@ -61,8 +62,8 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
 /// As [`load`].
 pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
     let errors = Errors::default();
-    let outside = Outside::default();
-    let world = World { env, outside: &outside };
+    let (outside, warnings) = (Outside::default(), Errors::default());
+    let world = World { env, outside: &outside, warnings: &warnings };
     let mut drafts = Drafts::default();
     read_file(name, text, world, &errors, &mut drafts);
     finish(drafts, world, errors)
@@ -100,11 +101,13 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
 
 fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
     let admin = drafts.settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
-    errors.borrow_mut().extend(link(&mut drafts));
+    errors.borrow_mut().extend(link(&mut drafts, world.warnings));
+    ports::settle(&mut drafts.apis, world.warnings);
     errors.borrow_mut().extend(check::check(&drafts, admin));
     let config = assemble(std::mem::take(&mut drafts.settings), world.env, &errors);
     if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
         return Err(errors);
     }
-    Ok(GatewayConfig { apis: build(drafts), outside: world.outside.seen(), ..config })
+    let warnings = Warnings::new(world.warnings.take());
+    Ok(GatewayConfig { apis: build(drafts), outside: world.outside.seen(), warnings, ..config })
 }

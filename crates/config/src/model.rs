@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::api::Api;
+use crate::error::Warnings;
 use crate::files::Seen;
 use crate::units::{ByteSize, Secret};
 
@@ -47,6 +48,8 @@ pub struct GatewayConfig {
     pub apis: Vec<Api>,
     /// The files that the resources name, and what was in them; for the [`Watcher`](crate::Watcher).
     pub outside: Seen,
+    /// What of the resources has no effect, or another one than it seems.
+    pub warnings: Warnings,
 }
 
 impl Default for GatewayConfig {
@@ -68,6 +71,7 @@ impl Default for GatewayConfig {
             drain: Duration::from_secs(25),
             apis: Vec::new(),
             outside: Seen::default(),
+            warnings: Warnings::default(),
         }
     }
 }

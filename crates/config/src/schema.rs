@@ -66,8 +66,9 @@ fn bind(bound: &mut Value, policies: &[(&'static str, Value)]) {
 
 /// What a reader asks for.
 fn described(read: impl FnOnce(&At<'_>)) -> Value {
-    let (errors, outside, recorder) = (Errors::default(), Outside::default(), Recorder::default());
-    let world = World { env: &|_| None, outside: &outside };
+    let (errors, warnings) = (Errors::default(), Errors::default());
+    let (outside, recorder) = (Outside::default(), Recorder::default());
+    let world = World { env: &|_| None, outside: &outside, warnings: &warnings };
     let scope = Scope {
         file: Path::new(""),
         resource: String::new(),

@@ -187,7 +187,7 @@ fn a_tls_policy_may_be_bound_to_the_ports_of_many() {
         api("a", 1, INLINE),
         api("b", 2, INLINE).replace("http://0", "https://0"),
     ]);
-    assert!(config.apis[0].tls.is_none() && config.apis[1].tls.is_some());
+    assert!(config.apis[0].tls.is_some() && config.apis[0].tls == config.apis[1].tls);
 }
 
 const LIMIT: &str = "policyRef: {name: rate-limiting-flex}, \

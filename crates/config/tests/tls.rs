@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use weir_config::policy::{Alpn, Cipher, ClientCertificates, TlsVersion};
 use weir_config::{
-    Candidate, ConfigErrors, Content, GatewayConfig, Origin, Start, Taker, Verdict, Waiting, Watcher, load_text,
+    Candidate, ConfigErrors, Content, GatewayConfig, Origin, Scheme, Start, Taker, Verdict, Waiting, Watcher, load_text,
 };
 
 const CRT: &str = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n";
@@ -110,8 +110,8 @@ fn tls_and_scheme_must_agree() {
     let pair = |der: &str| format!("certificate: {{crt: \"{}\", key: \"{KEY}\"}}", CRT.replace("AAAA", der));
     let told = load(&api("a", FLEX, "https://0.0.0.0:1", "")).unwrap_err().to_string();
     assert!(told.contains("needs a `tls` policy"), "{told}");
-    let told = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap_err().to_string();
-    assert!(told.contains("policies[0]: `tls` is for an address of `https`"), "{told}");
+    let encrypted = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap();
+    assert!(encrypted.apis[0].listen.scheme == Scheme::Https && encrypted.warnings.len() == 1);
     let two = |a: &str, b: &str| {
         api("a", FLEX, "https://0.0.0.0:1/a", &pair(a)) + &api("b", FLEX, "https://0.0.0.0:1/b", &pair(b))
     };

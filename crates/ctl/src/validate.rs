@@ -13,6 +13,7 @@ pub fn validate(options: &ValidateOptions) -> Result<Outcome, Failure> {
         (_, true) => say(format_args!("{:#}", document(&outcome)))?,
         (Ok(config), _) => {
             let (apis, routes) = (config.apis.len(), routes(config));
+            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))?;
         }
         (Err(errors), _) => eprintln!("{errors}"),
@@ -22,10 +23,14 @@ pub fn validate(options: &ValidateOptions) -> Result<Outcome, Failure> {
 
 fn document(outcome: &Result<GatewayConfig, ConfigErrors>) -> Value {
     match outcome {
-        Ok(config) => json!({"valid": true, "apis": config.apis.len(), "routes": routes(config), "errors": []}),
+        Ok(config) => {
+            let warnings: Vec<_> = config.warnings.iter().map(mistake).collect();
+            let (apis, routes) = (config.apis.len(), routes(config));
+            json!({"valid": true, "apis": apis, "routes": routes, "errors": [], "warnings": warnings})
+        }
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(mistake).collect();
-            json!({"valid": false, "apis": null, "routes": null, "errors": errors})
+            json!({"valid": false, "apis": null, "routes": null, "errors": errors, "warnings": []})
         }
     }
 }

@@ -128,13 +128,13 @@ fn both_validates_tell_the_same_document() {
     let api = "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  \
                address: http://127.0.0.1:0\n  services: {s: {address: 'http://127.0.0.1:9'}}\n";
     std::fs::write(dir.path().join("a.yaml"), api).unwrap();
-    let right = serde_json::json!({"valid": true, "apis": 1, "routes": 1, "errors": []});
+    let right = serde_json::json!({"valid": true, "apis": 1, "routes": 1, "errors": [], "warnings": []});
     assert_eq!(json("weir", &args), (Some(0), right.clone()));
     assert_eq!(json("weirctl", &args), (Some(0), right));
     std::fs::write(dir.path().join("a.yaml"), api.replace("  address", "  adress")).unwrap();
     let (code, wrong) = json("weir", &args);
     assert_eq!((code, &json("weirctl", &args).1), (Some(1), &wrong));
-    assert_eq!(keys(&wrong), ["apis", "errors", "routes", "valid"].into());
+    assert_eq!(keys(&wrong), ["apis", "errors", "routes", "valid", "warnings"].into());
     let is_misspelt = |error: &&Value| error["message"].as_str().unwrap().contains("did you mean `address`?");
     let misspelt = wrong["errors"].as_array().unwrap().iter().find(is_misspelt).unwrap();
     assert_eq!(keys(misspelt), ["column", "file", "line", "message", "path", "resource"].into());

@@ -172,6 +172,10 @@ impl Taker for Reloader {
                 return Verdict::Refused { error, passing };
             }
         };
+        // What is the same as before is told already.
+        if candidate.config.warnings != self.stats.running().warnings {
+            tell_warnings(&candidate.config);
+        }
         self.tell_fixed(&candidate.config);
         self.stats.took(as_it_runs(&self.started_with, candidate.config.clone()), candidate.origin);
         match candidate.origin {
@@ -266,6 +270,13 @@ fn tell_waiting(waiting: &Waiting, still: bool, running: &GatewayConfig) {
 /// What only a start reads, and whether two configurations differ in it.
 pub const FIXED: [&str; 6] =
     ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
+
+/// Logs each warning of a load.
+pub fn tell_warnings(config: &GatewayConfig) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+}
 
 fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> {
     let changed = [

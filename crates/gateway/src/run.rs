@@ -6,7 +6,7 @@ use crate::args::RunOptions;
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
-use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock};
+use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
 use crate::signals::{Signals, Told};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
@@ -83,6 +83,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
     let log = logging::start(&options.log, config.log_level);
+    tell_warnings(&config);
     more_open_files();
     fallback.iter().for_each(tell_fallback);
     let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone())?;

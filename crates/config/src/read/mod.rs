@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::error::ConfigError;
 use crate::files::Outside;
-use crate::tree::{Mark, Node, Value};
+use crate::tree::{Mark, Node, Value, placeholder};
 use crate::units::Secret;
 
 pub(crate) use describe::Recorder;
@@ -41,6 +41,8 @@ pub(crate) struct World<'a> {
     pub env: Env<'a>,
     /// The files that they name.
     pub outside: &'a Outside,
+    /// What is taken, and yet worth a word.
+    pub warnings: &'a Errors,
 }
 
 /// The mistakes of a load, as they are found.
@@ -141,11 +143,28 @@ impl<'a> At<'a> {
         if self.scope.recorder.is_some() {
             return None;
         }
+        let mut message = message.into();
+        if let Value::Scalar(text) = self.value
+            && let Some(found) = placeholder(text)
+        {
+            message = format!("{message}; `{}` looks like a placeholder that nobody filled in", show(found));
+        }
         let mut errors = self.scope.errors.borrow_mut();
         if errors.len() < MAX_ERRORS {
-            errors.push(self.place().error(message.into()));
+            errors.push(self.place().error(message));
         }
         None
+    }
+
+    /// Says of what is taken that it has no effect, or another one than it seems. As bounded as [`At::refuse`].
+    pub fn warn(&self, message: impl Into<String>) {
+        if self.scope.recorder.is_some() {
+            return;
+        }
+        let mut warnings = self.scope.world.warnings.borrow_mut();
+        if warnings.len() < MAX_ERRORS {
+            warnings.push(self.place().error(message.into()));
+        }
     }
 
     /// The text of a file that the configuration names.
@@ -315,7 +334,9 @@ pub(crate) fn show(text: &str) -> String {
 }
 
 fn show_char(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_default());
-    let plain = (!c.is_control()).then_some(c);
+    let unseen = c.is_control()
+        || matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    let escaped = unseen.then(|| c.escape_default());
+    let plain = (!unseen).then_some(c);
     escaped.into_iter().flatten().chain(plain)
 }

@@ -8,7 +8,7 @@ use super::policy_binding::DEFAULT_ORDER;
 use super::service::ServiceDraft;
 use super::{Metadata, check_name, rules::rules};
 use crate::address;
-use crate::api::{Contract, Listen, Scheme, UpstreamAddress};
+use crate::api::{Contract, Listen, UpstreamAddress};
 use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
 use crate::read::{At, Place};
@@ -58,10 +58,6 @@ pub(crate) struct RouteDraft {
 impl ApiDraft {
     pub fn address(&self) -> Option<SocketAddr> {
         self.listen.as_ref().map(|(listen, _)| listen.address)
-    }
-
-    pub fn is_https(&self) -> bool {
-        self.listen.as_ref().is_some_and(|(listen, _)| listen.scheme == Scheme::Https)
     }
 
     /// What speaks against the way in which its routes are written.

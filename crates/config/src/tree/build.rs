@@ -3,13 +3,14 @@
 //! No recursion: open collections are on a stack of ours. A document that is wrong is left out with its mistake, and
 //! reading goes on with the next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::AddAssign;
 use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::{Key, Mark, Node, Parsed, Value};
+use crate::read::show;
 
 /// How deep collections may nest, aliases written out. Flex's deepest resource needs about 12.
 const MAX_DEPTH: usize = 64;
@@ -22,6 +23,9 @@ const MAX_ALIASED: Weight = Weight { nodes: 100_000, text: 8 << 20, height: MAX_
 
 /// Reads all documents of `text`.
 pub(crate) fn parse(text: &str) -> Parsed {
+    if let Some(mistake) = invisible(text) {
+        return Parsed { documents: Vec::new(), mistakes: vec![mistake] };
+    }
     let options = options! { emit_comments: false, flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut parsed = Parsed::default();
@@ -33,6 +37,10 @@ pub(crate) fn parse(text: &str) -> Parsed {
             Some(Err(error)) => Err((mark_of(error.marker()), error.info())),
         };
         let Err((mark, message)) = outcome else { continue };
+        let message = match text.lines().nth(mark.line.saturating_sub(1)).and_then(placeholder) {
+            Some(found) => format!("`{}` looks like a placeholder that nobody filled in", show(found)),
+            None => message,
+        };
         parsed.mistakes.push((mark, message));
         builder.abandon();
         // Nothing more to be had from a file that is too large in itself, or no YAML at all.
@@ -41,6 +49,30 @@ pub(crate) fn parse(text: &str) -> Parsed {
             return parsed;
         }
     }
+}
+
+/// A mark between documents that is none, because of characters that no editor shows.
+fn invisible(text: &str) -> Option<(Mark, String)> {
+    let unseen = |c: char| matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate().find_map(|(index, line)| {
+        let bare = line.trim_matches(|c: char| unseen(c) || c.is_whitespace());
+        let (column, found) = line.chars().enumerate().find(|(_, c)| unseen(*c)).filter(|_| bare == "---")?;
+        let mark = Mark { line: index + 1, column: column + 1 };
+        Some((mark, format!("has the invisible character `U+{:04X}` beside `---`; delete it", u32::from(found))))
+    })
+}
+
+/// What a template or a reader was meant to replace: `{{ host }}`, `${HOST}`, `<your-url>`.
+pub(crate) fn placeholder(text: &str) -> Option<&str> {
+    let between = |open: &str, close: &str| {
+        let from = text.find(open)?;
+        let inner = from + open.len();
+        let length = text[inner..].find(close).filter(|length| *length > 0)?;
+        Some((&text[from..inner + length + close.len()], &text[inner..inner + length]))
+    };
+    let word = |inner: &str| inner.chars().all(|c| c.is_alphanumeric() || " ._-".contains(c));
+    let angled = between("<", ">").filter(|(_, inner)| word(inner));
+    between("{{", "}}").or_else(|| between("${", "}")).or(angled).map(|(whole, _)| whole)
 }
 
 fn mark_of(marker: &granit_parser::Marker) -> Mark {
@@ -133,7 +165,7 @@ impl Builder {
         weight.height += 1;
         let value = match items {
             Items::List(items) => Value::List(items),
-            Items::Map(entries, _) => Value::Map(entries),
+            Items::Map(entries, _) => Value::Map(merged(entries)?),
         };
         self.complete(Node { mark, value }, anchor, weight, documents)
     }
@@ -187,6 +219,28 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// With the entries that `<<` takes over: what is written in the mapping itself wins, and of several the first.
+fn merged(entries: Vec<(Key, Rc<Node>)>) -> Outcome<Vec<(Key, Rc<Node>)>> {
+    let (sources, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.text == "<<");
+    if sources.is_empty() {
+        return Ok(own);
+    }
+    let mut names: HashSet<_> = own.iter().map(|(key, _)| key.text.clone()).collect();
+    for (key, source) in sources {
+        let wrong = || (key.mark, "`<<` takes over a mapping or a list of mappings; write `<<: *anchor`".to_owned());
+        let maps = match &source.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(&source),
+        };
+        for map in maps {
+            let Value::Map(entries) = &map.value else { return Err(wrong()) };
+            let new = entries.iter().filter(|(key, _)| names.insert(key.text.clone()));
+            own.extend(new.map(|(key, node)| (key.clone(), Rc::clone(node))));
+        }
+    }
+    Ok(own)
 }
 
 fn key_of(node: &Node) -> Outcome<Key> {
@@ -259,6 +313,33 @@ mod tests {
         let half = |name: &str, inner: &str| format!("- &{name} {}{inner}{}\n", "[".repeat(40), "]".repeat(40));
         let text = half("a", "x") + &half("b", "*a");
         assert!(mistakes(&text)[0].1.contains("nested more than 64 deep"));
+    }
+
+    #[test]
+    fn merge_keys_take_over_what_is_not_written() {
+        let parsed = parse("- &a {x: 1, y: 1}\n- &b {y: 2, z: 2}\n- {<<: *a, x: 3}\n- {z: 4, <<: [*b, *a]}\n- {<<: 1}");
+        assert_eq!(parsed.mistakes.len(), 1);
+        let parsed = parse("- &a {x: 1, y: 1}\n- &b {y: 2, z: 2}\n- {<<: *a, x: 3}\n- {z: 4, <<: [*b, *a]}");
+        let Value::List(items) = &parsed.documents[0].value else { panic!("a list") };
+        let read = |index: usize| {
+            let Value::Map(entries) = &items[index].value else { panic!("a mapping") };
+            let mut pairs: Vec<_> = entries.iter().map(|(key, node)| (key.text.as_str(), &node.value)).collect();
+            pairs.sort_by_key(|(key, _)| *key);
+            pairs.into_iter().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(read(2), "x=Scalar(\"3\") y=Scalar(\"1\")");
+        assert_eq!(read(3), "x=Scalar(\"1\") y=Scalar(\"2\") z=Scalar(\"4\")");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_named() {
+        for text in ["a: 1\n\u{200b}---\nb: 1\n", "a: 1\n---\u{feff}\nb: 1\n", "a: 1\n\u{a0}---\u{200b}\nb: 1\n"] {
+            let told = mistakes(text);
+            assert!(told.len() == 1 && told[0].0 == 2 && told[0].1.contains("invisible character `U+"), "{told:?}");
+        }
+        assert!(mistakes("\u{feff}---\na: 1\n").is_empty(), "a byte order mark is no fault");
+        let told = mistakes("a: {{ host }}\n");
+        assert!(told.len() == 1 && told[0].1.contains("`{{ host }}` looks like a placeholder"), "{told:?}");
     }
 
     #[test]

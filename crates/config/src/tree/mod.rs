@@ -8,7 +8,7 @@ mod build;
 
 use std::rc::Rc;
 
-pub(crate) use build::parse;
+pub(crate) use build::{parse, placeholder};
 
 /// A place in a file, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Value {
     Map(Vec<(Key, Rc<Node>)>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub mark: Mark,
     pub text: String,

@@ -36,6 +36,7 @@ pub fn status(admin: &Admin) -> Value {
             "gateway": identity.gateway,
         },
         "serving": serving,
+        "warnings": admin.reloads.running().warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "draining": admin.draining.load(Ordering::Relaxed),
         "reloads": {
             "succeeded": admin.reloads.succeeded.load(Ordering::Relaxed),

@@ -36,6 +36,7 @@ pub fn view(config: &GatewayConfig) -> Value {
         drain,
         apis,
         outside: _,
+        warnings: _,
     } = config;
     json!({
         "identity": {
