@@ -153,8 +153,8 @@ impl<'a> Linker<'a> {
                 }
                 self.drafts.service_mut(at).tls.push((tls, place));
             }
+            (Ok(_), None | Some(Bound::Nothing)) => {}
             (Ok(_), Some(_)) => self.refuse(&binding.place, FOR_API),
-            (Ok(_), None) => {}
         }
     }
 
@@ -184,6 +184,14 @@ impl<'a> Linker<'a> {
         let mut errors = Vec::new();
         if let Some(message) = api.routes_are_wrong() {
             errors.push(api.services_place.error(message.to_owned()));
+        }
+        if api.has_no_route() && errors.is_empty() {
+            let mut warnings = self.warnings.borrow_mut();
+            if warnings.len() < MAX_ERRORS {
+                let said =
+                    "names no service: every request is answered 404; add `<name>: {address: \"http://host:port\"}`";
+                warnings.push(api.services_place.error(said.to_owned()));
+            }
         }
         for destination in api.destinations.iter().filter_map(|(.., destination)| destination.as_ref()) {
             let short = self.errors.len() + errors.len() >= MOST_HINTS;

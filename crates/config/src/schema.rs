@@ -36,6 +36,7 @@ pub fn json_schema() -> Value {
                 "kind": {"const": kind.name()},
                 "metadata": metadata,
                 "spec": spec,
+                "status": {},
             },
             "required": ["apiVersion", "kind", "metadata", "spec"],
             "additionalProperties": false,

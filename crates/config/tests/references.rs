@@ -250,7 +250,6 @@ fn what_leads_nowhere_is_told() {
             resource("PolicyBinding", "x", &format!("targetRef: {{name: orders}}, {}", route.replace("mian", "main"))),
             "services: are beside the policy `route`",
         ),
-        (api("bare", 3, ""), "ApiInstance \"bare\": services: is missing; add"),
         (
             resource("Contract", "x", "apiId: nobody, client: {id: i, secret: s}"),
             "Contract \"x\": apiId: there is no ApiInstance `nobody`",

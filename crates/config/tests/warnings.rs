@@ -97,3 +97,75 @@ fn spelling_of_booleans_decides_nothing_in_silence() {
         + &selector(", labels: {secured: true, team: blue}", BASIC);
     assert_eq!(well(&other_team).warnings.len(), 1);
 }
+
+/// As Flex users have them in one folder: what the platform, the cluster and other tools put there.
+#[test]
+fn what_others_left_in_the_folder_is_taken() {
+    let registration = document(
+        "Configuration",
+        "name: r",
+        "platformConnection: {agentId: a, certificateRef: {kind: Secret, name: c}}",
+    ) + "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Secret\nmetadata: {name: c}\nspec: {tls.crt: x, tls.key: y}\n---\n";
+    let told = warnings(&well(&registration));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("platformConnection: has no effect") && told[1].contains("Secret \"c\": has no effect"),
+        "{told:?}"
+    );
+
+    let foreign = "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n---\napiVersion: apps/v1\nkind: Deployment\nspec: {}\n---\n\
+                   apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: []}\n---\n";
+    let config = well(&(foreign.to_owned() + &api("name: a", "http://0.0.0.0:1")));
+    let told = warnings(&config);
+    assert_eq!((config.apis.len(), told.len()), (1, 3), "{told:?}");
+    assert!(told[1].contains("is of `apps/v1`, which is no resource of the gateway; it is passed over"), "{told:?}");
+    let misspelt =
+        load("apiVersion: gateway.mulesoft.com/v2\nkind: ApiInstance\nmetadata: {name: a}\nspec: {}\n").unwrap_err();
+    assert!(misspelt.contains("unknown apiVersion"), "{misspelt}");
+}
+
+#[test]
+fn what_kubectl_writes_is_taken() {
+    let of_the_cluster = "uid: u, generation: 3, resourceVersion: '7', creationTimestamp: '2026-01-01T00:00:00Z', \
+                          finalizers: [f], ownerReferences: [{kind: K}], managedFields: [], annotations: {a: 1}";
+    let one =
+        api(&format!("name: a, {of_the_cluster}"), "http://0.0.0.0:1").replace("---\n", "status: {ready: true}\n---\n");
+    assert!(well(&one).warnings.is_empty());
+    let indented = api("name: b", "http://0.0.0.0:2").replace("---\n", "").replace('\n', "\n  ");
+    let list = format!("{one}apiVersion: v1\nkind: List\nitems:\n- {indented}\n");
+    let config = well(&list);
+    assert_eq!((config.apis.len(), config.warnings.len()), (2, 0));
+}
+
+#[test]
+fn a_kind_with_a_capital_is_taken_with_a_word() {
+    let text = api("name: a", "http://0.0.0.0:1").replace("kind: ApiInstance", "Kind: ApiInstance");
+    let told = warnings(&well(&text));
+    assert!(told.len() == 1 && told[0].contains("Kind: is written `kind`"), "{told:?}");
+    let both = text.replace("Kind: ApiInstance", "Kind: ApiInstance\nkind: ApiInstance");
+    assert!(load(&both).unwrap_err().contains("which is here too"));
+}
+
+#[test]
+fn an_api_without_a_service_is_taken() {
+    for services in ["", ", services: {}"] {
+        let config = well(&document("ApiInstance", "name: a", &format!("address: \"http://0.0.0.0:1\"{services}")));
+        let told = warnings(&config);
+        assert!(config.apis.len() == 1 && config.apis[0].routes.is_empty(), "{config:?}");
+        assert!(told.len() == 1 && told[0].contains("every request is answered 404"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_policy_without_effect_is_named_once() {
+    for policy in ["access-log", "api-context-flex"] {
+        let text = api("name: a", "http://0.0.0.0:1")
+            + &selector("", &format!("policyRef: {{name: {policy}}}, config: {{any: thing}}"));
+        let config = well(&text);
+        let told = warnings(&config);
+        assert!(config.apis[0].policies.is_empty() && told.len() == 1, "{told:?}");
+        assert!(told[0].contains(&format!("`{policy}` has no effect yet")), "{told:?}");
+    }
+    let inbound = api("name: a", "http://0.0.0.0:1") + &selector("", "policyRef: {name: tls-inbound}, config: {}");
+    assert!(load(&inbound).unwrap_err().contains("did you mean `tls`?"));
+}

@@ -150,6 +150,9 @@ const TO_COME: [&str; 40] = [
     "xml-threat-protection",
 ];
 
+/// Policies of Flex that do nothing here yet, and without which nothing is served otherwise: they are taken.
+const WITHOUT_EFFECT: [&str; 2] = ["access-log", "api-context"];
+
 /// The names of all policies that can be bound.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     CATALOGUE.iter().map(|entry| entry.name)
@@ -159,11 +162,18 @@ pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> {
     CATALOGUE.iter()
 }
 
-/// The policy that a `policyRef.name` names.
-pub(crate) fn find(at: &At<'_>) -> Option<Entry> {
+/// The policy that a `policyRef.name` names; `None` inside for one that does nothing here.
+pub(crate) fn find(at: &At<'_>) -> Option<Option<Entry>> {
     let name = at.text()?;
     if let Some(entry) = CATALOGUE.iter().find(|entry| entry.name == name) {
-        return Some(*entry);
+        return Some(Some(*entry));
+    }
+    if WITHOUT_EFFECT.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
+        at.warn(format!("`{name}` has no effect yet; everything else is served as it says"));
+        return Some(None);
+    }
+    if name.starts_with("tls-in") {
+        return at.refuse(format!("unknown policy `{}`; did you mean `{}`?", show(&name), Tls::NAME));
     }
     if TO_COME.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
         return at.refuse(format!("policy `{name}` is {NOT_YET}; remove it"));

@@ -66,11 +66,13 @@ impl ApiDraft {
             (true, false) => {
                 Some("are beside the policy `route`; an API has its routes either here or there: remove one")
             }
-            (false, true) => Some(
-                "is missing; add `services: {<name>: {address: \"http://host:port\"}}`, or bind the policy `route`",
-            ),
             _ => None,
         }
+    }
+
+    /// Whether nothing is behind it.
+    pub fn has_no_route(&self) -> bool {
+        self.services.is_empty() && self.destinations.is_empty()
     }
 
     /// Adds a policy of an API. One for a service is none of it, which is to be told before.
@@ -81,7 +83,7 @@ impl ApiDraft {
             }
             Bound::Route(destination) => self.destinations.push((rank, name, destination)),
             Bound::Port(tls, place) => self.tls.push((tls, place)),
-            Bound::Service(..) => {}
+            Bound::Service(..) | Bound::Nothing => {}
         }
     }
 }
@@ -92,10 +94,8 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft
     let services = fields.take("services");
     let services_place = fields.place_of("services");
     let specs = services.as_ref().and_then(|at| at.entries(service)).unwrap_or_default();
-    if let Some(at) = services.as_ref().filter(|at| at.fields().is_some_and(|fields| fields.is_empty())) {
-        at.refuse::<()>("is empty; add `<name>: {address: \"http://host:port\"}`");
-    }
-    let has_services = services.is_some();
+    // Flex takes one without a service; what answers it then is a policy, or nobody.
+    let has_services = services.as_ref().is_some_and(|at| at.fields().is_none_or(|fields| !fields.is_empty()));
     let bound = fields.optional("policies", |at| at.items(policy)).unwrap_or_default();
     fields.finish();
     let (services, routes) = lay_out(metadata.as_ref(), specs);

@@ -8,10 +8,16 @@ use crate::read::{At, Fields, Place};
 /// A bound policy, by where it belongs. `None` inside is one that could not be read, which is told already.
 #[derive(Clone)]
 pub(crate) enum Bound {
-    Chain { policy: Policy, rules: Vec<Rule>, place: Place },
+    Chain {
+        policy: Policy,
+        rules: Vec<Rule>,
+        place: Place,
+    },
     Route(Option<Destination>),
     Port(Option<Tls>, Place),
     Service(Option<TlsOutbound>, Place),
+    /// A policy that does nothing here.
+    Nothing,
 }
 
 impl Bound {
@@ -39,7 +45,7 @@ pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
             at.refuse::<()>(format!("cannot be: `{name}` knows no requests, only connections; remove them"));
         }
     };
-    let entry = reference?;
+    let Some(entry) = reference? else { return Some(Bound::Nothing) };
     match entry.read() {
         Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules, place: at.place() }),
         Read::Route(read) => Some(Bound::Route(read(&config).map(|to| Destination { to, rules }))),
@@ -55,7 +61,7 @@ pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
 }
 
 /// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
-fn policy_ref(at: &At<'_>) -> Option<policy::Entry> {
+fn policy_ref(at: &At<'_>) -> Option<Option<policy::Entry>> {
     let mut fields = at.fields()?;
     let entry = fields.required("name", policy::find);
     let namespace = fields.optional("namespace", |at| Some((name(at)?, at.clone())));

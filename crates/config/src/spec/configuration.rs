@@ -11,7 +11,7 @@ use crate::model::{LogLevel, ReloadMode, is_identity};
 use crate::read::{At, Fields, NOT_YET, Place};
 use crate::units::{ByteSize, Secret, parse_duration};
 
-const FLEX_ONLY: [&str; 9] = [
+const FLEX_ONLY: [&str; 8] = [
     "sharedStorage",
     "forwardProxy",
     "proxyProtocol",
@@ -19,7 +19,6 @@ const FLEX_ONLY: [&str; 9] = [
     "tracing",
     "defaultTLS",
     "resourceLimits",
-    "platformConnection",
     "internalMetrics",
 ];
 
@@ -94,6 +93,9 @@ pub(super) fn read(spec: &At<'_>, settings: &mut Settings) {
     settings.probe.read(&mut fields, "probe", probe);
     fields.optional("logging", |at| logging(at, settings));
     fields.not_yet(&FLEX_ONLY);
+    if let Some(at) = fields.take("platformConnection") {
+        at.warn("has no effect: this gateway reads its configuration from files");
+    }
     fields.finish();
 }
 

@@ -28,7 +28,18 @@ pub(crate) use service::ServiceDraft;
 
 const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
 const WEIR: &str = "gateway.weir.dev/v1";
-const FLEX_ONLY_KINDS: [&str; 2] = ["Extension", "Secret"];
+const FLEX_ONLY_KINDS: [&str; 1] = ["Extension"];
+/// What `kubectl get -o yaml` writes beside what somebody wrote.
+const OF_THE_CLUSTER: [&str; 8] = [
+    "creationTimestamp",
+    "deletionTimestamp",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "uid",
+];
 
 /// What all files together say, before it is held against itself.
 #[derive(Default)]
@@ -85,13 +96,34 @@ impl Metadata {
 
 /// Reads one resource into `drafts`.
 pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
+    if let Some(items) = list_items(node) {
+        for item in items {
+            resource(file, item, world, errors, drafts);
+        }
+        return;
+    }
     let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default(), recorder: None };
     let at = At::new(&scope, node);
+    if let Some(version) = foreign(node) {
+        return at.warn(format!("is of `{}`, which is no resource of the gateway; it is passed over", show(version)));
+    }
     let Some(mut fields) = at.fields() else { return };
     let version = fields.required("apiVersion", api_version);
     at.set_weir(version == Some(Version::Weir));
-    let kind = fields.required("kind", kind);
+    let kind = match fields.take("Kind") {
+        Some(at) if !fields.has("kind") => {
+            at.warn("is written `kind`; it is taken as that");
+            kind(&at)
+        }
+        Some(at) => at.refuse("is `kind`, which is here too; remove one"),
+        None => fields.required("kind", kind),
+    };
+    if kind == Some(Kind::Secret) {
+        return at.warn("has no effect: it is for a gateway that is connected to the platform");
+    }
     let metadata = fields.required("metadata", metadata);
+    // What the cluster says of the resource.
+    fields.take("status");
     let spec = fields.take("spec").map(At::rooted);
     if spec.is_none() && kind.is_some() {
         fields.missing::<()>("spec", "add it");
@@ -107,6 +139,7 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         Kind::PolicyBinding => drafts.bindings.extend(policy_binding::read(&spec, metadata)),
         Kind::Contract => drafts.contracts.extend(contract::read(&spec, metadata)),
         Kind::Configuration => configuration::read(&spec, &mut drafts.settings),
+        Kind::Secret => {}
     }
 }
 
@@ -123,6 +156,8 @@ pub(crate) enum Kind {
     PolicyBinding,
     Contract,
     Configuration,
+    /// Of the platform, without an effect here.
+    Secret,
 }
 
 const KINDS: [(&str, Kind); 5] = [
@@ -150,6 +185,7 @@ impl Kind {
             Self::PolicyBinding => drop(policy_binding::read(spec, None)),
             Self::Contract => drop(contract::read(spec, None)),
             Self::Configuration => configuration::read(spec, &mut Settings::default()),
+            Self::Secret => {}
         }
     }
 
@@ -176,6 +212,9 @@ fn kind(at: &At<'_>) -> Option<Kind> {
     if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
         return Some(*kind);
     }
+    if text == "Secret" {
+        return Some(Kind::Secret);
+    }
     if FLEX_ONLY_KINDS.contains(&text.as_str()) {
         return at.refuse(format!("kind `{text}` is {NOT_YET}; remove the resource"));
     }
@@ -200,6 +239,9 @@ fn metadata(at: &At<'_>) -> Option<Metadata> {
     let labels = fields.optional("labels", labels);
     // Notes of other tools, without a meaning here by their very nature.
     fields.optional("annotations", |at| at.entries(|_, _| Some(())));
+    for name in OF_THE_CLUSTER {
+        fields.take(name);
+    }
     fields.finish();
     let (name, place) = name?;
     Some(Metadata { name, namespace, labels: labels.unwrap_or_default(), place })
@@ -224,6 +266,25 @@ pub(crate) fn check_name(at: &At<'_>, name: &str) -> bool {
         at.refuse::<()>(format!("`{}` is no name; use 1 to 253 of letters, digits, `.`, `_` and `-`", show(name)));
     }
     well
+}
+
+/// The items of a `List`, as `kubectl get -o yaml` writes several resources.
+fn list_items(node: &Node) -> Option<&[Rc<Node>]> {
+    let is_list = entry(node, "kind").and_then(|node| scalar(node)) == Some("List");
+    match entry(node, "items").filter(|_| is_list).map(|node| &node.value) {
+        Some(Value::List(items)) => Some(items),
+        _ => None,
+    }
+}
+
+/// The `apiVersion` of a document that is for somebody else, as a ConfigMap or a Deployment in the same folder: no
+/// misspelling of ours.
+fn foreign(node: &Node) -> Option<&str> {
+    let version = entry(node, "apiVersion").and_then(|node| scalar(node))?;
+    let (group, number) = version.split_once('/').unwrap_or(("", version));
+    let is_version = number.starts_with('v') && number[1..].starts_with(|c: char| c.is_ascii_digit());
+    let ours = ["gateway", "mulesoft", "weir"].iter().any(|word| group.to_ascii_lowercase().contains(word));
+    (is_version && !ours).then_some(version)
 }
 
 /// `Kind "name"` as far as the document says so, however wrong the rest of it is.
