@@ -267,7 +267,7 @@ async fn a_dump_holds_everything_but_secrets() {
     let expected =
         ["boot", "configuration", "draining", "identity", "ledger", "listeners", "log", "process", "reloads"];
     let expected: BTreeSet<_> =
-        expected.into_iter().chain(["serving", "spool", "started", "taken", "version"]).collect();
+        expected.into_iter().chain(["serving", "spool", "started", "taken", "version", "warnings"]).collect();
     assert_eq!(keys(&dump), expected);
     let config = &dump["configuration"];
     let secure = config["apis"].as_array().unwrap().iter().find(|api| api["name"] == "secure").unwrap();

@@ -110,7 +110,7 @@ spec:
     };
     let encrypted = ask("https");
     assert_eq!(String::from_utf8_lossy(&encrypted.stdout), "200");
-    assert_eq!(String::from_utf8_lossy(&ask("http").stdout), "000", "not a byte of HTTP is answered in clear text");
+    assert_eq!(String::from_utf8_lossy(&ask("http").stdout), "400", "told to ask by https, and not served");
     let shaken =
         run("openssl", &["s_client", "-connect", &format!("127.0.0.1:{port}"), "-servername", "localhost", "-brief"]);
     let shaken = String::from_utf8_lossy(&shaken.stderr).into_owned();
