@@ -12,6 +12,11 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use weir_config::policy::HttpBasicAuthentication;
 use weir_event::{AuthKind, Reason};
 
+/// Flex's own words.
+const WRONG_CREDENTIALS: &str = "Authentication Attempt Failed";
+const NO_CREDENTIALS: &str = "Registered authentication is set to HTTP basic authentication but there was no security \
+                              context on the session.";
+
 /// The compiled policy.
 #[derive(Debug)]
 pub struct BasicAuth {
@@ -38,7 +43,7 @@ impl BasicAuth {
         if !known {
             let Some(presented) = decode_basic(value) else { return missing() };
             if !same(&self.expected, &presented) {
-                return reject("the credentials are not right");
+                return reject("the credentials are not right", WRONG_CREDENTIALS);
             }
         }
         request.headers.remove(AUTHORIZATION);
@@ -47,11 +52,11 @@ impl BasicAuth {
 }
 
 fn missing() -> Decision {
-    reject("credentials are missing: send `Authorization: Basic`")
+    reject("credentials are missing: send `Authorization: Basic`", NO_CREDENTIALS)
 }
 
-fn reject(detail: &'static str) -> Decision {
-    let rejection = Rejection::new(Reason::AuthenticationFailed, Body::Problem(detail));
+fn reject(detail: &'static str, error: &'static str) -> Decision {
+    let rejection = Rejection::new(Reason::AuthenticationFailed, Body::FlexProblem { detail, error });
     Decision::Reject(rejection.with(WWW_AUTHENTICATE, BASIC_CHALLENGE))
 }
 
@@ -98,7 +103,12 @@ mod tests {
             let Decision::Reject(rejection) = decision else { panic!("{value}: {decision:?}") };
             assert_eq!(rejection.status, 401);
             assert_eq!(rejection.headers[0].1, "Basic realm=\"mule-realm\"");
+            assert!(matches!(rejection.body, Body::FlexProblem { .. }));
         }
-        assert!(matches!(decide(None).0, Decision::Reject(_)));
+        let Decision::Reject(wrong) = decide(Some(&basic("chris:no"))).0 else { panic!("refused") };
+        let Decision::Reject(missing) = decide(None).0 else { panic!("refused") };
+        let errors =
+            [wrong.body, missing.body].map(|body| if let Body::FlexProblem { error, .. } = body { error } else { "" });
+        assert_eq!(errors, [WRONG_CREDENTIALS, NO_CREDENTIALS]);
     }
 }

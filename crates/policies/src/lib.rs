@@ -115,6 +115,8 @@ impl Rejection {
 pub enum Body {
     /// `application/problem+json` with this sentence.
     Problem(&'static str),
+    /// The same, with a member `error` beside those of RFC 9457: the words by which clients of Flex know it.
+    FlexProblem { detail: &'static str, error: &'static str },
     /// `application/json`, whole: where clients know Flex's own words.
     Json(&'static str),
 }

@@ -64,7 +64,8 @@ impl RateLimiter {
     }
 
     fn reject(&self, most: u32, place: &Place<'_>) -> Decision {
-        let body = Body::Problem("the limit of requests is reached; try again later");
+        let detail = "the limit of requests is reached; try again later";
+        let body = Body::FlexProblem { detail, error: "Too Many Requests" };
         let mut rejection = Rejection::new(Reason::RateLimited, body);
         let shared = place.is_shared();
         rejection.rate_limit = if shared { RateLimitState::ExceededShared } else { RateLimitState::Exceeded };

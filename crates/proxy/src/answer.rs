@@ -53,6 +53,9 @@ impl Refusal {
         exchange.status = self.status.as_u16();
         let (kind, body) = match self.body {
             Body::Problem(detail) => (PROBLEM, problem(self.reason, self.status, detail, exchange.trace.trace)),
+            Body::FlexProblem { detail, error } => {
+                (PROBLEM, with_error(&problem(self.reason, self.status, detail, exchange.trace.trace), error))
+            }
             Body::Json(body) => (JSON, Bytes::from_static(body.as_bytes())),
         };
         let mut response = Response::new(Reply::fixed(body));
@@ -91,6 +94,12 @@ pub(crate) fn problem(reason: Reason, status: StatusCode, detail: &str, trace: T
     Bytes::from(body)
 }
 
+/// A problem with a member more, `error`, which is where clients of Flex look.
+fn with_error(problem: &[u8], error: &str) -> Bytes {
+    let open = problem.strip_suffix(b"}").unwrap_or(problem);
+    [open, b",\"error\":\"", error.as_bytes(), b"\"}"].concat().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +112,12 @@ mod tests {
             "ab".repeat(16)
         );
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_problem_may_have_the_words_of_flex() {
+        let body = with_error(b"{\"status\":429}", "Too Many Requests");
+        assert_eq!(body, r#"{"status":429,"error":"Too Many Requests"}"#);
     }
 
     #[test]

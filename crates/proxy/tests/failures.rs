@@ -42,6 +42,10 @@ fn basic_authentication_lets_in_who_knows_the_word() {
     let gateway = Gateway::start(&api(upstream.address, policies));
     let answer = gateway.get("/");
     is_problem(&answer, 401, Reason::AuthenticationFailed);
+    assert!(
+        answer.contains(r#","error":"Registered authentication is set to HTTP basic"#) && answer.ends_with("\"}"),
+        "{answer}"
+    );
     assert_eq!(header(&answer, "www-authenticate"), Some("Basic realm=\"mule-realm\""));
     let event = gateway.event();
     assert_eq!(gateway.registry.names.name(event.answered_by).as_deref(), Some("http-basic-authentication-flex"));
