@@ -228,7 +228,8 @@ impl Reloader {
     fn publish(&self, config: &GatewayConfig) -> Result<Option<u32>, ReloadError> {
         // Gone while draining: there is nothing left to configure. The lock is not held while compiling and while names
         // go to disk: probes and scrapes wait for it, and a disk may be slow.
-        let Some(current) = lock(&self.proxy).as_ref().map(Proxy::snapshot) else { return Ok(None) };
+        let running = |proxy: &&Proxy| !proxy.is_draining();
+        let Some(current) = lock(&self.proxy).as_ref().filter(running).map(Proxy::snapshot) else { return Ok(None) };
         let snapshot = current.next(config, &self.registry).map_err(ProxyError::from)?;
         let generation = snapshot.generation();
         // Names go to disk before a request can use them: a record without its names could not be read after a crash.
@@ -236,7 +237,7 @@ impl Reloader {
         spool.sync_names()?;
         // Given back before the workers are told: whoever ends the spool must be its only holder.
         drop(spool);
-        match lock(&self.proxy).as_mut() {
+        match lock(&self.proxy).as_mut().filter(|proxy| !proxy.is_draining()) {
             Some(proxy) => proxy.publish(snapshot).map(|()| Some(generation)).map_err(ReloadError::from),
             None => Ok(None),
         }

@@ -216,19 +216,30 @@ async fn beside(
     info!("draining: no more connections are accepted, open requests finish");
     admin.drain();
     // Probes and scrapes are answered until the last request is done.
-    let drained = tokio::task::spawn_blocking(move || {
-        let running = lock(&proxy).take();
-        if let Some(running) = running {
-            let limit = running.snapshot().drain_limit();
-            running.drain(limit);
-        }
+    let draining = lock(&proxy).as_mut().map(|running| {
+        let limit = running.snapshot().drain_limit();
+        running.begin_drain(limit)
     });
-    tokio::select! {
-        _ = drained => {}
-        () = &mut serve => {}
-        () = &mut probe => {}
+    let Some(draining) = draining else { return Ok(()) };
+    let hurry = draining.hurry();
+    let drained = tokio::task::spawn_blocking(move || draining.wait());
+    tokio::pin!(drained);
+    loop {
+        tokio::select! {
+            stuck = &mut drained => {
+                for worker in stuck.unwrap_or_default() {
+                    error!(worker, "a worker stands still: it is left behind, and what it had open is cut");
+                }
+                return Ok(());
+            }
+            told = signals.next() => if matches!(told, Told::End) {
+                warn!("told to end once more: what is open is cut");
+                hurry();
+            },
+            () = &mut serve => return Ok(()),
+            () = &mut probe => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// What became of it is in the log.

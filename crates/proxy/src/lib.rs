@@ -37,7 +37,7 @@ mod worker;
 pub use figures::Figures;
 pub use gate::Gates;
 pub use listener::BindError;
-pub use proxy::{Proxy, ProxyError, Registry};
+pub use proxy::{Draining, Proxy, ProxyError, Registry};
 pub use sink::{EventSink, SinkFactory, WorkerStats};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use tls::Acceptors;

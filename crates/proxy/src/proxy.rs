@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
@@ -59,10 +59,48 @@ pub enum ProxyError {
     Thread(std::io::Error),
 }
 
+/// How much longer than its time a worker is waited for.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// How often it is looked whether workers have ended.
+const LOOK: Duration = Duration::from_millis(5);
+
 struct Running {
     commands: mpsc::UnboundedSender<Command>,
     stats: Arc<WorkerStats>,
-    thread: JoinHandle<()>,
+    /// `None` once it was told to end.
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Workers that finish what is open.
+pub struct Draining {
+    threads: Vec<(usize, JoinHandle<()>)>,
+    stats: Vec<Arc<WorkerStats>>,
+    deadline: Instant,
+}
+
+impl Draining {
+    /// A way to end at once what is open.
+    pub fn hurry(&self) -> impl Fn() + Send + use<> {
+        let stats = self.stats.clone();
+        move || stats.iter().for_each(|stats| stats.hurry())
+    }
+
+    /// Waits until the workers have ended, which each does at the deadline, or at once where it is hurried: one that stands
+    /// still - a page that cannot be read, a debugger - is left behind a little later, and named.
+    pub fn wait(mut self) -> Vec<usize> {
+        let mut hurried = false;
+        loop {
+            // A worker that panicked has nothing left to finish.
+            self.threads.retain(|(_, thread)| !thread.is_finished());
+            if !hurried && self.stats.iter().any(|stats| stats.is_hurried()) {
+                (hurried, self.deadline) = (true, self.deadline.min(Instant::now()));
+            }
+            if self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND {
+                return self.threads.into_iter().map(|(worker, _)| worker).collect();
+            }
+            std::thread::park_timeout(LOOK);
+        }
+    }
 }
 
 /// The workers, and what they serve.
@@ -134,14 +172,24 @@ impl Proxy {
         self.workers.iter().map(|worker| &worker.stats)
     }
 
-    /// Stops accepting, lets open requests finish for `limit`, and ends the workers.
-    pub fn drain(self, limit: Duration) {
+    /// Stops accepting and lets open requests finish for `limit`. What it served can still be asked for; nothing is
+    /// published any more.
+    pub fn begin_drain(&mut self, limit: Duration) -> Draining {
         self.tell_all(|| Command::Drain(limit));
-        for worker in self.workers {
-            drop(worker.commands);
-            // A worker that panicked has nothing left to finish.
-            drop(worker.thread.join());
-        }
+        let threads = self.workers.iter_mut().enumerate();
+        let threads = threads.filter_map(|(worker, running)| Some((worker, running.thread.take()?))).collect();
+        let stats = self.stats().cloned().collect();
+        Draining { threads, stats, deadline: Instant::now() + limit }
+    }
+
+    /// Whether it was told to end.
+    pub fn is_draining(&self) -> bool {
+        self.workers.iter().any(|worker| worker.thread.is_none())
+    }
+
+    /// Stops accepting, lets open requests finish for `limit`, and ends the workers.
+    pub fn drain(mut self, limit: Duration) {
+        self.begin_drain(limit).wait();
     }
 
     fn listen(&mut self, bound: Vec<Bound>) {
@@ -175,7 +223,7 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
     let shared = Arc::clone(&stats);
     let body = move || run(Worker::new(index, &live, sinks(index), shared), received);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
-    Ok(Running { commands, stats, thread })
+    Ok(Running { commands, stats, thread: Some(thread) })
 }
 
 impl Snapshot {

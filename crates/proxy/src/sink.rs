@@ -1,7 +1,7 @@
 //! Where a worker's finished exchanges go, and the counts that it keeps itself.
 
 use crate::gate::Full;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use weir_event::Exchange;
 
 /// Takes finished exchanges. Called on the worker's thread, on the path of the request: it must not block, and
@@ -25,6 +25,8 @@ pub struct WorkerStats {
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
+    /// Written by others: a drain ends now.
+    hurried: AtomicBool,
 }
 
 impl WorkerStats {
@@ -78,6 +80,14 @@ impl WorkerStats {
 
     pub(crate) fn handshake_failed(&self) {
         bump(&self.handshakes_failed);
+    }
+
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_accepted(&self, count: u64) {

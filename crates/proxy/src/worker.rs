@@ -235,7 +235,7 @@ async fn drain(worker: &Rc<Worker>, listeners: Listeners, limit: Duration) {
         worker.each_connection(Connection::drain);
         worker.sweep(Instant::now());
         let open = worker.connections.borrow().len();
-        if open == 0 || Instant::now() >= deadline {
+        if open == 0 || Instant::now() >= deadline || worker.stats.is_hurried() {
             debug!(open, "worker drained");
             return;
         }

@@ -86,6 +86,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self, limit: Duration) -> io::Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Err(io::Error::other(format!("it has not ended within {} s", limit.as_secs())))
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

@@ -33,6 +33,7 @@ fn workers(admin: &Admin, out: &mut Families) {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
         }
     }
+    out.gauge(&catalogue::DRAINING, &[], f64::from(u8::from(proxy.is_draining())));
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
     out.gauge(&catalogue::CONFIG_SERVING, &[], f64::from(proxy.serving()));
