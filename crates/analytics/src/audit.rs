@@ -57,12 +57,14 @@ struct Seen {
     at_ms: i64,
 }
 
-/// The rows of one day: in raw, by `stored_seqs`, and the most that an audit ever saw.
+/// The rows of one day: in raw, by `stored_seqs`, and the most that an audit ever saw; and the streams of which the newest
+/// audit says that rows are gone or doubled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     raw: u64,
     seqs: u64,
     known: u64,
+    wrong: u64,
 }
 
 /// What an audit found.
@@ -171,7 +173,8 @@ impl Auditor {
             let now_ms = now_us() / 1000;
             let cause = match memory.days.get(&day) {
                 Some(seen) => seen.gives_cause(counts, now_ms),
-                None => counts != Counts { raw: counts.seqs, known: counts.seqs, ..counts },
+                // What was wrong when it was last audited may have been put right while nobody looked.
+                None => counts.wrong > 0 || counts != Counts { raw: counts.seqs, known: counts.seqs, ..counts },
             };
             if !all && !cause {
                 continue;
@@ -217,18 +220,20 @@ impl Auditor {
             )
         };
         let known = format!(
-            "(SELECT day, stream, argMax(arraySum(run -> run.2 - run.1 + 1, stored), audited) AS n FROM {} \
-             GROUP BY day, stream)",
+            "(SELECT day, stream, argMax(arraySum(run -> run.2 - run.1 + 1, a.stored), audited) AS n, \
+             argMax(notEmpty(a.gone) OR a.doubled > 0, audited) AS bad FROM {} AS a GROUP BY day, stream)",
             schema.all("audits")
         );
         let mut days: BTreeMap<i64, Counts> = BTreeMap::new();
         // Raw last: a row is there before its run is.
-        let (audits, seqs, raw) = (
+        let (audits, wrong, seqs, raw) = (
             self.store.rows::<DayCount>(&by_day("sum(n)", "day", &known), &[]).await?,
+            self.store.rows::<DayCount>(&by_day("sum(bad)", "day", &known), &[]).await?,
             self.store.rows::<DayCount>(&by_day("sum(n)", "day", &schema.all("stored_seqs")), &[]).await?,
             self.store.rows::<DayCount>(&by_day("count()", "toDate(ts)", &schema.all("access_events")), &[]).await?,
         );
         audits.iter().for_each(|row| days.entry(row.day).or_default().known = row.n);
+        wrong.iter().for_each(|row| days.entry(row.day).or_default().wrong = row.n);
         seqs.iter().for_each(|row| days.entry(row.day).or_default().seqs = row.n);
         raw.iter().for_each(|row| days.entry(row.day).or_default().raw = row.n);
         Ok(days)
@@ -399,7 +404,8 @@ impl Seen {
         let changed = (self.counts.raw, self.counts.seqs) != (counts.raw, counts.seqs);
         match (agree, changed) {
             (true, true) => !self.clean || has_passed(self.at_ms, now_ms, AGAIN_MS),
-            (true, false) => false,
+            // The rows may have come back between the counting of the day and that of its streams.
+            (true, false) => !self.clean && has_passed(self.at_ms, now_ms, AGAIN_MS),
             (false, changed) => changed || self.clean,
         }
     }
@@ -456,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_day_is_counted_where_it_gives_cause() {
-        let counts = |raw, seqs, known| Counts { raw, seqs, known };
+        let counts = |raw, seqs, known| Counts { raw, seqs, known, wrong: 0 };
         let clean = Seen { counts: counts(10, 10, 10), clean: true, at_ms: 0 };
         assert!(clean.gives_cause(counts(9, 10, 10), 0), "a row is missing");
         assert!(clean.gives_cause(counts(0, 0, 10), 0), "a day is gone with its runs");

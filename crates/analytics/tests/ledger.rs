@@ -256,6 +256,30 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
     assert_eq!(state("rows"), ("missing".to_owned(), Some(3), json!([[1500, 1500], [1502, 1503]])));
 }
 
+/// An audit that said "gone" is not the last word: rows that came back while weir-analytics was down are there.
+#[test]
+fn rows_that_come_back_while_nobody_looks_are_balanced() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 0);
+    let now = now_us();
+    analytics.store(&chunk(&edge, 0..1000, now - 2 * DAY, 1));
+    analytics.store(&chunk(&edge, 1000..3000, now, 1));
+    report(&analytics, &edge, 3000, &json!({ "closed": true }));
+    assert_eq!(analytics.api("ledger")["state"], "balanced");
+    let day =
+        engine.sql("SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active ORDER BY 1");
+    let old = day.lines().next().expect("a partition").to_owned();
+    engine.sql(&format!("ALTER TABLE weir.access_events DETACH PARTITION '{old}'"));
+    let ledger = analytics.api("ledger");
+    assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("missing"), &json!(1000)), "{ledger}");
+    let (_, state) = analytics.terminate();
+    engine.sql(&format!("ALTER TABLE weir.access_events ATTACH PARTITION '{old}'"));
+    let analytics = Analytics::on(&engine, state, &[]);
+    let ledger = analytics.api("ledger");
+    assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("balanced"), &json!(0)), "{ledger}");
+}
+
 /// What was noted while the clock was forty days ahead does not outrank what is found when it is right again.
 #[test]
 fn notes_of_a_clock_that_was_ahead_are_not_the_newest_for_ever() {
