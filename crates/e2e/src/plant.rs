@@ -133,6 +133,7 @@ impl Plant {
         let mut command = std::process::Command::new("nginx");
         command.args(["-c", &plant.path("nginx.conf"), "-e", &format!("{folder}/error.log")]);
         plant.proxy = Some(Process::start("nginx", command, &plant.site.path("nginx.log"))?);
+        crate::eventually("nginx answers", async || get(&format!("http://{proxy_at}/healthz")).await.ok()).await;
         plant.stop(Part::Gateway)?;
         plant.spec.analytics = Some((proxy_at, "token-edge".to_owned()));
         // Long paths at speed are more than the small ring of a test holds while a file is synced.
