@@ -28,6 +28,12 @@ impl Special {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
     }
 
+    /// Of one field more.
+    #[inline]
+    pub(crate) fn see(&mut self, name: &HeaderName) {
+        self.0 |= Self::flag(name.as_str());
+    }
+
     #[inline(always)]
     fn flag(name: &str) -> u16 {
         match name {
