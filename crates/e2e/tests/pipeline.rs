@@ -165,3 +165,34 @@ async fn who_calls_by_a_strange_name_reads_nothing() {
         assert_eq!(called(address, path, "attacker.example"), "200", "{path}");
     }
 }
+
+/// HEAD is answered as GET is, and a 405 says what is taken (RFC 9110 9.3.2, 15.5.6).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn methods_are_answered_as_they_should_be() {
+    let plant = Plant::start(None).await.unwrap();
+    let (admin, analytics) = (plant.admin().unwrap(), plant.analytics_at);
+    let ask = |method: &str, address: std::net::SocketAddr, path: &str| {
+        let url = format!("http://{address}{path}");
+        let said = "%{http_code} %header{allow}";
+        let head = if method == "HEAD" { "-I" } else { "-X" };
+        let mut args = vec!["-s", "-o", "/dev/null", "-w", said, "-m", "20", head];
+        args.extend((method != "HEAD").then_some(method));
+        let output = Command::new("curl").args(args).arg(url).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    for (method, address, path, wanted) in [
+        ("HEAD", admin, "/", "200"),
+        ("HEAD", admin, "/metrics", "200"),
+        ("HEAD", admin, "/status", "200"),
+        ("HEAD", admin, "/probes/liveness", "200"),
+        ("POST", admin, "/probes/liveness", "405 GET, HEAD"),
+        ("DELETE", admin, "/metrics", "405 GET, HEAD"),
+        ("GET", admin, "/reload", "405 POST"),
+        ("HEAD", analytics, "/", "200"),
+        ("HEAD", analytics, "/healthz", "200"),
+        ("GET", analytics, "/v1/chunks", "405 POST"),
+        ("POST", analytics, "/", "405 GET, HEAD"),
+    ] {
+        assert_eq!(ask(method, address, path), wanted, "{method} {path}");
+    }
+}

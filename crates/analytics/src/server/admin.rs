@@ -98,7 +98,7 @@ impl Admin {
             let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE";
             return Err(Denied::new(StatusCode::FORBIDDEN, why));
         };
-        let given = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let given = header(AUTHORIZATION).and_then(bearer).unwrap_or_default();
         if !bool::from(Sha256::digest(given.trim()).as_slice().ct_eq(&token)) {
             let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
             return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
@@ -143,6 +143,11 @@ impl Admin {
             || name == "localhost"
             || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
     }
+}
+
+/// The token of `Bearer TOKEN`; the scheme is written in any case (RFC 9110 11.1).
+pub(super) fn bearer(value: &str) -> Option<&str> {
+    value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token)
 }
 
 fn is_same(origin: &str, host: &str) -> bool {
@@ -192,6 +197,8 @@ mod tests {
         for origin in ["http://attacker.example", "null", "http://127.0.0.1:9"] {
             assert_eq!(status(&admin, &[here, token, ("origin", origin)]), 403, "{origin}");
         }
+        let lower = bearer.replace("Bearer", "bearer");
+        assert_eq!(status(&admin, &[here, ("authorization", &lower)]), 200);
         assert_eq!(status(&admin, &[here]), 401);
         assert_eq!(status(&admin, &[here, ("authorization", "Bearer a-token-of-somebody-else")]), 401);
         assert_eq!(status(&self::admin(folder.path(), false), &[here, token]), 403, "without a token nobody may");

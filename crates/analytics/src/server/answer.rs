@@ -22,6 +22,13 @@ pub(super) fn text(status: StatusCode, said: &str) -> Answer {
     answer(status, "text/plain; charset=utf-8", format!("{said}\n"))
 }
 
+/// 405, with the methods that are taken there (RFC 9110 15.5.6).
+pub(super) fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {allowed}"));
+    answer.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
         Ok(body) => answer(status, "application/json", body),

@@ -17,7 +17,7 @@ use crate::ingest::Ingest;
 use crate::store::Store;
 use crate::tokens::Tokens;
 use admin::Admin;
-use answer::{Answer, text};
+use answer::{Answer, not_allowed, text};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -113,9 +113,8 @@ impl Server {
             (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
             (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
-            (_, "/v1/chunks" | "/v1/streams" | "/" | "/healthz") => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
-            }
+            (_, "/v1/chunks" | "/v1/streams") => not_allowed("POST"),
+            (_, "/" | "/healthz") => not_allowed("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
         }
     }

@@ -15,7 +15,7 @@ mod view;
 use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -117,24 +117,44 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
 pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
     accept(listener, move |request| {
         let admin = Arc::clone(&admin);
-        async move { probes::answer(&admin, request.uri()).unwrap_or_else(not_found) }
+        async move {
+            if !is_read(request.method()) {
+                return not_allowed(READS);
+            }
+            probes::answer(&admin, request.uri()).unwrap_or_else(not_found)
+        }
     })
     .await;
 }
 
+const READS: &str = "GET, HEAD";
+
+/// What a HEAD answers is what a GET would; hyper leaves the body out.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// 405, with the methods that are taken there (RFC 9110 15.5.6).
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{allowed} is answered here\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/reload") => return changes::reload(admin, request).await,
+        (&Method::POST, "/rollback") => return changes::roll_back(admin, request).await,
+        (_, "/reload" | "/rollback") => return not_allowed("POST"),
+        (method, _) if !is_read(method) => return not_allowed(READS),
+        _ => {}
+    }
     // A probe may call by any name: it says yes or no.
     if let Some(answer) = probes::answer(&admin, request.uri()) {
         return answer;
     }
     if let Err(denied) = admin.operators.called(&request) {
         return text(denied.status, format!("{}\n", denied.why));
-    }
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, _) => {}
-        (&Method::POST, "/reload") => return changes::reload(admin, request).await,
-        (&Method::POST, "/rollback") => return changes::roll_back(admin, request).await,
-        _ => return text(StatusCode::METHOD_NOT_ALLOWED, "GET is answered here, and POST /reload and /rollback\n"),
     }
     match request.uri().path() {
         "/" => text(StatusCode::OK, INDEX),
