@@ -169,3 +169,35 @@ fn a_policy_without_effect_is_named_once() {
     let inbound = api("name: a", "http://0.0.0.0:1") + &selector("", "policyRef: {name: tls-inbound}, config: {}");
     assert!(load(&inbound).unwrap_err().contains("did you mean `tls`?"));
 }
+
+/// The list that Flex's documentation prints: the port speaks, and nothing weak.
+#[test]
+fn weak_tls_is_left_out_with_one_warning() {
+    let tls = |more: &str| selector("", &format!("policyRef: {{name: tls}}, config: {{{PAIR}, {more}}}"));
+    let weak = "TLS_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA";
+    let apis = api("name: a", "https://0.0.0.0:1");
+    for (more, offered) in [
+        (format!("minversion: '1.1', ciphers: [{weak}]"), 6),
+        (format!("ciphers: [{weak}, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]"), 1),
+        ("minVersion: '1.1'".to_owned(), 6),
+    ] {
+        let config = well(&(apis.clone() + &tls(&more)));
+        let told = warnings(&config);
+        assert!(told.len() == 1 && told[0].contains("is taken otherwise than written"), "{told:?}");
+        let offer = &config.apis[0].tls.as_ref().unwrap().offer;
+        assert_eq!((offer.min, offer.ciphers.len()), (weir_config::policy::TlsVersion::Tls12, offered), "{more}");
+    }
+    let unknown = load(&(apis + &tls("ciphers: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265]"))).unwrap_err();
+    assert!(unknown.contains("is unknown"), "{unknown}");
+}
+
+#[test]
+fn a_misplaced_key_is_told_where_it_belongs() {
+    let limit = "policyRef: {name: rate-limiting-flex}, config: {rateLimits: [{maximumRequests: 3, \
+                 timePeriodInMilliseconds: 6000, exposeHeaders: true}]}";
+    let told = warnings(&well(&(api("name: a", "http://0.0.0.0:1") + &selector("", limit))));
+    assert!(
+        told.len() == 1 && told[0].contains("exposeHeaders: has no effect here: it belongs beside `rateLimits`"),
+        "{told:?}"
+    );
+}

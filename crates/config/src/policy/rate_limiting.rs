@@ -92,6 +92,9 @@ fn limit(at: &At<'_>) -> Option<RateLimit> {
     let mut fields = at.fields()?;
     let requests = fields.required("maximumRequests", |at| at.integer(1..=RateLimit::MOST_REQUESTS.into()));
     let window = fields.required("timePeriodInMilliseconds", |at| at.integer(1..=longest));
+    if let Some(at) = fields.take("exposeHeaders") {
+        at.warn("has no effect here: it belongs beside `rateLimits`");
+    }
     fields.finish();
     let requests = u32::try_from(requests?).ok().and_then(NonZeroU32::new)?;
     Some(RateLimit { requests, window: Duration::from_millis(window?) })

@@ -66,7 +66,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// A suite of TLS 1.2. All of them have forward secrecy and authenticated encryption; Flex's others are refused.
+/// A suite of TLS 1.2. All of them have forward secrecy and authenticated encryption; Flex's others are left out with a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cipher {
     EcdheEcdsaAes256Gcm,
@@ -91,6 +91,19 @@ impl Cipher {
 
 /// Always on with TLS 1.3, as Flex has it: named or not.
 const TLS13_CIPHERS: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+
+/// Suites that Flex takes and that are without forward secrecy or authenticated encryption: known, and never offered.
+const WEAK_CIPHERS: [&str; 9] = [
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+];
 
 impl Tls {
     /// Flex's name for it.
@@ -138,18 +151,37 @@ impl TlsOffer {
             fields.take("alpn").map_or_else(|| Some(alpn.to_vec()), |at| once(at.items(|at| at.choice(&Alpn::NAMES))));
         let min = fields.take_either("minversion", "minVersion");
         let max = fields.take_either("maxversion", "maxVersion");
-        let lowest = min.as_ref().map_or(Some(TlsVersion::Tls12), version);
+        let lowest = min.as_ref().map_or(Some(Some(TlsVersion::Tls12)), lowest_version);
         let highest = max.as_ref().map_or(Some(TlsVersion::Tls13), version);
         let ciphers = fields.take("ciphers");
-        let listed = ciphers.as_ref().map(|at| once(at.items(cipher)).map(|all| all.into_iter().flatten().collect()));
-        let all = || Some(Cipher::NAMES.map(|(_, cipher)| cipher).to_vec());
-        let (min_version, max_version) = (lowest?, highest?);
+        let listed = ciphers.as_ref().map(|at| at.items(cipher));
+        let all = || Cipher::NAMES.map(|(_, cipher)| cipher).to_vec();
+        let (lowest, max_version) = (lowest?, highest?);
+        let min_version = lowest.unwrap_or(TlsVersion::Tls12);
         if min_version > max_version {
             return min
                 .or(max)?
                 .refuse("asks for a lowest version above the highest; swap `minversion` and `maxversion`");
         }
-        let suites: Vec<_> = listed.unwrap_or_else(all)?;
+        let listed: Option<Vec<Suite>> = match listed {
+            Some(listed) => Some(listed?),
+            None => None,
+        };
+        let weak = listed.iter().flatten().filter(|suite| matches!(suite, Suite::Weak)).count();
+        let strong = |suites: &Vec<Suite>| suites.iter().filter_map(|suite| suite.strong()).collect();
+        let suites = once(listed.as_ref().map(strong)).unwrap_or_else(all);
+        // All that were named are weak: whoever wrote that list wants a port that speaks.
+        let suites = if suites.is_empty() && weak > 0 { all() } else { suites };
+        let mut said = Vec::new();
+        if lowest.is_none() {
+            said.push("TLS below 1.2 is not spoken, 1.2 is the lowest".to_owned());
+        }
+        if weak > 0 {
+            said.push(format!("{weak} of the `ciphers` are weak and are not offered"));
+        }
+        if let Some(at) = ciphers.as_ref().or(min.as_ref()).filter(|_| !said.is_empty()) {
+            at.warn(format!("is taken otherwise than written: {}", said.join("; ")));
+        }
         match ciphers {
             Some(at) if suites.is_empty() && min_version == TlsVersion::Tls12 => {
                 at.refuse("names no suite of TLS 1.2; add one, or write `minversion: \"1.3\"`")
@@ -159,14 +191,36 @@ impl TlsOffer {
     }
 }
 
+/// A suite as it is named.
+#[derive(Clone, Copy)]
+enum Suite {
+    Strong(Cipher),
+    /// Of TLS 1.3, which is on anyway.
+    Tls13,
+    Weak,
+}
+
+impl Suite {
+    fn strong(self) -> Option<Cipher> {
+        if let Self::Strong(cipher) = self { Some(cipher) } else { None }
+    }
+}
+
+/// `None` inside: a version that nobody should speak, and that is raised.
+fn lowest_version(at: &At<'_>) -> Option<Option<TlsVersion>> {
+    if at.says("1.0") || at.says("1.1") { Some(None) } else { version(at).map(Some) }
+}
+
 fn version(at: &At<'_>) -> Option<TlsVersion> {
     at.choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
 }
 
-/// `None` inside: a suite of TLS 1.3, which is on anyway.
-fn cipher(at: &At<'_>) -> Option<Option<Cipher>> {
-    let of_13 = TLS13_CIPHERS.map(|name| (name, None));
-    let of_12 = Cipher::NAMES.map(|(name, cipher)| (name, Some(cipher)));
+fn cipher(at: &At<'_>) -> Option<Suite> {
+    if WEAK_CIPHERS.iter().any(|weak| at.says(weak)) {
+        return Some(Suite::Weak);
+    }
+    let of_12 = Cipher::NAMES.map(|(name, cipher)| (name, Suite::Strong(cipher)));
+    let of_13 = TLS13_CIPHERS.map(|name| (name, Suite::Tls13));
     at.choice(&[of_12.as_slice(), of_13.as_slice()].concat())
 }
 

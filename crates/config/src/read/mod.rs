@@ -167,6 +167,11 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether it is written as `text`.
+    pub fn says(&self, text: &str) -> bool {
+        matches!(self.value, Value::Scalar(written) if written == text)
+    }
+
     /// The text of a file that the configuration names.
     pub fn file(&self, path: &Path) -> Option<String> {
         let told = |error| self.refuse(format!("`{}` {error}", show(&path.to_string_lossy())));
