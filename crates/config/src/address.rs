@@ -48,11 +48,17 @@ pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
 
 /// The address of a service: a host and a port, without a path.
 pub(crate) fn upstream(text: &str) -> Result<UpstreamAddress, AddressError> {
-    let Parts { scheme, host, port, path } = split(text, 1)?;
-    if !matches!(path, "" | "/") {
-        return Err(AddressError::ServicePath);
+    match upstream_with_path(text)? {
+        (address, path) if path.is_empty() => Ok(address),
+        _ => Err(AddressError::ServicePath),
     }
-    Ok(UpstreamAddress { scheme, host: host.to_ascii_lowercase(), port: port.unwrap_or(scheme.default_port()) })
+}
+
+/// The address of a service within an API, and a path to put before those of its requests; empty for none.
+pub(crate) fn upstream_with_path(text: &str) -> Result<(UpstreamAddress, String), AddressError> {
+    let Parts { scheme, host, port, path } = split(text, 1)?;
+    let (host, port) = (host.to_ascii_lowercase(), port.unwrap_or(scheme.default_port()));
+    Ok((UpstreamAddress { scheme, host, port }, base_path(path)?))
 }
 
 /// `ip:port`, as of the admin listener.

@@ -201,3 +201,51 @@ fn a_misplaced_key_is_told_where_it_belongs() {
         "{told:?}"
     );
 }
+
+#[test]
+fn the_path_of_a_service_goes_before_that_of_its_requests() {
+    let services = "s: {address: 'http://b/v1/'}, t: {address: 'http://b/v1', routes: [{rules: [{path: /t}], \
+                    config: {destinationPath: /x}}, {rules: [{path: /u}]}]}, u: {address: 'http://b/'}";
+    let config =
+        well(&document("ApiInstance", "name: a", &format!("address: \"http://0.0.0.0:1\", services: {{{services}}}")));
+    let paths: Vec<_> = config.apis[0].routes.iter().map(|route| route.destination_path.as_deref()).collect();
+    assert_eq!(paths, [Some("/v1"), Some("/v1/x"), Some("/v1"), None]);
+    let told = warnings(&config);
+    assert!(told.len() == 2 && told[0].contains("carries the path `/v1`"), "{told:?}");
+    assert!(load(&document("Service", "name: a", "address: 'http://b/v1'")).unwrap_err().contains("carries a path"));
+}
+
+/// What may be secret is in no message: they go to logs, to `/status` and to the readiness probe.
+#[test]
+fn what_may_be_secret_is_not_quoted() {
+    let service = |address: &str| document("Service", "name: s", &format!("address: \"{address}\""));
+    let endpoint = |url: &str| {
+        document("Configuration", "name: c", &format!("analytics: {{endpoint: \"{url}\"}}"))
+            .replace("mulesoft.com/v1alpha1", "weir.dev/v1")
+    };
+    let basic = |password: &str| {
+        api("name: a", "http://0.0.0.0:1")
+            + &selector(
+                "",
+                &format!(
+                    "policyRef: {{name: http-basic-authentication-flex}}, config: {{username: u, password: {password}}}"
+                ),
+            )
+    };
+    for text in [
+        service("http://svc:hunter2@10.0.0.1"),
+        service("http://svc:hun@ter2@10.0.0.1/hunter2"),
+        service("http://10.0.0.1/?key=hunter2"),
+        service("ftp://10.0.0.1/#hunter2"),
+        api("name: a", "http://u:hunter2@0.0.0.0:1"),
+        endpoint("https://u:hunter2@analytics.example"),
+        endpoint("http://analytics.example/?token=hunter2"),
+        basic("$hunter2"),
+        basic("[hunter2]"),
+    ] {
+        let told = load(&text).expect_err(&text);
+        // The second has it in its path, too, which is none of a secret's places.
+        assert!(!told.replace("/hunter2", "").contains("hunter2") && !told.contains("ter2@"), "{told}");
+    }
+    assert!(load(&basic("$PASSWORD")).unwrap_err().contains("environment variable `PASSWORD` is not set"));
+}

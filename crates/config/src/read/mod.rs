@@ -295,11 +295,12 @@ impl<'a> At<'a> {
         Fields::new(self)
     }
 
-    /// The value for a message. What came from the environment is never shown, only its variable's name.
+    /// The value for a message. What came from the environment is never shown, only its variable's name; and of a URL
+    /// neither its user nor its query, which may be secret.
     fn quote(&self, text: &str) -> String {
         match self.value {
             Value::Scalar(source) if source != text => format!("the value of `{}`", show(source)),
-            _ => format!("`{}`", show(text)),
+            _ => format!("`{}`", show(&without_secrets(text))),
         }
     }
 
@@ -311,9 +312,24 @@ impl<'a> At<'a> {
         if !is_variable(name) {
             return self.refuse("begins with `$` but names no environment variable; write `$$` for a dollar sign");
         }
-        let cure = || format!("environment variable `{name}` is not set; set it, or write `$$` for a dollar sign");
+        // A password may begin with a dollar sign: what is no usual name of a variable is not shown.
+        let usual = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let which =
+            if usual { format!("environment variable `{name}`") } else { "the environment variable".to_owned() };
+        let cure = || format!("{which} is not set; set it, or write `$$` for a dollar sign");
         (self.scope.world.env)(name).map_or_else(|| self.refuse(cure()), Some)
     }
+}
+
+/// A URL without its user, its query and its fragment; any other text as it is.
+fn without_secrets(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let authority = rest[..end].find('/').unwrap_or(end);
+    // Of several `@` the last ends the user.
+    let (user, from) = rest[..authority].rfind('@').map_or(("", 0), |at| ("…@", at + 1));
+    let cut = if end < rest.len() { "?…" } else { "" };
+    format!("{scheme}://{user}{}{cut}", &rest[from..end])
 }
 
 fn is_variable(name: &str) -> bool {

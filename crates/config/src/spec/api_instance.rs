@@ -145,13 +145,33 @@ struct RouteSpec {
     destination_path: Option<String>,
 }
 
+/// A service without routes gets one that takes everything.
 fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
-    let address = fields.required("address", |at| at.parse_cured(address::upstream));
+    let address = fields.required("address", |at| {
+        let (address, path) = at.parse_cured(address::upstream_with_path)?;
+        if !path.is_empty() {
+            at.warn(format!(
+                "carries the path `{path}`, which is put before that of every request, as `destinationPath` is"
+            ));
+        }
+        Some((address, path))
+    });
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
-    Some(ServiceSpec { name: named.then(|| name.to_owned())?, address, routes })
+    let (address, prefix) = address.map_or((None, String::new()), |(address, path)| (Some(address), path));
+    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, routes };
+    if spec.routes.is_empty() {
+        spec.routes.push(RouteSpec::default());
+    }
+    if !prefix.is_empty() {
+        for route in &mut spec.routes {
+            let path = route.destination_path.take().unwrap_or_default();
+            route.destination_path = Some(format!("{prefix}{path}"));
+        }
+    }
+    Some(spec)
 }
 
 fn route(at: &At<'_>) -> Option<RouteSpec> {
@@ -169,18 +189,14 @@ fn route_config(at: &At<'_>) -> Option<Option<String>> {
     Some(path.filter(|path| !path.is_empty()))
 }
 
-/// Names services and routes as Flex does. A service without routes gets one that takes everything.
+/// Names services and routes as Flex does.
 fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft>, Vec<RouteDraft>) {
     let (mut services, mut routes) = (Vec::with_capacity(specs.len()), Vec::new());
     for (index, spec) in specs.into_iter().enumerate() {
         let metadata = api.map(|api| api.named(format!("{}-{}", api.name, spec.name)));
         let name = metadata.as_ref().map_or("", |metadata| metadata.name.as_str());
-        let specs = if spec.routes.is_empty() { vec![RouteSpec::default()] } else { spec.routes };
-        routes.extend(specs.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| RouteDraft {
-            name: format!("{name}-route-{n}"),
-            service: index,
-            rules,
-            destination_path,
+        routes.extend(spec.routes.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| {
+            RouteDraft { name: format!("{name}-route-{n}"), service: index, rules, destination_path }
         }));
         services.push(ServiceDraft { metadata, address: spec.address, tls: Vec::new() });
     }
