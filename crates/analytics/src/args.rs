@@ -33,15 +33,16 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_LISTEN", default_value = "127.0.0.1:8686", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
 
-    /// ClickHouse's HTTP address: a server, or weir-chdb
+    /// ClickHouse's HTTP address: a server, or weir-chdb. A user and a password in it stand for --user and --password
     #[arg(
         long,
         global = true,
         env = "WEIR_ANALYTICS_CLICKHOUSE",
         default_value = "http://127.0.0.1:8123",
-        value_name = "URL"
+        value_name = "URL",
+        hide_env_values = true
     )]
-    pub clickhouse: String,
+    pub clickhouse: Address,
 
     /// ClickHouse's user
     #[arg(long, global = true, env = "WEIR_ANALYTICS_USER", default_value = "", value_name = "NAME")]
@@ -175,6 +176,43 @@ impl Args {
     }
 }
 
+/// ClickHouse's address, and the credentials that stood in it: they are shown nowhere.
+#[derive(Clone)]
+pub struct Address {
+    pub url: String,
+    pub credentials: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "give an address like `http://127.0.0.1:8123` or `https://ch.example.com:8443`";
+        let uri: http::Uri = text.parse().map_err(|_| wrong)?;
+        let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or(wrong)?;
+        if !matches!(scheme, "http" | "https") || authority.host().is_empty() || uri.query().is_some() {
+            return Err(wrong);
+        }
+        let (user, bare) = authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let credentials = (!user.is_empty()).then(|| (decoded(user), decoded(password)));
+        let path = if uri.path() == "/" { "" } else { uri.path() };
+        Ok(Self { url: format!("{scheme}://{bare}{path}"), credentials })
+    }
+}
+
+/// Without its escapes (RFC 3986 2.1).
+fn decoded(text: &str) -> String {
+    let form = format!("v={}", text.replace('+', "%2B").replace('&', "%26"));
+    form_urlencoded::parse(form.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
 /// `90s`, `15m`, `36h`, `30d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a time like `90s`, `15m`, `36h` or `30d`".to_owned();
@@ -198,7 +236,13 @@ fn day(text: &str) -> Result<i64, String> {
     let wrong = || "give a day like `2026-11-23`".to_owned();
     let parts: Vec<i64> = text.split('-').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
     let [year, month, day] = parts[..] else { return Err(wrong()) };
-    if !(1970..=2299).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1970..=2299).contains(&year) || !(1..=12).contains(&month) || !(1..=last).contains(&day) {
         return Err(wrong());
     }
     let year = if month <= 2 { year - 1 } else { year };
@@ -222,6 +266,24 @@ mod tests {
         assert_eq!(day("1970-01-01"), Ok(0));
         assert_eq!(day("2026-11-23"), Ok(20_780));
         assert!(day("2026-13-01").is_err() && day("tomorrow").is_err());
+        for (text, there) in [("2026-02-28", true), ("2026-02-29", false), ("2024-02-29", true), ("2026-04-31", false)]
+        {
+            assert_eq!(day(text).is_ok(), there, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_moved_out_of_the_address() {
+        let read = |text: &str| text.parse::<Address>();
+        let address = read("https://we%40ir:se+c%3Aret@ch.example:8443/base").unwrap();
+        assert_eq!(address.url, "https://ch.example:8443/base");
+        assert_eq!(address.credentials, Some(("we@ir".to_owned(), "se+c:ret".to_owned())));
+        assert_eq!(format!("{address:?}"), "https://ch.example:8443/base");
+        let plain = read("http://127.0.0.1:8123/").unwrap();
+        assert_eq!((plain.url.as_str(), plain.credentials), ("http://127.0.0.1:8123", None));
+        for wrong in ["nonsense", "ftp://a", "http://", "http:///x", "http://a/?user=b", "127.0.0.1:8123"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -81,7 +81,11 @@ pub fn run(args: Args) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Runtime)?;
     let done = runtime.block_on(async {
-        let store = Store::new(&args.clickhouse, &args.user, &args.password, args.schema(args.layout()))?;
+        let (user, password) = match &args.clickhouse.credentials {
+            Some((user, password)) if args.user.is_empty() => (user, password),
+            _ => (&args.user, &args.password),
+        };
+        let store = Store::new(&args.clickhouse.url, user, password, args.schema(args.layout()))?;
         match &args.verb {
             Some(Verb::Migrate) => {
                 let steps = migrate(&store).await?;
