@@ -10,7 +10,6 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::{Key, Mark, Node, Parsed, Value};
-use crate::read::show;
 
 /// How deep collections may nest, aliases written out. Flex's deepest resource needs about 12.
 const MAX_DEPTH: usize = 64;
@@ -38,7 +37,7 @@ pub(crate) fn parse(text: &str) -> Parsed {
         };
         let Err((mark, message)) = outcome else { continue };
         let message = match text.lines().nth(mark.line.saturating_sub(1)).and_then(placeholder) {
-            Some(found) => format!("`{}` looks like a placeholder that nobody filled in", show(found)),
+            Some(_) => "the line contains what looks like a placeholder that nobody filled in".to_owned(),
             None => message,
         };
         parsed.mistakes.push((mark, message));
@@ -339,7 +338,10 @@ mod tests {
         }
         assert!(mistakes("\u{feff}---\na: 1\n").is_empty(), "a byte order mark is no fault");
         let told = mistakes("a: {{ host }}\n");
-        assert!(told.len() == 1 && told[0].1.contains("`{{ host }}` looks like a placeholder"), "{told:?}");
+        assert!(
+            told.len() == 1 && told[0].1.contains("looks like a placeholder") && !told[0].1.contains("host"),
+            "{told:?}"
+        );
     }
 
     #[test]
