@@ -34,13 +34,15 @@ fn insert(address: &str, block: u64) -> bool {
 }
 
 /// Four writers insert, and the program is killed at a random moment, again and again; each time every block that was
-/// acknowledged is there, whole, in both tables, and one that was not can be sent again and is there once.
+/// acknowledged is there, whole, in both tables, and one that was not can be sent again and is in raw once. Where the kill
+/// fell between the two tables its view lacks it for good, which is why weir-analytics holds its roll-ups against raw after
+/// an insert of unknown outcome.
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let rounds = std::env::var("WEIR_CHDB_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     let mut folder = TempDir::new().expect("folder");
     let (acknowledged, doubtful) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-    let mut next = 0;
+    let (mut next, mut again) = (0, Vec::new());
     for round in 0..rounds {
         let engine = Engine::on(folder, &[]);
         TABLES.iter().for_each(|sql| drop(engine.sql(sql)));
@@ -89,12 +91,17 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         // A block in doubt is sent again, as weir-analytics does.
         for block in doubtful.lock().expect("a lock").drain(..) {
             assert!(insert(&engine.address, block), "block {block}");
-            acknowledged.lock().expect("a lock").push(block);
+            again.push(block);
         }
         assert_eq!(engine.sql("SELECT count() - uniqExact(block, n) FROM raw"), "0", "rows that are there twice");
-        let wanted = acknowledged.lock().expect("a lock").len() as u64 * ROWS;
+        let wanted = (acknowledged.lock().expect("a lock").len() + again.len()) as u64 * ROWS;
         assert_eq!(engine.sql("SELECT count() FROM raw"), wanted.to_string());
-        assert_eq!(engine.sql("SELECT sum(c) FROM rolled"), wanted.to_string());
+        let odd = format!("SELECT count() FROM (SELECT block FROM rolled GROUP BY block HAVING sum(c) != {ROWS})");
+        assert_eq!(engine.sql(&odd), "0", "blocks that the roll-up has in part, or twice");
+        let lacking =
+            engine.sql("SELECT DISTINCT block FROM raw WHERE block NOT IN (SELECT block FROM rolled) FORMAT TSV");
+        let lacking: Vec<u64> = lacking.lines().map(|line| line.parse().expect("a number")).collect();
+        assert!(lacking.iter().all(|block| again.contains(block)), "{lacking:?} were acknowledged");
         folder = engine.kill();
     }
 }
