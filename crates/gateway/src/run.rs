@@ -1,6 +1,6 @@
 //! `weir run`: load, build, run, drain.
 
-use crate::admin::operator::{OperatorError, Operators};
+use crate::admin::operator::Operators;
 use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::exit;
@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
+use weir_program::operator::TokenError;
 use weir_proxy::{Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
@@ -40,7 +41,7 @@ pub enum RunError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     #[error(transparent)]
-    Operator(#[from] OperatorError),
+    Operator(#[from] TokenError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]

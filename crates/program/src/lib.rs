@@ -1,5 +1,5 @@
 //! What all of Weir's programs have in common towards their operator: their own log, completions, help whose
-//! examples run, and output whose reader may leave.
+//! examples run, output whose reader may leave, and who may change state.
 //!
 //! The border: nothing of Weir's is known here - no configuration, no events, no HTTP - so that any program may use it,
 //! the one that stands alone too. What a program does is its own.
@@ -7,6 +7,7 @@
 mod completions;
 pub mod help;
 pub mod log;
+pub mod operator;
 mod output;
 
 pub use completions::Completions;

@@ -8,33 +8,29 @@
 use super::answer::{Answer, refused};
 use crate::ingest::now_us;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use subtle::ConstantTimeEq;
+use weir_program::operator::{Names, Token, TokenError, is_same_origin};
 
 /// Why there is no administrator.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("cannot read the administrator's token in {}: {source}; give a readable file by --admin-token-file", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("the administrator's token in {} has {found} characters; use at least 16 in the first line", path.display())]
-    Short { path: PathBuf, found: usize },
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the audit log {} cannot be opened: {source}; make its folder writable", path.display())]
     Log { path: PathBuf, source: io::Error },
 }
 
 /// Who may change state.
 pub struct Admin {
-    /// The SHA-256 of the token; without one nobody may.
-    token: Option<[u8; 32]>,
-    /// Names by which this program is called, besides addresses and `localhost`.
-    hosts: Vec<String>,
+    /// Without one nobody may.
+    token: Option<Token>,
+    names: Names,
     log: Mutex<File>,
 }
 
@@ -77,10 +73,10 @@ pub struct Peer(pub SocketAddr);
 impl Admin {
     /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
     pub fn new(token: Option<&Path>, hosts: Vec<String>, state: &Path) -> Result<Self, AdminError> {
-        let token = token.map(read_token).transpose()?;
+        let token = token.map(Token::read).transpose()?;
         let path = state.join("audit.log");
         match File::options().create(true).append(true).open(&path) {
-            Ok(log) => Ok(Self { token, hosts, log: Mutex::new(log) }),
+            Ok(log) => Ok(Self { token, names: Names(hosts), log: Mutex::new(log) }),
             Err(source) => Err(AdminError::Log { path, source }),
         }
     }
@@ -91,15 +87,14 @@ impl Admin {
         let host = header(HOST).unwrap_or_default();
         self.called(request)?;
         let origin = request.headers().get(ORIGIN);
-        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
+        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host))) {
             return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"));
         }
-        let Some(token) = self.token else {
+        let Some(token) = &self.token else {
             let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE";
             return Err(Denied::new(StatusCode::FORBIDDEN, why));
         };
-        let given = header(AUTHORIZATION).and_then(bearer).unwrap_or_default();
-        if !bool::from(Sha256::digest(given.trim()).as_slice().ct_eq(&token)) {
+        if !token.is_in(header(AUTHORIZATION)) {
             let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
             return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
         }
@@ -110,7 +105,7 @@ impl Admin {
     /// answered, if its own name leads here (DNS rebinding).
     pub(super) fn called<T>(&self, request: &Request<T>) -> Result<(), Denied> {
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if self.is_ours(host) {
+        if self.names.know(host) {
             return Ok(());
         }
         let why = format!("this program is not called `{host}`; start it with --host NAME if it is");
@@ -132,34 +127,6 @@ impl Admin {
             let why = format!("the audit log cannot be written: {error}; nothing was changed");
             Denied::new(StatusCode::SERVICE_UNAVAILABLE, &why)
         })
-    }
-
-    fn is_ours(&self, host: &str) -> bool {
-        let Some(name) = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)) else {
-            return false;
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>().is_ok()
-            || name == "localhost"
-            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
-    }
-}
-
-/// The token of `Bearer TOKEN`; the scheme is written in any case (RFC 9110 11.1).
-pub(super) fn bearer(value: &str) -> Option<&str> {
-    value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token)
-}
-
-fn is_same(origin: &str, host: &str) -> bool {
-    origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
-}
-
-fn read_token(path: &Path) -> Result<[u8; 32], AdminError> {
-    let text = std::fs::read_to_string(path).map_err(|source| AdminError::Read { path: path.to_owned(), source })?;
-    let token = text.lines().next().unwrap_or_default().trim();
-    match token.chars().count() {
-        16.. => Ok(Sha256::digest(token).into()),
-        found => Err(AdminError::Short { path: path.to_owned(), found }),
     }
 }
 
@@ -222,6 +189,6 @@ mod tests {
         let path = folder.path().join("short");
         std::fs::write(&path, "secret\n").unwrap();
         let error = Admin::new(Some(&path), Vec::new(), folder.path()).map(drop).unwrap_err();
-        assert!(matches!(error, AdminError::Short { found: 6, .. }), "{error}");
+        assert!(matches!(error, AdminError::Token(TokenError::Short { found: 6, .. })), "{error}");
     }
 }

@@ -135,7 +135,7 @@ impl Server {
     /// What the request's token allows. Before a byte of the body is read.
     fn grant(&self, request: &Request<Incoming>) -> Result<Grant, No> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(token) = header.and_then(super::admin::bearer) else {
+        let Some(token) = header.and_then(weir_program::operator::bearer) else {
             return Err(No::new(Verdict::Token, "a token is needed: `Authorization: Bearer TOKEN`"));
         };
         let tokens = self.tokens.borrow().clone();

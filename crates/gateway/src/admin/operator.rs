@@ -6,35 +6,20 @@
 //! the audit log, synced, before the change begins.
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use subtle::ConstantTimeEq;
-
-/// The fewest characters of a token.
-const SHORTEST: usize = 16;
-
-/// Why there is no administrator.
-#[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
-    #[error("cannot read the administrator's token in `{}`: {source}; give a readable file by --admin-token-file", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("the administrator's token in `{}` has {found} characters; use at least {SHORTEST} in the first line", path.display())]
-    Short { path: PathBuf, found: usize },
-}
+use weir_program::operator::{Names, Token, TokenError, is_same_origin};
 
 /// Who may change state.
 pub struct Operators {
-    /// The SHA-256 of the token.
-    token: Option<[u8; 32]>,
-    /// Names by which this gateway is called, besides addresses and `localhost`.
-    hosts: Vec<String>,
+    token: Option<Token>,
+    names: Names,
     state: PathBuf,
 }
 
@@ -51,8 +36,8 @@ pub struct Peer(pub SocketAddr);
 
 impl Operators {
     /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
-    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: PathBuf) -> Result<Self, OperatorError> {
-        Ok(Self { token: token.map(read_token).transpose()?, hosts, state })
+    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: PathBuf) -> Result<Self, TokenError> {
+        Ok(Self { token: token.map(Token::read).transpose()?, names: Names(hosts), state })
     }
 
     /// Lets the sender of `request` do `what`, with a line in the audit log; or says why not.
@@ -62,19 +47,15 @@ impl Operators {
         let host = header(HOST).unwrap_or_default();
         self.called(request)?;
         let origin = request.headers().get(ORIGIN);
-        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same(origin, host))) {
+        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host))) {
             return denied(StatusCode::FORBIDDEN, "a page of another origin may not change anything here");
         }
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-        match self.token {
-            Some(token) => {
-                let given = header(AUTHORIZATION).and_then(|value| value.split_once(' '));
-                let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-                let given = given.map_or("", |(_, token)| token.trim());
-                if !bool::from(Sha256::digest(given).as_slice().ct_eq(&token)) {
-                    let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
-                    return denied(StatusCode::UNAUTHORIZED, why);
-                }
+        match &self.token {
+            Some(token) if token.is_in(header(AUTHORIZATION)) => {}
+            Some(_) => {
+                let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
+                return denied(StatusCode::UNAUTHORIZED, why);
             }
             None if peer.is_some_and(|peer| peer.is_loopback()) => {}
             None => {
@@ -97,7 +78,7 @@ impl Operators {
     /// is answered, if its own name leads here (DNS rebinding).
     pub fn called<T>(&self, request: &Request<T>) -> Result<(), Denied> {
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if self.is_ours(host) {
+        if self.names.know(host) {
             return Ok(());
         }
         let why = format!("this gateway is not called `{host}`; start it with --host NAME if it is");
@@ -112,29 +93,6 @@ impl Operators {
         let mut log = File::options().create(true).append(true).mode(0o600).open(self.state.join("audit.log"))?;
         log.write_all(format!("{line}\n").as_bytes())?;
         log.sync_data()
-    }
-
-    fn is_ours(&self, host: &str) -> bool {
-        let Some(name) = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)) else {
-            return false;
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>().is_ok()
-            || name == "localhost"
-            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
-    }
-}
-
-fn is_same(origin: &str, host: &str) -> bool {
-    origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
-}
-
-fn read_token(path: &Path) -> Result<[u8; 32], OperatorError> {
-    let text = fs::read_to_string(path).map_err(|source| OperatorError::Read { path: path.to_owned(), source })?;
-    let token = text.lines().next().unwrap_or_default().trim();
-    match token.chars().count() {
-        SHORTEST.. => Ok(Sha256::digest(token).into()),
-        found => Err(OperatorError::Short { path: path.to_owned(), found }),
     }
 }
 
@@ -170,7 +128,7 @@ mod tests {
         let line: Value = serde_json::from_str(&fs::read_to_string(state.join("audit.log")).unwrap()).unwrap();
         assert_eq!((&line["who"], &line["what"]), (&json!("administrator at 192.0.2.1"), &json!("reload")));
         fs::write(&path, "short").unwrap();
-        assert!(matches!(Operators::new(Some(&path), Vec::new(), state), Err(OperatorError::Short { found: 5, .. })));
+        assert!(matches!(Operators::new(Some(&path), Vec::new(), state), Err(TokenError::Short { found: 5, .. })));
     }
 
     #[test]
