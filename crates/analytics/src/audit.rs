@@ -87,6 +87,13 @@ struct DayCount {
 }
 
 #[derive(Row, Deserialize)]
+struct Audited {
+    day: i64,
+    known: u64,
+    wrong: u64,
+}
+
+#[derive(Row, Deserialize)]
 struct StreamCount {
     stream: u64,
     n: u64,
@@ -214,26 +221,30 @@ impl Auditor {
         let first = (now_us() / 1000).saturating_sub(keep_ms).div_euclid(DAY_MS) + 1;
         let by_day = |what: &str, day: &str, table: &str| {
             format!(
-                "SELECT toInt64(toRelativeDayNum({day})) AS day, toUInt64({what}) AS n FROM {table} \
+                "SELECT toInt64(toRelativeDayNum({day})) AS day, {what} FROM {table} \
                  WHERE {day} >= toDate({}) GROUP BY {day} ORDER BY day",
                 first.max(0)
             )
         };
-        let known = format!(
+        let audits = format!(
             "(SELECT day, stream, argMax(arraySum(run -> run.2 - run.1 + 1, a.stored), audited) AS n, \
              argMax(notEmpty(a.gone) OR a.doubled > 0, audited) AS bad FROM {} AS a GROUP BY day, stream)",
             schema.all("audits")
         );
         let mut days: BTreeMap<i64, Counts> = BTreeMap::new();
         // Raw last: a row is there before its run is.
-        let (audits, wrong, seqs, raw) = (
-            self.store.rows::<DayCount>(&by_day("sum(n)", "day", &known), &[]).await?,
-            self.store.rows::<DayCount>(&by_day("sum(bad)", "day", &known), &[]).await?,
-            self.store.rows::<DayCount>(&by_day("sum(n)", "day", &schema.all("stored_seqs")), &[]).await?,
-            self.store.rows::<DayCount>(&by_day("count()", "toDate(ts)", &schema.all("access_events")), &[]).await?,
+        let found = by_day("toUInt64(sum(n)) AS known, toUInt64(sum(bad)) AS wrong", "day", &audits);
+        let seqs = by_day("toUInt64(sum(n)) AS n", "day", &schema.all("stored_seqs"));
+        let raw = by_day("toUInt64(count()) AS n", "toDate(ts)", &schema.all("access_events"));
+        let (audits, seqs, raw) = (
+            self.store.rows::<Audited>(&found, &[]).await?,
+            self.store.rows::<DayCount>(&seqs, &[]).await?,
+            self.store.rows::<DayCount>(&raw, &[]).await?,
         );
-        audits.iter().for_each(|row| days.entry(row.day).or_default().known = row.n);
-        wrong.iter().for_each(|row| days.entry(row.day).or_default().wrong = row.n);
+        for Audited { day, known, wrong } in audits {
+            let counts = days.entry(day).or_default();
+            (counts.known, counts.wrong) = (known, wrong);
+        }
         seqs.iter().for_each(|row| days.entry(row.day).or_default().seqs = row.n);
         raw.iter().for_each(|row| days.entry(row.day).or_default().raw = row.n);
         Ok(days)
