@@ -251,6 +251,13 @@ pub fn keep(generations: &Generations, number: u32, content: &weir_config::Conte
     }
 }
 
+/// Logs each warning of a load.
+pub fn tell_warnings(config: &GatewayConfig) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+}
+
 fn tell_waiting(waiting: &Waiting, still: bool, running: &GatewayConfig) {
     match waiting.waits_for {
         WaitsFor::Removal => {
@@ -268,17 +275,11 @@ fn tell_waiting(waiting: &Waiting, still: bool, running: &GatewayConfig) {
     }
 }
 
-/// What only a start reads, and whether two configurations differ in it.
+/// What only a start reads.
 pub const FIXED: [&str; 6] =
     ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
 
-/// Logs each warning of a load.
-pub fn tell_warnings(config: &GatewayConfig) {
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
-}
-
+/// What differs of that, in the order of [`FIXED`].
 fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> {
     let changed = [
         old.identity != new.identity,

@@ -217,7 +217,7 @@ fn answered(
         // RFC 9110 8.6: not in a response without content; over HTTP/2 a client resets such a stream.
         parts.headers.remove(CONTENT_LENGTH);
     } else {
-        one_length(&mut parts.headers);
+        single_length(&mut parts.headers);
     }
     // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
     parts.version = Version::HTTP_11;
@@ -233,7 +233,7 @@ fn upgrades(flow: &Flow, headers: &HeaderMap) -> Vec<HeaderValue> {
 }
 
 /// hyper has made sure that all lengths are the same; two lines of them, or a list, become one value (RFC 9110 8.6).
-fn one_length(headers: &mut HeaderMap) {
+fn single_length(headers: &mut HeaderMap) {
     // A walk over so few costs a third of a look-up.
     let Some((_, line)) = headers.iter().find(|(name, _)| **name == CONTENT_LENGTH) else { return };
     let is_single = headers.len() == headers.keys_len() && line.as_bytes().iter().all(u8::is_ascii_digit);

@@ -32,8 +32,8 @@ pub struct Timeouts {
     pub fields: usize,
 }
 
-/// Fields that hyper takes unless it is told another number.
-const HYPERS_FIELDS: usize = 100;
+/// Fields that hyper takes unless it is told another number: with that one it needs no memory for them.
+pub const HYPERS_FIELDS: usize = 100;
 
 /// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
 /// current thread and ends with the connection.
@@ -109,7 +109,6 @@ where
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
     if fields != HYPERS_FIELDS {
-        // Only then: it has room for its own number without asking for memory.
         builder.max_headers(fields);
     }
     let (sender, connection) = builder

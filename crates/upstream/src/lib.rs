@@ -18,7 +18,7 @@ mod pool;
 mod socket;
 mod tls;
 
-pub use connect::Timeouts;
+pub use connect::{HYPERS_FIELDS, Timeouts};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};

@@ -22,9 +22,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use weir_event::Reason;
-
-/// Fields that hyper takes unless it is told another number.
-const HYPERS_FIELDS: usize = 100;
+use weir_upstream::HYPERS_FIELDS;
 
 /// How long the end of a client that is still sending is waited for, after its answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -226,7 +224,6 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     builder.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD + 8192).header_read_timeout(None);
     let fields = connection.worker.snapshot().limits.header_fields as usize;
     if fields != HYPERS_FIELDS {
-        // Only then: it has room for its own number without asking for memory.
         builder.max_headers(fields);
     }
     let mut served = builder.serve_connection(TokioIo::new(io), service);
