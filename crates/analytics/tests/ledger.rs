@@ -218,15 +218,27 @@ fn whether_a_stream_has_ended_is_the_newest_reports_word() {
     assert_eq!(analytics.api("gateways")["rows"][0]["closed"], 0);
 }
 
-#[test]
-fn rows_that_are_gone_are_missing_until_they_are_back() {
-    let mut engine = Engine::start();
-    let analytics = Analytics::start(&engine);
+/// A stream that has ended: a thousand events of the day before yesterday, two thousand of today.
+fn two_days(analytics: &Analytics) {
     let edge = stream("on-prem", "edge", 0);
     let now = now_us();
     analytics.store(&chunk(&edge, 0..1000, now - 2 * DAY, 1));
     analytics.store(&chunk(&edge, 1000..3000, now, 1));
-    report(&analytics, &edge, 3000, &json!({ "closed": true }));
+    report(analytics, &edge, 3000, &json!({ "closed": true }));
+}
+
+/// The oldest partition of raw.
+fn oldest(engine: &Engine) -> String {
+    let day =
+        engine.sql("SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active ORDER BY 1");
+    day.lines().next().expect("a partition").to_owned()
+}
+
+#[test]
+fn rows_that_are_gone_are_missing_until_they_are_back() {
+    let mut engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    two_days(&analytics);
     let state = |what: &str| {
         let ledger = analytics.api("ledger");
         assert_eq!(ledger["streams"][0]["accepted"], 3000, "{what}: {ledger}");
@@ -235,9 +247,7 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
     };
     let balanced = || ("balanced".to_owned(), Some(0), Value::Null);
     assert_eq!(state("whole"), balanced());
-    let day =
-        engine.sql("SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active ORDER BY 1");
-    let old = day.lines().next().expect("a partition").to_owned();
+    let old = oldest(&engine);
     engine.sql(&format!("ALTER TABLE weir.access_events DETACH PARTITION '{old}'"));
     let gone = || ("missing".to_owned(), Some(1000), json!([[0, 999]]));
     assert_eq!(state("a partition"), gone());
@@ -261,15 +271,9 @@ fn rows_that_are_gone_are_missing_until_they_are_back() {
 fn rows_that_come_back_while_nobody_looks_are_balanced() {
     let engine = Engine::start();
     let analytics = Analytics::start(&engine);
-    let edge = stream("on-prem", "edge", 0);
-    let now = now_us();
-    analytics.store(&chunk(&edge, 0..1000, now - 2 * DAY, 1));
-    analytics.store(&chunk(&edge, 1000..3000, now, 1));
-    report(&analytics, &edge, 3000, &json!({ "closed": true }));
+    two_days(&analytics);
     assert_eq!(analytics.api("ledger")["state"], "balanced");
-    let day =
-        engine.sql("SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active ORDER BY 1");
-    let old = day.lines().next().expect("a partition").to_owned();
+    let old = oldest(&engine);
     engine.sql(&format!("ALTER TABLE weir.access_events DETACH PARTITION '{old}'"));
     let ledger = analytics.api("ledger");
     assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("missing"), &json!(1000)), "{ledger}");

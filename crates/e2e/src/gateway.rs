@@ -1,9 +1,9 @@
 //! A gateway as a process, with a configuration made for the test.
 
 use crate::{DEADLINE, Site};
-use std::fmt::Write;
-use std::io;
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use weir_testkit::process::Process;
 
@@ -159,6 +159,14 @@ impl Gateway {
         let address = process.wait_for(DEADLINE, |line| said(line, "listening on http://")).map_err(explain)?;
         let admin = process.wait_for(DEADLINE, |line| said(line, "admin on http://")).map_err(explain)?;
         Ok(Self { process, address, admin, conf })
+    }
+
+    /// A connection on which `path` was asked for, and whose answer nobody has read.
+    pub fn ask(&self, path: &str) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())?;
+        Ok(stream)
     }
 
     /// The `/status` document.

@@ -3,19 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
 use weir_testkit::{get, upstream};
-
-fn ask(gateway: &Gateway, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
-    stream
-}
 
 fn terminate(gateway: &Gateway) {
     let pid = Pid::from_raw(i32::try_from(gateway.process.id()).unwrap()).unwrap();
@@ -39,7 +31,7 @@ async fn a_drain_can_be_watched_and_cut_short() {
     let site = Site::new().unwrap();
     let mut gateway = start(&site, "60").await;
     assert_eq!(metric(&gateway, "weir_draining").await, Some(0.0));
-    let open = ask(&gateway, "/slow?ms=10000");
+    let open = gateway.ask("/slow?ms=10000").unwrap();
     eventually("the request is open", async || {
         (metric(&gateway, "weir_connections{").await == Some(1.0)).then_some(())
     })

@@ -3,17 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
+use weir_e2e::{Gateway, GatewaySpec, Site, eventually};
 use weir_testkit::{get, upstream};
-
-fn ask(gateway: &Gateway, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
-    stream
-}
 
 fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
@@ -34,10 +27,10 @@ spec:
 "
     .to_owned();
     let gateway = Gateway::start(&site, &spec).unwrap();
-    let open: Vec<_> = (0..3).map(|_| ask(&gateway, "/slow?ms=1500")).collect();
+    let open: Vec<_> = (0..3).map(|_| gateway.ask("/slow?ms=1500").unwrap()).collect();
     // The three may not have been read yet when the fourth is.
     let shed = eventually("a request beyond the limit is shed", async || {
-        let text = answer(ask(&gateway, "/fast"));
+        let text = answer(gateway.ask("/fast").unwrap());
         text.starts_with("HTTP/1.1 503 ").then_some(text)
     })
     .await;
@@ -49,7 +42,7 @@ spec:
     let (_, metrics) = get(&format!("http://{}/metrics", gateway.admin)).await.unwrap();
     assert!(metrics.contains("reason=\"overloaded\""), "{metrics}");
     assert!(open.into_iter().all(|stream| answer(stream).starts_with("HTTP/1.1 200 ")));
-    assert!(answer(ask(&gateway, "/fast")).starts_with("HTTP/1.1 200 "), "there is room again");
+    assert!(answer(gateway.ask("/fast").unwrap()).starts_with("HTTP/1.1 200 "), "there is room again");
 }
 
 /// What the gateway has of memory, in MiB.
@@ -65,11 +58,11 @@ async fn memory_goes_back_after_an_attack() {
     let site = Site::new().unwrap();
     let spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
     let gateway = Gateway::start(&site, &spec).unwrap();
-    assert!(answer(ask(&gateway, "/fast")).starts_with("HTTP/1.1 200 "));
+    assert!(answer(gateway.ask("/fast").unwrap()).starts_with("HTTP/1.1 200 "));
     let before = memory(&gateway);
     let held: Vec<_> = (0..200)
         .map(|_| {
-            let stream = ask(&gateway, "/large?kib=2048");
+            let stream = gateway.ask("/large?kib=2048").unwrap();
             socket2::SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
             stream
         })
@@ -81,7 +74,7 @@ async fn memory_goes_back_after_an_attack() {
     .await;
     drop(held);
     eventually("it is given back", async || {
-        answer(ask(&gateway, "/fast"));
+        answer(gateway.ask("/fast").unwrap());
         (memory(&gateway) < before + (most - before) / 3).then_some(())
     })
     .await;

@@ -106,12 +106,8 @@ impl Process {
     /// Asks it to end with SIGTERM, waits, and kills it when it does not.
     pub fn stop(mut self, limit: Duration) -> io::Result<ExitStatus> {
         self.signal(rustix::process::Signal::TERM);
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
+        if let Ok(status) = self.wait(limit) {
+            return Ok(status);
         }
         self.child.kill()?;
         self.child.wait()
