@@ -42,7 +42,7 @@ pub use files::Seen;
 pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};
 pub use model::{Analytics, GatewayConfig, Identity, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts};
-pub use pattern::{Pattern, PatternError, Rule};
+pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{Authorities, KeyPair};
 pub use policy::Policy;
 pub use read::Place;

@@ -99,7 +99,7 @@ impl Iterator for Candidates<'_> {
 fn beginnings(pattern: Option<&Pattern>) -> Vec<Box<[u8]>> {
     let any = || vec![Box::default()];
     let Some(pattern) = pattern.filter(|pattern| !pattern.ignores_case()) else { return any() };
-    let Ok(parsed) = regex_syntax::parse(pattern.regex().as_str()) else { return any() };
+    let Ok(parsed) = regex_syntax::parse(pattern.source()) else { return any() };
     let found = Extractor::new().limit_total(MOST_WAYS).extract(&parsed);
     match found.literals() {
         Some(ways) if !ways.is_empty() => ways.iter().map(|way| way.as_bytes().into()).collect(),

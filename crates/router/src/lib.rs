@@ -14,7 +14,6 @@ mod normal;
 mod path;
 mod router;
 mod rules;
-mod shape;
 mod text;
 
 pub use normal::{PathError, normalize};

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use bytes::BufMut;
 use regex::Regex;
 use smallvec::{SmallVec, smallvec};
-use weir_config::Pattern;
-
-use crate::shape::Shape;
+use weir_config::{Pattern, Shape};
 
 /// The pieces of a path, borrowed from the request. More than four capture groups allocate.
 pub(crate) type Pieces<'a> = SmallVec<[&'a str; 4]>;
@@ -33,13 +31,13 @@ pub(crate) enum PathMatcher {
 
 impl PathMatcher {
     pub fn compile(pattern: &Pattern) -> Self {
-        match Shape::of(pattern.source()) {
+        match pattern.shape() {
             _ if pattern.ignores_case() => Self::of_regex(pattern.regex().clone()),
             Shape::Prefix(text) if text.is_empty() => Self::Any,
-            Shape::Prefix(text) => Self::Prefix(text.into()),
-            Shape::OneOf(texts) => Self::OneOf(texts.into_iter().map(String::into_boxed_str).collect()),
+            Shape::Prefix(text) => Self::Prefix(text.as_str().into()),
+            Shape::OneOf(texts) => Self::OneOf(boxed(texts)),
             Shape::Tail { before, after, optional } => {
-                Self::Tail { tail: before.len(), literal: (before + &after).into(), optional }
+                Self::Tail { tail: before.len(), literal: [&**before, after].concat().into(), optional: *optional }
             }
             Shape::Other => Self::of_regex(pattern.regex().clone()),
         }
@@ -74,6 +72,10 @@ impl PathMatcher {
             },
         }
     }
+}
+
+pub(crate) fn boxed(texts: &[String]) -> Vec<Box<str>> {
+    texts.iter().map(|text| text.as_str().into()).collect()
 }
 
 /// The path to send upstream, without the query: written without allocation, and always beginning with `/`.

@@ -1,9 +1,9 @@
 //! Matching methods, hosts and header values.
 
 use regex::Regex;
-use weir_config::Pattern;
+use weir_config::{Pattern, Shape};
 
-use crate::shape::Shape;
+use crate::path::boxed;
 
 /// A compiled [`Pattern`] for text that is not rewritten. Full match, as the pattern.
 #[derive(Debug, Clone)]
@@ -17,14 +17,13 @@ pub(crate) enum TextMatcher {
 
 impl TextMatcher {
     pub fn compile(pattern: &Pattern) -> Self {
-        let boxed = |texts: Vec<String>| texts.into_iter().map(String::into_boxed_str).collect();
-        match (Shape::of(pattern.source()), pattern.ignores_case()) {
+        match (pattern.shape(), pattern.ignores_case()) {
             (Shape::Prefix(text), _) if text.is_empty() => Self::Any,
             (Shape::OneOf(texts), false) => Self::OneOf(boxed(texts)),
             (Shape::OneOf(texts), true) if texts.iter().all(|text| text.is_ascii()) => {
                 Self::OneOfIgnoringCase(boxed(texts))
             }
-            (Shape::Prefix(text), false) => Self::Prefix(text.into()),
+            (Shape::Prefix(text), false) => Self::Prefix(text.as_str().into()),
             _ => Self::Regex(pattern.regex().clone()),
         }
     }

@@ -3,23 +3,20 @@
 //! Only what is certain: everything else is [`Shape::Other`] and keeps its regex.
 
 /// What a pattern's text says, where it is one of the usual shapes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
     /// `a`, `a|b`: one of these texts.
     OneOf(Vec<String>),
     /// `a.*`: begins with this text.
     Prefix(String),
     /// `a(b.*)`: begins with `a` and `b`, and the group is what follows `a`. `a(b.*)?` also matches `a` alone.
-    Tail {
-        before: String,
-        after: String,
-        optional: bool,
-    },
+    Tail { before: String, after: String, optional: bool },
+    /// None of these: only the regular expression says what it matches.
     Other,
 }
 
 impl Shape {
-    pub fn of(source: &str) -> Self {
+    pub(super) fn of(source: &str) -> Self {
         one_of(source).or_else(|| prefix(source)).or_else(|| tail(source)).unwrap_or(Self::Other)
     }
 }
