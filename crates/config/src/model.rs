@@ -52,6 +52,24 @@ pub struct GatewayConfig {
     pub warnings: Warnings,
 }
 
+impl GatewayConfig {
+    /// All but the APIs and what loading them found: what thousands of APIs take need not be kept for a setting.
+    pub fn settings(&self) -> Self {
+        let Self { analytics, spool, trusted_peers, peer_gateways, .. } = self;
+        Self {
+            identity: self.identity.clone(),
+            analytics: analytics.clone(),
+            spool: spool.clone(),
+            trusted_peers: trusted_peers.clone(),
+            peer_gateways: peer_gateways.clone(),
+            apis: Vec::new(),
+            outside: Seen::default(),
+            warnings: Warnings::default(),
+            ..*self
+        }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {

@@ -56,11 +56,11 @@ impl Cause {
 }
 
 impl ReloadStats {
-    pub fn starting_with(config: &GatewayConfig, fallback: Option<Fallback>) -> Self {
+    pub fn starting_with(config: GatewayConfig, fallback: Option<Fallback>) -> Self {
         let origin = fallback.as_ref().map_or(Origin::Folder, |fallback| Origin::Kept(fallback.generation));
         let last_error = fallback.as_ref().map(|fallback| fallback.why.clone());
         let (waiting, restart) = (None, Vec::new());
-        let running = Arc::new(config.clone());
+        let running = Arc::new(config);
         let state = State { last_error, running, origin, fallback, waiting, restart, retrying: false };
         Self { succeeded: AtomicU64::new(0), failed: AtomicU64::new(0), state: Mutex::new(state) }
     }
@@ -153,7 +153,7 @@ pub struct Reloader {
     pub spool: Weak<Spool>,
     pub stats: Arc<ReloadStats>,
     pub generations: Generations,
-    /// What the process was started with: some of it cannot change while it runs.
+    /// The settings that the process was started with: some of them cannot change while it runs.
     pub started_with: GatewayConfig,
 }
 

@@ -111,21 +111,22 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         keep(&generations, number, &running);
     }
     let proxy = Arc::new(Mutex::new(Some(proxy)));
-    let reloads = Arc::new(ReloadStats::starting_with(&config, fallback));
+    let settings = config.settings();
+    let reloads = Arc::new(ReloadStats::starting_with(config, fallback));
     let reloader = Reloader {
         proxy: Arc::clone(&proxy),
         registry: Arc::clone(&registry),
         spool: Arc::downgrade(&spool),
         stats: Arc::clone(&reloads),
         generations: generations.clone(),
-        started_with: config.clone(),
+        started_with: settings.clone(),
     };
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
-    let admin = Admin::new(parts, &config);
+    let admin = Admin::new(parts, settings.identity.clone());
 
-    runtime.block_on(beside(&config, Arc::clone(&admin), proxy, signals))?;
+    runtime.block_on(beside(&settings, Arc::clone(&admin), proxy, signals))?;
     drop(watcher);
     drop((runtime, admin));
     sole(spool).stop(LAST_SHIPPING)?;

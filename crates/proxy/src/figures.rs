@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use weir_event::Names;
-use weir_telemetry::metrics::{Families, RouteLabels, RouteMetrics};
+use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
 
 /// The cells of every route that some configuration still names.
 pub struct Figures {
@@ -32,17 +31,16 @@ impl Figures {
         Arc::clone(self.routes().entry(labels.clone()).or_insert_with(make))
     }
 
-    /// Adds the series of every route to an exposition, without those that no snapshot holds any more. Called on the
-    /// scrape's thread; the lock is shared with the loader only.
-    pub fn expose(&self, names: &Names, out: &mut Families) {
-        self.unrouted.expose(names, out);
+    /// The cells of every route by its names, and first those of what has none; without those that no snapshot holds
+    /// any more. Called on the scrape's thread; the lock is shared with the loader only.
+    pub fn all(&self) -> Vec<Arc<RouteMetrics>> {
         let mut routes = self.routes();
         routes.retain(|_, metrics| Arc::strong_count(metrics) > 1);
-        let mut routes: Vec<_> = routes.values().cloned().collect();
-        routes.sort_by(|a, b| a.labels().cmp(b.labels()));
-        for metrics in routes {
-            metrics.expose(names, out);
-        }
+        let mut all: Vec<_> = routes.values().cloned().collect();
+        drop(routes);
+        all.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
+        all.insert(0, self.unrouted());
+        all
     }
 
     fn routes(&self) -> MutexGuard<'_, HashMap<RouteLabels, Arc<RouteMetrics>>> {
@@ -60,13 +58,9 @@ mod tests {
         let labels = RouteLabels { api: "orders".into(), route: "r".into(), service: "s".into() };
         let held = figures.route(labels.clone());
         assert!(Arc::ptr_eq(&held, &figures.route(labels)));
-        let text = || {
-            let mut out = Families::default();
-            figures.expose(&Names::new(), &mut out);
-            out.text()
-        };
-        assert!(text().contains("orders"));
+        let apis = || figures.all().iter().map(|route| route.labels().api.clone()).collect::<Vec<_>>();
+        assert_eq!(apis(), ["", "orders"]);
         drop(held);
-        assert!(!text().contains("orders"));
+        assert_eq!(apis(), [""]);
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use std::time::{Duration, Instant};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
-use weir_telemetry::metrics::{Families, RouteLabels, RouteMetrics};
+use weir_telemetry::metrics::{Exposition, RouteLabels, RouteMetrics};
 use weir_telemetry::trace_context::TraceParent;
 use weir_telemetry::{Continuation, SpanSource, Trust};
 
@@ -68,8 +68,10 @@ fn scrape_of_routes(bencher: Bencher, routes: usize) {
     let routes: Vec<RouteMetrics> = (0..routes).map(metrics).collect();
     routes.iter().for_each(|route| route.observe(0, &exchange));
     bencher.bench_local(|| {
-        let mut families = Families::default();
-        routes.iter().for_each(|route| route.expose(&names, &mut families));
-        families.text().len()
+        let mut text = Exposition::default();
+        for expose in RouteMetrics::FAMILIES {
+            routes.iter().for_each(|route| expose(route, &names, &mut text));
+        }
+        text.finish().len()
     });
 }

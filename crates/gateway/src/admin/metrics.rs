@@ -1,22 +1,111 @@
 //! `/metrics`: the figures of all workers added up, and those of the spool and of the configuration.
+//!
+//! Written piece by piece, as the client takes it: a gateway of thousands of routes has a hundred megabytes of it, and
+//! a probe that is asked for meanwhile waits for one piece.
 
-use super::{Admin, Body, with_type};
+use super::{Admin, Body};
 use crate::reload::{Cause, FIXED, lock};
-use http::header::HeaderValue;
-use http::{Response, StatusCode};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use http::{HeaderName, Response};
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use weir_config::WaitsFor;
-use weir_telemetry::metrics::{CONTENT_TYPE, Families, catalogue};
+use weir_telemetry::metrics::{self, Exposition, Families, RouteMetrics, catalogue};
+
+/// What is made of the text before the client is waited for. Bytes.
+const PIECE: usize = 64 << 10;
+/// Pieces that wait for the client.
+const WAITING: usize = 1;
 
 /// One scrape.
-pub fn metrics(admin: &Admin) -> Response<Body> {
-    let mut out = Families::default();
-    admin.registry.figures.expose(&admin.registry.names, &mut out);
-    workers(admin, &mut out);
-    spool(admin, &mut out);
-    process(admin, &mut out);
-    with_type(StatusCode::OK, HeaderValue::from_static(CONTENT_TYPE), out.text().into())
+pub fn metrics(admin: &Arc<Admin>, headers: &HeaderMap) -> Response<Body> {
+    let (pieces, body) = Channel::new(WAITING);
+    let gzip = takes_gzip(headers);
+    let out = Out { pieces, gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())) };
+    tokio::task::spawn_local(write(Arc::clone(admin), out));
+    let mut response = Response::new(body.boxed());
+    let mut set = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+    set(CONTENT_TYPE, metrics::CONTENT_TYPE);
+    set(VARY, "accept-encoding");
+    if gzip {
+        set(CONTENT_ENCODING, "gzip");
+    }
+    response
+}
+
+/// Whether `gzip` is among the codings of the request, and not by `q=0` (RFC 9110 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
+    let mut codings = lists.flat_map(|list| list.split(',')).map(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        (name.trim(), weight.unwrap_or(1.0))
+    });
+    codings.any(|(name, weight)| (name.eq_ignore_ascii_case("gzip") || name == "*") && weight > 0.0)
+}
+
+/// The way of the text to the client.
+struct Out {
+    pieces: Sender<bytes::Bytes, Infallible>,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+}
+
+/// The client has left.
+struct Left;
+
+impl Out {
+    async fn send(&mut self, text: Vec<u8>) -> Result<(), Left> {
+        let piece = match &mut self.gzip {
+            None => text,
+            Some(gzip) => match compress(gzip, &text) {
+                Ok(piece) if piece.is_empty() => return Ok(()),
+                Ok(piece) => piece,
+                Err(_) => return Err(Left),
+            },
+        };
+        self.pieces.send_data(piece.into()).await.map_err(|_| Left)
+    }
+
+    async fn finish(mut self, text: Vec<u8>) -> Result<(), Left> {
+        self.send(text).await?;
+        let rest = self.gzip.take().map(GzEncoder::finish).transpose().map_err(|_| Left)?;
+        match rest {
+            Some(rest) => self.pieces.send_data(rest.into()).await.map_err(|_| Left),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is ready after `text` has gone in.
+fn compress(gzip: &mut GzEncoder<Vec<u8>>, text: &[u8]) -> io::Result<Vec<u8>> {
+    gzip.write_all(text)?;
+    Ok(std::mem::take(gzip.get_mut()))
+}
+
+async fn write(admin: Arc<Admin>, mut out: Out) -> Result<(), Left> {
+    let mut text = Exposition::default();
+    let routes = admin.registry.figures.all();
+    for expose in RouteMetrics::FAMILIES {
+        for route in &routes {
+            expose(route, &admin.registry.names, &mut text);
+            if text.ready() >= PIECE {
+                out.send(text.take()).await?;
+            }
+        }
+    }
+    let mut few = Families::default();
+    workers(&admin, &mut few);
+    spool(&admin, &mut few);
+    process(&admin, &mut few);
+    text.families(few);
+    out.finish(text.finish()).await
 }
 
 fn workers(admin: &Admin, out: &mut Families) {
@@ -93,4 +182,30 @@ fn process(admin: &Admin, out: &mut Families) {
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_whoever_takes_it() {
+        for (lists, takes) in [
+            (&["gzip"][..], true),
+            (&["deflate, GZIP;q=0.5"], true),
+            (&["br", "gzip"], true),
+            (&["*"], true),
+            (&["gzip;q=0"], false),
+            (&["gzip; q=0.000"], false),
+            (&["deflate, br"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append(ACCEPT_ENCODING, HeaderValue::from_static(list));
+            }
+            assert_eq!(takes_gzip(&headers), takes, "{lists:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 mod dump;
+pub mod listener;
 mod metrics;
 pub mod operator;
 mod probes;
@@ -20,26 +21,19 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use operator::{Operators, Peer};
+use listener::{Counts, Kind, Place, Port};
+use operator::Operators;
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::net::TcpListener;
-use tracing::warn;
-use weir_config::{GatewayConfig, Handle};
+use weir_config::Handle;
 use weir_program::log::recent::Recent;
 use weir_proxy::{Proxy, Registry};
 use weir_spool::Spool;
 
 pub type Body = BoxBody<Bytes, Infallible>;
-
-/// How long a client of the admin listener may take over a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const INDEX: &str = "weir\n\n\
     /probes/liveness    is the process alive\n\
@@ -60,6 +54,8 @@ pub struct Admin {
     identity: weir_config::Identity,
     has_apis: AtomicBool,
     draining: AtomicBool,
+    /// Of the admin and the probe port.
+    counts: Arc<Counts>,
 }
 
 /// What it shares with the rest of the process.
@@ -83,10 +79,10 @@ impl std::ops::Deref for Admin {
 }
 
 impl Admin {
-    pub fn new(parts: Parts, config: &GatewayConfig) -> Arc<Self> {
-        let (identity, has_apis) = (config.identity.clone(), AtomicBool::new(!config.apis.is_empty()));
+    pub fn new(parts: Parts, identity: weir_config::Identity) -> Arc<Self> {
+        let has_apis = AtomicBool::new(!parts.reloads.running().apis.is_empty());
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        Arc::new(Self { parts, started, identity, has_apis, draining })
+        Arc::new(Self { parts, started, identity, has_apis, draining, counts: Arc::default() })
     }
 
     /// The id of this life of the process.
@@ -110,12 +106,14 @@ impl Admin {
 
 /// Serves everything, for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    accept(listener, move |request| answer(Arc::clone(&admin), request)).await;
+    let port = Port::new("admin", Arc::clone(&admin.counts));
+    port.serve(listener, move |request, place| answer(Arc::clone(&admin), request, place)).await;
 }
 
 /// Serves the probes alone, for a port of their own.
 pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
-    accept(listener, move |request| {
+    let port = Port::new("probe", Arc::clone(&admin.counts));
+    let serve = port.serve(listener, move |request, _| {
         let admin = Arc::clone(&admin);
         async move {
             if !is_read(request.method()) {
@@ -123,8 +121,8 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
             }
             probes::answer(&admin, request.uri()).unwrap_or_else(not_found)
         }
-    })
-    .await;
+    });
+    serve.await;
 }
 
 const READS: &str = "GET, HEAD";
@@ -141,7 +139,7 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/reload") => return changes::reload(admin, request).await,
         (&Method::POST, "/rollback") => return changes::roll_back(admin, request).await,
@@ -156,47 +154,24 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body>
     if let Err(denied) = admin.operators.called(&request) {
         return text(denied.status, format!("{}\n", denied.why));
     }
-    match request.uri().path() {
+    let path = request.uri().path();
+    let kind = match path {
+        "/status" | "/ledger" | "/dump" | "/metrics" => Kind::Large,
+        "/tail" => Kind::Tail,
+        _ => Kind::Small,
+    };
+    if let Some(full) = place.take(kind) {
+        return full;
+    }
+    match path {
         "/" => text(StatusCode::OK, INDEX),
         "/status" => json(&status::status(&admin)),
         "/ledger" => json(&status::ledger(&admin)),
         "/dump" => json(&dump::dump(&admin)),
         "/tail" => tail::tail(&admin),
-        "/metrics" => metrics::metrics(&admin),
+        "/metrics" => metrics::metrics(&admin, request.headers()),
         _ => not_found(),
     }
-}
-
-async fn accept<F>(listener: TcpListener, service: impl Fn(Request<Incoming>) -> F + Clone + 'static)
-where
-    F: Future<Output = Response<Body>> + 'static,
-{
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            loop {
-                let (stream, peer) = match listener.accept().await {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        warn!(%error, "the admin listener cannot accept a connection");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                };
-                let service = service.clone();
-                let served =
-                    http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(
-                        TokioIo::new(stream),
-                        service_fn(move |mut request: Request<Incoming>| {
-                            request.extensions_mut().insert(Peer(peer));
-                            let answered = service(request);
-                            async move { Ok::<_, Infallible>(answered.await) }
-                        }),
-                    );
-                tokio::task::spawn_local(async move { drop(served.await) });
-            }
-        })
-        .await;
 }
 
 fn not_found() -> Response<Body> {

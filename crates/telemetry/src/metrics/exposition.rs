@@ -1,4 +1,5 @@
-//! Series to text: collects samples by metric, and lets the `prometheus` crate write them.
+//! Series to text, by the `prometheus` crate. A gateway may have a million series, so they are written piece by piece
+//! ([`Exposition`]), and only those few that are not of a route are collected first ([`Families`]).
 
 use super::catalogue::{Kind, Metric};
 use super::histogram::Reading;
@@ -6,10 +7,81 @@ use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use std::collections::BTreeMap;
 
-/// The content type of [`Families::text`].
+/// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What one scrape answers with.
+/// Samples that are kept before they are written.
+const BATCH: usize = 256;
+
+/// Prometheus' text format, version 0.0.4, of samples that come family by family.
+#[derive(Default)]
+pub struct Exposition {
+    text: Vec<u8>,
+    metric: Option<&'static Metric>,
+    samples: Vec<proto::Metric>,
+    /// Whether the comments above the family's samples are written.
+    headed: bool,
+}
+
+impl Exposition {
+    pub(crate) fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: u64) {
+        self.push(metric, counter(metric, labels, value));
+    }
+
+    pub(crate) fn histogram(&mut self, metric: &'static Metric, labels: &[&str], reading: &Reading) {
+        self.push(metric, histogram(metric, labels, reading));
+    }
+
+    fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
+        if self.metric != Some(metric) {
+            self.flush();
+            (self.metric, self.headed) = (Some(metric), false);
+        }
+        self.samples.push(sample);
+        if self.samples.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(metric) = self.metric.filter(|_| !self.samples.is_empty()) else { return };
+        let start = self.text.len();
+        let family = family(metric, std::mem::take(&mut self.samples));
+        TextEncoder::new().encode(&[family], &mut self.text).expect("writing to memory, with a sample in the family");
+        if self.headed {
+            // The crate writes the two lines of comment above each batch; they belong above the first.
+            let lines = self.text[start..].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            let comment = lines.map(|(at, _)| at + 1).nth(1).unwrap_or(0);
+            self.text.drain(start..start + comment);
+        }
+        self.headed = true;
+    }
+
+    /// Adds the families that were collected.
+    pub fn families(&mut self, families: Families) {
+        for (metric, samples) in families.families.into_values() {
+            samples.into_iter().for_each(|sample| self.push(metric, sample));
+        }
+    }
+
+    /// Bytes of text that are ready to be taken.
+    pub fn ready(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The text that is ready; what is collected but not written yet stays.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.text)
+    }
+
+    /// The rest.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.text
+    }
+}
+
+/// Samples in any order.
 #[derive(Default)]
 pub struct Families {
     families: BTreeMap<&'static str, (&'static Metric, Vec<proto::Metric>)>,
@@ -18,11 +90,7 @@ pub struct Families {
 impl Families {
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
     pub fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: u64) {
-        let mut counter = proto::Counter::default();
-        counter.set_value(value as f64);
-        let mut sample = sample(metric, Kind::Counter, labels);
-        sample.set_counter(counter);
-        self.push(metric, sample);
+        self.push(metric, counter(metric, labels, value));
     }
 
     /// Adds a gauge's sample.
@@ -34,38 +102,38 @@ impl Families {
         self.push(metric, sample);
     }
 
-    pub(crate) fn histogram(&mut self, metric: &'static Metric, labels: &[&str], reading: &Reading) {
-        // Nanoseconds in the cells, seconds for Prometheus.
-        let unit = if metric.unit == "s" { 1e9 } else { 1.0 };
-        let mut histogram = proto::Histogram::default();
-        let mut cumulative = 0;
-        let mut buckets = Vec::with_capacity(reading.bounds.len());
-        for (bound, count) in reading.bounds.iter().zip(&reading.counts) {
-            cumulative += count;
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound as f64 / unit);
-            bucket.set_cumulative_count(cumulative);
-            buckets.push(bucket);
-        }
-        histogram.set_bucket(buckets);
-        histogram.set_sample_count(reading.counts.iter().sum());
-        histogram.set_sample_sum(reading.sum as f64 / unit);
-        let mut sample = sample(metric, Kind::Histogram, labels);
-        sample.set_histogram(histogram);
-        self.push(metric, sample);
-    }
-
     fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
         self.families.entry(metric.name).or_insert_with(|| (metric, Vec::new())).1.push(sample);
     }
+}
 
-    /// The exposition in Prometheus' text format, version 0.0.4.
-    pub fn text(self) -> String {
-        let families: Vec<_> = self.families.into_values().map(|(metric, samples)| family(metric, samples)).collect();
-        let mut out = Vec::new();
-        TextEncoder::new().encode(&families, &mut out).expect("writing to memory, with a sample in each family");
-        String::from_utf8(out).expect("the text format is UTF-8")
+fn counter(metric: &Metric, labels: &[&str], value: u64) -> proto::Metric {
+    let mut counter = proto::Counter::default();
+    counter.set_value(value as f64);
+    let mut sample = sample(metric, Kind::Counter, labels);
+    sample.set_counter(counter);
+    sample
+}
+
+fn histogram(metric: &Metric, labels: &[&str], reading: &Reading) -> proto::Metric {
+    // Nanoseconds in the cells, seconds for Prometheus.
+    let unit = if metric.unit == "s" { 1e9 } else { 1.0 };
+    let mut histogram = proto::Histogram::default();
+    let mut cumulative = 0;
+    let mut buckets = Vec::with_capacity(reading.bounds.len());
+    for (bound, count) in reading.bounds.iter().zip(&reading.counts) {
+        cumulative += count;
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*bound as f64 / unit);
+        bucket.set_cumulative_count(cumulative);
+        buckets.push(bucket);
     }
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(reading.counts.iter().sum());
+    histogram.set_sample_sum(reading.sum as f64 / unit);
+    let mut sample = sample(metric, Kind::Histogram, labels);
+    sample.set_histogram(histogram);
+    sample
 }
 
 fn family(metric: &Metric, samples: Vec<proto::Metric>) -> MetricFamily {
@@ -92,4 +160,31 @@ fn sample(metric: &Metric, kind: Kind, values: &[&str]) -> proto::Metric {
         pair
     });
     proto::Metric::from_label(pairs.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+    use super::*;
+
+    #[test]
+    fn a_family_of_many_batches_has_one_comment_and_every_sample() {
+        let mut out = Exposition::default();
+        let mut text = Vec::new();
+        for number in 0..3 * BATCH as u64 + 1 {
+            out.counter(&catalogue::REJECTED, &["api", &number.to_string(), "line\nbreak", "r"], number);
+            text.extend(out.take());
+        }
+        let mut families = Families::default();
+        families.gauge(&catalogue::DRAINING, &[], 1.0);
+        out.families(families);
+        text.extend(out.finish());
+        let text = String::from_utf8(text).unwrap();
+        let comments: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+        assert_eq!(comments.len(), 4, "{comments:?}");
+        let samples = text.lines().filter(|line| line.starts_with("weir_requests_rejected_total{"));
+        let values = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        assert!(values.eq(0..3 * BATCH as u64 + 1));
+        assert!(text.ends_with("weir_draining 1\n"), "{text}");
+    }
 }

@@ -69,6 +69,11 @@ impl Histogram {
         self.observe(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Observations.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Acquire)).sum()
+    }
+
     pub(crate) fn read(&self) -> Reading {
         let counts = self.buckets[..=self.bounds.len()].iter().map(|bucket| bucket.load(Ordering::Acquire)).collect();
         Reading { bounds: self.bounds, counts, sum: self.sum.load(Ordering::Acquire) }
@@ -92,6 +97,10 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;

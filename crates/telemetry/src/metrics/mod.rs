@@ -1,8 +1,9 @@
 //! The figures of the data plane: cells that one worker writes and any thread reads, and the catalogue of names.
 //!
-//! A route's cells are made when a configuration is loaded, so that its series start at 0 and the request path only
-//! adds to what is there. Each worker has cells of its own: adding is a plain load and store of an atomic that no
-//! other thread writes. A scrape reads them on another thread and adds them up; it takes no lock that a worker takes.
+//! A route's counters start at 0 when a configuration is loaded, so that a rate has a point before the first request; its
+//! histograms come with the first request, so that thousands of routes that nobody calls cost a scrape little. Each
+//! worker has cells of its own: adding is a plain load and store of an atomic that no other thread writes. A scrape
+//! reads them on another thread and adds them up; it takes no lock that a worker takes.
 
 pub mod catalogue;
 mod chain;
@@ -11,6 +12,6 @@ mod histogram;
 mod route;
 
 pub use catalogue::{Kind, Metric};
-pub use exposition::{CONTENT_TYPE, Families};
+pub use exposition::{CONTENT_TYPE, Exposition, Families};
 pub use histogram::Histogram;
 pub use route::{RouteLabels, RouteMetrics};

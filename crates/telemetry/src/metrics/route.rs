@@ -1,12 +1,13 @@
 //! The cells of one route, for every worker, and what a finished exchange adds to them.
 
 use super::chain::Chain;
-use super::exposition::Families;
+use super::exposition::Exposition;
 use super::histogram::{DURATION_NS, Histogram, OVERHEAD_NS, SIZE, add};
-use super::{catalogue, histogram::Reading};
+use super::{Metric, catalogue, histogram::Reading};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Turn, Verdict};
+use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Turn, Verdict};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
@@ -30,17 +31,31 @@ struct Answer {
     reason: u8,
 }
 
+impl Answer {
+    /// What the service is to blame for, or the gateway: what an alert on errors is about.
+    fn is_failure(self) -> bool {
+        let reason = Reason::from_byte(self.reason);
+        match reason.side() {
+            Side::Upstream => true,
+            Side::Gateway if reason != Reason::PolicyAnswered => true,
+            _ => self.status >= 500,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct PolicyCells {
     duration: Histogram,
     rejected: AtomicU64,
 }
 
-/// One worker's cells.
+/// One worker's cells, made by the first request.
 #[derive(Debug)]
 struct Cells {
     answers: Chain<Answer, Histogram>,
     other: Histogram,
+    /// Of [`Cells::other`], those that failed.
+    other_failed: AtomicU64,
     overhead: Histogram,
     attempts: Chain<u8, Histogram>,
     request_body: Histogram,
@@ -51,23 +66,29 @@ struct Cells {
 }
 
 impl Cells {
-    fn new() -> Self {
-        Self {
+    fn new() -> Box<Self> {
+        Box::new(Self {
             answers: Chain::new(),
             other: Histogram::new(DURATION_NS),
+            other_failed: AtomicU64::new(0),
             overhead: Histogram::new(OVERHEAD_NS),
             attempts: Chain::new(),
             request_body: Histogram::new(SIZE),
             response_body: Histogram::new(SIZE),
             policies: Chain::new(),
             limits: Default::default(),
-        }
+        })
     }
 
     fn observe(&self, exchange: &Exchange) {
         let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
-        let cell = self.answers.get_or_make(answer, MOST_ANSWERS, || Histogram::new(DURATION_NS));
-        cell.unwrap_or(&self.other).observe_duration(exchange.total());
+        match self.answers.get_or_make(answer, MOST_ANSWERS, || Histogram::new(DURATION_NS)) {
+            Some(cell) => cell.observe_duration(exchange.total()),
+            None => {
+                self.other.observe_duration(exchange.total());
+                add(&self.other_failed, u64::from(answer.is_failure()));
+            }
+        }
         self.overhead.observe_duration(exchange.meter.spent(Turn::Gateway));
         self.request_body.observe(exchange.bytes_in);
         self.response_body.observe(exchange.bytes_out);
@@ -93,17 +114,46 @@ impl Cells {
     }
 }
 
+impl Cells {
+    fn requests(&self) -> u64 {
+        self.answers.iter().map(|(_, cell)| cell.count()).sum::<u64>() + self.other.count()
+    }
+
+    fn failed(&self) -> u64 {
+        let failed = self.answers.iter().filter(|(answer, _)| answer.is_failure()).map(|(_, cell)| cell.count());
+        failed.sum::<u64>() + self.other_failed.load(Ordering::Acquire)
+    }
+}
+
 /// The cells of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     labels: RouteLabels,
-    workers: Vec<Cells>,
+    workers: Vec<OnceLock<Box<Cells>>>,
 }
 
+/// Adds one family's series of a route to an exposition.
+pub type Expose = fn(&RouteMetrics, &Names, &mut Exposition);
+
 impl RouteMetrics {
-    /// Cells for `workers` workers, all at 0.
+    /// The families that a route has series of; of all routes, one family is written after the other.
+    pub const FAMILIES: &[Expose] = &[
+        |route, _, out| out.counter(&catalogue::REQUESTS, &route.own(), route.sum_of(Cells::requests)),
+        |route, _, out| out.counter(&catalogue::FAILED, &route.own(), route.sum_of(Cells::failed)),
+        |route, _, out| route.expose_answers(out),
+        |route, _, out| route.expose_sum(&catalogue::OVERHEAD, |cells| &cells.overhead, out),
+        |route, _, out| route.expose_attempts(out),
+        |route, _, out| route.expose_sum(&catalogue::REQUEST_BODY, |cells| &cells.request_body, out),
+        |route, _, out| route.expose_sum(&catalogue::RESPONSE_BODY, |cells| &cells.response_body, out),
+        |route, names, out| route.expose_policies(names, out),
+        |route, names, out| route.expose_rejected(names, out),
+        |route, _, out| route.expose_limits(out),
+        |route, _, out| route.expose_unrouted(out),
+    ];
+
+    /// For `workers` workers; nothing is counted yet.
     pub fn new(labels: RouteLabels, workers: usize) -> Self {
-        Self { labels, workers: (0..workers).map(|_| Cells::new()).collect() }
+        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
     /// The names that the series carry.
@@ -114,31 +164,36 @@ impl RouteMetrics {
     /// Adds a finished exchange. Only ever called by the worker of that number, on its own thread.
     pub fn observe(&self, worker: usize, exchange: &Exchange) {
         if let Some(cells) = self.workers.get(worker) {
-            cells.observe(exchange);
+            cells.get_or_init(Cells::new).observe(exchange);
         }
     }
 
-    /// Adds the route's series to an exposition.
-    pub fn expose(&self, names: &Names, out: &mut Families) {
-        self.expose_answers(out);
+    /// Of the workers that have had a request.
+    fn cells(&self) -> impl Iterator<Item = &Cells> {
+        self.workers.iter().filter_map(|cells| cells.get().map(|cells| &**cells))
+    }
+
+    fn own(&self) -> [&str; 2] {
+        [&self.labels.api, &self.labels.route]
+    }
+
+    fn sum_of(&self, count: impl Fn(&Cells) -> u64) -> u64 {
+        self.cells().map(count).sum()
+    }
+
+    fn expose_attempts(&self, out: &mut Exposition) {
         let RouteLabels { api, route, service } = &self.labels;
-        let own = [api.as_str(), route];
-        out.histogram(&catalogue::OVERHEAD, &own, &self.sum(|cells| &cells.overhead));
-        out.histogram(&catalogue::REQUEST_BODY, &own, &self.sum(|cells| &cells.request_body));
-        out.histogram(&catalogue::RESPONSE_BODY, &own, &self.sum(|cells| &cells.response_body));
-        let attempts = self.workers.iter().flat_map(|cells| cells.attempts.iter());
+        let attempts = self.cells().flat_map(|cells| cells.attempts.iter());
         for (reason, reading) in merged(attempts.map(|(key, cell)| (key, cell.read()))) {
             let reason = Reason::from_byte(reason).as_str();
             out.histogram(&catalogue::CLIENT_DURATION, &[api, route, service, reason], &reading);
         }
-        self.expose_policies(names, out);
-        self.expose_limits(out);
     }
 
     /// All states once there is one: a rate needs a point before the first request that is over.
-    fn expose_limits(&self, out: &mut Families) {
+    fn expose_limits(&self, out: &mut Exposition) {
         let count = |state: RateLimitState| -> u64 {
-            self.workers.iter().map(|cells| cells.limits[state as usize].load(Ordering::Acquire)).sum()
+            self.sum_of(|cells| cells.limits[state as usize].load(Ordering::Acquire))
         };
         let states = || RateLimitState::ALL.iter().filter(|state| **state != RateLimitState::None);
         if states().any(|state| count(*state) > 0) {
@@ -148,52 +203,73 @@ impl RouteMetrics {
         }
     }
 
-    fn expose_answers(&self, out: &mut Families) {
+    fn expose_answers(&self, out: &mut Exposition) {
         let RouteLabels { api, route, service } = &self.labels;
-        // A route starts with the series of its ordinary answer, at 0: a rate needs a point before the first request.
-        let ordinary = Answer { method: Method::Get as u8, status: 200, reason: Reason::None as u8 };
-        let zero = (!api.is_empty()).then(|| (ordinary, Histogram::new(DURATION_NS).read()));
-        let answers = self.workers.iter().flat_map(|cells| cells.answers.iter());
-        let mut unrouted: BTreeMap<&str, u64> = BTreeMap::new();
-        for (key, reading) in merged(zero.into_iter().chain(answers.map(|(key, cell)| (key, cell.read())))) {
+        let answers = self.cells().flat_map(|cells| cells.answers.iter());
+        for (key, reading) in merged(answers.map(|(key, cell)| (key, cell.read()))) {
             let (method, status) = (Method::from_byte(key.method).as_str(), key.status.to_string());
             let reason = Reason::from_byte(key.reason).as_str();
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], &reading);
-            *unrouted.entry(reason).or_default() += reading.counts.iter().sum::<u64>();
         }
-        let other = self.sum(|cells| &cells.other);
-        if other.counts.iter().any(|count| *count > 0) {
+        if let Some(other) = self.sum(|cells| &cells.other).filter(|other| !other.is_empty()) {
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], &other);
-            *unrouted.entry(OTHER).or_default() += other.counts.iter().sum::<u64>();
-        }
-        if api.is_empty() {
-            unrouted.iter().for_each(|(reason, count)| out.counter(&catalogue::UNROUTED, &[reason], *count));
         }
     }
 
-    fn expose_policies(&self, names: &Names, out: &mut Families) {
-        let RouteLabels { api, route, .. } = &self.labels;
-        let mut runs: BTreeMap<(String, &str), Reading> = BTreeMap::new();
-        let mut rejected: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        for ((policy, verdict, reason), cells) in self.workers.iter().flat_map(|cells| cells.policies.iter()) {
-            let policy = names.name(policy).unwrap_or_default().to_string();
-            merge_into(&mut runs, (policy.clone(), verdict.as_str()), cells.duration.read());
-            if verdict == Verdict::Rejected {
-                *rejected.entry((policy, reason.as_str())).or_default() += cells.rejected.load(Ordering::Acquire);
+    /// Of what has no route, one series a reason.
+    fn expose_unrouted(&self, out: &mut Exposition) {
+        if !self.labels.api.is_empty() {
+            return;
+        }
+        let mut unrouted: BTreeMap<&str, u64> = BTreeMap::new();
+        for cells in self.cells() {
+            for (key, cell) in cells.answers.iter() {
+                *unrouted.entry(Reason::from_byte(key.reason).as_str()).or_default() += cell.count();
+            }
+            if cells.other.count() > 0 {
+                *unrouted.entry(OTHER).or_default() += cells.other.count();
             }
         }
-        for ((policy, verdict), reading) in &runs {
+        unrouted.iter().for_each(|(reason, count)| out.counter(&catalogue::UNROUTED, &[reason], *count));
+    }
+
+    fn expose_policies(&self, names: &Names, out: &mut Exposition) {
+        let runs = self.policies(names).map(|(policy, verdict, _, cells)| ((policy, verdict), cells.duration.read()));
+        for ((policy, verdict), reading) in &merged(runs) {
+            let [api, route] = self.own();
             out.histogram(&catalogue::POLICY_DURATION, &[api, route, policy, verdict], reading);
         }
+    }
+
+    fn expose_rejected(&self, names: &Names, out: &mut Exposition) {
+        let mut rejected: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for (policy, verdict, reason, cells) in self.policies(names) {
+            if verdict == Verdict::Rejected.as_str() {
+                *rejected.entry((policy, reason)).or_default() += cells.rejected.load(Ordering::Acquire);
+            }
+        }
         for ((policy, reason), count) in &rejected {
+            let [api, route] = self.own();
             out.counter(&catalogue::REJECTED, &[api, route, policy, reason], *count);
         }
     }
 
-    fn sum(&self, cell: impl Fn(&Cells) -> &Histogram) -> Reading {
-        let mut readings = self.workers.iter().map(|cells| cell(cells).read());
-        let first = readings.next().unwrap_or_else(|| Histogram::new(DURATION_NS).read());
-        readings.fold(first, |mut sum, reading| {
+    /// The name of each policy that ran, its verdict and the reason, for every worker.
+    fn policies(&self, names: &Names) -> impl Iterator<Item = (String, &'static str, &'static str, &PolicyCells)> {
+        self.cells().flat_map(|cells| cells.policies.iter()).map(|((policy, verdict, reason), cells)| {
+            (names.name(policy).unwrap_or_default().to_string(), verdict.as_str(), reason.as_str(), cells)
+        })
+    }
+
+    fn expose_sum(&self, metric: &'static Metric, cell: impl Fn(&Cells) -> &Histogram, out: &mut Exposition) {
+        if let Some(sum) = self.sum(cell) {
+            out.histogram(metric, &self.own(), &sum);
+        }
+    }
+
+    /// `None` while no worker has had a request.
+    fn sum(&self, cell: impl Fn(&Cells) -> &Histogram) -> Option<Reading> {
+        self.cells().map(|cells| cell(cells).read()).reduce(|mut sum, reading| {
             sum.merge(&reading);
             sum
         })
@@ -236,19 +312,52 @@ mod tests {
     }
 
     fn text(metrics: &RouteMetrics, names: &Names) -> String {
-        let mut families = Families::default();
-        metrics.expose(names, &mut families);
-        families.text()
+        let mut out = Exposition::default();
+        RouteMetrics::FAMILIES.iter().for_each(|expose| expose(metrics, names, &mut out));
+        String::from_utf8(out.finish()).unwrap()
     }
 
     const OF_ROUTE: &str =
         r#"api="orders",http_request_method="GET",http_response_status_code="200",reason="",route="r",service="s""#;
 
     #[test]
-    fn a_route_starts_at_zero() {
-        let text = text(&RouteMetrics::new(labels(), 2), &Names::new());
-        assert!(text.contains(&format!("http_server_request_duration_seconds_count{{{OF_ROUTE}}} 0\n")), "{text}");
-        assert!(text.contains("# TYPE weir_gateway_overhead_seconds histogram\n"), "{text}");
+    fn counters_start_at_zero_and_histograms_with_the_first_request() {
+        let metrics = RouteMetrics::new(labels(), 2);
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        let before = text(&metrics, &Names::new());
+        for name in ["weir_requests_total", "weir_requests_failed_total"] {
+            assert!(before.contains(&format!("{name}{{api=\"orders\",route=\"r\"}} 0\n")), "{before}");
+        }
+        assert_eq!(samples(&before), 2);
+        metrics.observe(1, &exchange(200));
+        let after = text(&metrics, &Names::new());
+        assert!(after.contains("# TYPE weir_gateway_overhead_seconds histogram\n"), "{after}");
+        assert!(samples(&after) > 60);
+    }
+
+    #[test]
+    fn a_failure_is_the_services_or_the_gateways() {
+        let metrics = RouteMetrics::new(labels(), 2);
+        let told = [
+            (200, Reason::None, 0),
+            (404, Reason::None, 0),
+            (429, Reason::RateLimited, 0),
+            (503, Reason::None, 1),
+            (200, Reason::ResponseIncomplete, 1),
+            (200, Reason::PolicyAnswered, 0),
+            (503, Reason::Overloaded, 1),
+            (499, Reason::ClientClosed, 0),
+        ];
+        for (worker, (status, reason, _)) in told.iter().enumerate() {
+            let mut exchange = exchange(*status);
+            exchange.reason = *reason;
+            metrics.observe(worker % 2, &exchange);
+        }
+        let text = text(&metrics, &Names::new());
+        let failed: u64 = told.iter().map(|(_, _, failed)| failed).sum();
+        let series = |name: &str, count: u64| format!("{name}{{api=\"orders\",route=\"r\"}} {count}\n");
+        assert!(text.contains(&series("weir_requests_total", told.len() as u64)), "{text}");
+        assert!(text.contains(&series("weir_requests_failed_total", failed)), "{text}");
     }
 
     #[test]
@@ -276,6 +385,9 @@ mod tests {
             metrics.observe(0, &exchange(status));
         }
         let text = text(&metrics, &Names::new());
+        for (name, count) in [("weir_requests_total", 1000), ("weir_requests_failed_total", 500)] {
+            assert!(text.contains(&format!("{name}{{api=\"orders\",route=\"r\"}} {count}\n")), "{text}");
+        }
         let counts = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count{"));
         let total: u64 = counts.clone().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
         assert_eq!(total, 1000);
