@@ -5,6 +5,7 @@ use crate::DEADLINE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -18,6 +19,8 @@ pub struct Site {
     unprivileged: BTreeSet<String>,
     /// Programs whose wall clock is set by a file.
     clocks: BTreeMap<String, PathBuf>,
+    /// Programs that others start, with the words of these.
+    within: BTreeMap<String, Vec<String>>,
     /// Programs whose syncs and renames are noted in a file.
     traces: BTreeMap<String, PathBuf>,
 }
@@ -34,8 +37,8 @@ const HOLD: &str = r#"mount -t tmpfs -o size="$1" none "$2" && echo mounted && e
 
 impl Site {
     pub fn new() -> io::Result<Self> {
-        let (disks, unprivileged, clocks, traces) = Default::default();
-        Ok(Self { dir: tempfile::tempdir()?, disks, unprivileged, clocks, traces })
+        let (disks, unprivileged, clocks, within, traces) = Default::default();
+        Ok(Self { dir: tempfile::tempdir()?, disks, unprivileged, clocks, within, traces })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -60,6 +63,7 @@ impl Site {
             }
             words.extend([format!("--mount=/proc/{}/ns/mnt", disk.holder.id()), "--".to_owned()]);
         }
+        words.extend(self.within.get(name).into_iter().flatten().cloned());
         if self.unprivileged.contains(name) && rustix::process::geteuid().is_root() {
             words.extend(["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"].map(str::to_owned));
         }
@@ -132,6 +136,22 @@ impl Site {
     /// From its next start on, a program obeys the permissions of files, though the tests may run as root.
     pub fn unprivileged(&mut self, name: &str) {
         self.unprivileged.insert(name.to_owned());
+    }
+
+    /// From its next start on, a program is started by others: `words` before its own, as of prlimit(1). They must become
+    /// the program in the end, so that it has the process id that is started here.
+    pub fn within(&mut self, name: &str, words: &[&str]) {
+        self.within.insert(name.to_owned(), words.iter().map(|word| (*word).to_owned()).collect());
+    }
+
+    /// From its next start on, a program asks the name server at `address`, port 53.
+    pub fn name_server(&mut self, name: &str, address: IpAddr) -> io::Result<()> {
+        let file = self.path(&format!("{name}.resolv.conf"));
+        std::fs::write(&file, format!("nameserver {address}\n"))?;
+        let bind = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", file.display());
+        let user = if rustix::process::geteuid().is_root() { "--mount" } else { "--map-root-user" };
+        self.within(name, &["unshare", user, "--mount", "--", "sh", "-c", &bind, "sh"]);
+        Ok(())
     }
 
     /// From its next start on, what a program syncs and renames is noted by strace(1), in the file that this answers.

@@ -67,6 +67,10 @@ vocabulary! {
         GatewayDraining = 43 "gateway_draining",
         /// More requests are open than the gateway takes on.
         Overloaded = 44 "overloaded",
+        /// The gateway may not open another file: its own limit, or the machine's.
+        FileDescriptorsExhausted = 45 "file_descriptors_exhausted",
+        /// The gateway's machine has no port left for a connection to the upstream's address.
+        LocalPortExhausted = 46 "local_port_exhausted",
         /// The upstream's name did not resolve.
         DnsError = 60 "dns_error",
         /// The upstream refused the connection.
@@ -91,6 +95,8 @@ vocabulary! {
         ResponseIncomplete = 70 "response_incomplete",
         /// The upstream sent no frame for the stream idle time.
         UpstreamIdleTimeout = 71 "upstream_idle_timeout",
+        /// The name server did not answer within the connect timeout.
+        DnsTimeout = 72 "dns_timeout",
         /// A reason that this reader does not know yet.
         Unknown = 255 "unknown",
     } unknown Unknown
@@ -119,6 +125,8 @@ impl Reason {
             | Self::GatewayPanic
             | Self::GatewayError
             | Self::GatewayDraining
+            | Self::FileDescriptorsExhausted
+            | Self::LocalPortExhausted
             | Self::Overloaded => Side::Gateway,
             Self::DnsError
             | Self::ConnectionRefused
@@ -131,6 +139,7 @@ impl Reason {
             | Self::UpstreamProtocolError
             | Self::UpstreamHeadersTooLarge
             | Self::ResponseIncomplete
+            | Self::DnsTimeout
             | Self::UpstreamIdleTimeout => Side::Upstream,
         }
     }
@@ -150,7 +159,9 @@ impl Reason {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::GatewayDraining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GatewayDraining | Self::Overloaded | Self::FileDescriptorsExhausted | Self::LocalPortExhausted => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionUnreachable
@@ -160,7 +171,9 @@ impl Reason {
             | Self::UpstreamProtocolError
             | Self::UpstreamHeadersTooLarge
             | Self::ResponseIncomplete => StatusCode::BAD_GATEWAY,
-            Self::ConnectionTimeout | Self::UpstreamTimeout | Self::UpstreamIdleTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectionTimeout | Self::UpstreamTimeout | Self::UpstreamIdleTimeout | Self::DnsTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
         }
     }
 
@@ -178,10 +191,13 @@ impl Reason {
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::AuthenticationFailed | Self::RateLimited | Self::MethodNotAllowed => "http_request_denied",
-            Self::GatewayPanic | Self::GatewayError => "proxy_internal_error",
+            Self::GatewayPanic | Self::GatewayError | Self::FileDescriptorsExhausted | Self::LocalPortExhausted => {
+                "proxy_internal_error"
+            }
             Self::GatewayDraining | Self::Overloaded => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DnsError => "dns_error",
+            Self::DnsTimeout => "dns_timeout",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionUnreachable => "destination_ip_unroutable",
@@ -202,6 +218,9 @@ impl Reason {
         matches!(
             self,
             Self::DnsError
+                | Self::DnsTimeout
+                | Self::FileDescriptorsExhausted
+                | Self::LocalPortExhausted
                 | Self::ConnectionRefused
                 | Self::ConnectionTimeout
                 | Self::ConnectionUnreachable

@@ -3,6 +3,7 @@
 mod admin;
 mod allocator;
 mod args;
+mod descriptors;
 mod exit;
 mod generations;
 mod logging;

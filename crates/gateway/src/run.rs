@@ -3,6 +3,7 @@
 use crate::admin::operator::Operators;
 use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
+use crate::descriptors;
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
@@ -10,7 +11,6 @@ use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
 use crate::signals::{Signals, Told};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -61,15 +61,6 @@ pub fn run(options: RunOptions) -> ExitCode {
     }
 }
 
-/// As many open files as the system lets this user have: each connection is one.
-fn more_open_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
 fn start(options: RunOptions) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -85,7 +76,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
     let log = logging::start(&options.log, config.log_level);
     tell_warnings(&config);
-    more_open_files();
+    descriptors::raise_limit();
     fallback.iter().for_each(tell_fallback);
     let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone())?;
     let generations = Generations::below(&state);
@@ -106,6 +97,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         tell(format_args!("listening on {scheme}://{actual}"));
     }
     drop(served);
+    descriptors::keep_back(&registry.descriptors, &config.limits);
     let origin = fallback.as_ref().map_or(Origin::Folder, |fallback| Origin::Kept(fallback.generation));
     if origin == Origin::Folder {
         keep(&generations, number, &running);

@@ -41,6 +41,8 @@ pub(crate) struct Gate {
 pub(crate) enum Full {
     Port,
     Address,
+    /// The process has no descriptor to spare.
+    Descriptors,
 }
 
 impl Gate {

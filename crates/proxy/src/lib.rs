@@ -41,3 +41,4 @@ pub use proxy::{Draining, Proxy, ProxyError, Registry};
 pub use sink::{EventSink, SinkFactory, WorkerStats};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use tls::Acceptors;
+pub use weir_upstream::Descriptors;

@@ -5,7 +5,7 @@
 //! what waits in its queue.
 
 use crate::connection::{Connection, serve};
-use crate::gate::Gate;
+use crate::gate::{Full, Gate};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use rustls::ServerConfig;
@@ -90,16 +90,23 @@ pub(crate) async fn accept_loop(
     listener: TcpListener,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let mut door = Door::default();
+    let (mut door, mut failing) = (Door::default(), false);
     loop {
         tokio::select! {
             biased;
             _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => welcome(&worker, configured, &mut door, stream, peer),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    welcome(&worker, configured, &mut door, stream, peer);
+                }
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+                    worker.stats().accept_failed();
+                    // Told once: it fails again and again for as long as descriptors are used up.
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+                    }
                     // What is there must be let go first: wait a moment rather than spin.
                     tokio::select! {
                         _ = &mut stop => break,
@@ -162,11 +169,12 @@ fn welcome(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, stream:
         // Closed here and now: an answer would cost what the limit is to save.
         Err(full) => return worker.stats().refuse(full),
     };
+    let Some(descriptor) = snapshot.descriptors.client() else { return worker.stats().refuse(Full::Descriptors) };
     drop(snapshot);
     let connection = Rc::new(Connection::new(Rc::clone(worker), configured, peer, door.acceptor.clone()));
     let entry = worker.enter(&connection);
     tokio::task::spawn_local(async move {
         serve(connection, stream).await;
-        drop((entry, pass));
+        drop((entry, pass, descriptor));
     });
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Limiters;
-use weir_upstream::Origins;
+use weir_upstream::{Descriptors, Origins};
 
 /// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
 /// the ticket keys and the open connections of ports.
@@ -31,6 +31,8 @@ pub struct Registry {
     pub gates: Gates,
     /// Requests that are open, over all workers.
     pub open: Arc<AtomicUsize>,
+    /// Of connections, over all workers.
+    pub descriptors: Arc<Descriptors>,
 }
 
 impl Registry {
@@ -44,6 +46,7 @@ impl Registry {
             acceptors: Acceptors::default(),
             gates: Gates::default(),
             open: Arc::default(),
+            descriptors: Arc::default(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct WorkerStats {
     generation: AtomicU32,
     refused_by_port: AtomicU64,
     refused_by_address: AtomicU64,
+    refused_by_descriptors: AtomicU64,
+    accept_failures: AtomicU64,
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
@@ -50,11 +52,21 @@ impl WorkerStats {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Connections closed at once because the port, or the client's address, had as many as it may.
-    pub fn refused(&self) -> [(&'static str, u64); 2] {
+    /// Connections that could not be accepted.
+    pub fn accept_failures(&self) -> u64 {
+        self.accept_failures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        bump(&self.accept_failures);
+    }
+
+    /// Connections closed at once because the port, the client's address or the process had as many as it may.
+    pub fn refused(&self) -> [(&'static str, u64); 3] {
         [
             ("port", self.refused_by_port.load(Ordering::Relaxed)),
             ("address", self.refused_by_address.load(Ordering::Relaxed)),
+            ("descriptors", self.refused_by_descriptors.load(Ordering::Relaxed)),
         ]
     }
 
@@ -62,6 +74,7 @@ impl WorkerStats {
         bump(match full {
             Full::Port => &self.refused_by_port,
             Full::Address => &self.refused_by_address,
+            Full::Descriptors => &self.refused_by_descriptors,
         });
     }
 

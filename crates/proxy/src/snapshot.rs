@@ -20,7 +20,7 @@ use weir_policies::Policy;
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::Trust;
 use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
-use weir_upstream::{Origin, TlsError};
+use weir_upstream::{Descriptors, Origin, TlsError};
 
 /// A request that has passed this gateway more often than this, by `Via`, is going round in circles.
 pub(crate) const MAX_PASSES: usize = 4;
@@ -32,9 +32,9 @@ pub struct Snapshot {
     pub(crate) listeners: Vec<ListenerTable>,
     pub(crate) timeouts: weir_config::Timeouts,
     pub(crate) limits: weir_config::Limits,
-    /// Of the requests that may be open, one worker's part.
     /// Requests that are open now, of whatever generation.
     pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) peer_gateways: Vec<IpNet>,
     pub(crate) trust: Trust,
@@ -159,6 +159,7 @@ impl Snapshot {
             timeouts: config.timeouts,
             limits: config.limits,
             open: Arc::clone(&registry.open),
+            descriptors: Arc::clone(&registry.descriptors),
             trusted_peers: config.trusted_peers.clone(),
             peer_gateways: config.peer_gateways.clone(),
             trust: Trust::Continue,

@@ -259,6 +259,9 @@ fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
 fn detail(reason: Reason) -> &'static str {
     match reason {
         Reason::DnsError => "the upstream's name does not resolve",
+        Reason::DnsTimeout => "the name server did not answer in time",
+        Reason::FileDescriptorsExhausted => "the gateway has no file descriptor left for another connection",
+        Reason::LocalPortExhausted => "the gateway's machine has no port left for a connection to the upstream",
         Reason::ConnectionRefused => "the upstream refused the connection",
         Reason::ConnectionTimeout => "the upstream did not accept a connection in time",
         Reason::ConnectionUnreachable => "there is no way to the upstream's address",

@@ -67,11 +67,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(index: u16, live: &Live<Snapshot>, sink: Box<dyn EventSink>, stats: Arc<WorkerStats>) -> Self {
-        let current = RefCell::new(Rc::new(Held(live.snapshot())));
+        let snapshot = live.snapshot();
+        let pool = Pool::new(Arc::clone(&snapshot.descriptors));
+        let current = RefCell::new(Rc::new(Held(snapshot)));
         Self {
             index: usize::from(index),
             clock: Clock::new(),
-            pool: Pool::default(),
+            pool,
             newest: RefCell::new(live.cached()),
             current,
             spans: RefCell::default(),

@@ -434,7 +434,7 @@ spec:
     assert_eq!(gateway.connect().read_to_end(), "");
     let refused = || -> Vec<u64> {
         let stats = gateway.proxy.as_ref().unwrap().stats().map(|stats| stats.refused());
-        stats.fold(vec![0, 0], |sum, [(_, port), (_, address)]| vec![sum[0] + port, sum[1] + address])
+        stats.fold(vec![0, 0], |sum, [(_, port), (_, address), _]| vec![sum[0] + port, sum[1] + address])
     };
     assert_eq!(refused(), [0, 1]);
     let [first, mut second] = inside;

@@ -1,5 +1,6 @@
 //! A new connection: resolve, connect, TLS, HTTP/1.1 - under one deadline, each part timed.
 
+use crate::descriptors::Descriptor;
 use crate::failure::Failure;
 use crate::hush::Hushed;
 use crate::origin::Origin;
@@ -10,7 +11,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -41,6 +42,7 @@ pub(crate) async fn connect<B>(
     origin: &Origin,
     timeouts: &Timeouts,
     attempt: &mut Attempt,
+    descriptor: Descriptor,
 ) -> Result<Connection<B>, Failure>
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
@@ -50,18 +52,21 @@ where
     let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
     let dialled = timeout_at(deadline.into(), dial(origin, attempt)).await;
     attempt.connect = started.elapsed();
-    let stream = dialled.map_err(|_| late())??;
+    let stream = dialled.map_err(|_| match attempt.address {
+        Some(_) => late(),
+        None => Failure::DnsTimeout { host: origin.address.host.clone(), seconds: timeouts.connect.as_secs() },
+    })??;
     let address = stream.peer_addr().ok();
     let stream = Socket::from(stream);
     let Some((config, name)) = &origin.tls else {
-        return handshake(origin, timeouts.fields, stream, address).await;
+        return handshake(origin, timeouts.fields, stream, address, descriptor).await;
     };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
     attempt.tls = started.elapsed();
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
-    handshake(origin, timeouts.fields, stream, address).await
+    handshake(origin, timeouts.fields, stream, address, descriptor).await
 }
 
 /// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).
@@ -81,9 +86,18 @@ async fn dial(origin: &Origin, attempt: &mut Attempt) -> Result<TcpStream, Failu
     }
     let error = last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     match attempt.address {
+        Some(address) if error.kind() == io::ErrorKind::AddrNotAvailable && has_source(address) => {
+            Err(Failure::NoLocalPort { target: origin.address.to_string() })
+        }
         Some(_) => Err(Failure::Connect { target: origin.address.to_string(), error }),
         None => Err(Failure::Dns { host: host.clone(), error }),
     }
+}
+
+/// Whether this machine has an address to reach `address` from: then what it lacks is a port. UDP has ports of its own.
+fn has_source(address: SocketAddr) -> bool {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
@@ -101,6 +115,7 @@ async fn handshake<S, B>(
     fields: usize,
     stream: S,
     address: Option<SocketAddr>,
+    descriptor: Descriptor,
 ) -> Result<Connection<B>, Failure>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
@@ -118,6 +133,9 @@ where
     let hush = Arc::default();
     let task = Hushed::new(connection, &hush);
     // How it ends is told to whoever holds the sender or the body; there is nobody else to tell.
-    tokio::task::spawn_local(async move { drop(task.await) });
+    tokio::task::spawn_local(async move {
+        drop(task.await);
+        drop(descriptor);
+    });
     Ok(Connection::new(origin.id, sender, address, hush))
 }

@@ -1,5 +1,6 @@
 //! What can go wrong on the way to an upstream, each with its reason.
 
+use rustix::io::Errno;
 use std::io;
 use weir_event::Reason;
 
@@ -8,6 +9,12 @@ use weir_event::Reason;
 pub enum Failure {
     #[error("`{host}` does not resolve: {error}")]
     Dns { host: String, error: io::Error },
+    #[error("`{host}` does not resolve within {seconds} s")]
+    DnsTimeout { host: String, seconds: u64 },
+    #[error("no descriptor is left for a connection to {target}: raise the limit of open files (`ulimit -n`)")]
+    NoDescriptor { target: String },
+    #[error("no local port is left for a connection to {target}: widen net.ipv4.ip_local_port_range")]
+    NoLocalPort { target: String },
     #[error("no connection to {target} within {seconds} s")]
     ConnectTimeout { target: String, seconds: u64 },
     #[error("{target}: {error}")]
@@ -24,6 +31,12 @@ impl Failure {
     /// Why, in the closed list.
     pub fn reason(&self) -> Reason {
         match self {
+            Self::Dns { error, .. } | Self::Connect { error, .. } if is_exhausted(error) => {
+                Reason::FileDescriptorsExhausted
+            }
+            Self::NoDescriptor { .. } => Reason::FileDescriptorsExhausted,
+            Self::NoLocalPort { .. } => Reason::LocalPortExhausted,
+            Self::DnsTimeout { .. } => Reason::DnsTimeout,
             Self::Dns { .. } => Reason::DnsError,
             Self::ConnectTimeout { .. } => Reason::ConnectionTimeout,
             Self::Connect { error, .. } => connect_reason(error),
@@ -38,6 +51,11 @@ impl Failure {
     pub fn of_exchange(target: String, error: hyper::Error) -> Self {
         if error.is_parse() { Self::Protocol { target, error } } else { Self::Terminated { target, error } }
     }
+}
+
+/// The process, or the machine, may not open another file.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn connect_reason(error: &io::Error) -> Reason {
@@ -64,6 +82,19 @@ fn tls_reason(error: &io::Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_gateway_lacks_is_not_the_upstreams_fault() {
+        for raw in [Errno::MFILE, Errno::NFILE].map(|error| error.raw_os_error()) {
+            for failure in [
+                Failure::Connect { target: "t".into(), error: io::Error::from_raw_os_error(raw) },
+                Failure::Dns { host: "h".into(), error: io::Error::from_raw_os_error(raw) },
+            ] {
+                assert_eq!(failure.reason(), Reason::FileDescriptorsExhausted);
+                assert_eq!(failure.reason().side(), weir_event::Side::Gateway);
+            }
+        }
+    }
 
     #[test]
     fn io_errors_find_their_reason() {

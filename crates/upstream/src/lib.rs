@@ -11,6 +11,7 @@
 //! [`Attempt`]: weir_event::Attempt
 
 mod connect;
+mod descriptors;
 mod failure;
 mod hush;
 mod origin;
@@ -19,6 +20,7 @@ mod socket;
 mod tls;
 
 pub use connect::{HYPERS_FIELDS, Timeouts};
+pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};

@@ -5,6 +5,7 @@
 //! response is whole, or drops it, which closes it.
 
 use crate::connect::{Timeouts, connect};
+use crate::descriptors::Descriptors;
 use crate::failure::Failure;
 use crate::hush::Hush;
 use crate::origin::{Origin, OriginId};
@@ -81,15 +82,15 @@ impl<B: Body + 'static> Connection<B> {
 /// The idle connections of one worker.
 pub struct Pool<B> {
     idle: RefCell<Vec<Vec<Connection<B>>>>,
-}
-
-impl<B> Default for Pool<B> {
-    fn default() -> Self {
-        Self { idle: RefCell::default() }
-    }
+    descriptors: Arc<Descriptors>,
 }
 
 impl<B> Pool<B> {
+    /// Empty; what it opens is counted.
+    pub fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { idle: RefCell::default(), descriptors }
+    }
+
     /// Takes the connection to `origin` that was used last, if one is there that is still open.
     pub fn checkout(&self, origin: &Origin, now: Instant, timeouts: &Timeouts) -> Option<Connection<B>> {
         let mut idle = self.idle.borrow_mut();
@@ -145,7 +146,9 @@ where
         timeouts: &Timeouts,
         attempt: &mut Attempt,
     ) -> Result<Connection<B>, Failure> {
-        connect(origin, timeouts, attempt).await
+        let exhausted = || Failure::NoDescriptor { target: origin.address.to_string() };
+        let descriptor = self.descriptors.upstream().ok_or_else(exhausted)?;
+        connect(origin, timeouts, attempt, descriptor).await
     }
 }
 
@@ -201,7 +204,7 @@ mod tests {
     async fn a_connection_is_used_again_until_its_upstream_closes() {
         local(async {
             let origin = origin(upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 2).await);
-            let pool = TestPool::default();
+            let pool = TestPool::new(Arc::default());
             let mut attempt = Attempt::new();
             let mut connection = pool.connect(&origin, &TIMEOUTS, &mut attempt).await.unwrap();
             assert_eq!(attempt.address.map(|address| address.port()), Some(origin.address.port));
@@ -223,7 +226,7 @@ mod tests {
     async fn an_idle_connection_ages_out() {
         local(async {
             let origin = origin(upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 9).await);
-            let pool = TestPool::default();
+            let pool = TestPool::new(Arc::default());
             let mut connection = pool.connect(&origin, &TIMEOUTS, &mut Attempt::new()).await.unwrap();
             get(&mut connection).await;
             let now = Instant::now();
@@ -242,7 +245,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let origin = origin(listener.local_addr().unwrap().port());
             drop(listener);
-            let failure = TestPool::default().connect(&origin, &TIMEOUTS, &mut Attempt::new()).await.err().unwrap();
+            let failure =
+                TestPool::new(Arc::default()).connect(&origin, &TIMEOUTS, &mut Attempt::new()).await.err().unwrap();
             assert_eq!(failure.reason(), Reason::ConnectionRefused);
         })
         .await;
@@ -252,7 +256,8 @@ mod tests {
     async fn what_is_not_http_is_a_protocol_error() {
         local(async {
             let origin = origin(upstream(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", 1).await);
-            let mut connection = TestPool::default().connect(&origin, &TIMEOUTS, &mut Attempt::new()).await.unwrap();
+            let mut connection =
+                TestPool::new(Arc::default()).connect(&origin, &TIMEOUTS, &mut Attempt::new()).await.unwrap();
             let error = connection.send(request()).await.err().unwrap().into_error();
             assert_eq!(Failure::of_exchange("t".into(), error).reason(), Reason::UpstreamProtocolError);
         })

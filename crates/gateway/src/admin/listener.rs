@@ -29,8 +29,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Connections of one of these ports.
-pub const CONNECTIONS: usize = 64;
 /// Answers that may be large and are written at the same time: scrapes, dumps, ledgers.
 const LARGE: usize = 4;
 /// Clients that follow the tail at the same time.
@@ -66,6 +64,8 @@ pub struct Counts {
 /// One of the ports.
 pub struct Port {
     name: &'static str,
+    /// Connections at once.
+    most: usize,
     open: RefCell<Vec<Rc<Connection>>>,
     counts: Arc<Counts>,
 }
@@ -117,8 +117,8 @@ impl Place {
 }
 
 impl Port {
-    pub fn new(name: &'static str, counts: Arc<Counts>) -> Rc<Self> {
-        Rc::new(Self { name, open: RefCell::default(), counts })
+    pub fn new(name: &'static str, most: usize, counts: Arc<Counts>) -> Rc<Self> {
+        Rc::new(Self { name, most, open: RefCell::default(), counts })
     }
 
     /// Serves whoever connects, for as long as it is polled.
@@ -156,7 +156,7 @@ impl Port {
                 }
             };
             failing = false;
-            if self.open.borrow().len() >= CONNECTIONS && !self.make_room(self.open.borrow().iter()) {
+            if self.open.borrow().len() >= self.most && !self.make_room(self.open.borrow().iter()) {
                 self.counts.closed.fetch_add(1, Ordering::Relaxed);
                 continue;
             }

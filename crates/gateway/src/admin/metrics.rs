@@ -104,6 +104,7 @@ async fn write(admin: Arc<Admin>, mut out: Out) -> Result<(), Left> {
     workers(&admin, &mut few);
     spool(&admin, &mut few);
     process(&admin, &mut few);
+    super::process::metrics(&mut few);
     text.families(few);
     out.finish(text.finish()).await
 }
@@ -122,6 +123,11 @@ fn workers(admin: &Admin, out: &mut Families) {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
         }
     }
+    let failures = proxy.stats().map(|stats| stats.accept_failures()).sum();
+    let of_operators = admin.counts.accept_failures.load(Ordering::Relaxed);
+    out.counter(&catalogue::ACCEPT_FAILURES, &["clients"], failures);
+    out.counter(&catalogue::ACCEPT_FAILURES, &["operators"], of_operators);
+    out.counter(&catalogue::OPERATOR_CLOSED, &[], admin.counts.closed.load(Ordering::Relaxed));
     out.gauge(&catalogue::DRAINING, &[], f64::from(u8::from(proxy.is_draining())));
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
@@ -179,6 +185,7 @@ fn process(admin: &Admin, out: &mut Families) {
         let is = fallback.as_ref().is_some_and(|fallback| fallback.cause == cause);
         out.gauge(&catalogue::CONFIG_FALLBACK, &[cause.as_str()], f64::from(u8::from(is)));
     }
+    out.gauge(&catalogue::OPEN_REQUESTS, &[], admin.registry.open.load(Ordering::Relaxed) as f64);
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());

@@ -13,6 +13,7 @@ mod status;
 mod tail;
 mod view;
 
+use crate::descriptors;
 use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
@@ -106,13 +107,13 @@ impl Admin {
 
 /// Serves everything, for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    let port = Port::new("admin", Arc::clone(&admin.counts));
+    let port = Port::new("admin", descriptors::of_operators(), Arc::clone(&admin.counts));
     port.serve(listener, move |request, place| answer(Arc::clone(&admin), request, place)).await;
 }
 
 /// Serves the probes alone, for a port of their own.
 pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
-    let port = Port::new("probe", Arc::clone(&admin.counts));
+    let port = Port::new("probe", descriptors::of_operators(), Arc::clone(&admin.counts));
     let serve = port.serve(listener, move |request, _| {
         let admin = Arc::clone(&admin);
         async move {

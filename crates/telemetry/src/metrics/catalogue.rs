@@ -65,9 +65,14 @@ catalogue! {
         "Requests that met a rate limit: within or over it, and `_shared` where the limiter was full and counted them with other keys.";
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
+    OPEN_REQUESTS Gauge "weir_requests_open" "{request}" [] "Requests that are open now; `limits.openRequests` bounds them.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
     CONNECTIONS_REFUSED Counter "weir_connections_refused_total" "{connection}" ["worker" "limit"]
-        "Client connections closed at once: their port, or their address, had as many as it may.";
+        "Client connections closed at once: their port, their address or the process had as many as it may.";
+    ACCEPT_FAILURES Counter "weir_accept_failures_total" "{connection}" ["port"]
+        "Connections that could not be accepted, mostly for want of file descriptors: by clients, and at the admin and probe ports.";
+    OPERATOR_CLOSED Counter "weir_admin_connections_closed_total" "{connection}" []
+        "Connections of the admin and probe ports that were closed because their client was too slow, or for another's sake.";
     HANDSHAKES Counter "weir_tls_handshakes_total" "{handshake}" ["worker" "kind"]
         "TLS handshakes with clients: full, resumed from a ticket, or failed.";
     CERTIFICATE_EXPIRY Gauge "weir_tls_certificate_expiry_timestamp_seconds" "s" ["listener" "certificate"]
@@ -110,6 +115,11 @@ catalogue! {
     CONFIG_FALLBACK Gauge "weir_config_fallback" "1" ["cause"]
         "1 while a kept generation runs in place of what the folders say: the folders were broken at the start (last_good), or a rollback.";
     BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
+    CPU Counter "process_cpu_seconds_total" "s" [] "CPU time of the process, of the system's part of it, too.";
+    OPEN_FILES Gauge "process_open_fds" "{file}" [] "File descriptors that the process has open.";
+    MOST_FILES Gauge "process_max_fds" "{file}" [] "File descriptors that the process may have open.";
+    RESIDENT Gauge "process_resident_memory_bytes" "By" [] "Memory of the process that is in RAM.";
+    THREADS Gauge "process_threads" "{thread}" [] "Threads of the process.";
     START_TIME Gauge "process_start_time_seconds" "s" [] "When the process started, in seconds since the Unix epoch.";
 }
 
@@ -159,7 +169,7 @@ mod tests {
                 "By" => "_bytes",
                 _ => "",
             };
-            assert!(metric.name.ends_with(unit), "{} is in {}", metric.name, metric.unit);
+            assert!(metric.name.trim_end_matches("_total").ends_with(unit), "{} is in {}", metric.name, metric.unit);
             assert!(metric.help.ends_with('.'), "{}", metric.name);
         }
     }

@@ -93,6 +93,15 @@ impl Families {
         self.push(metric, counter(metric, labels, value));
     }
 
+    /// Adds the sample of a counter of seconds.
+    pub fn seconds(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let mut counter = proto::Counter::default();
+        counter.set_value(value);
+        let mut sample = sample(metric, Kind::Counter, labels);
+        sample.set_counter(counter);
+        self.push(metric, sample);
+    }
+
     /// Adds a gauge's sample.
     pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         let mut gauge = proto::Gauge::default();
