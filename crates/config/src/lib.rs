@@ -43,7 +43,7 @@ pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};
 pub use model::{Analytics, GatewayConfig, Identity, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts};
 pub use pattern::{Pattern, PatternError, Rule, Shape};
-pub use pem::{Authorities, KeyPair};
+pub use pem::{Authorities, KeyPair, Validity};
 pub use policy::Policy;
 pub use read::Place;
 pub use schema::json_schema;

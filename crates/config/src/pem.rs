@@ -1,14 +1,18 @@
 //! Certificates and keys: PEM text, in the YAML itself or in a file beside it, read to DER once.
 //!
-//! What is inside a certificate is not looked at here: whoever compiles the configuration has a TLS library, and tells
-//! what that refuses at the [`Place`] that is kept.
+//! Of what is inside a certificate, only that is looked at here which makes clients refuse it, for a warning. Whether it
+//! can be used is said by whoever compiles the configuration with a TLS library, at the [`Place`] that is kept.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::der::Decode;
+use x509_cert::time::Time;
+use x509_cert::{Certificate, TbsCertificate};
 
 use crate::read::{At, Fields, Place};
 
@@ -18,8 +22,24 @@ pub struct KeyPair {
     /// The certificate itself first, then those that vouch for it. Never empty.
     pub chain: Vec<CertificateDer<'static>>,
     pub key: Arc<PrivateKeyDer<'static>>,
+    /// `None` where the certificate cannot be read.
+    pub validity: Option<Validity>,
     /// Where it was written, for what a TLS library finds wrong in it.
     pub place: Place,
+}
+
+/// When a certificate holds: seconds since the Unix epoch, both included (RFC 5280 4.1.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    pub not_before: u64,
+    pub not_after: u64,
+}
+
+impl Validity {
+    /// Whether it holds at this second.
+    pub fn holds(self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
 }
 
 /// Where it stands is no part of what it says: a line inserted above it changes nothing.
@@ -68,7 +88,40 @@ pub(crate) fn key_pair(at: &At<'_>) -> Option<KeyPair> {
     let chain = required(&mut fields, "crt", "crtFile", certificates);
     let key = required(&mut fields, "key", "keyFile", private_key);
     fields.finish();
-    Some(KeyPair { chain: chain?, key: Arc::new(key?), place: at.place() })
+    let (chain, key) = (chain?, Arc::new(key?));
+    let certificate = chain.first().and_then(|first| Certificate::from_der(first).ok());
+    if let Some(certificate) = &certificate {
+        doubts(&certificate.tbs_certificate, chain.len() > 1).iter().for_each(|doubt| at.warn(doubt));
+    }
+    let validity = certificate.map(|certificate| {
+        let validity = certificate.tbs_certificate.validity;
+        Validity { not_before: seconds(validity.not_before), not_after: seconds(validity.not_after) }
+    });
+    Some(KeyPair { chain, key, validity, place: at.place() })
+}
+
+/// Why clients refuse the certificate, or some of them.
+fn doubts(certificate: &TbsCertificate, chained: bool) -> Vec<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (not_before, not_after) = (certificate.validity.not_before, certificate.validity.not_after);
+    let mut doubts = Vec::new();
+    if seconds(not_after) < now {
+        doubts.push(format!("the certificate has expired at {not_after}: peers refuse it; renew it"));
+    }
+    if seconds(not_before) > now {
+        doubts.push(format!("the certificate is not valid before {not_before}: peers refuse it until then"));
+    }
+    if !chained && certificate.issuer != certificate.subject {
+        doubts.push(format!(
+            "the certificate comes without that of its issuer `{}`: peers that do not have it refuse the connection; append it",
+            certificate.issuer
+        ));
+    }
+    doubts
+}
+
+fn seconds(time: Time) -> u64 {
+    time.to_unix_duration().as_secs()
 }
 
 /// `trustedCA`, or `trustedCAFile` under `gateway.weir.dev/v1`. The outer `None`: neither is there.

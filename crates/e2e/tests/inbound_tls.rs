@@ -6,15 +6,22 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually};
-use weir_testkit::process::Process;
+use weir_testkit::process::{Process, program};
 use weir_testkit::{get, upstream};
 
 /// A certificate for `localhost` that vouches for itself and lives for `days`, written over the one that is there.
 fn certificate(dir: &Path, days: &str) {
+    certificate_of("+0d", dir, days);
+}
+
+/// As one was made at another time, in the words of faketime(1).
+fn certificate_of(time: &str, dir: &Path, days: &str) {
     let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", days];
     let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     let into = ["-keyout", "next.key", "-out", "next.pem"];
-    let output = Command::new("openssl").args(make).args(name).args(into).current_dir(dir).output().unwrap();
+    let mut command = Command::new("faketime");
+    command.args(["-f", time, "openssl"]).args(make).args(name).args(into).current_dir(dir);
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // As certificate managers do: both are replaced, each at once.
     for ending in ["key", "pem"] {
@@ -100,6 +107,46 @@ async fn a_certificate_that_is_replaced_on_disk_is_served_without_a_word() {
     .await;
     assert!(site.log("edge").contains("served.pem") || site.log("edge").contains("crtFile"), "{}", site.log("edge"));
     assert_eq!(shown(&gateway).unwrap(), good);
+}
+
+/// A certificate that every client refuses does not take the place of one that is good; where there is no better one, it is
+/// served, with a warning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_out_of_its_time_replaces_no_good_one() {
+    let site = Site::new().unwrap();
+    let dir = site.path("tls");
+    std::fs::create_dir_all(&dir).unwrap();
+    certificate(&dir, "20");
+    let gateway = start(&site, &dir).await;
+    for (time, why) in [("-10d", "has expired at "), ("+10d", "is not valid before ")] {
+        let good = shown(&gateway).unwrap();
+        certificate_of(time, &dir, "2");
+        // Refused, and tried again: it may become valid.
+        eventually("it is refused", async || (metric(&gateway, "weir_config_retrying").await == [1.0]).then_some(()))
+            .await;
+        assert_eq!(metric(&gateway, "weir_config_last_reload_failed").await, [1.0]);
+        assert_eq!(shown(&gateway).unwrap(), good, "{time}");
+        let conf = site.path("edge/conf.d");
+        let validate =
+            Command::new(program("weir").unwrap()).args(["validate", "--config"]).arg(conf).output().unwrap();
+        let said = String::from_utf8_lossy(&validate.stderr);
+        assert!(validate.status.success() && said.contains(why), "{said}");
+        certificate(&dir, "20");
+        eventually("a good one is taken", async || (shown(&gateway)? != good).then_some(())).await;
+        assert_eq!(metric(&gateway, "weir_config_last_reload_failed").await, [0.0]);
+    }
+    let log = site.log("edge");
+    assert!(log.contains("every certificate for 127.0.0.1:0 has expired or is not valid yet"), "{log}");
+    let from = metric(&gateway, "weir_tls_certificate_not_before_timestamp_seconds").await[0];
+    let to = metric(&gateway, "weir_tls_certificate_expiry_timestamp_seconds").await[0];
+    assert!((to - from - 20.0 * 86_400.0).abs() < 600.0, "{from} {to}");
+
+    // There is nothing better at a start.
+    gateway.process.stop(DEADLINE).unwrap();
+    certificate_of("-10d", &dir, "2");
+    let expired = start(&site, &dir).await;
+    assert!(shown(&expired).is_some());
+    assert!(site.log("edge").contains("has expired at "), "{}", site.log("edge"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use crate::generations::Generations;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, error, info, warn};
 use weir_config::{Candidate, ConfigErrors, GatewayConfig, Origin, Taker, Verdict, Waiting, WaitsFor};
 use weir_proxy::{Proxy, ProxyError, Registry};
@@ -132,6 +133,11 @@ enum ReloadError {
     Proxy(#[from] ProxyError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error(
+        "every certificate for {0} has expired or is not valid yet, and what runs there still is: it stays until the files \
+         have a better one, or until it has expired, too"
+    )]
+    Certificates(std::net::SocketAddr),
 }
 
 impl ReloadError {
@@ -140,6 +146,7 @@ impl ReloadError {
         match self {
             Self::Proxy(ProxyError::Bind(_) | ProxyError::Thread(_)) => true,
             Self::Proxy(ProxyError::Snapshot(_)) => false,
+            Self::Certificates(_) => true,
             Self::Spool(error) => !matches!(error, SpoolError::Ended),
         }
     }
@@ -231,6 +238,10 @@ impl Reloader {
         let running = |proxy: &&Proxy| !proxy.is_draining();
         let Some(current) = lock(&self.proxy).as_ref().filter(running).map(Proxy::snapshot) else { return Ok(None) };
         let snapshot = current.next(config, &self.registry).map_err(ProxyError::from)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(address) = snapshot.out_of_time(&current, now) {
+            return Err(ReloadError::Certificates(address));
+        }
         let generation = snapshot.generation();
         // Names go to disk before a request can use them: a record without its names could not be read after a crash.
         let Some(spool) = self.spool.upgrade() else { return Ok(None) };

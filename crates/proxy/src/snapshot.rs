@@ -5,7 +5,7 @@
 
 use crate::gate::Gate;
 use crate::proxy::Registry;
-use crate::tls::expiries;
+use crate::tls::validities;
 use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use weir_config::{Api, ConfigError, GatewayConfig, Rule};
+use weir_config::{Api, ConfigError, GatewayConfig, Rule, Validity};
 use weir_event::{NameId, Protocol};
 use weir_policies::Policy;
 use weir_router::{PolicyRules, Router};
@@ -90,8 +90,8 @@ pub(crate) struct ListenerTable {
     pub(crate) gate: Arc<Gate>,
     /// What to shake hands with, where it speaks TLS.
     pub(crate) acceptor: Option<Arc<ServerConfig>>,
-    /// When its certificates expire, in their order: seconds since the Unix epoch.
-    pub(crate) certificates: Vec<i64>,
+    /// When its certificates hold, in their order.
+    pub(crate) certificates: Vec<Validity>,
     pub(crate) router: Router,
     pub(crate) apis: Vec<ApiEntry>,
 }
@@ -148,7 +148,7 @@ impl Snapshot {
             let tls = apis.iter().find_map(|api| api.tls.as_ref());
             let acceptor = tls.map(|tls| registry.acceptors.compile(address, tls)).transpose();
             let acceptor = acceptor.map_err(|error| SnapshotError::Tls(Box::new(error)))?;
-            let certificates = tls.map(|tls| expiries(tls)).unwrap_or_default();
+            let certificates = tls.map(|tls| validities(tls)).unwrap_or_default();
             let router = Router::compile(&apis);
             let gate = registry.gates.gate(address);
             listeners.push(ListenerTable { address, gate, acceptor, certificates, router, apis: entries });
@@ -182,8 +182,21 @@ impl Snapshot {
         self.listener(address).is_some_and(|index| self.listeners[index].acceptor.is_some())
     }
 
-    /// When the certificates of each port expire, in their order: seconds since the Unix epoch.
-    pub fn certificates(&self) -> impl Iterator<Item = (SocketAddr, &[i64])> {
+    /// The first port whose certificates all are out of their time at the second `now`, where what `running` has there
+    /// would still do.
+    pub fn out_of_time(&self, running: &Self, now: u64) -> Option<SocketAddr> {
+        let holds = |certificates: &[Validity]| certificates.iter().any(|validity| validity.holds(now));
+        let before = |address| running.certificates().find(|(listener, _)| *listener == address);
+        let mut worse = self.certificates().filter(|(address, certificates)| {
+            !certificates.is_empty()
+                && !holds(certificates)
+                && before(*address).is_some_and(|(_, before)| holds(before))
+        });
+        worse.next().map(|(address, _)| address)
+    }
+
+    /// When the certificates of each port hold, in their order.
+    pub fn certificates(&self) -> impl Iterator<Item = (SocketAddr, &[Validity])> {
         self.listeners.iter().map(|listener| (listener.address, &*listener.certificates))
     }
 

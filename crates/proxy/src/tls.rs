@@ -17,10 +17,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use weir_config::policy::{ClientCertificates, Tls};
-use weir_config::{ConfigError, KeyPair};
+use weir_config::{ConfigError, KeyPair, Validity};
 use weir_upstream::{explain, provider, versions};
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
 /// What each port's TLS was compiled to, over reloads.
 #[derive(Default)]
@@ -100,14 +98,9 @@ impl Certificates {
     }
 }
 
-/// When each certificate of a port expires, in seconds since the Unix epoch. One that this cannot read is left out: it
-/// was refused before this is asked.
-pub(crate) fn expiries(tls: &Tls) -> Vec<i64> {
-    let expiry = |pair: &KeyPair| {
-        let certificate = Certificate::from_der(pair.chain.first()?).ok()?;
-        i64::try_from(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
-    };
-    tls.certificates.iter().filter_map(expiry).collect()
+/// When each certificate of a port holds. One that cannot be read is left out: it was refused before this is asked.
+pub(crate) fn validities(tls: &Tls) -> Vec<Validity> {
+    tls.certificates.iter().filter_map(|pair| pair.validity).collect()
 }
 
 impl ResolvesServerCert for Certificates {

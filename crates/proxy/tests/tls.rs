@@ -232,7 +232,8 @@ fn a_new_certificate_serves_new_connections_and_its_expiry_is_told() {
     assert_eq!(again.handshake_kind(), Some(rustls::HandshakeKind::Resumed), "the ticket keys outlive the reload");
 
     let snapshot = gateway.proxy.as_ref().unwrap().snapshot();
-    let expiry = snapshot.certificates().next().unwrap().1[0];
+    let validity = snapshot.certificates().next().unwrap().1[0];
+    let expiry = i64::try_from(validity.not_after).unwrap();
     let in_two_days = i64::try_from(
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 2 * 86_400,
     );

@@ -7,6 +7,7 @@ use super::{Admin, process, status, view};
 use crate::reload::lock;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
+use weir_config::Validity;
 use weir_event::json::rfc3339_us;
 use weir_program::log::recent::Said;
 
@@ -34,8 +35,8 @@ fn listeners(admin: &Admin) -> Value {
     let snapshot = proxy.snapshot();
     let certificates = |address| {
         let mut all = snapshot.certificates().filter(|(listener, _)| *listener == address);
-        let expiries = all.next().map_or(&[][..], |(_, expiries)| expiries);
-        expiries.iter().map(|expiry| certificate(*expiry)).collect::<Vec<_>>()
+        let validities = all.next().map_or(&[][..], |(_, validities)| validities);
+        validities.iter().map(|validity| certificate(*validity)).collect::<Vec<_>>()
     };
     let listener = |configured, actual| {
         json!({
@@ -48,10 +49,12 @@ fn listeners(admin: &Admin) -> Value {
     proxy.listening().iter().map(|(configured, actual)| listener(*configured, *actual)).collect()
 }
 
-/// `expiry` in seconds since the Unix epoch.
-fn certificate(expiry: i64) -> Value {
-    let left = expiry - since_epoch_us(SystemTime::now()) / 1_000_000;
-    json!({"expires": rfc3339_us(expiry.saturating_mul(1_000_000)), "days_left": left.div_euclid(86_400)})
+fn certificate(validity: Validity) -> Value {
+    let [from, expiry] =
+        [validity.not_before, validity.not_after].map(|second| i64::try_from(second).unwrap_or(i64::MAX));
+    let left = expiry.saturating_sub(since_epoch_us(SystemTime::now()) / 1_000_000);
+    let time = |second: i64| rfc3339_us(second.saturating_mul(1_000_000));
+    json!({"valid_from": time(from), "expires": time(expiry), "days_left": left.div_euclid(86_400)})
 }
 
 fn said(said: &Said) -> Value {

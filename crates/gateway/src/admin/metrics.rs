@@ -132,10 +132,11 @@ fn workers(admin: &Admin, out: &mut Families) {
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
     out.gauge(&catalogue::CONFIG_SERVING, &[], f64::from(proxy.serving()));
-    for (listener, expiries) in snapshot.certificates() {
-        for (number, expiry) in expiries.iter().enumerate() {
+    for (listener, validities) in snapshot.certificates() {
+        for (number, validity) in validities.iter().enumerate() {
             let labels = [&*listener.to_string(), &*number.to_string()];
-            out.gauge(&catalogue::CERTIFICATE_EXPIRY, &labels, *expiry as f64);
+            out.gauge(&catalogue::CERTIFICATE_EXPIRY, &labels, validity.not_after as f64);
+            out.gauge(&catalogue::CERTIFICATE_START, &labels, validity.not_before as f64);
         }
     }
 }

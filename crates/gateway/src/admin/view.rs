@@ -220,7 +220,7 @@ fn outbound(TlsOutbound { verify, certificate, server_name, offer: offered }: &T
     })
 }
 
-fn key_pair(KeyPair { chain, key: _, place }: &KeyPair) -> Value {
+fn key_pair(KeyPair { chain, key: _, validity: _, place }: &KeyPair) -> Value {
     json!({"certificates": chain.len(), "key": REDACTED, "written_at": place.to_string()})
 }
 

@@ -77,6 +77,8 @@ catalogue! {
         "TLS handshakes with clients: full, resumed from a ticket, or failed.";
     CERTIFICATE_EXPIRY Gauge "weir_tls_certificate_expiry_timestamp_seconds" "s" ["listener" "certificate"]
         "When a certificate that clients are shown expires, in seconds since the Unix epoch; certificates of one port count from 0.";
+    CERTIFICATE_START Gauge "weir_tls_certificate_not_before_timestamp_seconds" "s" ["listener" "certificate"]
+        "From when on a certificate that clients are shown is valid, in seconds since the Unix epoch.";
     ACCEPTED Counter "weir_events_accepted_total" "{event}" ["worker"]
         "Requests finished, each of which is an event: what the ledger must add up to.";
     EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";
