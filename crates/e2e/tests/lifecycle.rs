@@ -78,22 +78,98 @@ impl Drop for Held {
     }
 }
 
+/// The thread of a worker.
+fn worker_thread(gateway: &Gateway, worker: u16) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.process.id())).unwrap();
+    let mut threads = tasks.map(|task| task.unwrap().path());
+    let name = format!("worker-{worker}\n");
+    let thread = threads.find(|path| std::fs::read_to_string(path.join("comm")).unwrap() == name).unwrap();
+    thread.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Makes a worker stand still.
+async fn hold(gateway: &Gateway, worker: u16) -> Held {
+    let thread = worker_thread(gateway, worker);
+    let held = Held::start(&thread);
+    eventually("the worker stands still", async || {
+        // Each look of the worker, once a second, is a wait anew.
+        let state = std::fs::read_to_string(format!("/proc/{}/task/{thread}/status", gateway.process.id())).unwrap();
+        state.contains("tracing stop").then_some(())
+    })
+    .await;
+    held
+}
+
+async fn probe(gateway: &Gateway, name: &str) -> (u16, String) {
+    get(&format!("http://{}/probes/{name}", gateway.admin)).await.unwrap()
+}
+
+/// Asks for `path` on a connection of its own, and reads the answer to its end.
+fn answered(gateway: &Gateway, path: &str) -> std::io::Result<String> {
+    let mut answer = String::new();
+    gateway.ask(path)?.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+const SETTINGS: &str = "---
+apiVersion: gateway.weir.dev/v1
+kind: Configuration
+metadata: {name: lifecycle}
+spec:
+";
+
+/// Liveness names it, the metrics and the log say so, and whoever connects is served by the others, also who was waiting
+/// at it; when it runs again it takes connections again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_worker_that_stands_still_goes_to_the_others() {
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let more_yaml = format!("{SETTINGS}  lifecycle: {{workerTimeout: 3s}}\n");
+    let spec = GatewaySpec { workers: 2, more_yaml, ..GatewaySpec::new("here", "edge", upstream) };
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    assert_eq!(probe(&gateway, "liveness").await.0, 200);
+    let held = hold(&gateway, 1).await;
+    // Half of them wait at the worker that stands still.
+    let waiting: Vec<_> = (0..40).map(|_| gateway.ask("/").unwrap()).collect();
+    let why = eventually("liveness fails", async || {
+        Some(probe(&gateway, "liveness").await).filter(|(status, _)| *status == 503).map(|(_, why)| why)
+    })
+    .await;
+    assert!(why.starts_with("not alive: worker 1 has stood still for "), "{why}");
+    let (ready, why) = probe(&gateway, "readiness").await;
+    assert!(ready == 503 && why.contains("worker 1 has stood still"), "{ready} {why}");
+    assert_eq!(metric(&gateway, "weir_worker_stalls_total{worker=\"1\"}").await, Some(1.0));
+    assert!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"1\"}").await.unwrap() >= 3.0);
+    assert_eq!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"0\"}").await, Some(0.0));
+    for mut waiting in waiting {
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    for _ in 0..40 {
+        assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+    }
+    let accepted = "weir_events_accepted_total{worker=\"1\"}";
+    assert_eq!(metric(&gateway, accepted).await, Some(0.0));
+
+    drop(held);
+    eventually("it runs again", async || (probe(&gateway, "liveness").await.0 == 200).then_some(())).await;
+    eventually("it takes connections again", async || {
+        assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+        (metric(&gateway, accepted).await != Some(0.0)).then_some(())
+    })
+    .await;
+    let log = site.log("edge");
+    assert_eq!(log.matches("a worker stands still: liveness fails").count(), 1, "{log}");
+    assert_eq!(log.matches("the worker runs again").count(), 1, "{log}");
+}
+
 /// A worker that stands still does not keep the process: it ends a little after its time, and names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stands_still_keeps_nobody_from_ending() {
     let site = Site::new().unwrap();
     let mut gateway = start(&site, "1").await;
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.process.id())).unwrap();
-    let threads: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
-    let is_worker = |path: &&std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap() == "worker-0\n";
-    let worker = threads.iter().find(is_worker).unwrap().file_name().unwrap().to_string_lossy().into_owned();
-    let held = Held::start(&worker);
-    eventually("the worker stands still", async || {
-        // Each look of the worker, once a second, is a wait anew.
-        let state = std::fs::read_to_string(format!("/proc/{}/task/{worker}/status", gateway.process.id())).unwrap();
-        state.contains("tracing stop").then_some(())
-    })
-    .await;
+    let held = hold(&gateway, 0).await;
     terminate(&gateway);
     let log = eventually("it has come to its end", async || {
         Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))

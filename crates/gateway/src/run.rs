@@ -233,6 +233,7 @@ async fn beside(
                 }
                 return Ok(());
             }
+            _ = tick.tick() => admin.tick(),
             told = signals.next() => if matches!(told, Told::End) {
                 warn!("told to end once more: what is open is cut");
                 hurry();

@@ -11,7 +11,7 @@ use crate::worker::Worker;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,11 @@ pub(crate) fn bind(configured: SocketAddr, workers: usize, ours: &[SocketAddr]) 
         sockets.push(socket);
     }
     Ok(Bound { configured, actual, sockets })
+}
+
+/// One more socket of an address that this process listens on.
+pub(crate) fn bind_another(actual: SocketAddr) -> io::Result<StdListener> {
+    bind_one(actual, true)
 }
 
 fn bind_one(address: SocketAddr, share: bool) -> io::Result<StdListener> {
@@ -127,6 +132,14 @@ fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, lis
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+/// A connection that was accepted elsewhere; told so by its closing where it cannot be used.
+pub(crate) fn welcome_from_elsewhere(worker: &Rc<Worker>, configured: SocketAddr, stream: StdStream, peer: SocketAddr) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => welcome(worker, configured, &mut Door::default(), stream, peer),
+        Err(error) => warn!(%error, "a connection of a worker that stands still cannot be taken over"),
     }
 }
 

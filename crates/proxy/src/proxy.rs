@@ -4,12 +4,13 @@ use crate::BindError;
 use crate::figures::Figures;
 use crate::gate::Gates;
 use crate::listener::{Bound, bind};
+use crate::pulse::Pulse;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::tls::Acceptors;
 use crate::worker::{Command, Worker, run};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
@@ -64,11 +65,15 @@ const LEFT_BEHIND: Duration = Duration::from_secs(2);
 /// How often it is looked whether workers have ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-struct Running {
-    commands: mpsc::UnboundedSender<Command>,
-    stats: Arc<WorkerStats>,
+pub(crate) struct Running {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) stats: Arc<WorkerStats>,
     /// `None` once it was told to end.
     thread: Option<JoinHandle<()>>,
+    /// Second handles of its sockets, by configured address: for the case that it stands still. A socket is open for as
+    /// long as one of its handles is.
+    pub(crate) sockets: BTreeMap<SocketAddr, StdListener>,
+    pub(crate) pulse: Pulse,
 }
 
 /// Workers that finish what is open.
@@ -106,9 +111,9 @@ impl Draining {
 /// The workers, and what they serve.
 pub struct Proxy {
     live: Live<Snapshot>,
-    workers: Vec<Running>,
+    pub(crate) workers: Vec<Running>,
     /// Configured address → actual address.
-    listening: BTreeMap<SocketAddr, SocketAddr>,
+    pub(crate) listening: BTreeMap<SocketAddr, SocketAddr>,
     /// Old snapshots, kept until this is their only holder, so that no worker pays for freeing one.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -138,6 +143,7 @@ impl Proxy {
         let gone: Vec<_> = self.listening.keys().copied().filter(|address| !wanted.contains(address)).collect();
         for address in gone {
             self.listening.remove(&address);
+            self.workers.iter_mut().for_each(|worker| drop(worker.sockets.remove(&address)));
             self.tell_all(|| Command::Unlisten(address));
         }
         // Last: a worker that says that it serves this generation has its listeners, too.
@@ -175,6 +181,7 @@ impl Proxy {
     /// Stops accepting and lets open requests finish for `limit`. What it served can still be asked for; nothing is
     /// published any more.
     pub fn begin_drain(&mut self, limit: Duration) -> Draining {
+        self.workers.iter_mut().for_each(|worker| worker.sockets.clear());
         self.tell_all(|| Command::Drain(limit));
         let threads = self.workers.iter_mut().enumerate();
         let threads = threads.filter_map(|(worker, running)| Some((worker, running.thread.take()?))).collect();
@@ -194,8 +201,8 @@ impl Proxy {
 
     fn listen(&mut self, bound: Vec<Bound>) {
         for Bound { configured, actual, sockets } in bound {
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                drop(worker.commands.send(Command::Listen(configured, socket)));
+            for (worker, socket) in self.workers.iter_mut().zip(sockets) {
+                worker.listen(configured, socket);
             }
             self.listening.insert(configured, actual);
         }
@@ -206,6 +213,18 @@ impl Proxy {
             // Fails only for a worker that has ended.
             drop(worker.commands.send(command()));
         }
+    }
+}
+
+impl Running {
+    /// Hands a socket over. Without a second handle of it - no more files may be opened - what waits at it waits for this
+    /// worker.
+    pub(crate) fn listen(&mut self, configured: SocketAddr, socket: StdListener) {
+        if let Ok(second) = socket.try_clone() {
+            self.sockets.insert(configured, second);
+        }
+        // Fails only for a worker that has ended.
+        drop(self.commands.send(Command::Listen(configured, socket)));
     }
 }
 
@@ -223,7 +242,7 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
     let shared = Arc::clone(&stats);
     let body = move || run(Worker::new(index, &live, sinks(index), shared), received);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
-    Ok(Running { commands, stats, thread: Some(thread) })
+    Ok(Running { commands, stats, thread: Some(thread), sockets: BTreeMap::new(), pulse: Pulse::default() })
 }
 
 impl Snapshot {

@@ -33,6 +33,11 @@ fn workers(admin: &Admin, out: &mut Families) {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
         }
     }
+    for (number, (still, stalls)) in proxy.pulses().enumerate() {
+        let worker = number.to_string();
+        out.gauge(&catalogue::WORKER_STILL, &[&worker], still.as_secs_f64());
+        out.counter(&catalogue::WORKER_STALLS, &[&worker], stalls);
+    }
     out.gauge(&catalogue::DRAINING, &[], f64::from(u8::from(proxy.is_draining())));
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));

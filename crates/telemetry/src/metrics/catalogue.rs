@@ -62,6 +62,10 @@ catalogue! {
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
+    WORKER_STILL Gauge "weir_worker_last_turn_seconds" "s" ["worker"]
+        "For how long a worker has not looked up from its requests, which it does once a second; over `lifecycle.workerTimeout` liveness fails.";
+    WORKER_STALLS Counter "weir_worker_stalls_total" "{stall}" ["worker"]
+        "Times that a worker stood still for `lifecycle.workerTimeout`.";
     CONNECTIONS_REFUSED Counter "weir_connections_refused_total" "{connection}" ["worker" "limit"]
         "Client connections closed at once: their port, or their address, had as many as it may.";
     HANDSHAKES Counter "weir_tls_handshakes_total" "{handshake}" ["worker" "kind"]
