@@ -56,7 +56,9 @@ Environment, where the YAML does not say it:
 Exit codes:
   0  ended as it was told to
   1  the configuration is wrong, or the gateway cannot run it: a port is taken, the spool cannot be written
-  2  usage")]
+  2  usage
+  4  something hung at the end, or it was told to end more than once: it left as a kill would make it,
+     and the next start takes over what is in the spool")]
     Run(RunOptions),
     /// Check a configuration and tell every mistake in it, with file, line and cure.
     ///

@@ -8,7 +8,6 @@ mod generations;
 mod logging;
 mod reload;
 mod run;
-mod signals;
 mod sink;
 mod start;
 mod validate;

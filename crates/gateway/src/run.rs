@@ -7,25 +7,26 @@ use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
 use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
-use crate::signals::{Signals, Told};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
+use weir_program::ending::{LAST, Signals, Told, tell_hurry};
 use weir_program::operator::TokenError;
-use weir_proxy::{Proxy, ProxyError, SnapshotError};
+use weir_proxy::{Draining, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
-/// What is left for the spool once requests are drained: to seal, ship once more and say goodbye.
-const LAST_SHIPPING: Duration = Duration::from_secs(5);
+/// What the spool leaves of the time to end, for its threads to end in.
+const AFTER_SHIPPING: Duration = Duration::from_millis(500);
 /// How much less of a core the threads beside the workers ask for: `nice` by so many steps.
 const LOWER_PRIORITY: i32 = 5;
 
@@ -46,6 +47,8 @@ pub enum RunError {
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
     Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
+    #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
+    Thread(io::Error),
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
 }
@@ -72,14 +75,11 @@ fn more_open_files() {
 
 fn start(options: RunOptions) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = {
-        let _within = runtime.enter();
-        Signals::new()?
-    };
+    let mut signals = Signals::listen()?;
+    let ending = signals.ending();
+    ending.stage("reading the configuration");
     let workers = options.workers.unwrap_or_else(cores);
     let Some((options, prepared)) = unless_ended(&runtime, &mut signals, options, workers)? else {
-        // What still reads is left behind.
-        runtime.shutdown_background();
         return Ok(());
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
@@ -119,16 +119,22 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         stats: Arc::clone(&reloads),
         generations: generations.clone(),
         started_with: config.clone(),
+        ending: ending.clone(),
     };
+    ending.allow(config.lifecycle.drain_delay + config.drain);
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
     let admin = Admin::new(parts, &config);
 
     runtime.block_on(beside(&config, Arc::clone(&admin), proxy, signals))?;
+    ending.stage("ending the threads beside the workers");
     drop(watcher);
     drop((runtime, admin));
-    sole(spool).stop(LAST_SHIPPING)?;
+    let spool = sole(spool);
+    ending.stage("shipping what is left in the spool");
+    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| deadline - AFTER_SHIPPING);
+    spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
     Ok(())
 }
@@ -141,10 +147,10 @@ fn unless_ended(
     workers: u16,
 ) -> Result<Option<(RunOptions, Prepared)>, RunError> {
     runtime.block_on(async {
-        let preparing = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&options, workers);
-            prepared.map(|prepared| (options, prepared))
-        });
+        let (done, preparing) = oneshot::channel();
+        let body = move || done.send(prepare(&options, workers).map(|prepared| (options, prepared))).ok();
+        // Left behind where the process is told to end.
+        std::thread::Builder::new().name("weir-prepare".to_owned()).spawn(body).map_err(RunError::Thread)?;
         tokio::select! {
             prepared = preparing => match prepared {
                 Ok(prepared) => prepared.map(Some),
@@ -183,6 +189,7 @@ async fn beside(
     proxy: Arc<Mutex<Option<Proxy>>>,
     mut signals: Signals,
 ) -> Result<(), RunError> {
+    let ending = signals.ending();
     lower_priority();
     let bind = async |what, address| {
         TcpListener::bind(address).await.map_err(|error| RunError::Admin { what, address, error })
@@ -217,31 +224,35 @@ async fn beside(
     info!("draining: no more connections are accepted, open requests finish");
     admin.drain();
     // Probes and scrapes are answered until the last request is done.
+    ending.stage("draining");
     let draining = lock(&proxy).as_mut().map(|running| {
         let limit = running.snapshot().drain_limit();
-        running.begin_drain(limit)
+        running.begin_drain(ending.deadline().map_or(limit, |deadline| limit.min(left(deadline))))
     });
-    let Some(draining) = draining else { return Ok(()) };
-    let hurry = draining.hurry();
-    let drained = tokio::task::spawn_blocking(move || draining.wait());
-    tokio::pin!(drained);
+    let Some(mut draining) = draining else { return Ok(()) };
+    let mut look = tokio::time::interval(Draining::LOOK);
     loop {
         tokio::select! {
-            stuck = &mut drained => {
-                for worker in stuck.unwrap_or_default() {
+            _ = look.tick() => if let Some(stuck) = draining.ended() {
+                for worker in stuck {
                     error!(worker, "a worker stands still: it is left behind, and what it had open is cut");
                 }
                 return Ok(());
-            }
+            },
             _ = tick.tick() => admin.tick(),
             told = signals.next() => if matches!(told, Told::End) {
-                warn!("told to end once more: what is open is cut");
-                hurry();
+                tell_hurry();
+                draining.hurry();
             },
             () = &mut serve => return Ok(()),
             () = &mut probe => return Ok(()),
         }
     }
+}
+
+/// What requests get of the time until `deadline`.
+fn left(deadline: Instant) -> Duration {
+    (deadline - LAST).saturating_duration_since(Instant::now())
 }
 
 /// What became of it is in the log.

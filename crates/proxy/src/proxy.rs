@@ -62,8 +62,6 @@ pub enum ProxyError {
 
 /// How much longer than its time a worker is waited for.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
-/// How often it is looked whether workers have ended.
-const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) struct Running {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
@@ -84,26 +82,27 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// A way to end at once what is open.
-    pub fn hurry(&self) -> impl Fn() + Send + use<> {
-        let stats = self.stats.clone();
-        move || stats.iter().for_each(|stats| stats.hurry())
+    /// How often it is to be looked whether workers have ended.
+    pub const LOOK: Duration = Duration::from_millis(5);
+
+    /// Ends at once what is open.
+    pub fn hurry(&mut self) {
+        self.stats.iter().for_each(|stats| stats.hurry());
+        self.deadline = self.deadline.min(Instant::now());
     }
 
-    /// Waits until the workers have ended, which each does at the deadline, or at once where it is hurried: one that stands
-    /// still - a page that cannot be read, a debugger - is left behind a little later, and named.
-    pub fn wait(mut self) -> Vec<usize> {
-        let mut hurried = false;
-        loop {
-            // A worker that panicked has nothing left to finish.
-            self.threads.retain(|(_, thread)| !thread.is_finished());
-            if !hurried && self.stats.iter().any(|stats| stats.is_hurried()) {
-                (hurried, self.deadline) = (true, self.deadline.min(Instant::now()));
-            }
-            if self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND {
-                return self.threads.into_iter().map(|(worker, _)| worker).collect();
-            }
-            std::thread::park_timeout(LOOK);
+    /// Looks whether the workers have ended, which each does at the deadline, or at once where it is hurried: one that
+    /// stands still - a page that cannot be read, a debugger - is left behind a little later, and named.
+    pub fn ended(&mut self) -> Option<Vec<usize>> {
+        // A worker that panicked has nothing left to finish.
+        self.threads.retain(|(_, thread)| !thread.is_finished());
+        let over = self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND;
+        over.then(|| self.threads.drain(..).map(|(worker, _)| worker).collect())
+    }
+
+    fn wait(mut self) {
+        while self.ended().is_none() {
+            std::thread::park_timeout(Self::LOOK);
         }
     }
 }
