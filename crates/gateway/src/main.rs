@@ -3,6 +3,7 @@
 mod admin;
 mod allocator;
 mod args;
+mod doors;
 mod exit;
 mod generations;
 mod logging;

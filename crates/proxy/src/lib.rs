@@ -37,8 +37,8 @@ mod worker;
 
 pub use figures::Figures;
 pub use gate::Gates;
-pub use listener::BindError;
-pub use proxy::{Draining, Proxy, ProxyError, Registry};
+pub use listener::{BindError, Ports};
+pub use proxy::{Draining, OpenPorts, Proxy, ProxyError, Registry};
 pub use pulse::Change;
 pub use sink::{EventSink, SinkFactory, WorkerStats};
 pub use snapshot::{Snapshot, SnapshotError};

@@ -3,7 +3,7 @@
 use crate::BindError;
 use crate::figures::Figures;
 use crate::gate::Gates;
-use crate::listener::{Bound, bind};
+use crate::listener::{Bound, Ports, bind};
 use crate::pulse::Pulse;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -107,6 +107,15 @@ impl Draining {
     }
 }
 
+/// The ports of a snapshot, open before anything else is begun. Who connects waits for the workers.
+pub struct OpenPorts(Vec<Bound>);
+
+impl OpenPorts {
+    pub fn bind(snapshot: &Snapshot, workers: u16, ports: Ports) -> Result<Self, ProxyError> {
+        Ok(Self(bind_all(snapshot.addresses(), usize::from(workers), &[], ports)?))
+    }
+}
+
 /// The workers, and what they serve.
 pub struct Proxy {
     live: Live<Snapshot>,
@@ -120,12 +129,22 @@ pub struct Proxy {
 impl Proxy {
     /// Starts `workers` workers on `snapshot`. All its addresses are bound when this returns.
     pub fn start(snapshot: Snapshot, workers: u16, sinks: Arc<SinkFactory>) -> Result<Self, ProxyError> {
-        let bound = bind_all(snapshot.addresses(), usize::from(workers), &[])?;
+        let open = OpenPorts::bind(&snapshot, workers, Ports::Alone)?;
+        Self::start_on(open, snapshot, workers, sinks)
+    }
+
+    /// As [`Proxy::start`], on ports that are open already.
+    pub fn start_on(
+        open: OpenPorts,
+        snapshot: Snapshot,
+        workers: u16,
+        sinks: Arc<SinkFactory>,
+    ) -> Result<Self, ProxyError> {
         let live = Live::new(snapshot);
         let running = (0..workers).map(|index| spawn(index, live.clone(), Arc::clone(&sinks)));
         let workers = running.collect::<Result<_, _>>()?;
         let mut proxy = Self { live, workers, listening: BTreeMap::new(), retired: Vec::new() };
-        proxy.listen(bound);
+        proxy.listen(open.0);
         proxy.tell_all(|| Command::Renew);
         Ok(proxy)
     }
@@ -136,7 +155,7 @@ impl Proxy {
         let wanted: Vec<_> = snapshot.addresses().collect();
         let new = wanted.iter().copied().filter(|address| !self.listening.contains_key(address));
         let ours: Vec<_> = self.listening.values().copied().collect();
-        let bound = bind_all(new, self.workers.len(), &ours)?;
+        let bound = bind_all(new, self.workers.len(), &ours, Ports::Alone)?;
         self.retired.push(self.live.publish(snapshot));
         self.listen(bound);
         let gone: Vec<_> = self.listening.keys().copied().filter(|address| !wanted.contains(address)).collect();
@@ -231,8 +250,9 @@ fn bind_all(
     addresses: impl Iterator<Item = SocketAddr>,
     workers: usize,
     ours: &[SocketAddr],
+    ports: Ports,
 ) -> Result<Vec<Bound>, BindError> {
-    addresses.map(|address| bind(address, workers, ours)).collect()
+    addresses.map(|address| bind(address, workers, ours, ports)).collect()
 }
 
 fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Running, ProxyError> {
