@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::level_filters::LevelFilter;
 use weir_program::ending::{Signals, tell_hurry};
-use weir_program::log::{Log, LogFormat};
+use weir_program::log::{Log, LogFormat, complain};
 
 use crate::args::{Args, Verb};
 use crate::engine::{Engine, Start};
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("weir-chdb: {failure}");
+            complain(format_args!("weir-chdb: {failure}"));
             ExitCode::from(WRONG_CONFIG)
         }
     }

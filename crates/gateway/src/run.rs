@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{LAST, Signals, Told, tell_hurry};
+use weir_program::log::complain;
 use weir_program::operator::TokenError;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
@@ -60,7 +61,7 @@ pub fn run(options: RunOptions) -> ExitCode {
     match start(options) {
         Ok(()) => exit::WELL,
         Err(error) => {
-            eprintln!("{error}");
+            complain(error);
             exit::WRONG
         }
     }

@@ -125,6 +125,7 @@ impl Ending {
         let say = move || {
             let why = if hurried { "told to end more than once" } else { "the time to end is over" };
             error!(stage, "{why}: the process ends by force, with exit code {FORCED}");
+            crate::log::flush(SAY);
             done.send(()).ok();
         };
         if std::thread::Builder::new().spawn(say).is_ok() {

@@ -95,6 +95,7 @@ fn process(admin: &Admin, out: &mut Families) {
         let is = fallback.as_ref().is_some_and(|fallback| fallback.cause == cause);
         out.gauge(&catalogue::CONFIG_FALLBACK, &[cause.as_str()], f64::from(u8::from(is)));
     }
+    out.counter(&catalogue::LOG_DROPPED, &[], weir_program::log::dropped());
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());

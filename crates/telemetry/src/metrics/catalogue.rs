@@ -95,6 +95,8 @@ catalogue! {
     SET_ASIDE_BYTES Gauge "weir_spool_set_aside_bytes" "By" [] "Bytes of the chunks that are set aside now.";
     SPOOL_FAILURES Counter "weir_spool_failures_total" "{failure}" ["operation"]
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
+    LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" []
+        "Lines of the gateway's own log that were dropped because nobody read standard error.";
     DRAINING Gauge "weir_draining" "1" [] "1 while the gateway finishes what is open and takes no more connections.";
     CONFIG_GENERATION Gauge "weir_config_generation" "1" [] "Generation of the configuration that serves new requests.";
     CONFIG_RELOADS Counter "weir_config_reloads_total" "{reload}" ["outcome"]
