@@ -78,7 +78,7 @@ fn more_open_files() {
 
 fn start(options: RunOptions) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen().map_err(RunError::Thread)?;
     let ending = signals.ending();
     ending.stage("reading the configuration");
     let workers = options.workers.unwrap_or_else(cores);

@@ -4,6 +4,7 @@
 //! SIGINT the deadline is known. The second one says to wait for nothing more, which gets a moment; a third gets none.
 //! Past that the process leaves as a kill would make it, but for its exit code: nothing is unwound, nothing flushed.
 
+use rustix::process::{WaitOptions, wait};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -48,7 +49,8 @@ impl Signals {
         let (sender, told) = mpsc::unbounded_channel();
         let ending = Ending::default();
         let own = ending.clone();
-        let body = move || runtime.block_on(hear(heard, &own, &sender));
+        let orphans = if is_init() { Some(adopt(&runtime)?) } else { None };
+        let body = move || runtime.block_on(hear(heard, orphans, &own, &sender));
         std::thread::Builder::new().name("signals".to_owned()).spawn(body)?;
         Ok(Self { told, ending })
     }
@@ -160,13 +162,43 @@ impl Heard {
     }
 }
 
+/// Whether this is the first process of its container, which inherits those whose parents have ended.
+fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+fn adopt(runtime: &Runtime) -> io::Result<Signal> {
+    let _within = runtime.enter();
+    signal(SignalKind::child())
+}
+
+/// Takes note of every child that has ended: until somebody does it stays a process. None is started here that anybody else
+/// waits for.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+async fn next_orphan(orphans: &mut Option<Signal>) {
+    match orphans {
+        Some(orphans) => drop(orphans.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// For as long as the process runs.
-async fn hear(mut heard: Heard, ending: &Ending, sender: &mpsc::UnboundedSender<Told>) {
+async fn hear(mut heard: Heard, mut orphans: Option<Signal>, ending: &Ending, sender: &mpsc::UnboundedSender<Told>) {
+    if orphans.is_some() {
+        reap();
+    }
     loop {
         let told = tokio::select! {
             _ = heard.terminate.recv() => Told::End,
             _ = heard.interrupt.recv() => Told::End,
             _ = heard.hangup.recv() => Told::Reload,
+            () = next_orphan(&mut orphans) => {
+                reap();
+                continue;
+            }
             () = over(ending.deadline()) => ending.force(),
         };
         if told == Told::End {

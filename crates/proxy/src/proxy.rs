@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Limiters;
-use weir_upstream::Origins;
+use weir_upstream::{Origins, start_resolver};
 
 /// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
 /// the ticket keys and the open connections of ports.
@@ -56,7 +56,7 @@ pub enum ProxyError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
     Thread(std::io::Error),
 }
 
@@ -140,6 +140,7 @@ impl Proxy {
         workers: u16,
         sinks: Arc<SinkFactory>,
     ) -> Result<Self, ProxyError> {
+        start_resolver().map_err(ProxyError::Thread)?;
         let live = Live::new(snapshot);
         let running = (0..workers).map(|index| spawn(index, live.clone(), Arc::clone(&sinks)));
         let workers = running.collect::<Result<_, _>>()?;

@@ -15,6 +15,7 @@ mod failure;
 mod hush;
 mod origin;
 mod pool;
+mod resolve;
 mod socket;
 mod tls;
 
@@ -22,5 +23,6 @@ pub use connect::{HYPERS_FIELDS, Timeouts};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};
+pub use resolve::start_resolver;
 pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};
