@@ -6,7 +6,7 @@ mod run;
 use args::{Args, Verb};
 use clap::Parser;
 use std::process::ExitCode;
-use weir_program::log::Log;
+use weir_program::log::{Log, complain};
 use weir_program::say;
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir-analytics: {error}");
+            complain(format_args!("weir-analytics: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

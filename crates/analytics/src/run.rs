@@ -22,6 +22,12 @@ use weir_analytics::server::Server;
 use weir_analytics::server::admin::{Admin, AdminError};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
+use weir_program::ending::{Signals, tell_hurry};
+
+/// What open requests and connections get at the end (`server::DRAIN`).
+const DRAIN: Duration = Duration::from_secs(30);
+/// What blocks that are under way get after them.
+const COMMITTING: Duration = Duration::from_secs(30);
 
 /// Why the program ended before its time: each a sentence with its cure.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +122,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let intents = Arc::new(Intents::open(&args.state)?);
     let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
-    let stop = stop_signal().map_err(RunError::Runtime)?;
+    let (stop, hurry) = stop_signal().map_err(RunError::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(RunError::Runtime)?;
     // Their own way would be to end the program.
     let _ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
@@ -133,9 +139,15 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
-    if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
-        tracing::warn!("a block is still not stored; its intent is settled at the next start");
+    let served = async {
+        Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
+        if tokio::time::timeout(COMMITTING, committing).await.is_err() {
+            tracing::warn!("a block is still not stored; its intent is settled at the next start");
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = hurried(hurry) => tell_hurry(),
     }
     keeping.abort();
     lease.release().await;
@@ -152,7 +164,12 @@ async fn ready(
 ) -> Result<bool, RunError> {
     let mut pause = Duration::from_millis(100);
     loop {
-        let error = match prepare(store, lease, intents).await {
+        let prepared = tokio::select! {
+            prepared = prepare(store, lease, intents) => prepared,
+            // Each of its steps may be cut: a kill would do the same.
+            _ = stop.wait_for(|stop| *stop) => return Ok(false),
+        };
+        let error = match prepared {
             Ok(()) => return Ok(true),
             Err(RunError::Store(error) | RunError::Schema(MigrateError::Store(error)))
                 if error.class() == Class::Transient =>
@@ -243,13 +260,23 @@ fn content(path: &Path) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// Becomes true with the first SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// What becomes true with the first SIGTERM or SIGINT, and with the second.
+fn stop_signal() -> std::io::Result<(watch::Receiver<bool>, watch::Receiver<bool>)> {
+    let mut signals = Signals::listen()?;
+    signals.ending().allow(DRAIN + COMMITTING);
+    let ((stop, stopped), (hurry, hurried)) = (watch::channel(false), watch::channel(false));
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-        sender.send_replace(true);
+        signals.end().await;
+        stop.send_replace(true);
+        signals.end().await;
+        hurry.send_replace(true);
     });
-    Ok(receiver)
+    Ok((stopped, hurried))
+}
+
+/// Until the process is told to end twice.
+async fn hurried(mut hurry: watch::Receiver<bool>) {
+    if hurry.wait_for(|hurry| *hurry).await.is_err() {
+        std::future::pending().await
+    }
 }

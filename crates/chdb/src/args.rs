@@ -29,7 +29,8 @@ The server's warnings are in the log; --log debug shows its failed queries too.
 Exit codes:
   0  ended as it was told to
   1  it could not start, or the server ended by itself; the message says how to mend it
-  2  usage")]
+  2  usage
+  4  something hung at the end, or it was told to end more than once: it left as a kill would make it")]
 pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// For an answer of the listener to this program.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The engine cuts connections after 5 s, then writes down what it has.
-const END: Duration = Duration::from_secs(20);
+pub const END: Duration = Duration::from_secs(20);
 
 /// What the engine is started with.
 pub struct Start<'a> {

@@ -28,7 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::level_filters::LevelFilter;
-use weir_program::log::{Log, LogFormat};
+use weir_program::ending::{Signals, tell_hurry};
+use weir_program::log::{Log, LogFormat, complain};
 
 use crate::args::{Args, Verb};
 use crate::engine::{Engine, Start};
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("weir-chdb: {failure}");
+            complain(format_args!("weir-chdb: {failure}"));
             ExitCode::from(WRONG_CONFIG)
         }
     }
@@ -206,22 +207,21 @@ fn serve(engine: Engine, front: TcpSocket, args: &Args) -> Result<(), Failure> {
         let (stop, stopping) = watch::channel(false);
         let idle = Duration::from_secs(args.idle_timeout);
         let front = tokio::spawn(front::serve(listener, engine.address, args.max_connections, idle, stopping));
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+        // After the engine has put its own handlers there.
+        let mut signals = Signals::listen().map_err(Failure::Runtime)?;
+        signals.ending().allow(drain + engine::END);
         tracing::info!(%address, "weir-chdb is up");
         println!("listening on http://{address}");
         let _nobody_reads = std::io::stdout().flush();
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.end() => {}
             said = ended(&engine) => return Err(Failure::Ended(said)),
         }
         tracing::info!("weir-chdb stops when the queries that run have ended");
         let _front_is_gone = stop.send(true);
         tokio::select! {
             _ = tokio::time::timeout(drain, async { tokio::join!(front, quiet(&engine, drain)) }) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.end() => tell_hurry(),
         }
         Ok(())
     })?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::environment::Variables;
-use crate::model::{Analytics, GatewayConfig, Identity, Limits, Reload, Spool, Timeouts};
+use crate::model::{Analytics, GatewayConfig, Identity, Lifecycle, Limits, Reload, Spool, Timeouts};
 use crate::read::{Env, Errors};
 use crate::spec::{Settings, Slot};
 
@@ -64,6 +64,10 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         quiet_period: settings.quiet_period.value().unwrap_or(default.reload.quiet_period),
         removal_period: settings.removal_period.value().unwrap_or(default.reload.removal_period),
     };
+    let lifecycle = Lifecycle {
+        worker_timeout: settings.worker_timeout.value().unwrap_or(default.lifecycle.worker_timeout),
+        drain_delay: settings.drain_delay.value().unwrap_or(default.lifecycle.drain_delay),
+    };
     let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
     GatewayConfig {
         identity,
@@ -74,6 +78,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         timeouts,
         limits,
         reload,
+        lifecycle,
         trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
         peer_gateways: settings.peer_gateways.value().unwrap_or_default(),
         log_level: settings.log_level.value().unwrap_or_default(),

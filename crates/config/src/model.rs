@@ -31,6 +31,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// When a change of the files is taken.
     pub reload: Reload,
+    /// How the process ends, and when it counts as broken.
+    pub lifecycle: Lifecycle,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
     pub trusted_peers: Vec<IpNet>,
     /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
@@ -81,6 +83,7 @@ impl Default for GatewayConfig {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             reload: Reload::default(),
+            lifecycle: Lifecycle::default(),
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
             log_level: LogLevel::default(),
@@ -228,6 +231,22 @@ pub enum ReloadMode {
 impl ReloadMode {
     /// Each with its name in YAML.
     pub const NAMES: [(&'static str, Self); 2] = [("watch", Self::Watch), ("explicit", Self::Explicit)];
+}
+
+/// How the process ends, and when it counts as broken (`lifecycle`, under `gateway.weir.dev/v1`); see
+/// `docs/lifecycle.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Liveness fails when a worker has stood still for this long (`workerTimeout`). Default 10 s.
+    pub worker_timeout: Duration,
+    /// From SIGTERM until ports close: readiness fails meanwhile, and requests are served (`drainDelay`). Default none.
+    pub drain_delay: Duration,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self { worker_timeout: Duration::from_secs(10), drain_delay: Duration::ZERO }
+    }
 }
 
 /// How long the gateway waits for whom. Each is at least 1 s.

@@ -317,6 +317,11 @@ impl Plant {
         self.process(part).is_none_or(|process| process.ended().is_some())
     }
 
+    /// Waits for a part to end by itself.
+    pub fn wait(&mut self, part: Part) -> io::Result<std::process::ExitStatus> {
+        self.process(part).ok_or(io::ErrorKind::NotFound)?.wait(DEADLINE)
+    }
+
     /// Ends a part as a crash would.
     pub fn kill(&mut self, part: Part) -> io::Result<()> {
         self.take(part).map_or(Ok(()), |process| process.kill().map(drop))

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Part, Plant, Site, eventually};
 use weir_testkit::{get, upstream};
 
 fn terminate(gateway: &Gateway) {
@@ -56,17 +56,23 @@ async fn a_drain_can_be_watched_and_cut_short() {
     assert_eq!(rest, "", "it was cut");
 }
 
-/// Holds one thread where it waits next, as a page that cannot be read would. Let go with the test.
+/// Holds one thread at its next call of this kind, as a page that cannot be read would. Let go with the test.
 struct Held(Child);
 
 impl Held {
-    fn start(thread: &str) -> Self {
+    fn start(thread: &str, call: &str) -> Self {
         let child = Command::new("strace")
-            .args(["-p", thread, "-e", "trace=epoll_wait", "-e", "inject=epoll_wait:delay_enter=600s"])
+            .args(["-p", thread, "-e", &format!("trace={call}"), "-e", &format!("inject={call}:delay_enter=600s")])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let tracer = format!("TracerPid:\t{}\n", child.id());
+        let deadline = Instant::now() + DEADLINE;
+        while !std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap().contains(&tracer) {
+            assert!(Instant::now() < deadline, "strace does not hold {thread}");
+            std::thread::yield_now();
+        }
         Self(child)
     }
 }
@@ -78,22 +84,98 @@ impl Drop for Held {
     }
 }
 
+/// The thread of this name.
+fn thread(gateway: &Gateway, name: &str) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.process.id())).unwrap();
+    let mut threads = tasks.map(|task| task.unwrap().path());
+    let is_it = |path: &std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap().trim_end() == name;
+    let thread = threads.find(is_it).unwrap();
+    thread.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Makes a worker stand still.
+async fn hold(gateway: &Gateway, worker: u16) -> Held {
+    let thread = thread(gateway, &format!("worker-{worker}"));
+    let held = Held::start(&thread, "epoll_wait");
+    eventually("the worker stands still", async || {
+        // Each look of the worker, once a second, is a wait anew.
+        let state = std::fs::read_to_string(format!("/proc/{}/task/{thread}/status", gateway.process.id())).unwrap();
+        state.contains("tracing stop").then_some(())
+    })
+    .await;
+    held
+}
+
+async fn probe(gateway: &Gateway, name: &str) -> (u16, String) {
+    get(&format!("http://{}/probes/{name}", gateway.admin)).await.unwrap()
+}
+
+/// Asks for `path` on a connection of its own, and reads the answer to its end.
+fn answered(gateway: &Gateway, path: &str) -> std::io::Result<String> {
+    let mut answer = String::new();
+    gateway.ask(path)?.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+const SETTINGS: &str = "---
+apiVersion: gateway.weir.dev/v1
+kind: Configuration
+metadata: {name: lifecycle}
+spec:
+";
+
+/// Liveness names it, the metrics and the log say so, and whoever connects is served by the others, also who was waiting
+/// at it; when it runs again it takes connections again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_worker_that_stands_still_goes_to_the_others() {
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let more_yaml = format!("{SETTINGS}  lifecycle: {{workerTimeout: 3s}}\n");
+    let spec = GatewaySpec { workers: 2, more_yaml, ..GatewaySpec::new("here", "edge", upstream) };
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    assert_eq!(probe(&gateway, "liveness").await.0, 200);
+    let held = hold(&gateway, 1).await;
+    // Half of them wait at the worker that stands still.
+    let waiting: Vec<_> = (0..40).map(|_| gateway.ask("/").unwrap()).collect();
+    let why = eventually("liveness fails", async || {
+        Some(probe(&gateway, "liveness").await).filter(|(status, _)| *status == 503).map(|(_, why)| why)
+    })
+    .await;
+    assert!(why.starts_with("not alive: worker 1 has stood still for "), "{why}");
+    let (ready, why) = probe(&gateway, "readiness").await;
+    assert!(ready == 503 && why.contains("worker 1 has stood still"), "{ready} {why}");
+    assert_eq!(metric(&gateway, "weir_worker_stalls_total{worker=\"1\"}").await, Some(1.0));
+    assert!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"1\"}").await.unwrap() >= 3.0);
+    assert_eq!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"0\"}").await, Some(0.0));
+    for mut waiting in waiting {
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    for _ in 0..40 {
+        assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+    }
+    let accepted = "weir_events_accepted_total{worker=\"1\"}";
+    assert_eq!(metric(&gateway, accepted).await, Some(0.0));
+
+    drop(held);
+    eventually("it runs again", async || (probe(&gateway, "liveness").await.0 == 200).then_some(())).await;
+    eventually("it takes connections again", async || {
+        assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+        (metric(&gateway, accepted).await != Some(0.0)).then_some(())
+    })
+    .await;
+    let log = site.log("edge");
+    assert_eq!(log.matches("a worker stands still: liveness fails").count(), 1, "{log}");
+    assert_eq!(log.matches("the worker runs again").count(), 1, "{log}");
+}
+
 /// A worker that stands still does not keep the process: it ends a little after its time, and names it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stands_still_keeps_nobody_from_ending() {
     let site = Site::new().unwrap();
     let mut gateway = start(&site, "1").await;
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.process.id())).unwrap();
-    let threads: Vec<_> = tasks.map(|task| task.unwrap().path()).collect();
-    let is_worker = |path: &&std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap() == "worker-0\n";
-    let worker = threads.iter().find(is_worker).unwrap().file_name().unwrap().to_string_lossy().into_owned();
-    let held = Held::start(&worker);
-    eventually("the worker stands still", async || {
-        // Each look of the worker, once a second, is a wait anew.
-        let state = std::fs::read_to_string(format!("/proc/{}/task/{worker}/status", gateway.process.id())).unwrap();
-        state.contains("tracing stop").then_some(())
-    })
-    .await;
+    let held = hold(&gateway, 0).await;
     terminate(&gateway);
     let log = eventually("it has come to its end", async || {
         Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))
@@ -103,4 +185,121 @@ async fn a_worker_that_stands_still_keeps_nobody_from_ending() {
     // The system tells of a process's end when whoever traces its threads lets them go.
     drop(held);
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
+}
+
+/// Until the last line of its log says that it ends by force, as what it is doing. Then whoever holds one of its threads
+/// lets go, or the system would not tell of its end.
+async fn forced(site: &Site, gateway: &mut Gateway, held: Held, stage: &str) {
+    let log = eventually("it ends by force", async || {
+        Some(site.log("edge")).filter(|log| log.lines().any(|line| line.contains("the process ends by force")))
+    })
+    .await;
+    assert!(log.lines().last().unwrap().contains(&format!("stage=\"{stage}\"")), "{log}");
+    drop(held);
+    assert_eq!(gateway.process.wait(DEADLINE).unwrap().code(), Some(4));
+}
+
+/// A spool whose disk does not answer: the process is gone 5 s after its requests had their time, and what it had not
+/// written is found by the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_keeps_nobody_from_ending() {
+    let site = Site::new().unwrap();
+    let mut gateway = start(&site, "1").await;
+    let held = Held::start(&thread(&gateway, "weir-spool"), "fdatasync");
+    assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+    let told = Instant::now();
+    terminate(&gateway);
+    forced(&site, &mut gateway, held, "shipping what is left in the spool").await;
+    assert!(told.elapsed() > Duration::from_secs(5), "{:?}: it had its time", told.elapsed());
+    drop(gateway);
+    let gateway = start(&site, "1").await;
+    eventually("the event is taken over", async || {
+        (metric(&gateway, "weir_spool_chunks ").await >= Some(1.0)).then_some(())
+    })
+    .await;
+}
+
+/// Told twice, it waits for no worker that stands still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_twice_it_waits_for_nobody() {
+    let site = Site::new().unwrap();
+    let mut gateway = start(&site, "600").await;
+    let held = hold(&gateway, 0).await;
+    terminate(&gateway);
+    eventually("it drains", async || (metric(&gateway, "weir_draining").await == Some(1.0)).then_some(())).await;
+    terminate(&gateway);
+    forced(&site, &mut gateway, held, "draining").await;
+}
+
+/// Told again while it ships for the last time, it leaves the rest to the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_shipping_can_be_cut_short() {
+    let site = Site::new().unwrap();
+    // Takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let analytics = Some((silent.local_addr().unwrap(), "a-token-of-some-length".to_owned()));
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let spec = GatewaySpec { analytics, ..GatewaySpec::new("here", "edge", upstream) };
+    let mut gateway = Gateway::start(&site, &spec).unwrap();
+    assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
+    terminate(&gateway);
+    eventually("all but the spool has ended", async || {
+        std::net::TcpStream::connect(gateway.admin).is_err().then_some(())
+    })
+    .await;
+    assert!(gateway.process.ended().is_none());
+    let told = Instant::now();
+    terminate(&gateway);
+    assert!(gateway.process.wait(DEADLINE).unwrap().success());
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}: it had 4 s more", told.elapsed());
+}
+
+/// The programs behind a gateway end at the first signal where nothing is open, and at the second whatever is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_behind_a_gateway_ends_when_it_is_told_twice() {
+    let mut plant = Plant::start(None).await.unwrap();
+    let mut upload = std::net::TcpStream::connect(plant.analytics_at).unwrap();
+    let head = "POST /v1/chunks HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer token-edge\r\n\
+        content-type: application/vnd.weir.chunk\r\ncontent-length: 1000\r\n\r\n";
+    upload.write_all(head.as_bytes()).unwrap();
+    let mut query = std::net::TcpStream::connect(plant.engine_at).unwrap();
+    let sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS function_sleep_max_microseconds_per_block = 0";
+    let post = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());
+    query.write_all(post.as_bytes()).unwrap();
+    let client = plant.client();
+    let count = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleepEachRow%'";
+    eventually("the query runs", async || (client.query(count).fetch_one::<u64>().await.unwrap() == 1).then_some(()))
+        .await;
+    for (part, address, codes) in
+        [(Part::Analytics, plant.analytics_at, [0, 0]), (Part::Engine, plant.engine_at, [0, 4])]
+    {
+        plant.signal(part, Signal::TERM);
+        eventually("it takes no more connections", async || {
+            std::net::TcpStream::connect(address).is_err().then_some(())
+        })
+        .await;
+        assert!(!plant.has_ended(part), "{part:?}");
+        let told = Instant::now();
+        plant.signal(part, Signal::TERM);
+        let code = plant.wait(part).unwrap().code();
+        assert!(codes.map(Some).contains(&code), "{part:?} {code:?}");
+        assert!(told.elapsed() < Duration::from_secs(5), "{part:?} {:?}", told.elapsed());
+    }
+}
+
+/// Waiting for a ClickHouse that does not answer is no reason to stay.
+#[test]
+fn who_waits_for_clickhouse_ends_when_told() {
+    let site = Site::new().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (engine, state) = (format!("http://{}", silent.local_addr().unwrap()), site.path("state"));
+    let state = state.to_string_lossy();
+    let args = ["--listen", "127.0.0.1:0", "--clickhouse", &engine, "--state", &state];
+    let mut analytics = site.start("analytics", "weir-analytics", &args, &[]).unwrap();
+    // It has asked, and waits.
+    let _asked = silent.accept().unwrap();
+    let told = Instant::now();
+    analytics.signal(Signal::TERM);
+    assert!(analytics.wait(DEADLINE).unwrap().success());
+    assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
 }

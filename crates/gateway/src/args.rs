@@ -41,6 +41,7 @@ Examples:
   weir run --config examples/conf.d
   weir run --config /etc/weir/conf.d --config /run/weir/conf.d --workers 4 --name edge-1
   weir run --config examples/conf.d --last-good --admin-token-file /etc/weir/admin-token
+  weir run --config /etc/weir/conf.d --take-over
   WEIR_LOG=debug weir run --config examples/conf.d --log-format json
 
 Environment, where the YAML does not say it:
@@ -56,7 +57,9 @@ Environment, where the YAML does not say it:
 Exit codes:
   0  ended as it was told to
   1  the configuration is wrong, or the gateway cannot run it: a port is taken, the spool cannot be written
-  2  usage")]
+  2  usage
+  4  something hung at the end, or it was told to end more than once: it left as a kill would make it,
+     and the next start takes over what is in the spool")]
     Run(RunOptions),
     /// Check a configuration and tell every mistake in it, with file, line and cure.
     ///
@@ -109,6 +112,10 @@ pub struct RunOptions {
     /// A name besides loopback under which an administrator reaches the admin address; may be given more than once.
     #[arg(long = "host", value_name = "NAME", env = "WEIR_HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
+    /// Start beside a gateway of the same user and the same configuration that is told to end next: its ports are shared
+    /// until then, and its admin and probe ports move here when it ends.
+    #[arg(long)]
+    pub take_over: bool,
     #[command(flatten)]
     pub log: LogOptions,
 }

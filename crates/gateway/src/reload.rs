@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, error, info, warn};
 use weir_config::{Candidate, ConfigErrors, GatewayConfig, Origin, Taker, Verdict, Waiting, WaitsFor};
+use weir_program::ending::Ending;
 use weir_proxy::{Proxy, ProxyError, Registry};
 use weir_spool::{Spool, SpoolError};
 
@@ -162,6 +163,7 @@ pub struct Reloader {
     pub generations: Generations,
     /// The settings that the process was started with: some of them cannot change while it runs.
     pub started_with: GatewayConfig,
+    pub ending: Ending,
 }
 
 impl Taker for Reloader {
@@ -184,6 +186,7 @@ impl Taker for Reloader {
             tell_warnings(&candidate.config);
         }
         self.tell_fixed(&candidate.config);
+        self.ending.allow(candidate.config.lifecycle.drain_delay + candidate.config.drain);
         self.stats.took(as_it_runs(&self.started_with, candidate.config.clone()), candidate.origin);
         match candidate.origin {
             Origin::Folder => {

@@ -4,28 +4,32 @@ use crate::admin::operator::Operators;
 use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::descriptors;
+use crate::doors::{self, Door, HandOver};
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
 use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
-use crate::signals::{Signals, Told};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
 use std::io;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::net::TcpListener;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::Interval;
 use tracing::{error, info, warn};
 use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
+use weir_program::ending::{LAST, Signals, Told, tell_hurry};
+use weir_program::log::complain;
 use weir_program::operator::TokenError;
-use weir_proxy::{Proxy, ProxyError, SnapshotError};
+use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
-/// What is left for the spool once requests are drained: to seal, ship once more and say goodbye.
-const LAST_SHIPPING: Duration = Duration::from_secs(5);
+/// What the spool leaves of the time to end, for its threads to end in.
+const AFTER_SHIPPING: Duration = Duration::from_millis(500);
 /// How much less of a core the threads beside the workers ask for: `nice` by so many steps.
 const LOWER_PRIORITY: i32 = 5;
 
@@ -46,6 +50,8 @@ pub enum RunError {
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
     Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
+    #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
+    Thread(io::Error),
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
 }
@@ -55,7 +61,7 @@ pub fn run(options: RunOptions) -> ExitCode {
     match start(options) {
         Ok(()) => exit::WELL,
         Err(error) => {
-            eprintln!("{error}");
+            complain(error);
             exit::WRONG
         }
     }
@@ -63,14 +69,11 @@ pub fn run(options: RunOptions) -> ExitCode {
 
 fn start(options: RunOptions) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = {
-        let _within = runtime.enter();
-        Signals::new()?
-    };
+    let mut signals = Signals::listen().map_err(RunError::Thread)?;
+    let ending = signals.ending();
+    ending.stage("reading the configuration");
     let workers = options.workers.unwrap_or_else(cores);
     let Some((options, prepared)) = unless_ended(&runtime, &mut signals, options, workers)? else {
-        // What still reads is left behind.
-        runtime.shutdown_background();
         return Ok(());
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
@@ -82,9 +85,15 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let generations = Generations::below(&state);
     let number = snapshot.generation();
 
+    let admin = Door::open("spec.admin.address", config.admin, options.take_over)?;
+    let probe = |address| Door::open("spec.probe.port", address, options.take_over);
+    let probe = config.probe.map(probe).transpose()?;
+    let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
+    let open = OpenPorts::bind(&snapshot, workers, ports)?;
+    let doors = Doors { admin, probe, hand_over: HandOver::within(&config.spool.path) };
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
-    let proxy = Proxy::start(snapshot, workers, rings(writers))?;
+    let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
     if let Some(analytics) = &config.analytics {
@@ -112,16 +121,22 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         stats: Arc::clone(&reloads),
         generations: generations.clone(),
         started_with: settings.clone(),
+        ending: ending.clone(),
     };
+    ending.allow(settings.lifecycle.drain_delay + settings.drain);
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
     let admin = Admin::new(parts, settings.identity.clone());
 
-    runtime.block_on(beside(&settings, Arc::clone(&admin), proxy, signals))?;
+    runtime.block_on(beside(doors, Arc::clone(&admin), proxy, signals));
+    ending.stage("ending the threads beside the workers");
     drop(watcher);
     drop((runtime, admin));
-    sole(spool).stop(LAST_SHIPPING)?;
+    let spool = sole(spool);
+    ending.stage("shipping what is left in the spool");
+    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| deadline - AFTER_SHIPPING);
+    spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
     Ok(())
 }
@@ -134,10 +149,10 @@ fn unless_ended(
     workers: u16,
 ) -> Result<Option<(RunOptions, Prepared)>, RunError> {
     runtime.block_on(async {
-        let preparing = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&options, workers);
-            prepared.map(|prepared| (options, prepared))
-        });
+        let (done, preparing) = oneshot::channel();
+        let body = move || done.send(prepare(&options, workers).map(|prepared| (options, prepared))).ok();
+        // Left behind where the process is told to end.
+        std::thread::Builder::new().name("weir-prepare".to_owned()).spawn(body).map_err(RunError::Thread)?;
         tokio::select! {
             prepared = preparing => match prepared {
                 Ok(prepared) => prepared.map(Some),
@@ -169,71 +184,139 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
     }
 }
 
+/// The ports beside the data plane's.
+struct Doors {
+    admin: Door,
+    probe: Option<Door>,
+    hand_over: HandOver,
+}
+
+impl Doors {
+    /// Answers at them for as long as it is polled.
+    async fn serve(self, admin: Arc<Admin>) {
+        let Self { admin: door, probe, hand_over } = self;
+        let serve = async {
+            match door.listener(&hand_over).await {
+                Ok(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        tell(format_args!("admin on http://{address}"));
+                    }
+                    admin::serve(listener, Arc::clone(&admin)).await;
+                }
+                Err(error) => error!(%error, "the admin port cannot be used"),
+            }
+        };
+        let probes = async {
+            let Some(door) = probe else { return };
+            match door.listener(&hand_over).await {
+                Ok(listener) => admin::serve_probes(listener, Arc::clone(&admin)).await,
+                Err(error) => error!(%error, "the probe port cannot be used"),
+            }
+        };
+        tokio::join!(serve, probes);
+    }
+}
+
 /// Everything that is not a request's: on this thread, at a lower priority.
-async fn beside(
-    config: &GatewayConfig,
-    admin: Arc<Admin>,
-    proxy: Arc<Mutex<Option<Proxy>>>,
-    mut signals: Signals,
-) -> Result<(), RunError> {
+async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>>, mut signals: Signals) {
     lower_priority();
-    let bind = async |what, address| {
-        TcpListener::bind(address).await.map_err(|error| RunError::Admin { what, address, error })
-    };
-    let listener = bind("spec.admin.address", config.admin).await?;
-    tell(format_args!("admin on http://{}", listener.local_addr()?));
-    let probes = match config.probe {
-        Some(address) => Some(bind("spec.probe.port", address).await?),
-        None => None,
-    };
+    let ending = signals.ending();
+    let hand_over = doors.hand_over.clone();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let serve = admin::serve(listener, Arc::clone(&admin));
-    let probe = async {
-        match probes {
-            Some(listener) => admin::serve_probes(listener, Arc::clone(&admin)).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(serve, probe);
-    info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), admin = %config.admin, "running");
+    // Dropped where another process waits for the ports; until then probes and scrapes are answered to the end.
+    let mut answering = Some(Box::pin(doors.serve(Arc::clone(&admin))));
+    info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), "running");
     loop {
         tokio::select! {
             told = signals.next() => match told {
                 Told::End => break,
                 Told::Reload => reload(&admin.handle),
             },
-            () = &mut serve => break,
-            () = &mut probe => break,
+            () = served(&mut answering) => answering = None,
             _ = tick.tick() => admin.tick(),
         }
     }
-    info!("draining: no more connections are accepted, open requests finish");
     admin.drain();
-    // Probes and scrapes are answered until the last request is done.
+    delay(&admin, &mut signals, &hand_over, &mut answering, &mut tick).await;
+    info!("draining: no more connections are accepted, open requests finish");
+    ending.stage("draining");
     let draining = lock(&proxy).as_mut().map(|running| {
         let limit = running.snapshot().drain_limit();
-        running.begin_drain(limit)
+        running.begin_drain(ending.deadline().map_or(limit, |deadline| limit.min(left(deadline))))
     });
-    let Some(draining) = draining else { return Ok(()) };
-    let hurry = draining.hurry();
-    let drained = tokio::task::spawn_blocking(move || draining.wait());
-    tokio::pin!(drained);
+    let Some(mut draining) = draining else { return };
+    let (mut look, mut awaited) = (tokio::time::interval(Draining::LOOK), tokio::time::interval(doors::LOOK));
+    if ending.is_hurried() {
+        draining.hurry();
+    }
     loop {
         tokio::select! {
-            stuck = &mut drained => {
-                for worker in stuck.unwrap_or_default() {
+            _ = look.tick() => if let Some(stuck) = draining.ended() {
+                for worker in stuck {
                     error!(worker, "a worker stands still: it is left behind, and what it had open is cut");
                 }
-                return Ok(());
-            }
-            told = signals.next() => if matches!(told, Told::End) {
-                warn!("told to end once more: what is open is cut");
-                hurry();
+                return;
             },
-            () = &mut serve => return Ok(()),
-            () = &mut probe => return Ok(()),
+            _ = tick.tick() => admin.tick(),
+            _ = awaited.tick() => let_go(&hand_over, &mut answering),
+            told = signals.next() => if told == Told::End {
+                tell_hurry();
+                draining.hurry();
+            },
+            () = served(&mut answering) => answering = None,
         }
     }
+}
+
+/// Serves on, not ready any more, so that whoever sends requests here hears of it before the ports close.
+async fn delay(
+    admin: &Admin,
+    signals: &mut Signals,
+    hand_over: &HandOver,
+    answering: &mut Option<Pin<Box<impl Future<Output = ()>>>>,
+    tick: &mut Interval,
+) {
+    let delay = admin.reloads.running().lifecycle.drain_delay;
+    if delay.is_zero() {
+        return;
+    }
+    signals.ending().stage("waiting for `lifecycle.drainDelay`");
+    info!(?delay, "told to end: not ready any more; the ports stay open for `lifecycle.drainDelay`");
+    let over = tokio::time::sleep(delay);
+    tokio::pin!(over);
+    let mut awaited = tokio::time::interval(doors::LOOK);
+    loop {
+        tokio::select! {
+            () = &mut over => return,
+            told = signals.next() => match told {
+                Told::End => return tell_hurry(),
+                Told::Reload => reload(&admin.handle),
+            },
+            _ = tick.tick() => admin.tick(),
+            _ = awaited.tick() => let_go(hand_over, answering),
+            () = served(answering) => *answering = None,
+        }
+    }
+}
+
+/// Gives the ports up where another process waits for them.
+fn let_go<T>(hand_over: &HandOver, answering: &mut Option<T>) {
+    if answering.is_some() && hand_over.is_awaited() {
+        info!("another process takes the admin and probe ports over");
+        *answering = None;
+    }
+}
+
+async fn served(answering: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+    match answering {
+        Some(answering) => answering.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What requests get of the time until `deadline`.
+fn left(deadline: Instant) -> Duration {
+    (deadline - LAST).saturating_duration_since(Instant::now())
 }
 
 /// What became of it is in the log.

@@ -5,6 +5,7 @@
 //! the one that stands alone too. What a program does is its own.
 
 mod completions;
+pub mod ending;
 pub mod help;
 pub mod log;
 pub mod operator;

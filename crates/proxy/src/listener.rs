@@ -11,7 +11,7 @@ use crate::worker::Worker;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const BACKLOG: i32 = 4096;
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("port {} of {} is taken by another process; stop it, or change the port in `spec.address`", .0.port(), .0.ip())]
+    #[error("port {} of {} is taken by another process; stop it, change the port in `spec.address`, or start beside a gateway of the same user with --take-over", .0.port(), .0.ip())]
     Taken(SocketAddr),
     #[error("no permission to listen on {0}; take a port from 1024 up, or grant CAP_NET_BIND_SERVICE to the program")]
     Permission(SocketAddr),
@@ -45,33 +45,70 @@ pub(crate) struct Bound {
 }
 
 /// Binds `workers` sockets to one address. `ours` is what this process listens on now.
-pub(crate) fn bind(configured: SocketAddr, workers: usize, ours: &[SocketAddr]) -> Result<Bound, BindError> {
-    // Alone first and without sharing: SO_REUSEPORT would let two gateways of one user take the same port, and
-    // each would get half of the requests.
-    // Not where a listener of ours has the port already, at another address: it would look like somebody else's.
-    if configured.port() != 0 && !ours.iter().any(|address| address.port() == configured.port()) {
-        bind_one(configured, false).map_err(|error| explain(configured, error))?;
-    }
+pub(crate) fn bind(
+    configured: SocketAddr,
+    workers: usize,
+    ours: &[SocketAddr],
+    ports: Ports,
+) -> Result<Bound, BindError> {
+    // Where a listener of ours has the port already, at another address, it would look like somebody else's.
+    let is_ours = configured.port() != 0 && ours.iter().any(|address| address.port() == configured.port());
+    let share = is_ours || ports == Ports::Shared;
     let mut actual = configured;
     let mut sockets = Vec::new();
-    for _ in 0..workers {
-        let socket = bind_one(actual, true).map_err(|error| explain(configured, error))?;
+    for number in 0..workers {
+        let bound = if number == 0 && !share { bind_first(actual) } else { bind_another(actual) };
+        let socket = bound.map_err(|error| explain(configured, error))?;
         actual = socket.local_addr().map_err(|error| BindError::Other(configured, error))?;
         sockets.push(socket);
     }
     Ok(Bound { configured, actual, sockets })
 }
 
-fn bind_one(address: SocketAddr, share: bool) -> io::Result<StdListener> {
+/// Whether another process may have the port, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// It is refused then: each of two gateways would get half of the requests.
+    Alone,
+    /// It is shared with a gateway of the same user, which is about to end.
+    Shared,
+}
+
+/// The first socket of an address listens before it may be shared: who comes at the same moment and would be first, too,
+/// is refused by the system. Who shares on purpose may come from then on.
+fn bind_first(address: SocketAddr) -> io::Result<StdListener> {
+    let mut tries = 0..20;
+    loop {
+        let socket = bound(address, false)?;
+        match socket.listen(BACKLOG) {
+            Ok(()) => {
+                socket.set_reuse_port(true)?;
+                return Ok(socket.into());
+            }
+            // Two that were bound and not listening yet: both may be refused, so both try again, not at the same time.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries.next().is_some() => {
+                drop(socket);
+                std::thread::park_timeout(Duration::from_millis(fastrand::u64(1..20)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One more socket of an address that this process listens on.
+pub(crate) fn bind_another(actual: SocketAddr) -> io::Result<StdListener> {
+    let socket = bound(actual, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    if share {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn explain(address: SocketAddr, error: io::Error) -> BindError {
@@ -134,6 +171,14 @@ fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, lis
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+/// A connection that was accepted elsewhere; told so by its closing where it cannot be used.
+pub(crate) fn welcome_from_elsewhere(worker: &Rc<Worker>, configured: SocketAddr, stream: StdStream, peer: SocketAddr) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => welcome(worker, configured, &mut Door::default(), stream, peer),
+        Err(error) => warn!(%error, "a connection of a worker that stands still cannot be taken over"),
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::BindError;
 use crate::figures::Figures;
 use crate::gate::Gates;
-use crate::listener::{Bound, bind};
+use crate::listener::{Bound, Ports, bind};
+use crate::pulse::Pulse;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::tls::Acceptors;
 use crate::worker::{Command, Worker, run};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Limiters;
-use weir_upstream::{Descriptors, Origins};
+use weir_upstream::{Descriptors, Origins, start_resolver};
 
 /// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
 /// the ticket keys and the open connections of ports.
@@ -58,20 +59,22 @@ pub enum ProxyError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("cannot start a worker thread: {0}")]
+    #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
     Thread(std::io::Error),
 }
 
 /// How much longer than its time a worker is waited for.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
-/// How often it is looked whether workers have ended.
-const LOOK: Duration = Duration::from_millis(5);
 
-struct Running {
-    commands: mpsc::UnboundedSender<Command>,
-    stats: Arc<WorkerStats>,
+pub(crate) struct Running {
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) stats: Arc<WorkerStats>,
     /// `None` once it was told to end.
     thread: Option<JoinHandle<()>>,
+    /// Second handles of its sockets, by configured address: for the case that it stands still. A socket is open for as
+    /// long as one of its handles is.
+    pub(crate) sockets: BTreeMap<SocketAddr, StdListener>,
+    pub(crate) pulse: Pulse,
 }
 
 /// Workers that finish what is open.
@@ -82,36 +85,46 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// A way to end at once what is open.
-    pub fn hurry(&self) -> impl Fn() + Send + use<> {
-        let stats = self.stats.clone();
-        move || stats.iter().for_each(|stats| stats.hurry())
+    /// How often it is to be looked whether workers have ended.
+    pub const LOOK: Duration = Duration::from_millis(5);
+
+    /// Ends at once what is open.
+    pub fn hurry(&mut self) {
+        self.stats.iter().for_each(|stats| stats.hurry());
+        self.deadline = self.deadline.min(Instant::now());
     }
 
-    /// Waits until the workers have ended, which each does at the deadline, or at once where it is hurried: one that stands
-    /// still - a page that cannot be read, a debugger - is left behind a little later, and named.
-    pub fn wait(mut self) -> Vec<usize> {
-        let mut hurried = false;
-        loop {
-            // A worker that panicked has nothing left to finish.
-            self.threads.retain(|(_, thread)| !thread.is_finished());
-            if !hurried && self.stats.iter().any(|stats| stats.is_hurried()) {
-                (hurried, self.deadline) = (true, self.deadline.min(Instant::now()));
-            }
-            if self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND {
-                return self.threads.into_iter().map(|(worker, _)| worker).collect();
-            }
-            std::thread::park_timeout(LOOK);
+    /// Looks whether the workers have ended, which each does at the deadline, or at once where it is hurried: one that
+    /// stands still - a page that cannot be read, a debugger - is left behind a little later, and named.
+    pub fn ended(&mut self) -> Option<Vec<usize>> {
+        // A worker that panicked has nothing left to finish.
+        self.threads.retain(|(_, thread)| !thread.is_finished());
+        let over = self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND;
+        over.then(|| self.threads.drain(..).map(|(worker, _)| worker).collect())
+    }
+
+    fn wait(mut self) {
+        while self.ended().is_none() {
+            std::thread::park_timeout(Self::LOOK);
         }
+    }
+}
+
+/// The ports of a snapshot, open before anything else is begun. Who connects waits for the workers.
+pub struct OpenPorts(Vec<Bound>);
+
+impl OpenPorts {
+    pub fn bind(snapshot: &Snapshot, workers: u16, ports: Ports) -> Result<Self, ProxyError> {
+        Ok(Self(bind_all(snapshot.addresses(), usize::from(workers), &[], ports)?))
     }
 }
 
 /// The workers, and what they serve.
 pub struct Proxy {
     live: Live<Snapshot>,
-    workers: Vec<Running>,
+    pub(crate) workers: Vec<Running>,
     /// Configured address → actual address.
-    listening: BTreeMap<SocketAddr, SocketAddr>,
+    pub(crate) listening: BTreeMap<SocketAddr, SocketAddr>,
     /// Old snapshots, kept until this is their only holder, so that no worker pays for freeing one.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -119,12 +132,23 @@ pub struct Proxy {
 impl Proxy {
     /// Starts `workers` workers on `snapshot`. All its addresses are bound when this returns.
     pub fn start(snapshot: Snapshot, workers: u16, sinks: Arc<SinkFactory>) -> Result<Self, ProxyError> {
-        let bound = bind_all(snapshot.addresses(), usize::from(workers), &[])?;
+        let open = OpenPorts::bind(&snapshot, workers, Ports::Alone)?;
+        Self::start_on(open, snapshot, workers, sinks)
+    }
+
+    /// As [`Proxy::start`], on ports that are open already.
+    pub fn start_on(
+        open: OpenPorts,
+        snapshot: Snapshot,
+        workers: u16,
+        sinks: Arc<SinkFactory>,
+    ) -> Result<Self, ProxyError> {
+        start_resolver().map_err(ProxyError::Thread)?;
         let live = Live::new(snapshot);
         let running = (0..workers).map(|index| spawn(index, live.clone(), Arc::clone(&sinks)));
         let workers = running.collect::<Result<_, _>>()?;
         let mut proxy = Self { live, workers, listening: BTreeMap::new(), retired: Vec::new() };
-        proxy.listen(bound);
+        proxy.listen(open.0);
         proxy.tell_all(|| Command::Renew);
         Ok(proxy)
     }
@@ -135,12 +159,13 @@ impl Proxy {
         let wanted: Vec<_> = snapshot.addresses().collect();
         let new = wanted.iter().copied().filter(|address| !self.listening.contains_key(address));
         let ours: Vec<_> = self.listening.values().copied().collect();
-        let bound = bind_all(new, self.workers.len(), &ours)?;
+        let bound = bind_all(new, self.workers.len(), &ours, Ports::Alone)?;
         self.retired.push(self.live.publish(snapshot));
         self.listen(bound);
         let gone: Vec<_> = self.listening.keys().copied().filter(|address| !wanted.contains(address)).collect();
         for address in gone {
             self.listening.remove(&address);
+            self.workers.iter_mut().for_each(|worker| drop(worker.sockets.remove(&address)));
             self.tell_all(|| Command::Unlisten(address));
         }
         // Last: a worker that says that it serves this generation has its listeners, too.
@@ -178,6 +203,7 @@ impl Proxy {
     /// Stops accepting and lets open requests finish for `limit`. What it served can still be asked for; nothing is
     /// published any more.
     pub fn begin_drain(&mut self, limit: Duration) -> Draining {
+        self.workers.iter_mut().for_each(|worker| worker.sockets.clear());
         self.tell_all(|| Command::Drain(limit));
         let threads = self.workers.iter_mut().enumerate();
         let threads = threads.filter_map(|(worker, running)| Some((worker, running.thread.take()?))).collect();
@@ -197,8 +223,8 @@ impl Proxy {
 
     fn listen(&mut self, bound: Vec<Bound>) {
         for Bound { configured, actual, sockets } in bound {
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                drop(worker.commands.send(Command::Listen(configured, socket)));
+            for (worker, socket) in self.workers.iter_mut().zip(sockets) {
+                worker.listen(configured, socket);
             }
             self.listening.insert(configured, actual);
         }
@@ -212,12 +238,25 @@ impl Proxy {
     }
 }
 
+impl Running {
+    /// Hands a socket over. Without a second handle of it - no more files may be opened - what waits at it waits for this
+    /// worker.
+    pub(crate) fn listen(&mut self, configured: SocketAddr, socket: StdListener) {
+        if let Ok(second) = socket.try_clone() {
+            self.sockets.insert(configured, second);
+        }
+        // Fails only for a worker that has ended.
+        drop(self.commands.send(Command::Listen(configured, socket)));
+    }
+}
+
 fn bind_all(
     addresses: impl Iterator<Item = SocketAddr>,
     workers: usize,
     ours: &[SocketAddr],
+    ports: Ports,
 ) -> Result<Vec<Bound>, BindError> {
-    addresses.map(|address| bind(address, workers, ours)).collect()
+    addresses.map(|address| bind(address, workers, ours, ports)).collect()
 }
 
 fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Running, ProxyError> {
@@ -226,7 +265,7 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
     let shared = Arc::clone(&stats);
     let body = move || run(Worker::new(index, &live, sinks(index), shared), received);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
-    Ok(Running { commands, stats, thread: Some(thread) })
+    Ok(Running { commands, stats, thread: Some(thread), sockets: BTreeMap::new(), pulse: Pulse::default() })
 }
 
 impl Snapshot {

@@ -27,6 +27,9 @@ pub struct WorkerStats {
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
+    /// Once a second while the worker runs: that it does not stand still.
+    turns: AtomicU64,
+    ended: AtomicBool,
     /// Written by others: a drain ends now.
     hurried: AtomicBool,
 }
@@ -93,6 +96,24 @@ impl WorkerStats {
 
     pub(crate) fn handshake_failed(&self) {
         bump(&self.handshakes_failed);
+    }
+
+    /// How often it has looked up from its requests: at least once a second while it runs.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn turn(&self) {
+        bump(&self.turns);
+    }
+
+    /// Whether it has ended as it was told to.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn hurry(&self) {

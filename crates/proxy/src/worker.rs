@@ -6,13 +6,13 @@
 
 use crate::body::RequestBody;
 use crate::connection::Connection;
-use crate::listener::accept_loop;
+use crate::listener::{accept_loop, welcome_from_elsewhere};
 use crate::sink::{EventSink, WorkerStats};
 use crate::snapshot::{Held, Snapshot};
 use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Listen(SocketAddr, StdListener),
     /// Accept no more at this address.
     Unlisten(SocketAddr),
+    /// Serve a connection that was accepted for a worker that stands still. The address is the configured one.
+    Welcome(SocketAddr, TcpStream, SocketAddr),
     /// Take up the newest snapshot, and say so.
     Renew,
     /// Accept no more at all, finish what is open within this time, then end.
@@ -150,6 +152,7 @@ impl Worker {
     }
 
     fn sweep(&self, now: Instant) {
+        self.stats.turn();
         let snapshot = self.snapshot();
         let limit = snapshot.timeouts.downstream_connection_idle;
         let blocked = snapshot.timeouts.stream_idle;
@@ -194,6 +197,7 @@ pub(crate) fn run(worker: Worker, commands: mpsc::UnboundedReceiver<Command>) {
     // What did not finish in time is dropped with the tasks here: each open exchange records itself as cancelled. A name
     // that is still being looked up does not hold up the end.
     runtime.shutdown_background();
+    worker.stats.end();
 }
 
 async fn obey(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -205,6 +209,7 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>
             command = commands.recv() => match command {
                 Some(Command::Listen(address, socket)) => listen(&worker, &mut listeners, address, socket),
                 Some(Command::Unlisten(address)) => drop(listeners.remove(&address)),
+                Some(Command::Welcome(address, stream, peer)) => welcome_from_elsewhere(&worker, address, stream, peer),
                 Some(Command::Renew) => worker.stats.set_generation(worker.snapshot().generation()),
                 Some(Command::Drain(limit)) => return drain(&worker, listeners, limit).await,
                 None => return drain(&worker, listeners, Duration::ZERO).await,

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 use weir_event::StreamId;
 use weir_event::chunk::{ChunkError, ChunkHeader};
@@ -32,6 +32,8 @@ use weir_event::chunk::{ChunkError, ChunkHeader};
 /// Each waits for its block to be stored, about 0.3 s: one at a time, a backlog of chunks of
 /// one second each would take a third of the outage to ship; sixteen share a block.
 const IN_FLIGHT: usize = 16;
+/// How often whoever stops it looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(5);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 const CHUNK_TYPE: &str = "application/vnd.weir.chunk";
 /// A chunk so small is too large for no real limit: who answers 413 to it is not asked again at once.
@@ -72,9 +74,16 @@ impl Shipper {
         Ok(Self { stop, thread })
     }
 
-    /// Ships what is left and reports the end of the streams, until `deadline` at the latest.
-    pub(crate) fn stop(self, deadline: Instant) {
+    /// Ships what is left and reports the end of the streams, until `deadline` at the latest, or until it is `hurried`.
+    pub(crate) fn stop(self, deadline: Instant, hurried: impl Fn() -> bool) {
         self.stop.send(Some(deadline)).ok();
+        while !self.thread.is_finished() {
+            if hurried() {
+                let now = Instant::now();
+                self.stop.send_if_modified(|until| until.replace(now).is_some_and(|until| now < until));
+            }
+            std::thread::park_timeout(LOOK);
+        }
         self.thread.join().ok();
     }
 }
@@ -117,22 +126,31 @@ impl Shipping {
     async fn run(mut self, mut stop: watch::Receiver<Option<Instant>>) {
         let mut tick = interval(REPORT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let deadline = loop {
+        loop {
             self.send_chunks();
             let until = self.next_turn();
             tokio::select! {
-                stopped = stop.wait_for(Option::is_some) => {
-                    break stopped.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now);
-                }
+                _ = stop.wait_for(Option::is_some) => break,
                 Some(done) = self.under_way.join_next() => self.done(done.ok()),
                 () = self.shared.index.ready.notified() => {}
                 () = self.shared.ended.notified() => self.begin_reports(false),
                 _ = tick.tick() => self.begin_reports(false),
                 () = at(until) => {}
             }
-        };
-        // What is not done by then is done by the next life.
-        timeout_at(deadline.into(), self.finish()).await.ok();
+        }
+        let finish = self.finish();
+        tokio::pin!(finish);
+        loop {
+            let deadline = *stop.borrow_and_update();
+            tokio::select! {
+                () = &mut finish => return,
+                // What is not done by then is done by the next life.
+                () = at(deadline) => return,
+                changed = stop.changed() => if changed.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// When sending may go on of itself.

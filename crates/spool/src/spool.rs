@@ -125,13 +125,18 @@ impl Spool {
         wait.recv().map_err(|_| SpoolError::Ended)
     }
 
+    /// As [`Spool::stop_until`], for this long.
+    pub fn stop(self, within: Duration) -> Result<(), SpoolError> {
+        self.stop_until(Instant::now() + within, || false)
+    }
+
     /// Ends the spool, after the workers: everything committed goes to chunk files, which takes what it takes; then
-    /// it is shipped, and the end of the streams told, until `within` is over. What is left stays on disk.
-    pub fn stop(mut self, within: Duration) -> Result<(), SpoolError> {
-        let deadline = Instant::now() + within;
+    /// it is shipped, and the end of the streams told, until `deadline`, or until it is `hurried`. What is left stays on
+    /// disk.
+    pub fn stop_until(mut self, deadline: Instant, hurried: impl Fn() -> bool) -> Result<(), SpoolError> {
         self.flush()?;
         if let Some(shipper) = self.shipper.take() {
-            shipper.stop(deadline);
+            shipper.stop(deadline, hurried);
         }
         let (done, wait) = sync_channel(1);
         self.commands.send(Command::Finish(done)).map_err(|_| SpoolError::Ended)?;

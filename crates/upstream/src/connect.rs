@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::hush::Hushed;
 use crate::origin::Origin;
 use crate::pool::Connection;
+use crate::resolve::lookup;
 use crate::socket::Socket;
 use http_body::Body;
 use hyper::client::conn::http1;
@@ -104,8 +105,8 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => Ok(found.collect()),
+    match lookup(host, port).await {
+        Ok(found) => Ok(found),
         Err(error) => Err(Failure::Dns { host: host.to_owned(), error }),
     }
 }

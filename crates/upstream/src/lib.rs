@@ -16,6 +16,7 @@ mod failure;
 mod hush;
 mod origin;
 mod pool;
+mod resolve;
 mod socket;
 mod tls;
 
@@ -24,5 +25,6 @@ pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::{Connection, Pool};
+pub use resolve::start_resolver;
 pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

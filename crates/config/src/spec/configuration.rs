@@ -78,6 +78,8 @@ pub(crate) struct Settings {
     pub reload_mode: Slot<ReloadMode>,
     pub quiet_period: Slot<Duration>,
     pub removal_period: Slot<Duration>,
+    pub worker_timeout: Slot<Duration>,
+    pub drain_delay: Slot<Duration>,
     pub stream_idle: Slot<Duration>,
     pub upstream_response: Slot<Duration>,
     pub upstream_connection_idle: Slot<Duration>,
@@ -133,6 +135,10 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.reload_mode.read(fields, "mode", |at| at.choice(&ReloadMode::NAMES));
         settings.quiet_period.read(fields, "quietPeriod", |at| period(at, 50));
         settings.removal_period.read(fields, "removalPeriod", |at| period(at, 0));
+    });
+    section(fields, "lifecycle", |fields| {
+        settings.worker_timeout.read(fields, "workerTimeout", |at| period(at, 2000));
+        settings.drain_delay.read(fields, "drainDelay", |at| period(at, 0));
     });
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));

@@ -128,6 +128,11 @@ fn workers(admin: &Admin, out: &mut Families) {
     out.counter(&catalogue::ACCEPT_FAILURES, &["clients"], failures);
     out.counter(&catalogue::ACCEPT_FAILURES, &["operators"], of_operators);
     out.counter(&catalogue::OPERATOR_CLOSED, &[], admin.counts.closed.load(Ordering::Relaxed));
+    for (number, (still, stalls)) in proxy.pulses().enumerate() {
+        let worker = number.to_string();
+        out.gauge(&catalogue::WORKER_STILL, &[&worker], still.as_secs_f64());
+        out.counter(&catalogue::WORKER_STALLS, &[&worker], stalls);
+    }
     out.gauge(&catalogue::DRAINING, &[], f64::from(u8::from(proxy.is_draining())));
     let snapshot = proxy.snapshot();
     out.gauge(&catalogue::CONFIG_GENERATION, &[], f64::from(snapshot.generation()));
@@ -187,6 +192,7 @@ fn process(admin: &Admin, out: &mut Families) {
         out.gauge(&catalogue::CONFIG_FALLBACK, &[cause.as_str()], f64::from(u8::from(is)));
     }
     out.gauge(&catalogue::OPEN_REQUESTS, &[], admin.registry.open.load(Ordering::Relaxed) as f64);
+    out.counter(&catalogue::LOG_DROPPED, &[], weir_program::log::dropped());
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
     let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());

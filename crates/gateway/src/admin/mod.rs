@@ -27,11 +27,12 @@ use operator::Operators;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::net::TcpListener;
+use tracing::{error, warn};
 use weir_config::Handle;
 use weir_program::log::recent::Recent;
-use weir_proxy::{Proxy, Registry};
+use weir_proxy::{Change, Proxy, Registry};
 use weir_spool::Spool;
 
 pub type Body = BoxBody<Bytes, Infallible>;
@@ -57,6 +58,8 @@ pub struct Admin {
     draining: AtomicBool,
     /// Of the admin and the probe port.
     counts: Arc<Counts>,
+    /// Why the process counts as broken: the workers that stand still.
+    broken: Mutex<Option<String>>,
 }
 
 /// What it shares with the rest of the process.
@@ -83,7 +86,8 @@ impl Admin {
     pub fn new(parts: Parts, identity: weir_config::Identity) -> Arc<Self> {
         let has_apis = AtomicBool::new(!parts.reloads.running().apis.is_empty());
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        Arc::new(Self { parts, started, identity, has_apis, draining, counts: Arc::default() })
+        let counts = Arc::default();
+        Arc::new(Self { parts, started, identity, has_apis, draining, counts, broken: Mutex::default() })
     }
 
     /// The id of this life of the process.
@@ -96,12 +100,32 @@ impl Admin {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Once a second: frees what workers have let go of, and looks whether there is an API to serve.
+    /// Once a second: frees what workers have let go of, and looks whether there is an API to serve, and whether the
+    /// workers run.
     pub fn tick(&self) {
-        if let Some(proxy) = lock(&self.proxy).as_mut() {
-            proxy.reap();
-            self.has_apis.store(proxy.snapshot().addresses().next().is_some(), Ordering::Relaxed);
+        let limit = self.reloads.running().lifecycle.worker_timeout;
+        let Some(proxy) = &mut *lock(&self.proxy) else { return };
+        proxy.reap();
+        self.has_apis.store(proxy.snapshot().addresses().next().is_some(), Ordering::Relaxed);
+        proxy.look_at_workers(Instant::now(), limit).iter().for_each(tell_change);
+        let stalled = proxy.stalled().map(|(worker, still)| format!("worker {worker} has stood still for {still:.0?}"));
+        let stalled: Vec<_> = stalled.collect();
+        *lock(&self.broken) = (!stalled.is_empty()).then(|| stalled.join(", "));
+    }
+
+    /// Why the process counts as broken, if it does.
+    pub fn broken(&self) -> Option<String> {
+        lock(&self.broken).clone()
+    }
+}
+
+fn tell_change(change: &Change) {
+    match change {
+        Change::Stalled { worker, still, moved } => {
+            let seconds = still.as_secs();
+            error!(worker, seconds, moved, "a worker stands still: liveness fails; new connections go to the others");
         }
+        Change::Revived { worker } => warn!(worker, "the worker runs again"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Probes: is the process alive, and does it serve.
 //!
-//! Liveness is that the admin thread answers. A gateway is ready while it has an API to serve, until it drains; that the
-//! last edit of its configuration is wrong is told too, unless the caller allows it, though what ran before goes on.
+//! Liveness is that the admin thread answers, and that no worker stands still for `lifecycle.workerTimeout`. A gateway is
+//! ready while it has an API to serve and is alive, until it drains; that the last edit of its configuration is wrong is
+//! told too, unless the caller allows it, though what ran before goes on.
 
 use super::{Admin, Body, text};
 use http::{Response, StatusCode, Uri};
@@ -10,7 +11,10 @@ use std::sync::atomic::Ordering;
 /// The answer to a probe's path; `None` for another path.
 pub fn answer(admin: &Admin, uri: &Uri) -> Option<Response<Body>> {
     match uri.path() {
-        "/probes/liveness" => Some(text(StatusCode::OK, "alive\n")),
+        "/probes/liveness" => Some(match admin.broken() {
+            None => text(StatusCode::OK, "alive\n"),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not alive: {why}\n")),
+        }),
         "/probes/readiness" => Some(match readiness(admin, uri) {
             Ok(()) => text(StatusCode::OK, "ready\n"),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
@@ -22,6 +26,9 @@ pub fn answer(admin: &Admin, uri: &Uri) -> Option<Response<Body>> {
 fn readiness(admin: &Admin, uri: &Uri) -> Result<(), String> {
     if admin.draining.load(Ordering::Relaxed) {
         return Err("the gateway is draining".to_owned());
+    }
+    if let Some(why) = admin.broken() {
+        return Err(why);
     }
     if !admin.has_apis.load(Ordering::Relaxed) {
         return Err("no ApiInstance is configured".to_owned());

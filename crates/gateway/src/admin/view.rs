@@ -28,6 +28,7 @@ pub fn view(config: &GatewayConfig) -> Value {
         timeouts,
         limits,
         reload,
+        lifecycle,
         trusted_peers,
         peer_gateways,
         log_level,
@@ -59,6 +60,10 @@ pub fn view(config: &GatewayConfig) -> Value {
             "upload_max_time": limits.upload_max_time.map(time),
         },
         "reload": reload_view(*reload),
+        "lifecycle": {
+            "worker_timeout": time(lifecycle.worker_timeout),
+            "drain_delay": time(lifecycle.drain_delay),
+        },
         "trusted_peers": trusted_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "peer_gateways": peer_gateways.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "log_level": level(*log_level),

@@ -7,15 +7,25 @@ mod hold_back;
 mod options;
 pub mod recent;
 pub mod repeats;
+mod writer;
 
 use hold_back::HoldBack;
 pub use options::{Filter, LogFormat, LogOptions};
 use recent::Recent;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Display;
 use std::io::IsTerminal;
+use std::time::Duration;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
+use writer::Writer;
+
+pub use writer::dropped;
+
+/// What the last lines get to be read in when the program ends.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The running log. What is still held back when it goes is told then.
 pub struct Log {
@@ -27,7 +37,9 @@ impl Log {
     /// Starts it for the whole process, once. `level` counts where the operator asked for none.
     pub fn start(options: &LogOptions, level: &str) -> Self {
         let (recent, repeats) = (Recent::default(), HoldBack::default());
-        subscriber(options, level, &recent, &repeats).init();
+        let writer = Writer::started();
+        note_panics(writer.clone());
+        subscriber(options, level, &recent, &repeats, writer).init();
         Self { recent, repeats }
     }
 
@@ -37,10 +49,39 @@ impl Log {
     }
 }
 
+/// Writes a line for the operator that is no event of the log, as why the program ends; after all that was logged.
+pub fn complain(line: impl Display) {
+    writer::complain(&line.to_string());
+}
+
+/// Waits until the log is written, for this long at most.
+pub fn flush(limit: Duration) {
+    writer::flush(limit);
+}
+
+/// As the standard library writes them, but without waiting for who reads them.
+fn note_panics(writer: Writer) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::capture();
+        let thread = std::thread::current();
+        let mut text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));
+        if backtrace.status() == BacktraceStatus::Captured {
+            text.push_str(&format!("{backtrace}\n"));
+        }
+        writer.push(text.as_bytes());
+    }));
+}
+
 /// The filter is asked for all: what it turns away costs its place of the program one load.
-fn subscriber(options: &LogOptions, level: &str, recent: &Recent, repeats: &HoldBack) -> impl Subscriber + Send + Sync {
+fn subscriber(
+    options: &LogOptions,
+    level: &str,
+    recent: &Recent,
+    repeats: &HoldBack,
+    writer: Writer,
+) -> impl Subscriber + Send + Sync {
     let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
-    let written = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let written = tracing_subscriber::fmt::layer().with_writer(writer);
     let written: Box<dyn Layer<Registry> + Send + Sync> = match options.log_format {
         LogFormat::Text => written.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => written.json().boxed(),
@@ -51,6 +92,7 @@ fn subscriber(options: &LogOptions, level: &str, recent: &Recent, repeats: &Hold
 impl Drop for Log {
     fn drop(&mut self) {
         self.repeats.tell_all();
+        flush(FLUSH);
     }
 }
 
@@ -92,7 +134,8 @@ mod tests {
     fn what_nobody_asked_for_is_known_to_be_off_before_it_is_said() {
         let (recent, repeats) = (Recent::default(), HoldBack::default());
         let mut options = LogOptions { log: None, log_format: LogFormat::Text };
-        let hint = |options: &LogOptions| subscriber(options, "info", &recent, &repeats).max_level_hint();
+        let hint =
+            |options: &LogOptions| subscriber(options, "info", &recent, &repeats, Writer::started()).max_level_hint();
         assert_eq!(hint(&options), Some(LevelFilter::INFO));
         options.log = "weir_spool=debug,warn".parse().ok();
         assert_eq!(hint(&options), Some(LevelFilter::DEBUG));

@@ -67,6 +67,10 @@ catalogue! {
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     OPEN_REQUESTS Gauge "weir_requests_open" "{request}" [] "Requests that are open now; `limits.openRequests` bounds them.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
+    WORKER_STILL Gauge "weir_worker_last_turn_seconds" "s" ["worker"]
+        "For how long a worker has not looked up from its requests, which it does once a second; over `lifecycle.workerTimeout` liveness fails.";
+    WORKER_STALLS Counter "weir_worker_stalls_total" "{stall}" ["worker"]
+        "Times that a worker stood still for `lifecycle.workerTimeout`.";
     CONNECTIONS_REFUSED Counter "weir_connections_refused_total" "{connection}" ["worker" "limit"]
         "Client connections closed at once: their port, their address or the process had as many as it may.";
     ACCEPT_FAILURES Counter "weir_accept_failures_total" "{connection}" ["port"]
@@ -102,6 +106,8 @@ catalogue! {
     SET_ASIDE_BYTES Gauge "weir_spool_set_aside_bytes" "By" [] "Bytes of the chunks that are set aside now.";
     SPOOL_FAILURES Counter "weir_spool_failures_total" "{failure}" ["operation"]
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
+    LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" []
+        "Lines of the gateway's own log that were dropped because nobody read standard error.";
     DRAINING Gauge "weir_draining" "1" [] "1 while the gateway finishes what is open and takes no more connections.";
     CONFIG_GENERATION Gauge "weir_config_generation" "1" [] "Generation of the configuration that serves new requests.";
     CONFIG_RELOADS Counter "weir_config_reloads_total" "{reload}" ["outcome"]
