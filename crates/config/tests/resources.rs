@@ -30,7 +30,7 @@ fn settings() {
     assert_eq!(config.identity.organization, "acme");
     assert_eq!(config.identity.gateway, "edge-1");
     assert_eq!(config.admin.to_string(), "127.0.0.1:9902");
-    assert_eq!(config.probe.unwrap().to_string(), "0.0.0.0:3000");
+    assert_eq!(config.probe.unwrap().to_string(), "[::]:3000");
     let analytics = config.analytics.unwrap();
     assert_eq!(analytics.endpoint, "https://analytics.example.com/base");
     assert_eq!(analytics.token.expose(), "t0ken");

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually, reserve};
 use weir_testkit::{get, upstream};
 
 /// A connection that has sent `text`, to a port that may close it meanwhile, and reads little.
@@ -148,4 +148,21 @@ async fn many_routes_cost_a_scrape_and_a_reload_little() {
     // Memory that is not used any more goes back within ten seconds or so.
     eventually("memory is as after the first reload", async || (memory(&gateway) * 10 <= first * 13).then_some(()))
         .await;
+}
+
+/// The probe port answers by either family of addresses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_are_answered_over_ipv4_and_ipv6() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    let port = reserve().unwrap().port();
+    spec.more_yaml = format!(
+        "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: Configuration\nmetadata: {{name: probe}}\n\
+         spec: {{probe: {{enabled: true, port: {port}}}}}\n"
+    );
+    let _gateway = Gateway::start(&site, &spec).unwrap();
+    for host in ["127.0.0.1", "[::1]"] {
+        let (status, body) = get(&format!("http://{host}:{port}/probes/readiness")).await.unwrap();
+        assert_eq!((status, body.as_str()), (200, "ready\n"), "{host}");
+    }
 }

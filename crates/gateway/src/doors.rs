@@ -8,7 +8,7 @@
 use crate::run::RunError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -28,11 +28,7 @@ impl Door {
     /// # Errors
     /// It cannot be listened on; not where it is taken and may be waited for.
     pub fn open(what: &'static str, address: SocketAddr, may_wait: bool) -> Result<Self, RunError> {
-        let opened = StdListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
-        match opened {
+        match bind(address) {
             Ok(listener) => Ok(Self::Open(listener)),
             Err(error) if may_wait && error.kind() == io::ErrorKind::AddrInUse => Ok(Self::Taken { what, address }),
             Err(error) => Err(RunError::Admin { what, address, error }),
@@ -49,7 +45,7 @@ impl Door {
         let mut lock = None;
         loop {
             lock = lock.or_else(|| hand_over.wait());
-            match TcpListener::bind(address).await {
+            match bind(address).and_then(TcpListener::from_std) {
                 Ok(listener) => {
                     info!(%address, "the port of `{what}` is taken over");
                     return Ok(listener);
@@ -58,6 +54,25 @@ impl Door {
             }
         }
     }
+}
+
+/// All addresses are those of both families, and those of IPv4 alone where the machine has no other.
+fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let bound = match StdListener::bind(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+            StdListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+        }
+        bound => bound,
+    };
+    let listener = bound?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 /// How a process that waits for ports is seen by the one that has them.

@@ -1,6 +1,6 @@
 //! `Configuration`: settings of the whole gateway, each at most once over all files.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -268,7 +268,8 @@ fn probe(at: &At<'_>) -> Option<Option<SocketAddr>> {
     }
     fields.refuse("path", &format!("is {NOT_YET}; probes are at `/probes/liveness` and `/probes/readiness`"));
     fields.finish();
-    let address = |port| SocketAddr::from(([0, 0, 0, 0], u16::try_from(port).unwrap_or_default()));
+    // Of both families, where the machine has both.
+    let address = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, u16::try_from(port).unwrap_or_default()));
     Some(port.filter(|_| enabled == Some(true)).map(address))
 }
 
