@@ -4,6 +4,7 @@
 //! intents of the last run, and only then the port: who finds it open can send.
 
 use crate::args::{Args, Verb};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -18,8 +19,8 @@ use weir_analytics::ingest::lease::{Lease, Watching};
 use weir_analytics::ingest::repair::{self, RepairError};
 use weir_analytics::ingest::{Ingest, Limits, SettleError};
 use weir_analytics::schema::{Durability, MigrateError, migrate};
-use weir_analytics::server::Server;
 use weir_analytics::server::admin::{Admin, AdminError};
+use weir_analytics::server::{Bounds, Server, Settings};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 
@@ -110,6 +111,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     if args.tokens.is_none() && !args.listen.ip().is_loopback() {
         return Err(RunError::Open(args.listen));
     }
+    let bounds = bounds(args);
     // Before the first reading: what changes from here on is seen as a change.
     let seen = args.tokens.as_deref().and_then(content);
     let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
@@ -133,7 +135,8 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     println!("listening on http://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
-    Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
+    let settings = Settings { max_clock_difference: args.max_clock_difference, bounds, query_time: args.query_time };
+    Server::new(ingest, store, tokens, admin, settings)?.serve(listener, stop).await;
     if tokio::time::timeout(Duration::from_secs(30), committing).await.is_err() {
         tracing::warn!("a block is still not stored; its intent is settled at the next start");
     }
@@ -141,6 +144,26 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     lease.release().await;
     tracing::info!("weir-analytics stops");
     Ok(())
+}
+
+/// What the limit of open files allows of what is asked for. The limit is raised as far as this user may.
+fn bounds(args: &Args) -> Bounds {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let (asked, bounds) = (args.bounds(), args.bounds().within(files));
+    if bounds != asked {
+        tracing::warn!(
+            files,
+            needed = asked.files(),
+            connections = bounds.connections,
+            "fewer files may be open than --connections needs: so many connections are taken; raise the limit (nofile)"
+        );
+    }
+    bounds
 }
 
 /// Migrates and settles, as often as it takes while ClickHouse is away. False when told to stop meanwhile.
