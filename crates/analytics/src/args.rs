@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use weir_analytics::schema::{Durability, Layout, Retention, Schema};
 use weir_analytics::server::Bounds;
+use weir_analytics::server::tls::TlsFiles;
 use weir_program::Completions;
 use weir_program::log::LogOptions;
 
@@ -19,6 +20,7 @@ use weir_program::log::LogOptions;
 Examples:
   weir-analytics --clickhouse http://127.0.0.1:8123 --tokens /etc/weir/tokens --state /var/lib/weir/analytics
   WEIR_ANALYTICS_PASSWORD=secret weir-analytics --clickhouse https://ch.example.com:8443 --user weir --cluster main
+  weir-analytics --listen 0.0.0.0:8686 --tokens /etc/weir/tokens --tls-certificate /etc/weir/tls.pem --tls-key /etc/weir/tls.key
   curl -s http://127.0.0.1:8686/healthz
 
 Exit codes:
@@ -33,6 +35,19 @@ pub struct Args {
     /// Address and port to serve on; port 0 takes a free one. Not loopback only with --tokens
     #[arg(long, env = "WEIR_ANALYTICS_LISTEN", default_value = "127.0.0.1:8686", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
+
+    /// PEM file of the certificate to serve https with, and those that vouch for it; with --tls-key. Read again when it
+    /// changes
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_CERTIFICATE", requires = "tls_key", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_KEY", requires = "tls_certificate", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// PEM file of the authorities that vouch for clients: every client must show a certificate then, probes and browsers too
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_CLIENT_CA", requires = "tls_certificate", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
 
     /// ClickHouse's HTTP address: a server, or weir-chdb. A user and a password in it stand for --user and --password
     #[arg(
@@ -186,6 +201,11 @@ impl Args {
     pub fn schema(&self, layout: Layout) -> Schema {
         let durability = self.durable_inserts;
         Schema { database: self.database.clone(), layout, retention: self.retention(), durability }
+    }
+
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_certificate.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca.clone() })
     }
 
     pub fn bounds(&self) -> Bounds {

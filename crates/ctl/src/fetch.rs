@@ -8,7 +8,9 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
 use std::error::Error;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long the head of an answer may take that is at hand.
@@ -35,6 +37,15 @@ pub enum FetchError {
     Refused { url: String, status: StatusCode, body: String },
 }
 
+/// Of all requests, where the command line says it.
+static TLS: OnceLock<ClientConfig> = OnceLock::new();
+
+/// From the first request on, https is spoken by `config`.
+pub fn speak_by(config: ClientConfig) {
+    // Called once.
+    drop(TLS.set(config));
+}
+
 /// The head of the answer to `GET base/path`, whatever its status.
 pub async fn open(base: &str, path: &str) -> Result<(String, Response<Incoming>), FetchError> {
     ask(base, path, LIMIT, Request::get("/").body(Full::default())).await
@@ -53,7 +64,10 @@ async fn ask(
         return Err(FetchError::Url { url });
     }
     let unreachable = |cause: &dyn Error| FetchError::Unreachable { url: url.clone(), cause: root(cause) };
-    let https = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?;
+    let https = match TLS.get() {
+        Some(config) => HttpsConnectorBuilder::new().with_tls_config(config.clone()),
+        None => HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?,
+    };
     let client = Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build());
     let mut request = request.map_err(|error| unreachable(&error))?;
     *request.uri_mut() = uri;

@@ -15,6 +15,7 @@ mod schema;
 mod spool;
 mod spool_args;
 mod tail;
+mod tls;
 mod trace;
 mod validate;
 mod waterfall;
@@ -53,6 +54,8 @@ enum Failure {
     Unconfirmed,
     #[error(transparent)]
     Token(#[from] admin::TokenError),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
@@ -70,6 +73,7 @@ impl Failure {
             Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
             Self::Unconfirmed => "unconfirmed",
             Self::Token(_) => "token",
+            Self::Tls(_) => "tls",
             Self::File { .. } | Self::Output(_) => "output",
         }
     }
@@ -77,7 +81,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Fetch(_) => 3,
-            Self::Token(_) => 2,
+            Self::Token(_) | Self::Tls(_) => 2,
             _ => 1,
         })
     }
@@ -86,7 +90,18 @@ impl Failure {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = match &args.command {
+    let outcome = match args.tls.config() {
+        Ok(config) => {
+            config.into_iter().for_each(fetch::speak_by);
+            run(&args).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    told(&args, outcome)
+}
+
+async fn run(args: &Args) -> Result<Outcome, Failure> {
+    match &args.command {
         Command::Tail(options) => tail::tail(&args.admin, options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => probe::probe(&args.admin, options).await,
@@ -99,7 +114,10 @@ async fn main() -> ExitCode {
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
         Command::Completions(completions) => completions.print::<Args>().map(|()| Outcome::Well).map_err(Failure::from),
-    };
+    }
+}
+
+fn told(args: &Args, outcome: Result<Outcome, Failure>) -> ExitCode {
     match outcome {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
-use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
 use weir_program::operator::TokenError;
 use weir_proxy::{Proxy, ProxyError, SnapshotError};
@@ -61,6 +61,15 @@ pub fn run(options: RunOptions) -> ExitCode {
     }
 }
 
+fn endpoint(Analytics { endpoint, token, tls }: &Analytics) -> Result<Endpoint, EndpointError> {
+    let plain = Endpoint::new(&endpoint.to_string(), token.expose())?;
+    if *tls == AnalyticsTls::default() {
+        return Ok(plain);
+    }
+    let authorities = tls.authorities.as_ref().map(|authorities| authorities.certificates.as_slice());
+    plain.with_tls(authorities, tls.certificate.as_ref().map(|pair| (pair.chain.as_slice(), &*pair.key)))
+}
+
 /// As many open files as the system lets this user have: each connection is one.
 fn more_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -97,7 +106,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
     if let Some(analytics) = &config.analytics {
-        spool.ship_to(Endpoint::new(&analytics.endpoint.to_string(), analytics.token.expose())?)?;
+        spool.ship_to(endpoint(analytics)?)?;
     }
     let spool = Arc::new(spool);
     let served = proxy.snapshot();

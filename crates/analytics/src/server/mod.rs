@@ -17,6 +17,7 @@ mod page;
 mod places;
 mod queries;
 mod readers;
+pub mod tls;
 
 use crate::audit::Auditor;
 use crate::ingest::Ingest;
@@ -34,13 +35,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 pub use places::Bounds;
 use places::{Client, OVER, Place, Places};
 use readers::Readers;
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// What the server serves from.
 pub struct Server {
@@ -68,6 +72,9 @@ pub struct Settings {
     /// The longest that ClickHouse works on a reader's query.
     pub query_time: Duration,
 }
+
+/// By what TLS is spoken, as it is now.
+pub type Tls = watch::Receiver<Arc<ServerConfig>>;
 
 /// For a head on a connection that had one before, and how long a connection may be without a request.
 const IDLE: Duration = Duration::from_secs(15);
@@ -105,7 +112,7 @@ impl Server {
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
-    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, listener: TcpListener, tls: Option<Tls>, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
         tokio::spawn(server.auditor.clone().run(stop.clone()));
         let most = server.bounds.connections + OVER;
@@ -120,9 +127,10 @@ impl Server {
                 Ok((stream, peer)) => {
                     let _unwanted_delay = stream.set_nodelay(true);
                     let (server, stop) = (Arc::clone(&server), stop.clone());
+                    let tls = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
                     let place = Arc::new(server.places.take(peer.ip()));
                     tokio::spawn(async move {
-                        placed(server, stream, peer, place, stop).await;
+                        placed(server, Socket { stream, peer, tls }, place, stop).await;
                         drop(permit);
                     });
                 }
@@ -181,17 +189,18 @@ impl Server {
     }
 }
 
-/// Serves one connection for as long as it has its place.
-async fn placed(
-    server: Arc<Server>,
-    stream: tokio::net::TcpStream,
+/// What a connection was accepted with.
+struct Socket {
+    stream: TcpStream,
     peer: SocketAddr,
-    place: Arc<Place>,
-    stop: watch::Receiver<bool>,
-) {
-    let shared = Arc::clone(&place.shared);
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Serves one connection for as long as it has its place.
+async fn placed(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: watch::Receiver<bool>) {
+    let peer = socket.peer;
     tokio::select! {
-        () = connection(Arc::clone(&server), Guarded::new(stream, shared), peer, Arc::clone(&place), stop) => {}
+        () = shaken(Arc::clone(&server), socket, Arc::clone(&place), stop) => {}
         () = place.needed() => {}
         () = place.silent() => {
             server.places.counts.silent.fetch_add(1, Ordering::Relaxed);
@@ -204,9 +213,20 @@ async fn placed(
     }
 }
 
+/// Shakes hands first where the server speaks TLS.
+async fn shaken(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: watch::Receiver<bool>) {
+    let Socket { stream, peer, tls } = socket;
+    let stream = Guarded::new(stream, Arc::clone(&place.shared));
+    let Some(tls) = tls else { return connection(server, stream, peer, place, stop).await };
+    match TlsAcceptor::from(tls).accept(stream).await {
+        Ok(stream) => connection(server, stream, peer, place, stop).await,
+        Err(error) => tracing::info!(client = %peer.ip(), %error, "a TLS handshake failed"),
+    }
+}
+
 async fn connection(
     server: Arc<Server>,
-    stream: Guarded<tokio::net::TcpStream>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
