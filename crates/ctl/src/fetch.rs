@@ -1,5 +1,6 @@
 //! GET and POST over http or https, with errors that say what could not be reached and what to do.
 
+use crate::terminal::excerpt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response, StatusCode, Uri};
@@ -33,6 +34,8 @@ pub enum FetchError {
     Silent { url: String, limit: Duration },
     #[error("{url} broke off its answer: {cause}")]
     Broken { url: String, cause: String },
+    #[error("{url} answered with `{kind}`, which is no tail of events; is this a gateway's admin address?")]
+    NoTail { url: String, kind: String },
     #[error("{url} answered {status}: {body}")]
     Refused { url: String, status: StatusCode, body: String },
 }
@@ -49,6 +52,20 @@ pub fn speak_by(config: ClientConfig) {
 /// The head of the answer to `GET base/path`, whatever its status.
 pub async fn open(base: &str, path: &str) -> Result<(String, Response<Incoming>), FetchError> {
     ask(base, path, LIMIT, Request::get("/").body(Full::default())).await
+}
+
+/// A gateway's tail: its answer goes on until one of the two leaves.
+pub async fn tail(base: &str) -> Result<(String, Incoming), FetchError> {
+    let (url, response) = open(base, "/tail").await?;
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing").to_owned();
+    if response.status() != StatusCode::OK {
+        let (url, status, body) = whole(url, response, LIMIT).await?;
+        return Err(FetchError::Refused { url, status, body: excerpt(&body) });
+    }
+    if kind != "application/x-ndjson" {
+        return Err(FetchError::NoTail { url, kind });
+    }
+    Ok((url, response.into_body()))
 }
 
 /// `request` to `base/path`, and the head of its answer.
@@ -142,7 +159,7 @@ fn accepted(url: String, status: StatusCode, body: String) -> Result<(String, St
     if status == StatusCode::OK {
         return Ok((url, body));
     }
-    Err(FetchError::Refused { url, status, body: body.trim().to_owned() })
+    Err(FetchError::Refused { url, status, body: excerpt(&body) })
 }
 
 /// The innermost cause: "connection refused" says more than "client error (Connect)".

@@ -15,6 +15,7 @@ mod schema;
 mod spool;
 mod spool_args;
 mod tail;
+mod terminal;
 mod tls;
 mod trace;
 mod validate;
@@ -27,7 +28,7 @@ use serde_json::json;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use weir_program::say;
+use terminal::{say_json, tell};
 
 /// How a command ended.
 enum Outcome {
@@ -42,7 +43,7 @@ enum Outcome {
 enum Failure {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("the answer of {url} is not what this version of weirctl understands: {error}")]
+    #[error("the answer of {url} is not what this version of weirctl understands: {error}; is this its address?")]
     Answer { url: String, error: serde_json::Error },
     #[error("cannot write `{}`: {error}; give a folder that this user may write to", path.display())]
     File { path: PathBuf, error: io::Error },
@@ -68,7 +69,7 @@ impl Failure {
             Self::Fetch(FetchError::Unreachable { .. }) => "unreachable",
             Self::Fetch(FetchError::Silent { .. }) => "silent",
             Self::Fetch(FetchError::Broken { .. }) => "broken",
-            Self::Fetch(FetchError::Refused { .. }) => "refused",
+            Self::Fetch(FetchError::Refused { .. } | FetchError::NoTail { .. }) => "refused",
             Self::Answer { .. } => "answer",
             Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
             Self::Unconfirmed => "unconfirmed",
@@ -80,7 +81,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Fetch(_) => 3,
+            Self::Fetch(_) | Self::Answer { .. } => 3,
             Self::Token(_) | Self::Tls(_) => 2,
             _ => 1,
         })
@@ -126,9 +127,9 @@ fn told(args: &Args, outcome: Result<Outcome, Failure>) -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             if args.command.json() {
-                drop(say(json!({"error": {"kind": error.kind(), "message": error.to_string()}})));
+                drop(say_json(json!({"error": {"kind": error.kind(), "message": error.to_string()}})));
             }
-            eprintln!("{error}");
+            tell(&error);
             error.exit_code()
         }
     }
