@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -68,21 +67,21 @@ const WRONG_CONFIG: u8 = 1;
 const LOOK: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = weir_program::parse();
     if let Some(Verb::Completions(completions)) = &args.verb {
         let Err(error) = completions.print::<Args>() else { return ExitCode::SUCCESS };
         eprintln!("weir-chdb: cannot write to standard output: {error}");
         return ExitCode::FAILURE;
     }
     if let Err(failure) = surroundings::clear(args.path()) {
-        eprintln!("weir-chdb: {failure}");
+        args.log.fail("weir-chdb: ", failure);
         return ExitCode::from(WRONG_CONFIG);
     }
     let _log = Log::start(&args.log, "info");
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("weir-chdb: {failure}");
+            args.log.fail("weir-chdb: ", failure);
             ExitCode::from(WRONG_CONFIG)
         }
     }

@@ -52,10 +52,11 @@ pub enum RunError {
 
 /// Runs until told to end.
 pub fn run(options: RunOptions) -> ExitCode {
+    let log = options.log.clone();
     match start(options) {
         Ok(()) => exit::WELL,
         Err(error) => {
-            eprintln!("{error}");
+            log.fail("", error);
             exit::WRONG
         }
     }

@@ -5,12 +5,14 @@
 //! the one that stands alone too. What a program does is its own.
 
 mod completions;
+mod failure;
 pub mod help;
 pub mod log;
 pub mod operator;
 mod output;
 
 pub use completions::Completions;
+pub use failure::parse;
 pub use output::say;
 
 /// What mends a port that cannot be opened: a clause for an error that tells the port.
