@@ -126,6 +126,22 @@ async fn many_rows(plant: &Plant) {
     }
 }
 
+/// Asks, and leaves without waiting for the answer.
+fn leave(address: SocketAddr, head: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{head}\r\nhost: {address}\r\n\r\n").as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let _left = stream.read(&mut [0; 16]);
+}
+
+/// The most queries of readers that ClickHouse works on at the same time, until it is over.
+async fn most_at_once(client: clickhouse::Client, over: Arc<AtomicBool>, most: Arc<AtomicU64>) {
+    let sql = "SELECT count() FROM system.processes WHERE Settings['max_result_rows'] = '1000000'";
+    while !over.load(Ordering::Relaxed) {
+        most.fetch_max(client.query(sql).fetch_one().await.unwrap(), Ordering::Relaxed);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn queries_in_a_loop_delay_no_gateway() {
     let plant = Plant::start(None).await.unwrap();
@@ -142,6 +158,9 @@ async fn queries_in_a_loop_delay_no_gateway() {
             let head = format!("GET /api/v1/{} HTTP/1.1", queries[number % queries.len()]);
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
+                    if number.is_multiple_of(10) {
+                        leave(address, &head);
+                    }
                     let (answer, took) = ask(address, &head);
                     let refused = answer.starts_with("HTTP/1.1 503");
                     if refused {
@@ -154,12 +173,17 @@ async fn queries_in_a_loop_delay_no_gateway() {
         })
         .collect();
     eventually("the clients are at it", async || (refusals.load(Ordering::Relaxed) > 100).then_some(())).await;
+    let working = Arc::new(AtomicU64::new(0));
+    let watching = tokio::spawn(most_at_once(plant.client(), Arc::clone(&over), Arc::clone(&working)));
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
         longest = longest.max(shipped(&plant).await);
     }
     let health = answered(plant.analytics_at, HEALTH, "HTTP/1.1 200");
     over.store(true, Ordering::Relaxed);
+    watching.await.unwrap();
+    let working = working.load(Ordering::Relaxed);
+    assert!((1..=4).contains(&working), "ClickHouse works on {working} queries at once for one client");
     clients.into_iter().for_each(|client| client.join().unwrap());
     let (answers, refusals) = (answers.load(Ordering::Relaxed), refusals.load(Ordering::Relaxed));
     println!("acknowledged within {longest:?}, health {health:?}, {answers} answers, {refusals} refusals");

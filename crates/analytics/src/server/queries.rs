@@ -130,3 +130,24 @@ impl Params {
         overview::Filter { organization: of("organization"), site: of("site"), gateway: of("gateway"), api: of("api") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::RETRY_AFTER;
+
+    #[test]
+    fn a_query_that_costs_too_much_is_not_to_be_asked_again() {
+        let answer = |code| QueryError::Store(StoreError::Refused { code, text: String::new() }).answer();
+        for code in [TIME_IS_OVER, TOO_SLOW, TOO_MANY_ROWS] {
+            let answer = answer(code);
+            assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert!(!answer.headers().contains_key(RETRY_AFTER));
+        }
+        for code in [OUT_OF_MEMORY, 202] {
+            let answer = answer(code);
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.headers().contains_key(RETRY_AFTER));
+        }
+    }
+}
