@@ -47,6 +47,18 @@ function percent(part, all) {
   return share === 0 ? "0 %" : share < 0.1 ? "< 0.1 %" : share.toFixed(1) + " %";
 }
 
+const SHORT = 120;
+
+/** Text that may be as long as a client made it: its beginning, and all of it on demand. */
+function long(text) {
+  const letters = Array.from(text);
+  if (letters.length <= SHORT) return el("span", { class: "mono" }, text);
+  return el("details", { class: "long" },
+    el("summary", {}, el("span", { class: "mono" }, letters.slice(0, SHORT).join("") + "…"), " ",
+      el("span", { class: "soft" }, "all " + count(letters.length) + " characters")),
+    el("span", { class: "mono" }, text));
+}
+
 const traceLink = (id, label) => el("a", { href: "#trace=" + encodeURIComponent(id), class: "mono" }, label || id.slice(0, 8));
 const known = (id) => id && !/^0*$/.test(id);
 
@@ -192,7 +204,7 @@ function hop({ event, depth }, start, width) {
   const indent = { paddingLeft: depth * 1.2 + "rem" };
   return el("div", { class: "hop" },
     el("div", { style: indent }, el("strong", {}, event.site + " / " + event.gateway), " ",
-      el("span", { class: "mono" }, event.method + " " + event.path), " ",
+      long(event.method + " " + event.path), " ",
       el("span", { class: failed ? "bad" : "good" }, event.status + (event.reason ? " " + event.reason : "")), " ",
       el("span", { class: "soft" }, "at +" + duration(from))),
     el("div", { class: "lane", role: "img", "aria-label": said }, bar),

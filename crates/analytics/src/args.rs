@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use weir_analytics::schema::{Durability, Layout, Retention, Schema};
+use weir_analytics::server::Bounds;
+use weir_analytics::server::tls::TlsFiles;
 use weir_program::Completions;
 use weir_program::log::LogOptions;
 
@@ -18,6 +20,7 @@ use weir_program::log::LogOptions;
 Examples:
   weir-analytics --clickhouse http://127.0.0.1:8123 --tokens /etc/weir/tokens --state /var/lib/weir/analytics
   WEIR_ANALYTICS_PASSWORD=secret weir-analytics --clickhouse https://ch.example.com:8443 --user weir --cluster main
+  weir-analytics --listen 0.0.0.0:8686 --tokens /etc/weir/tokens --tls-certificate /etc/weir/tls.pem --tls-key /etc/weir/tls.key
   curl -s http://127.0.0.1:8686/healthz
 
 Exit codes:
@@ -33,6 +36,19 @@ pub struct Args {
     /// Address and port to serve on; port 0 takes a free one. Not loopback only with --tokens
     #[arg(long, env = "WEIR_ANALYTICS_LISTEN", default_value = "127.0.0.1:8686", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
+
+    /// PEM file of the certificate to serve https with, and those that vouch for it; with --tls-key. Read again when it
+    /// changes
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_CERTIFICATE", requires = "tls_key", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_KEY", requires = "tls_certificate", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// PEM file of the authorities that vouch for clients: every client must show a certificate then, probes and browsers too
+    #[arg(long, env = "WEIR_ANALYTICS_TLS_CLIENT_CA", requires = "tls_certificate", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
 
     /// ClickHouse's HTTP address: a server, or weir-chdb. A user and a password in it stand for --user and --password
     #[arg(
@@ -106,6 +122,22 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub lease: Duration,
 
+    /// Connections at once. Half are kept for gateways; where one more comes, one that sends nothing is closed
+    #[arg(long, env = "WEIR_ANALYTICS_CONNECTIONS", default_value_t = Bounds::default().connections, value_parser = at_least::<16>, value_name = "N")]
+    pub connections: usize,
+
+    /// Queries of readers that ClickHouse works on at once; further ones are answered 503 within 3 s
+    #[arg(long, env = "WEIR_ANALYTICS_QUERIES", default_value_t = Bounds::default().queries, value_parser = at_least::<1>, value_name = "N")]
+    pub queries: usize,
+
+    /// Of these, those of one client address
+    #[arg(long, env = "WEIR_ANALYTICS_QUERIES_PER_CLIENT", default_value_t = Bounds::default().queries_per_client, value_parser = at_least::<1>, value_name = "N")]
+    pub queries_per_client: usize,
+
+    /// The longest that ClickHouse works on a reader's query
+    #[arg(long, env = "WEIR_ANALYTICS_QUERY_TIME", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub query_time: Duration,
+
     /// File with the token of who may change the account (acknowledge, replay), 16 characters or more in its first line;
     /// without it nobody may
     #[arg(long, alias = "admin-token", env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
@@ -172,6 +204,16 @@ impl Args {
         Schema { database: self.database.clone(), layout, retention: self.retention(), durability }
     }
 
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_certificate.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca.clone() })
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        let (queries, of_one) = (self.queries, self.queries_per_client);
+        Bounds { connections: self.connections, queries, queries_per_client: of_one.min(queries) }
+    }
+
     pub fn layout(&self) -> Layout {
         self.cluster.clone().map_or(Layout::Single, Layout::Cluster)
     }
@@ -212,6 +254,11 @@ impl std::str::FromStr for Address {
 fn decoded(text: &str) -> String {
     let form = format!("v={}", text.replace('+', "%2B").replace('&', "%26"));
     form_urlencoded::parse(form.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=1_000_000).contains(number));
+    number.ok_or_else(|| format!("give a whole number from {LEAST} to 1000000"))
 }
 
 /// `90s`, `15m`, `36h`, `30d`.

@@ -4,13 +4,12 @@ mod args;
 mod run;
 
 use args::{Args, Verb};
-use clap::Parser;
 use std::process::ExitCode;
-use weir_program::log::{Log, complain};
+use weir_program::log::Log;
 use weir_program::say;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = weir_program::parse::<Args>();
     match &args.verb {
         Some(Verb::Schema { render }) => {
             return printed(say(args.schema(render.clone()).render().trim_end()));
@@ -21,10 +20,11 @@ fn main() -> ExitCode {
         _ => {}
     }
     let _log = Log::start(&args.log, "info");
+    let log = args.log.clone();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(format_args!("weir-analytics: {error}"));
+            log.fail("weir-analytics: ", &error);
             ExitCode::from(error.exit_code())
         }
     }

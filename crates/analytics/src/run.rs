@@ -4,22 +4,24 @@
 //! intents of the last run, and only then the port: who finds it open can send.
 
 use crate::args::{Args, Verb};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use weir_analytics::ingest::intent::{Intents, StateError};
 use weir_analytics::ingest::lease::{Lease, Watching};
 use weir_analytics::ingest::repair::{self, RepairError};
 use weir_analytics::ingest::{Ingest, Limits, SettleError};
 use weir_analytics::schema::{Durability, MigrateError, migrate};
-use weir_analytics::server::Server;
 use weir_analytics::server::admin::{Admin, AdminError};
+use weir_analytics::server::tls::TlsError;
+use weir_analytics::server::{Bounds, Server, Settings, Tls};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 use weir_program::ending::{Signals, tell_hurry};
@@ -34,6 +36,8 @@ const COMMITTING: Duration = Duration::from_secs(30);
 pub enum RunError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -116,16 +120,16 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     if args.tokens.is_none() && !args.listen.ip().is_loopback() {
         return Err(RunError::Open(args.listen));
     }
-    // Before the first reading: what changes from here on is seen as a change.
-    let seen = args.tokens.as_deref().and_then(content);
-    let tokens = args.tokens.as_deref().map(Tokens::load).transpose()?.unwrap_or_default();
+    let bounds = bounds(args);
+    let (stop, hurry) = stop_signal().map_err(RunError::Runtime)?;
+    // Their own way would be to end the program.
+    let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+    let _ignored = kinds.map(signal);
+    let tokens = tokens(args, &stop)?;
+    let tls = certificates(args, &stop)?;
     let intents = Arc::new(Intents::open(&args.state)?);
     let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
     let lease = Lease::new(store.clone(), &intents.holder(), args.lease);
-    let (stop, hurry) = stop_signal().map_err(RunError::Runtime)?;
-    let hangup = signal(SignalKind::hangup()).map_err(RunError::Runtime)?;
-    // Their own way would be to end the program.
-    let _ignored = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
     if !ready(&store, &lease, &intents, stop.clone()).await? {
         return Ok(());
     }
@@ -135,12 +139,14 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
     let (ingest, committing) = Ingest::start(store.clone(), lease.clone(), Arc::clone(&intents), limits);
     let keeping = tokio::spawn(lease.clone().keep(intents));
-    let tokens = watched(args.tokens.clone(), tokens, seen, stop.clone(), hangup);
-    println!("listening on http://{address}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
+    let settings = Settings { max_clock_difference: args.max_clock_difference, bounds, query_time: args.query_time };
+    let server = Server::new(ingest, store, tokens, admin, settings)?;
     let served = async {
-        Server::new(ingest, store, tokens, admin, args.max_clock_difference).serve(listener, stop).await;
+        server.serve(listener, tls, stop).await;
         if tokio::time::timeout(COMMITTING, committing).await.is_err() {
             tracing::warn!("a block is still not stored; its intent is settled at the next start");
         }
@@ -153,6 +159,26 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     lease.release().await;
     tracing::info!("weir-analytics stops");
     Ok(())
+}
+
+/// What the limit of open files allows of what is asked for. The limit is raised as far as this user may.
+fn bounds(args: &Args) -> Bounds {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let (asked, bounds) = (args.bounds(), args.bounds().within(files));
+    if bounds != asked {
+        tracing::warn!(
+            files,
+            needed = asked.files(),
+            connections = bounds.connections,
+            "fewer files may be open than --connections needs: so many connections are taken; raise the limit (nofile)"
+        );
+    }
+    bounds
 }
 
 /// Migrates and settles, as often as it takes while ClickHouse is away. False when told to stop meanwhile.
@@ -217,16 +243,21 @@ async fn repaired(args: &Args, store: Store, day: i64) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The tokens, read again when what is in the file changes, and with each SIGHUP. A file with a mistake keeps what runs.
-fn watched(
-    path: Option<PathBuf>,
-    tokens: Tokens,
-    mut seen: Option<u64>,
+/// What is in `files`, read again when it changes, and with each SIGHUP. A mistake keeps what runs.
+fn watched<T, E>(
+    what: &'static str,
+    files: Vec<PathBuf>,
+    first: (T, Content),
+    load: impl Fn() -> Result<T, E> + Send + 'static,
     mut stop: watch::Receiver<bool>,
-    mut hangup: Signal,
-) -> watch::Receiver<Arc<Tokens>> {
-    let (sender, receiver) = watch::channel(Arc::new(tokens));
-    let Some(path) = path else { return receiver };
+) -> std::io::Result<watch::Receiver<T>>
+where
+    T: Send + Sync + 'static,
+    E: std::error::Error + Send,
+{
+    let (first, mut seen) = first;
+    let (sender, receiver) = watch::channel(first);
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_secs(2));
         loop {
@@ -235,29 +266,54 @@ fn watched(
                 _ = hangup.recv() => true,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let now = content(&path);
+            let now = content(&files);
             if now == seen && !asked {
                 continue;
             }
             seen = now;
-            match Tokens::load(&path) {
-                Ok(tokens) => {
-                    sender.send_replace(Arc::new(tokens));
-                    tracing::info!(path = %path.display(), "tokens read again");
+            match load() {
+                Ok(loaded) => {
+                    sender.send_replace(loaded);
+                    tracing::info!("{what} read again");
                 }
-                Err(error) => tracing::warn!(%error, "the tokens of before stay in force"),
+                Err(error) => tracing::warn!(%error, "the {what} of before stay in force"),
             }
         }
     });
-    receiver
+    Ok(receiver)
 }
 
-/// What tells one content of a file from another. Times of change and lengths do not: a clock that is set back, a copy
-/// that keeps times.
-fn content(path: &Path) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    std::fs::read(path).ok()?.hash(&mut hasher);
-    Some(hasher.finish())
+/// What tells one content of files from another. Times of change and lengths do not: a clock that is set back, a copy that
+/// keeps times.
+type Content = Vec<Option<u64>>;
+
+fn content(files: &[PathBuf]) -> Content {
+    let of = |path: &PathBuf| {
+        let mut hasher = DefaultHasher::new();
+        std::fs::read(path).ok()?.hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    files.iter().map(of).collect()
+}
+
+/// The tokens, as they are now.
+fn tokens(args: &Args, stop: &watch::Receiver<bool>) -> Result<watch::Receiver<Arc<Tokens>>, RunError> {
+    let Some(path) = args.tokens.clone() else { return Ok(watch::channel(Arc::default()).1) };
+    let files = vec![path.clone()];
+    // Before the first reading: what changes from here on is seen as a change.
+    let seen = content(&files);
+    let load = move || Tokens::load(&path).map(Arc::new);
+    let first = load()?;
+    watched("tokens", files, (first, seen), load, stop.clone()).map_err(RunError::Runtime)
+}
+
+/// The certificates, as they are now, where TLS is spoken.
+fn certificates(args: &Args, stop: &watch::Receiver<bool>) -> Result<Option<Tls>, RunError> {
+    let Some(files) = args.tls() else { return Ok(None) };
+    let seen = content(&files.paths());
+    let first = files.load()?;
+    let watched = watched("certificates", files.paths(), (first, seen), move || files.load(), stop.clone());
+    watched.map(Some).map_err(RunError::Runtime)
 }
 
 /// What becomes true with the first SIGTERM or SIGINT, and with the second.

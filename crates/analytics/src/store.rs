@@ -69,6 +69,34 @@ pub struct Store {
     client: Client,
     schema: Arc<Schema>,
     url: String,
+    login: Arc<Login>,
+    /// Of a statement that reads.
+    statement: Duration,
+}
+
+/// Has no `Debug`: it must not be shown.
+struct Login {
+    user: String,
+    password: String,
+}
+
+/// What a reader's query may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Costs {
+    pub time: Duration,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Of ClickHouse's memory.
+    pub memory: u64,
+    /// Of ClickHouse's.
+    pub threads: u8,
+}
+
+impl Costs {
+    /// Of the API and the page.
+    pub fn of_reader(time: Duration) -> Self {
+        Self { time, rows: 1_000_000, bytes: 256 << 20, memory: 1 << 30, threads: 2 }
+    }
 }
 
 /// Of a query of the API, and of a statement of the ingestor that moves no block.
@@ -97,16 +125,36 @@ impl<T: RowOwned + RowRead> Fetched for T {}
 impl Store {
     /// Speaks to `url` as `user`: `http`, or `https` with the machine's own roots.
     pub fn new(url: &str, user: &str, password: &str, schema: Schema) -> Result<Self, StoreError> {
-        let mut client = client_of(url)?.with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
-        if !user.is_empty() {
-            client = client.with_user(user).with_password(password);
-        }
-        if schema.durability == Durability::Quorum {
-            client = client.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "1");
-        }
-        // Sums and ids are compared by name below: a column is the column, never an alias of the SELECT.
-        let client = client.with_setting("prefer_column_name_to_alias", "1");
-        Ok(Self { client, schema: Arc::new(schema), url: url.to_owned() })
+        let login = Arc::new(Login { user: user.to_owned(), password: password.to_owned() });
+        let client = client(url, &login, &schema)?;
+        Ok(Self { client, schema: Arc::new(schema), url: url.to_owned(), login, statement: STATEMENT })
+    }
+
+    /// The same database for readers: over connections of their own, so that nobody who writes waits for one of theirs,
+    /// and at most at these costs.
+    pub fn for_readers(&self, costs: Costs) -> Result<Self, StoreError> {
+        let settings = [
+            ("max_execution_time", costs.time.as_secs()),
+            ("max_result_rows", costs.rows),
+            ("max_result_bytes", costs.bytes),
+            ("max_memory_usage", costs.memory),
+            ("max_threads", costs.threads.into()),
+        ];
+        let client = settings
+            .into_iter()
+            .fold(client(&self.url, &self.login, &self.schema)?, |client, (name, value)| {
+                client.with_setting(name, value.to_string())
+            })
+            .with_setting("result_overflow_mode", "throw")
+            .with_setting("timeout_overflow_mode", "throw");
+        // ClickHouse looks at its clock between blocks of rows.
+        Ok(Self { client, statement: costs.time + Duration::from_secs(10), ..self.clone() })
+    }
+
+    /// Whether ClickHouse answers within `limit`.
+    pub async fn answers(&self, limit: Duration) -> Result<(), StoreError> {
+        let one = self.query("SELECT toUInt64(1)", &[]).fetch_one::<u64>();
+        self.within(limit, async { one.await.map(drop) }).await
     }
 
     pub fn schema(&self) -> &Schema {
@@ -129,7 +177,7 @@ impl Store {
 
     /// All rows of a result.
     pub async fn rows<T: Fetched>(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<T>, StoreError> {
-        self.within(STATEMENT, self.query(sql, args).fetch_all::<T>()).await
+        self.within(self.statement, self.query(sql, args).fetch_all::<T>()).await
     }
 
     /// Which run of which server answers.
@@ -141,7 +189,7 @@ impl Store {
 
     /// One number.
     pub async fn number(&self, sql: &str, args: &[(&str, String)]) -> Result<u64, StoreError> {
-        self.within(STATEMENT, self.query(sql, args).fetch_one::<u64>()).await
+        self.within(self.statement, self.query(sql, args).fetch_one::<u64>()).await
     }
 
     /// A result as one JSON object a row.
@@ -151,7 +199,7 @@ impl Store {
             .query(sql, args)
             .with_setting("output_format_json_quote_64bit_integers", "0")
             .with_setting("output_format_json_validate_utf8", "1");
-        let bytes = self.within(STATEMENT, async { query.fetch_bytes("JSONEachRow")?.collect().await }).await?;
+        let bytes = self.within(self.statement, async { query.fetch_bytes("JSONEachRow")?.collect().await }).await?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let rows: Result<_, _> = lines.map(serde_json::from_slice).collect();
         rows.map_err(|error| StoreError::Answer { text: error.to_string() })
@@ -214,10 +262,23 @@ impl Store {
                 None => StoreError::Unreachable { url, text },
             },
             Error::Network(source) => StoreError::Unreachable { url, text: chain(&*source) },
-            Error::TimedOut => StoreError::TimedOut { url, after: STATEMENT },
+            Error::TimedOut => StoreError::TimedOut { url, after: self.statement },
             other => StoreError::Answer { text: chain(&other) },
         }
     }
+}
+
+/// A client with connections of its own.
+fn client(url: &str, login: &Login, schema: &Schema) -> Result<Client, StoreError> {
+    let mut client = client_of(url)?.with_url(url).with_product_info("weir-analytics", env!("CARGO_PKG_VERSION"));
+    if !login.user.is_empty() {
+        client = client.with_user(&login.user).with_password(&login.password);
+    }
+    if schema.durability == Durability::Quorum {
+        client = client.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "1");
+    }
+    // Sums and ids are compared by name below: a column is the column, never an alias of the SELECT.
+    Ok(client.with_setting("prefer_column_name_to_alias", "1"))
 }
 
 /// The crate's own client panics on a machine without root certificates, even where only `http` is spoken.

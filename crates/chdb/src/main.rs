@@ -22,14 +22,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::level_filters::LevelFilter;
 use weir_program::ending::{Signals, tell_hurry};
-use weir_program::log::{Log, LogFormat, complain};
+use weir_program::log::{Log, LogFormat};
 
 use crate::args::{Args, Verb};
 use crate::engine::{Engine, Start};
@@ -69,21 +68,21 @@ const WRONG_CONFIG: u8 = 1;
 const LOOK: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = weir_program::parse();
     if let Some(Verb::Completions(completions)) = &args.verb {
         let Err(error) = completions.print::<Args>() else { return ExitCode::SUCCESS };
         eprintln!("weir-chdb: cannot write to standard output: {error}");
         return ExitCode::FAILURE;
     }
     if let Err(failure) = surroundings::clear(args.path()) {
-        eprintln!("weir-chdb: {failure}");
+        args.log.fail("weir-chdb: ", failure);
         return ExitCode::from(WRONG_CONFIG);
     }
     let _log = Log::start(&args.log, "info");
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(format_args!("weir-chdb: {failure}"));
+            args.log.fail("weir-chdb: ", failure);
             ExitCode::from(WRONG_CONFIG)
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::environment::Variables;
-use crate::model::{Analytics, GatewayConfig, Identity, Lifecycle, Limits, Reload, Spool, Timeouts};
+use crate::model::{Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, Reload, Spool, Timeouts};
 use crate::read::{Env, Errors};
 use crate::spec::{Settings, Slot};
 
@@ -73,7 +73,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         identity,
         admin: settings.admin.value().unwrap_or(default.admin),
         probe: settings.probe.value().flatten(),
-        analytics: analytics(settings.endpoint, settings.token, errors),
+        analytics: analytics(settings.endpoint, settings.token, settings.analytics_tls, errors),
         spool,
         timeouts,
         limits,
@@ -90,9 +90,23 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
 }
 
 /// Both or none: an endpoint without a token would answer 401 for ever.
-fn analytics(endpoint: Slot<http::Uri>, token: Slot<crate::Secret>, errors: &Errors) -> Option<Analytics> {
+fn analytics(
+    endpoint: Slot<http::Uri>,
+    token: Slot<crate::Secret>,
+    tls: Slot<AnalyticsTls>,
+    errors: &Errors,
+) -> Option<Analytics> {
+    if let (Some((endpoint, _)), Some((_, place))) = (&endpoint.0, &tls.0)
+        && endpoint.scheme_str() == Some("http")
+    {
+        errors
+            .borrow_mut()
+            .push(place.error("has no effect, since the endpoint is plain http; use https, or remove it".to_owned()));
+    }
     let (set, missing) = match (endpoint.0, token.0) {
-        (Some((endpoint, _)), Some((token, _))) => return Some(Analytics { endpoint, token }),
+        (Some((endpoint, _)), Some((token, _))) => {
+            return Some(Analytics { endpoint, token, tls: tls.value().unwrap_or_default() });
+        }
         (Some((_, place)), None) => (place, "analytics.token"),
         (None, Some((_, place))) => (place, "analytics.endpoint"),
         (None, None) => return None,

@@ -41,7 +41,9 @@ pub use expression::Expression;
 pub use files::Seen;
 pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};
-pub use model::{Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts};
+pub use model::{
+    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts,
+};
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{Authorities, KeyPair, Validity};
 pub use policy::Policy;

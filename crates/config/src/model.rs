@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::api::Api;
 use crate::error::Warnings;
 use crate::files::Seen;
+use crate::pem::{Authorities, KeyPair};
 use crate::units::{ByteSize, Secret};
 
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
@@ -134,6 +135,16 @@ pub struct Analytics {
     pub endpoint: http::Uri,
     /// The bearer token that names this gateway to the ingestor.
     pub token: Secret,
+    pub tls: AnalyticsTls,
+}
+
+/// How the gateway and the ingestor believe each other, over `https`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnalyticsTls {
+    /// These vouch for the ingestor, in place of the authorities that the system trusts.
+    pub authorities: Option<Authorities>,
+    /// What the gateway proves itself by.
+    pub certificate: Option<KeyPair>,
 }
 
 /// The ring of each worker and the chunk files on disk.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::spool_args::{SpoolCommand, SpoolOptions};
+use crate::tls::TlsOptions;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use weir_program::Completions;
@@ -18,6 +19,7 @@ Examples:
   weirctl probe --check readiness
   weirctl tail --admin http://127.0.0.1:9901 --failed
   weirctl ledger --analytics http://127.0.0.1:8686
+  weirctl ledger --analytics https://analytics.example.com:8686 --tls-ca /etc/weir/ca.pem
 
 Exit codes:
   0  well: the answer is yes
@@ -35,6 +37,8 @@ pub struct Args {
     /// The address of weir-analytics.
     #[arg(long, default_value = "http://127.0.0.1:8686", value_name = "URL", env = "WEIR_ANALYTICS", global = true)]
     pub analytics: String,
+    #[command(flatten)]
+    pub tls: TlsOptions,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -1,11 +1,11 @@
 //! `weirctl reload` and `weirctl rollback`: have gateways load their configuration, and say what they serve then.
 
 use crate::args::{ChangeOptions, ReloadOptions, RollbackOptions};
+use crate::terminal::{ask, excerpt, say, say_json, tell};
 use crate::{Failure, Outcome, admin, fetch};
 use http::StatusCode;
 use serde_json::Value;
 use std::io::{self, IsTerminal};
-use weir_program::say;
 
 /// Asks every gateway for what is in its folders.
 pub async fn reload(gateways: &[String], options: &ReloadOptions) -> Result<Outcome, Failure> {
@@ -29,7 +29,7 @@ pub async fn roll_back(gateways: &[String], options: &RollbackOptions) -> Result
         let mut answer = call.make(gateway, if options.yes { "confirm=true" } else { "" }).await?;
         if answer.status == StatusCode::CONFLICT {
             let opened: Vec<_> = answer.lines("opens").collect();
-            opened.iter().for_each(|opened| eprintln!("{opened}"));
+            opened.iter().for_each(tell);
             if !confirmed()? {
                 outcome = Outcome::No;
                 continue;
@@ -82,7 +82,7 @@ impl Call {
                 Ok(Answer { gateway: gateway.to_owned(), status, document })
             }
             Err(error) if status == StatusCode::OK => Err(Failure::Answer { url, error }),
-            _ => Err(fetch::FetchError::Refused { url, status, body: body.trim().to_owned() }.into()),
+            _ => Err(fetch::FetchError::Refused { url, status, body: excerpt(&body) }.into()),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Answer {
     fn tell(&self, call: &Call) -> Result<Outcome, Failure> {
         let well = self.status == StatusCode::OK;
         if call.json {
-            say(&self.document)?;
+            say_json(&self.document)?;
         } else if well {
             let generation = &self.document["generation"];
             match self.document["outcome"].as_str() {
@@ -103,11 +103,13 @@ impl Answer {
                 _ => say(format_args!("generation {generation}"))?,
             }
         } else {
-            self.lines("errors").chain(self.document["error"].as_str()).for_each(|line| eprintln!("{line}"));
+            self.lines("errors").chain(self.document["error"].as_str()).for_each(tell);
             if self.status == StatusCode::GATEWAY_TIMEOUT {
                 let (generation, serving) = (&self.document["generation"], &self.document["serving"]);
                 let gateway = &self.gateway;
-                eprintln!("generation {generation} is loaded by {gateway}, and a worker still serves {serving}");
+                tell(format_args!(
+                    "generation {generation} is loaded by {gateway}, and a worker still serves {serving}"
+                ));
             }
         }
         Ok(if well { Outcome::Well } else { Outcome::No })
@@ -122,7 +124,7 @@ fn confirmed() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Unconfirmed);
     }
-    eprint!("the rollback does that. Continue? [y/N] ");
+    ask("the rollback does that. Continue? [y/N] ");
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))

@@ -1,10 +1,10 @@
 //! `weirctl deadletters`: events that weir-analytics keeps apart.
 
 use crate::args::Deadletters;
+use crate::terminal::{say, say_json, shown};
 use crate::{Failure, Outcome, admin, fetch};
 use serde_json::Value;
 use std::fmt::Write;
-use weir_program::say;
 
 pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outcome, Failure> {
     match command {
@@ -12,21 +12,22 @@ pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outco
             let token = admin::token(options.admin.token_file.as_deref())?;
             let (url, body) = fetch::get_as_admin(analytics, "/api/v1/deadletters", &token).await?;
             let list: Value = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
-            say(if options.json { body.trim_end().to_owned() } else { table(&list) })?;
+            if options.json { say_json(body.trim_end()) } else { say(table(&shown(list))) }?;
         }
         Deadletters::Show(options) => {
             let token = admin::token(options.admin.token_file.as_deref())?;
             let (stream, from, limit) = (&options.stream, options.from, options.limit);
             let path = format!("/api/v1/deadletters/show?stream={stream}&from={from}&limit={limit}");
-            let (_, body) = fetch::get_as_admin(analytics, &path, &token).await?;
-            say(body.trim_end())?;
+            let (url, body) = fetch::get_as_admin(analytics, &path, &token).await?;
+            let _is_json: Value = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+            say_json(body.trim_end())?;
         }
         Deadletters::Replay(options) => {
             let token = admin::token(options.admin.token_file.as_deref())?;
             let path = "/api/v1/deadletters/replay";
             let (url, body) = fetch::post(analytics, path, Some(&token), String::new()).await?;
             let done: Value = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
-            say(if options.json { body.trim_end().to_owned() } else { counts(&done) })?;
+            if options.json { say_json(body.trim_end()) } else { say(counts(&shown(done))) }?;
         }
     }
     Ok(Outcome::Well)

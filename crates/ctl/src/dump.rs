@@ -4,13 +4,13 @@
 //! names hosts, ports and clients.
 
 use crate::args::DumpOptions;
+use crate::terminal::{say_json, tell};
 use crate::{Failure, Outcome, fetch};
 use serde_json::{Map, Value};
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use weir_program::say;
 
 /// Asks every gateway, and only then writes: a dump is whole, or it is none.
 pub async fn dump(admin: &[String], options: &DumpOptions) -> Result<Outcome, Failure> {
@@ -21,8 +21,8 @@ pub async fn dump(admin: &[String], options: &DumpOptions) -> Result<Outcome, Fa
         dumps.push(dump);
     }
     match (&options.output, &dumps[..]) {
-        (None, [one]) => say(format_args!("{:#}", Value::Object(one.clone())))?,
-        (None, several) => several.iter().try_for_each(|dump| say(Value::Object(dump.clone())))?,
+        (None, [one]) => say_json(format_args!("{:#}", Value::Object(one.clone())))?,
+        (None, several) => several.iter().try_for_each(|dump| say_json(Value::Object(dump.clone())))?,
         (Some(folder), [one]) => files(folder, one)?,
         (Some(folder), several) => {
             for (number, dump) in several.iter().enumerate() {
@@ -40,11 +40,23 @@ fn files(folder: &Path, dump: &Map<String, Value>) -> Result<(), Failure> {
     made.map_err(|error| failed(folder, error))?;
     for (name, part) in dump.iter().filter(|(name, _)| is_plain(name)) {
         let path = folder.join(format!("{name}.json"));
-        let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| writeln!(file, "{part:#}")).map_err(|error| failed(&path, error))?;
+        write(folder, &path, part).map_err(|error| failed(&path, error))?;
     }
-    eprintln!("written to {}", folder.display());
+    tell(format_args!("written to {}", folder.display()));
     Ok(())
+}
+
+/// Puts a new file of this user alone at `path`, whatever is there: what others have open, or a link leads to, is not
+/// written to.
+fn write(folder: &Path, path: &Path, part: &Value) -> io::Result<()> {
+    let new = folder.join(format!(".{:016x}.new", fastrand::u64(..)));
+    // `O_EXCL`: it follows no link and takes no file of somebody else.
+    let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&new);
+    let written = file.and_then(|mut file| writeln!(file, "{part:#}")).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        drop(fs::remove_file(&new));
+    }
+    written
 }
 
 /// The name comes over the network: it shall lead nowhere else.
@@ -69,5 +81,29 @@ mod tests {
         let mode = fs::metadata(folder.join("process.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(fs::read_to_string(folder.join("process.json")).unwrap().contains("\"pid\": 1"));
+    }
+
+    #[test]
+    fn what_was_there_before_is_replaced_and_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (dir.path().join("dump"), dir.path().join("elsewhere"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.join("linked.json")).unwrap();
+        fs::write(folder.join("open.json"), "old").unwrap();
+        fs::set_permissions(folder.join("open.json"), fs::Permissions::from_mode(0o666)).unwrap();
+        let mut held = fs::File::open(folder.join("open.json")).unwrap();
+        let dump = serde_json::json!({"linked": {"pid": 1}, "open": {"pid": 2}});
+        files(&folder, dump.as_object().unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+        for name in ["linked.json", "open.json"] {
+            let found = fs::symlink_metadata(folder.join(name)).unwrap();
+            assert!(found.is_file(), "{name}");
+            assert_eq!(found.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        let mut seen = String::new();
+        std::io::Read::read_to_string(&mut held, &mut seen).unwrap();
+        assert_eq!(seen, "old", "whoever had it open sees nothing of the new one");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! GET and POST over http or https, with errors that say what could not be reached and what to do.
 
+use crate::terminal::excerpt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response, StatusCode, Uri};
@@ -8,7 +9,9 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
 use std::error::Error;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long the head of an answer may take that is at hand.
@@ -31,13 +34,38 @@ pub enum FetchError {
     Silent { url: String, limit: Duration },
     #[error("{url} broke off its answer: {cause}")]
     Broken { url: String, cause: String },
+    #[error("{url} answered with `{kind}`, which is no tail of events; is this a gateway's admin address?")]
+    NoTail { url: String, kind: String },
     #[error("{url} answered {status}: {body}")]
     Refused { url: String, status: StatusCode, body: String },
+}
+
+/// Of all requests, where the command line says it.
+static TLS: OnceLock<ClientConfig> = OnceLock::new();
+
+/// From the first request on, https is spoken by `config`.
+pub fn speak_by(config: ClientConfig) {
+    // Called once.
+    drop(TLS.set(config));
 }
 
 /// The head of the answer to `GET base/path`, whatever its status.
 pub async fn open(base: &str, path: &str) -> Result<(String, Response<Incoming>), FetchError> {
     ask(base, path, LIMIT, Request::get("/").body(Full::default())).await
+}
+
+/// A gateway's tail: its answer goes on until one of the two leaves.
+pub async fn tail(base: &str) -> Result<(String, Incoming), FetchError> {
+    let (url, response) = open(base, "/tail").await?;
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing").to_owned();
+    if response.status() != StatusCode::OK {
+        let (url, status, body) = whole(url, response, LIMIT).await?;
+        return Err(FetchError::Refused { url, status, body: excerpt(&body) });
+    }
+    if kind != "application/x-ndjson" {
+        return Err(FetchError::NoTail { url, kind });
+    }
+    Ok((url, response.into_body()))
 }
 
 /// `request` to `base/path`, and the head of its answer.
@@ -53,7 +81,10 @@ async fn ask(
         return Err(FetchError::Url { url });
     }
     let unreachable = |cause: &dyn Error| FetchError::Unreachable { url: url.clone(), cause: root(cause) };
-    let https = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?;
+    let https = match TLS.get() {
+        Some(config) => HttpsConnectorBuilder::new().with_tls_config(config.clone()),
+        None => HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?,
+    };
     let client = Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build());
     let mut request = request.map_err(|error| unreachable(&error))?;
     *request.uri_mut() = uri;
@@ -128,7 +159,7 @@ fn accepted(url: String, status: StatusCode, body: String) -> Result<(String, St
     if status == StatusCode::OK {
         return Ok((url, body));
     }
-    Err(FetchError::Refused { url, status, body: body.trim().to_owned() })
+    Err(FetchError::Refused { url, status, body: excerpt(&body) })
 }
 
 /// The innermost cause: "connection refused" says more than "client error (Connect)".

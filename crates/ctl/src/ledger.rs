@@ -1,11 +1,11 @@
 //! `weirctl ledger`: the account of every event that every gateway has accepted.
 
 use crate::args::LedgerOptions;
+use crate::terminal::{say, say_json, shown, tell};
 use crate::{Failure, Outcome, admin, fetch};
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write;
-use weir_program::say;
 
 /// What weir-analytics answers; the members that are read here. docs/ledger.md has them all.
 #[derive(Deserialize)]
@@ -72,9 +72,10 @@ pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome,
     }
     let minutes = if options.all { "all".to_owned() } else { options.since.to_string() };
     let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/ledger?minutes={minutes}")).await?;
-    let ledger: Ledger = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+    let ledger = serde_json::from_str(&body).and_then(|ledger| Ledger::deserialize(shown(ledger)));
+    let ledger = ledger.map_err(|error| Failure::Answer { url, error })?;
     if options.json {
-        say(body.trim_end())?;
+        say_json(body.trim_end())?;
     } else {
         say(render(&ledger, options.all).trim_end())?;
     }
@@ -89,14 +90,15 @@ async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> 
     let token = admin::token(options.admin.token_file.as_deref())?;
     let body = json!({ "stream": stream, "reason": options.reason, "by": user() }).to_string();
     let (url, body) = fetch::post(analytics, "/api/v1/ledger/acknowledge", Some(&token), body).await?;
-    let done: Acknowledged = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+    let done = serde_json::from_str(&body).and_then(|done| Acknowledged::deserialize(shown(done)));
+    let done = done.map_err(|error| Failure::Answer { url, error })?;
     // The document on standard output is the ledger's.
     for note in &done.acknowledged {
         let last = note.last.map_or_else(|| "on".to_owned(), |last| last.to_string());
-        eprintln!("acknowledged: {}: {} {}-{last} ({})", note.name, note.kind, note.first, note.what);
+        tell(format_args!("acknowledged: {}: {} {}-{last} ({})", note.name, note.kind, note.first, note.what));
     }
     if done.acknowledged.is_empty() {
-        eprintln!("nothing to acknowledge");
+        tell("nothing to acknowledge");
     }
     Ok(())
 }

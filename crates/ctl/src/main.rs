@@ -15,6 +15,8 @@ mod schema;
 mod spool;
 mod spool_args;
 mod tail;
+mod terminal;
+mod tls;
 mod trace;
 mod validate;
 mod waterfall;
@@ -26,7 +28,7 @@ use serde_json::json;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use weir_program::say;
+use terminal::{say_json, tell};
 
 /// How a command ended.
 enum Outcome {
@@ -41,7 +43,7 @@ enum Outcome {
 enum Failure {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("the answer of {url} is not what this version of weirctl understands: {error}")]
+    #[error("the answer of {url} is not what this version of weirctl understands: {error}; is this its address?")]
     Answer { url: String, error: serde_json::Error },
     #[error("cannot write `{}`: {error}; give a folder that this user may write to", path.display())]
     File { path: PathBuf, error: io::Error },
@@ -53,6 +55,8 @@ enum Failure {
     Unconfirmed,
     #[error(transparent)]
     Token(#[from] admin::TokenError),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
@@ -65,19 +69,20 @@ impl Failure {
             Self::Fetch(FetchError::Unreachable { .. }) => "unreachable",
             Self::Fetch(FetchError::Silent { .. }) => "silent",
             Self::Fetch(FetchError::Broken { .. }) => "broken",
-            Self::Fetch(FetchError::Refused { .. }) => "refused",
+            Self::Fetch(FetchError::Refused { .. } | FetchError::NoTail { .. }) => "refused",
             Self::Answer { .. } => "answer",
             Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
             Self::Unconfirmed => "unconfirmed",
             Self::Token(_) => "token",
+            Self::Tls(_) => "tls",
             Self::File { .. } | Self::Output(_) => "output",
         }
     }
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Fetch(_) => 3,
-            Self::Token(_) => 2,
+            Self::Fetch(_) | Self::Answer { .. } => 3,
+            Self::Token(_) | Self::Tls(_) => 2,
             _ => 1,
         })
     }
@@ -86,7 +91,18 @@ impl Failure {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = match &args.command {
+    let outcome = match args.tls.config() {
+        Ok(config) => {
+            config.into_iter().for_each(fetch::speak_by);
+            run(&args).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    told(&args, outcome)
+}
+
+async fn run(args: &Args) -> Result<Outcome, Failure> {
+    match &args.command {
         Command::Tail(options) => tail::tail(&args.admin, options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => probe::probe(&args.admin, options).await,
@@ -99,7 +115,10 @@ async fn main() -> ExitCode {
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
         Command::Completions(completions) => completions.print::<Args>().map(|()| Outcome::Well).map_err(Failure::from),
-    };
+    }
+}
+
+fn told(args: &Args, outcome: Result<Outcome, Failure>) -> ExitCode {
     match outcome {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -108,9 +127,9 @@ async fn main() -> ExitCode {
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             if args.command.json() {
-                drop(say(json!({"error": {"kind": error.kind(), "message": error.to_string()}})));
+                drop(say_json(json!({"error": {"kind": error.kind(), "message": error.to_string()}})));
             }
-            eprintln!("{error}");
+            tell(&error);
             error.exit_code()
         }
     }

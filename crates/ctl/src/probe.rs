@@ -1,10 +1,10 @@
 //! `weirctl probe`: for the liveness and readiness commands of an orchestrator.
 
 use crate::args::{Check, ProbeOptions};
+use crate::terminal::{say, say_json, tell};
 use crate::{Failure, Outcome, fetch};
 use http::StatusCode;
 use serde_json::json;
-use weir_program::say;
 
 /// Asks the first admin address. Nobody there is a no as well.
 pub async fn probe(admin: &[String], options: &ProbeOptions) -> Result<Outcome, Failure> {
@@ -20,11 +20,11 @@ pub async fn probe(admin: &[String], options: &ProbeOptions) -> Result<Outcome, 
         Err(error) => (false, error.to_string()),
     };
     if options.json {
-        say(json!({"check": check, "ok": ok, "message": message}))?;
+        say_json(json!({"check": check, "ok": ok, "message": message}))?;
     } else if asked.is_ok() {
         say(message)?;
     } else {
-        eprintln!("{message}");
+        tell(message);
     }
     Ok(if ok { Outcome::Well } else { Outcome::No })
 }

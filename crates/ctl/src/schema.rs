@@ -5,5 +5,5 @@ use std::io;
 /// Prints the JSON Schema of every resource.
 pub fn schema() -> io::Result<()> {
     let text = serde_json::to_string_pretty(&weir_config::json_schema())?;
-    weir_program::say(text)
+    crate::terminal::say_json(text)
 }

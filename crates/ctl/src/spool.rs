@@ -5,6 +5,7 @@
 //! start. Each request leaves a line in `audit.log` of the spool.
 
 use crate::spool_args::{Chunks, DropOptions, ExportOptions, ListOptions, SpoolCommand, SpoolOptions};
+use crate::terminal::{ask, json as json_text, say, say_json, tell};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_event::chunk::Chunk;
 use weir_event::json::to_json;
-use weir_program::say;
 
 /// Does what is asked.
 pub fn spool(options: &SpoolOptions) -> Result<Outcome, Failure> {
@@ -139,7 +139,7 @@ impl Spool {
             };
             let lives: Vec<_> = lives.iter().map(life).collect();
             let asides: Vec<_> = asides.iter().map(Aside::json).collect();
-            say(json!({"path": self.path, "lives": lives, "set_aside": asides}))?;
+            say_json(json!({"path": self.path, "lives": lives, "set_aside": asides}))?;
         } else {
             say(render(&lives, &asides).trim_end())?;
         }
@@ -195,11 +195,11 @@ impl Spool {
                 Ok(chunk) => {
                     let name = |id| chunk.header.name(id).map(str::to_owned);
                     for event in chunk.events() {
-                        writeln!(out, "{}", to_json(&event, &chunk.header.stream, name))?;
+                        writeln!(out, "{}", json_text(&to_json(&event, &chunk.header.stream, name).to_string()))?;
                     }
                 }
                 Err(error) => {
-                    eprintln!("{} cannot be read: {error}", aside.file);
+                    tell(format_args!("{} cannot be read: {error}", aside.file));
                     outcome = Outcome::No;
                 }
             }
@@ -229,7 +229,7 @@ fn confirmed(what: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Unconfirmed);
     }
-    eprint!("{what}. Continue? [y/N] ");
+    ask(format_args!("{what}. Continue? [y/N] "));
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))

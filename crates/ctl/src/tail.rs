@@ -2,21 +2,24 @@
 
 use crate::args::TailOptions;
 use crate::fetch::{self, FetchError};
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, terminal};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde::de::Error;
+use serde_json::{Map, Value};
 use std::io::Write;
 use tokio::sync::mpsc;
 
 /// Lines that may wait while the terminal is slow.
 const WAITING: usize = 1024;
+/// The longest line: an event is a few KiB.
+const LONGEST: usize = 1 << 20;
 
 /// Follows every gateway until the count is reached, they all end, or Ctrl-C.
 pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Failure> {
     let (sender, mut lines) = mpsc::channel(WAITING);
     for base in admin {
-        let (url, response) = fetch::open(base, "/tail").await?;
-        tokio::spawn(follow(url, response.into_body(), sender.clone()));
+        let (url, body) = fetch::tail(base).await?;
+        tokio::spawn(follow(url, body, sender.clone()));
     }
     drop(sender);
     let mut out = std::io::stdout().lock();
@@ -27,12 +30,15 @@ pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Fa
     while left > 0
         && let Some(line) = lines.recv().await
     {
-        let event: Value = serde_json::from_str(&line?).unwrap_or_default();
+        let (url, line) = line?;
+        let event = event(&line).map_err(|error| Failure::Answer { url, error })?;
         if let Some(missed) = event["missed"].as_u64() {
             if options.json {
-                writeln!(out, "{event}")?;
+                writeln!(out, "{}", terminal::json(&event.to_string()))?;
             } else {
-                eprintln!("({missed} events were not shown: this terminal is slower than the gateway)");
+                terminal::tell(format_args!(
+                    "({missed} events were not shown: this terminal is slower than the gateway)"
+                ));
             }
             continue;
         }
@@ -40,9 +46,9 @@ pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Fa
             continue;
         }
         if options.json {
-            writeln!(out, "{event}")?
+            writeln!(out, "{}", terminal::json(&event.to_string()))?
         } else {
-            writeln!(out, "{}", row(&event))?
+            writeln!(out, "{}", row(&terminal::shown(event)))?
         }
         out.flush()?;
         left -= 1;
@@ -50,24 +56,36 @@ pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Fa
     Ok(Outcome::Well)
 }
 
-async fn follow(url: String, mut body: hyper::body::Incoming, lines: mpsc::Sender<Result<String, FetchError>>) {
+/// One line of a tail: an event, or how many were missed.
+fn event(line: &str) -> serde_json::Result<Value> {
+    let event: Map<String, Value> = serde_json::from_str(line)?;
+    let is_known = event.contains_key("missed") || event.contains_key("trace_id");
+    is_known.then_some(Value::Object(event)).ok_or_else(|| serde_json::Error::custom("neither an event nor `missed`"))
+}
+
+type Line = Result<(String, String), FetchError>;
+
+async fn follow(url: String, mut body: hyper::body::Incoming, lines: mpsc::Sender<Line>) {
     let mut rest = Vec::new();
+    let broken = |cause: String| Err(FetchError::Broken { url: url.clone(), cause });
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(error) => {
-                let broken = FetchError::Broken { url, cause: error.to_string() };
-                let _ = lines.send(Err(broken)).await;
-                return;
-            }
+            Err(error) => return drop(lines.send(broken(error.to_string())).await),
         }
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = String::from_utf8_lossy(&rest[..end]).into_owned();
             rest.drain(..=end);
-            if lines.send(Ok(line)).await.is_err() {
+            if lines.send(Ok((url.clone(), line))).await.is_err() {
                 return;
             }
         }
+        if rest.len() > LONGEST {
+            return drop(lines.send(broken("a line without an end".to_owned())).await);
+        }
+    }
+    if !rest.is_empty() {
+        drop(lines.send(Ok((url, String::from_utf8_lossy(&rest).into_owned()))).await);
     }
 }
 

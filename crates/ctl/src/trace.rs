@@ -1,11 +1,11 @@
 //! `weirctl trace`: one trace, from the events of every gateway that it passed.
 
 use crate::args::TraceOptions;
+use crate::terminal::{say, say_json, shown, tell};
 use crate::waterfall::{Span, render};
 use crate::{Failure, Outcome, fetch};
 use serde::Deserialize;
 use serde_json::json;
-use weir_program::say;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -20,23 +20,24 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
         let why =
             format!("`{}` is no trace id; one is 32 hex digits, as in `x-request-id` before the dash", options.id);
         if options.json {
-            say(json!({"error": {"kind": "trace_id", "message": why}}))?;
+            say_json(json!({"error": {"kind": "trace_id", "message": why}}))?;
         }
-        eprintln!("{why}");
+        tell(why);
         return Ok(Outcome::No);
     }
     let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/trace/{id}")).await?;
-    let answer: Answer = serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
+    let answer = serde_json::from_str(&body).and_then(|answer| Answer::deserialize(shown(answer)));
+    let answer = answer.map_err(|error| Failure::Answer { url, error })?;
     let found = !answer.events.is_empty();
     if options.json {
-        say(body.trim_end())?;
+        say_json(body.trim_end())?;
     } else if found {
         say(render(&id, answer.events).trim_end())?;
     } else {
-        eprintln!(
+        tell(format_args!(
             "no event of trace {id} is stored; an event takes up to about 2 s to arrive, and `weirctl ledger` tells \
              whether a gateway still holds some"
-        );
+        ));
     }
     Ok(if found { Outcome::Well } else { Outcome::No })
 }

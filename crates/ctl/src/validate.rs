@@ -1,22 +1,22 @@
 //! `weirctl validate`: the mistakes that a load would tell, offline.
 
 use crate::args::ValidateOptions;
+use crate::terminal::{say, say_json, tell};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use weir_config::{ConfigError, ConfigErrors, GatewayConfig};
-use weir_program::say;
 
 /// Loads as a gateway would, and says what it found.
 pub fn validate(options: &ValidateOptions) -> Result<Outcome, Failure> {
     let outcome = weir_config::load(&options.config, &|name| std::env::var(name).ok());
     match (&outcome, options.json) {
-        (_, true) => say(format_args!("{:#}", document(&outcome)))?,
+        (_, true) => say_json(format_args!("{:#}", document(&outcome)))?,
         (Ok(config), _) => {
             let (apis, routes) = (config.apis.len(), routes(config));
-            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            config.warnings.iter().for_each(|warning| tell(format_args!("warning: {warning}")));
             say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))?;
         }
-        (Err(errors), _) => eprintln!("{errors}"),
+        (Err(errors), _) => tell(errors),
     }
     Ok(if outcome.is_ok() { Outcome::Well } else { Outcome::No })
 }

@@ -2,6 +2,7 @@
 //! each with a configuration and a folder of its own, in front of real upstreams.
 
 mod account;
+mod browser;
 mod claim;
 mod gateway;
 mod plant;
@@ -10,6 +11,7 @@ mod rollups;
 mod site;
 
 pub use account::Account;
+pub use browser::Browser;
 pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
 pub use plant::{Part, Plant, Setup, reserve};

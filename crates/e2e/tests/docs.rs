@@ -215,3 +215,27 @@ fn no_comment_has_an_example_that_nobody_runs() {
     assert!(read > 200, "{read} files");
     assert_eq!(fences("/// ```\n/// assert!(true);\n/// ```\n//! ```text\n//! ```\n"), ["", "text"]);
 }
+
+/// The page about limits names options that there are, and tests that there are.
+#[test]
+fn the_page_about_limits_is_right() {
+    let page = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let (_, rest) = page.split_once("## weir-analytics\n").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let help = Command::new(program("weir-analytics").unwrap()).arg("--help").output().unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let quoted = || section.split('`').skip(1).step_by(2);
+    let options: Vec<_> = quoted().filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() >= 6 && options.iter().all(|option| help.contains(&format!("{option} <"))), "{options:?}");
+    let mut sources = String::new();
+    for folder in ["crates/analytics/src/server", "crates/analytics/tests", "crates/e2e/tests"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            sources += &std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        }
+    }
+    let tests: Vec<_> = quoted().filter(|word| word.matches('_').count() >= 4 && !word.starts_with("max_")).collect();
+    assert!(tests.len() >= 12);
+    for test in tests {
+        assert!(sources.contains(&format!("fn {test}()")), "there is no test `{test}`");
+    }
+}

@@ -15,11 +15,10 @@ mod start;
 mod validate;
 
 use args::{Args, Command};
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Args::parse().command {
+    match weir_program::parse::<Args>().command {
         Command::Run(options) => run::run(options),
         Command::Validate(options) => validate::validate(&options),
         Command::Completions(completions) => exit::printed(completions.print::<Args>()),

@@ -20,10 +20,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{LAST, Signals, Told, tell_hurry};
-use weir_program::log::complain;
 use weir_program::operator::TokenError;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
@@ -58,13 +57,23 @@ pub enum RunError {
 
 /// Runs until told to end.
 pub fn run(options: RunOptions) -> ExitCode {
+    let log = options.log.clone();
     match start(options) {
         Ok(()) => exit::WELL,
         Err(error) => {
-            complain(error);
+            log.fail("", error);
             exit::WRONG
         }
     }
+}
+
+fn endpoint(Analytics { endpoint, token, tls }: &Analytics) -> Result<Endpoint, EndpointError> {
+    let plain = Endpoint::new(&endpoint.to_string(), token.expose())?;
+    if *tls == AnalyticsTls::default() {
+        return Ok(plain);
+    }
+    let authorities = tls.authorities.as_ref().map(|authorities| authorities.certificates.as_slice());
+    plain.with_tls(authorities, tls.certificate.as_ref().map(|pair| (pair.chain.as_slice(), &*pair.key)))
 }
 
 fn start(options: RunOptions) -> Result<(), RunError> {
@@ -97,7 +106,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
     if let Some(analytics) = &config.analytics {
-        spool.ship_to(Endpoint::new(&analytics.endpoint.to_string(), analytics.token.expose())?)?;
+        spool.ship_to(endpoint(analytics)?)?;
     }
     let spool = Arc::new(spool);
     let served = proxy.snapshot();

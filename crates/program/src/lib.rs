@@ -6,12 +6,14 @@
 
 mod completions;
 pub mod ending;
+mod failure;
 pub mod help;
 pub mod log;
 pub mod operator;
 mod output;
 
 pub use completions::Completions;
+pub use failure::parse;
 pub use output::say;
 
 /// What mends a port that cannot be opened: a clause for an error that tells the port.

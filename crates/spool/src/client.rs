@@ -1,4 +1,4 @@
-//! One POST to the ingestor: HTTP/1.1 over connections that are kept, TLS with the system's roots.
+//! One POST to the ingestor: HTTP/1.1 over connections that are kept, TLS as the endpoint says.
 //!
 //! Small on purpose: at most a few requests at a time to one host. What an answer means is [`crate::answer`]'s.
 
@@ -154,6 +154,9 @@ impl Client {
     }
 
     fn tls_config(&self) -> io::Result<Arc<ClientConfig>> {
+        if let Some(config) = &self.endpoint.tls {
+            return Ok(Arc::clone(config));
+        }
         let mut kept = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = &*kept {
             return Ok(Arc::clone(config));

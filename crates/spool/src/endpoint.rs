@@ -2,7 +2,11 @@
 
 use http::uri::Authority;
 use http::{HeaderValue, Uri};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An ingestor. Its token is never shown: `Debug` leaves it out.
 #[derive(Clone)]
@@ -12,12 +16,14 @@ pub struct Endpoint {
     pub(crate) port: u16,
     pub(crate) authority: HeaderValue,
     /// Before `/v1/chunks`, without a slash at its end.
-    pub(crate) base: String,
+    pub(crate) base: Box<str>,
     pub(crate) bearer: HeaderValue,
+    /// In place of the system's.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why an endpoint cannot be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum EndpointError {
     #[error("analytics endpoint `{0}` is not a URI; write it as `https://host:port`")]
     Uri(String),
@@ -27,6 +33,10 @@ pub enum EndpointError {
     Token,
     #[error("the analytics token is empty; set `WEIR_ANALYTICS_TOKEN`")]
     NoToken,
+    #[error("the certificates of `analytics.tls` cannot be used: {0}")]
+    Tls(rustls::Error),
+    #[error("`analytics.tls` is for https, and analytics endpoint `{0}` is plain http; use https, or remove it")]
+    TlsOverPlain(String),
 }
 
 impl Endpoint {
@@ -49,9 +59,42 @@ impl Endpoint {
             host,
             port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
             authority: header(authority).ok_or_else(bad)?,
-            base: parsed.path().trim_end_matches('/').to_owned(),
+            base: parsed.path().trim_end_matches('/').into(),
             bearer: bearer(token)?,
+            tls: None,
         })
+    }
+
+    /// Believes the ingestor if one of `authorities` vouches for it (those of the system, where there are none), and shows
+    /// the certificate of `identity`, a chain and its key.
+    pub fn with_tls(
+        self,
+        authorities: Option<&[CertificateDer<'static>]>,
+        identity: Option<(&[CertificateDer<'static>], &PrivateKeyDer<'static>)>,
+    ) -> Result<Self, EndpointError> {
+        if !self.https {
+            return Err(EndpointError::TlsOverPlain(self.to_string()));
+        }
+        let mut roots = RootCertStore::empty();
+        match authorities {
+            Some(authorities) => {
+                for authority in authorities {
+                    roots.add(authority.clone()).map_err(EndpointError::Tls)?;
+                }
+            }
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().map_err(EndpointError::Tls)?;
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match identity {
+            Some((chain, key)) => {
+                builder.with_client_auth_cert(chain.to_vec(), key.clone_key()).map_err(EndpointError::Tls)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tls: Some(Arc::new(config)), ..self })
     }
 }
 

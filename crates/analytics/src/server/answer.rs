@@ -44,3 +44,10 @@ pub(super) fn html(body: &'static str) -> Answer {
 pub(super) fn refused(status: StatusCode, why: &str) -> Answer {
     json(status, &serde_json::json!({ "error": why }))
 }
+
+/// 503, and after how many seconds the same may be accepted.
+pub(super) fn again(why: &str, seconds: u16) -> Answer {
+    let mut answer = refused(StatusCode::SERVICE_UNAVAILABLE, why);
+    answer.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    answer
+}

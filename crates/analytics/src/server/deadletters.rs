@@ -38,7 +38,7 @@ impl Server {
 
     /// One row a stream and reason.
     async fn dead_list(&self) -> Result<Value, QueryError> {
-        let (letters, chunks) = (self.store.schema().all("dead_letters"), self.store.schema().all("dead_chunks"));
+        let (letters, chunks) = (self.reading.schema().all("dead_letters"), self.reading.schema().all("dead_chunks"));
         let sql = format!(
             "SELECT lower(leftPad(hex(d.stream), 16, '0')) AS id, d.reason AS why, uniqExact(d.seq) AS events, \
              min(d.seq) AS first, max(d.seq) AS last, toUnixTimestamp64Micro(min(d.ts)) AS first_us, \
@@ -47,7 +47,7 @@ impl Server {
              FROM {letters} AS d GROUP BY d.stream, d.reason ORDER BY received_ms DESC LIMIT 1000 \
              SETTINGS prefer_column_name_to_alias = 0"
         );
-        Ok(json!({ "rows": self.store.json_rows(&sql, &[]).await? }))
+        Ok(json!({ "rows": self.reading.json_rows(&sql, &[]).await? }))
     }
 
     /// The events of one stream, `?stream=HEX&from=SEQ&limit=N`.
@@ -61,8 +61,8 @@ impl Server {
             "SELECT d.seq AS seq, any(d.reason) AS why, toUnixTimestamp64Micro(any(d.ts)) AS us, any(d.event) AS json \
              FROM {} AS d WHERE d.stream = {stream} AND d.seq >= {from} GROUP BY d.seq ORDER BY seq LIMIT {limit} \
              SETTINGS prefer_column_name_to_alias = 0",
-            self.store.schema().all("dead_letters")
+            self.reading.schema().all("dead_letters")
         );
-        Ok(json!({ "rows": self.store.json_rows(&sql, &[]).await? }))
+        Ok(json!({ "rows": self.reading.json_rows(&sql, &[]).await? }))
     }
 }

@@ -6,6 +6,7 @@ use super::answer::Answer;
 use super::document::{
     ChunkAnswer, ChunkName, Clocks, Counts, Received, RefusedLine, SENT_HEADER, StreamsAnswer, Verdict,
 };
+use super::places::Place;
 use crate::ingest::{Ingest, Refusal, now_us};
 use crate::query::streams::{self, Report};
 use crate::tokens::Grant;
@@ -15,6 +16,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use weir_event::chunk::{ChunkHeader, MAX_CHUNK};
@@ -116,6 +118,9 @@ impl Server {
     /// clock. The last is the room in memory that the body holds until its answer.
     async fn enter(&self, request: Request<Incoming>, most: usize) -> Result<(Grant, Bytes, OwnedSemaphorePermit), No> {
         let grant = self.grant(&request)?;
+        if !request.extensions().get::<Arc<Place>>().is_none_or(|place| place.sends()) {
+            return Err(No::new(Verdict::Busy, "gateways have as many connections as they may"));
+        }
         let sent = request.headers().get(SENT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
         // An older gateway does not say what its clock shows.
         if let Some(sent_us) = sent {
@@ -154,7 +159,7 @@ impl Server {
             return Err(No::new(Verdict::TooLarge, format!("at most {most} bytes are taken")));
         }
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
-        let Ok(room) = std::sync::Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
             return Err(No::new(Verdict::Busy, "as many bytes are on their way as fit"));
         };
         let body = Limited::new(request.into_body(), most).collect();

@@ -13,6 +13,7 @@ use serde_json::json;
 
 /// A reason is a sentence.
 const MAX_BODY: usize = 64 * 1024;
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Server {
     /// Counts every day that is kept by stream, and compacts. It changes no row of an event and no claim that was true,
@@ -37,7 +38,8 @@ impl Server {
     async fn acknowledged(&self, request: Request<Incoming>) -> Result<Answer, Denied> {
         let operator = self.admin.check(&request)?;
         let wrong = |why: String| Denied::new(StatusCode::BAD_REQUEST, &why);
-        let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+        let body = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), MAX_BODY).collect()).await;
+        let body = body.map_err(|_| wrong("the body did not come in time".to_owned()))?;
         let body = body.map_err(|error| wrong(error.to_string()))?.to_bytes();
         let asked: Acknowledge = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
         asked.check().map_err(|error| wrong(error.to_string()))?;

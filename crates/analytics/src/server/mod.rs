@@ -1,34 +1,50 @@
 //! The one door: ingest, query API, page and health over HTTP/1.1.
 //!
-//! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight.
+//! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight, queries, and
+//! the time for reading an answer. What one kind of client takes, no other lacks: gateways, readers and probes have
+//! places of their own ([`places`], [`readers`], [`health`]).
 
 pub mod admin;
 mod answer;
 mod clock;
 mod deadletters;
 pub mod document;
+mod guarded;
+mod health;
 mod ingest;
 mod ledger;
 mod page;
+mod places;
 mod queries;
+mod readers;
+pub mod tls;
 
 use crate::audit::Auditor;
 use crate::ingest::Ingest;
-use crate::store::Store;
+use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
 use admin::Admin;
-use answer::{Answer, not_allowed, text};
+use answer::{Answer, not_allowed, refused, text};
+use guarded::Guarded;
+use health::Health;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+pub use places::Bounds;
+use places::{Client, OVER, Place, Places};
+use readers::Readers;
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// What the server serves from.
 pub struct Server {
@@ -36,37 +52,71 @@ pub struct Server {
     pub store: Store,
     pub tokens: watch::Receiver<Arc<Tokens>>,
     pub auditor: Auditor,
+    /// For everything that is only asked: at bounded costs.
+    reading: Store,
     admin: Admin,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
+    bounds: Bounds,
+    places: Arc<Places>,
+    readers: Arc<Readers>,
+    health: Health,
 }
 
-const CONNECTIONS: usize = 1024;
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// What an operator decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How far a gateway's clock may differ from this machine's.
+    pub max_clock_difference: Duration,
+    pub bounds: Bounds,
+    /// The longest that ClickHouse works on a reader's query.
+    pub query_time: Duration,
+}
+
+/// By what TLS is spoken, as it is now.
+pub type Tls = watch::Receiver<Arc<ServerConfig>>;
+
+/// For a head on a connection that had one before, and how long a connection may be without a request.
+const IDLE: Duration = Duration::from_secs(15);
 /// Bytes of chunks in memory that have not been answered, in KiB: what a crowd of gateways may make this cost.
 const ROOM_KIB: usize = 256 * 1024;
 /// How long requests that are under way get to finish at the end.
 const DRAIN: Duration = Duration::from_secs(30);
 
 impl Server {
-    /// `clock` is how far a gateway's clock may differ from this machine's.
+    /// # Errors
+    /// The machine has no root certificates, and ClickHouse is spoken to by `https`.
     pub fn new(
         ingest: Ingest,
         store: Store,
         tokens: watch::Receiver<Arc<Tokens>>,
         admin: Admin,
-        clock: Duration,
-    ) -> Self {
-        let clock = clock::ClockWatch::new(clock);
-        let auditor = Auditor::new(store.clone());
-        Self { ingest, store, tokens, auditor, admin, room: Arc::new(Semaphore::new(ROOM_KIB)), clock }
+        settings: Settings,
+    ) -> Result<Self, StoreError> {
+        let bounds = settings.bounds;
+        let reading = store.for_readers(Costs::of_reader(settings.query_time))?;
+        Ok(Self {
+            ingest,
+            tokens,
+            auditor: Auditor::new(store.clone()),
+            admin,
+            room: Arc::new(Semaphore::new(ROOM_KIB)),
+            clock: clock::ClockWatch::new(settings.max_clock_difference),
+            bounds,
+            places: Places::new(bounds),
+            readers: Readers::new(bounds),
+            health: Health::new(reading.clone()),
+            reading,
+            store,
+        })
     }
 
     /// Serves until `stop` turns true, then finishes what is under way.
-    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, listener: TcpListener, tls: Option<Tls>, mut stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
         tokio::spawn(server.auditor.clone().run(stop.clone()));
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let most = server.bounds.connections + OVER;
+        let connections = Arc::new(Semaphore::new(most));
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
             let accepted = tokio::select! {
@@ -77,8 +127,10 @@ impl Server {
                 Ok((stream, peer)) => {
                     let _unwanted_delay = stream.set_nodelay(true);
                     let (server, stop) = (Arc::clone(&server), stop.clone());
+                    let tls = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+                    let place = Arc::new(server.places.take(peer.ip()));
                     tokio::spawn(async move {
-                        connection(server, stream, peer, stop).await;
+                        placed(server, Socket { stream, peer, tls }, place, stop).await;
                         drop(permit);
                     });
                 }
@@ -89,15 +141,14 @@ impl Server {
             }
         }
         drop(listener);
-        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let all = u32::try_from(most).unwrap_or(u32::MAX);
         if tokio::time::timeout(DRAIN, connections.acquire_many(all)).await.is_err() {
             tracing::warn!("connections were still busy at the end of the drain time");
         }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(self: Arc<Self>, request: Request<Incoming>, client: Client) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let query = request.uri().query().unwrap_or_default().to_owned();
         // Gateways call by whatever name leads here, and show a token; so do probes, which read nothing.
         let is_read = !path.starts_with("/v1/") && path != "/healthz";
         if is_read && let Err(denied) = self.admin.called(&request) {
@@ -110,42 +161,90 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
             (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
             (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
-            (&Method::POST, "/api/v1/ledger/verify") => self.verify().await,
+            (&Method::POST, "/api/v1/ledger/verify") => {
+                let server = Arc::clone(&self);
+                self.queried(client, async move { server.verify().await }).await
+            }
             (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
-            (&Method::GET, path) if path.starts_with("/api/v1/") => self.api(&path["/api/v1/".len()..], &query).await,
+            (&Method::GET, path) if path.starts_with("/api/v1/") => {
+                let (what, query) = (path["/api/v1/".len()..].to_owned(), request.uri().query().map(str::to_owned));
+                let (server, query) = (Arc::clone(&self), query.unwrap_or_default());
+                self.queried(client, async move { server.api(&what, &query).await }).await
+            }
             (_, "/v1/chunks" | "/v1/streams") => not_allowed("POST"),
             (_, "/" | "/healthz") => not_allowed("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
         }
     }
 
-    /// 200 when the engine answers, 503 when not; a line for what an operator should know besides.
-    async fn health(&self) -> Answer {
-        match self.store.number("SELECT toUInt64(1)", &[]).await {
-            Ok(_) => {
-                let mut lines = vec!["ok".to_owned(), self.ingest.role()];
-                lines.extend(self.clock.lines());
-                text(StatusCode::OK, &lines.join("\n"))
-            }
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    /// What `query` answers, in a place of `client` among the queries. It goes on where the client leaves, since
+    /// ClickHouse does.
+    async fn queried(&self, client: Client, query: impl Future<Output = Answer> + Send + 'static) -> Answer {
+        let place = match self.readers.enter(client).await {
+            Ok(place) => place,
+            Err(crowded) => return crowded.answer(),
+        };
+        let asked = tokio::spawn(async move { readers::holding(query.await, place).await });
+        asked.await.unwrap_or_else(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, "the query ended by a panic"))
+    }
+}
+
+/// What a connection was accepted with.
+struct Socket {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Serves one connection for as long as it has its place.
+async fn placed(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: watch::Receiver<bool>) {
+    let peer = socket.peer;
+    tokio::select! {
+        () = shaken(Arc::clone(&server), socket, Arc::clone(&place), stop) => {}
+        () = place.needed() => {}
+        () = place.silent() => {
+            server.places.counts.silent.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(client = %peer.ip(), "a connection was closed: no whole request came in time");
         }
+    }
+    if place.shared.unread.load(Ordering::Relaxed) {
+        server.places.counts.unread.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(client = %peer.ip(), "a connection was closed: its client did not read the answers");
+    }
+}
+
+/// Shakes hands first where the server speaks TLS.
+async fn shaken(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: watch::Receiver<bool>) {
+    let Socket { stream, peer, tls } = socket;
+    let stream = Guarded::new(stream, Arc::clone(&place.shared));
+    let Some(tls) = tls else { return connection(server, stream, peer, place, stop).await };
+    match TlsAcceptor::from(tls).accept(stream).await {
+        Ok(stream) => connection(server, stream, peer, place, stop).await,
+        Err(error) => tracing::info!(client = %peer.ip(), %error, "a TLS handshake failed"),
     }
 }
 
 async fn connection(
     server: Arc<Server>,
-    stream: tokio::net::TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
+    place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let busy = place.asked();
         request.extensions_mut().insert(admin::Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&place));
         let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.route(request).await) }
+        async move {
+            let answer = server.route(request, peer.ip().into()).await;
+            drop(busy);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(IDLE)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);

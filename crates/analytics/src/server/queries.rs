@@ -1,7 +1,7 @@
 //! `GET /api/v1/…`: parameters checked, then one function of [`crate::query`] each.
 
 use super::Server;
-use super::answer::{Answer, json, refused};
+use super::answer::{Answer, again, json, refused};
 use crate::query::{self, ledger, overview, trace};
 use crate::store::StoreError;
 use http::StatusCode;
@@ -28,11 +28,11 @@ impl Server {
         let minutes = params.number("minutes", 60, 1..=44_640)?;
         let limit = params.number("limit", 50, 1..=1000)?;
         Ok(match what {
-            "overview" => overview::overview(&self.store, minutes).await?,
-            "series" => overview::series(&self.store, minutes, &params.filter()).await?,
-            "gateways" => query::streams::gateways(&self.store).await?,
-            "errors" => trace::errors(&self.store, minutes, limit).await?,
-            "slow" => trace::slow(&self.store, minutes, limit).await?,
+            "overview" => overview::overview(&self.reading, minutes).await?,
+            "series" => overview::series(&self.reading, minutes, &params.filter()).await?,
+            "gateways" => query::streams::gateways(&self.reading).await?,
+            "errors" => trace::errors(&self.reading, minutes, limit).await?,
+            "slow" => trace::slow(&self.reading, minutes, limit).await?,
             _ => return Err(QueryError::Unknown),
         })
     }
@@ -44,7 +44,7 @@ impl Server {
             _ => Some(params.number("minutes", 1440, 1..=5_256_000)?),
         };
         self.auditor.glance().await?;
-        let ledger = ledger::ledger(&self.store, minutes, self.auditor.audited_ms()).await?;
+        let ledger = ledger::ledger(&self.reading, minutes, self.auditor.audited_ms()).await?;
         serde_json::to_value(&ledger).map_err(|error| QueryError::Store(StoreError::Answer { text: error.to_string() }))
     }
 
@@ -52,9 +52,15 @@ impl Server {
         let id = TraceId::from_hex(id.as_bytes())
             .ok_or_else(|| QueryError::Params("a trace id is 32 digits of lower-case hex".to_owned()))?;
         let between = (params.optional("from")?, params.optional("to")?);
-        Ok(trace::trace(&self.store, id, between).await?)
+        Ok(trace::trace(&self.reading, id, between).await?)
     }
 }
+
+/// ClickHouse's codes for a query that costs more than a reader's may.
+const TIME_IS_OVER: u32 = 159;
+const TOO_SLOW: u32 = 160;
+const OUT_OF_MEMORY: u32 = 241;
+const TOO_MANY_ROWS: u32 = 396;
 
 pub(super) enum QueryError {
     Params(String),
@@ -67,7 +73,16 @@ impl QueryError {
         match self {
             Self::Params(why) => refused(StatusCode::BAD_REQUEST, why),
             Self::Unknown => refused(StatusCode::NOT_FOUND, "no such query"),
-            Self::Store(error) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            Self::Store(StoreError::Refused { code: TIME_IS_OVER | TOO_SLOW, .. }) => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "this takes longer than --query-time; ask for fewer minutes")
+            }
+            Self::Store(StoreError::Refused { code: TOO_MANY_ROWS, .. }) => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "this has more rows than are answered; ask for fewer minutes")
+            }
+            Self::Store(StoreError::Refused { code: OUT_OF_MEMORY, .. }) => {
+                again("ClickHouse has no memory for this; ask for fewer minutes, or again", 10)
+            }
+            Self::Store(error) => again(&error.to_string(), 5),
         }
     }
 }
@@ -113,5 +128,26 @@ impl Params {
     fn filter(&self) -> overview::Filter {
         let of = |name| self.get(name).map(str::to_owned);
         overview::Filter { organization: of("organization"), site: of("site"), gateway: of("gateway"), api: of("api") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::RETRY_AFTER;
+
+    #[test]
+    fn a_query_that_costs_too_much_is_not_to_be_asked_again() {
+        let answer = |code| QueryError::Store(StoreError::Refused { code, text: String::new() }).answer();
+        for code in [TIME_IS_OVER, TOO_SLOW, TOO_MANY_ROWS] {
+            let answer = answer(code);
+            assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert!(!answer.headers().contains_key(RETRY_AFTER));
+        }
+        for code in [OUT_OF_MEMORY, 202] {
+            let answer = answer(code);
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.headers().contains_key(RETRY_AFTER));
+        }
     }
 }

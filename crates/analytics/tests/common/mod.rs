@@ -210,6 +210,16 @@ impl Analytics {
         Self::started(command, state)
     }
 
+    /// With so many open files at most.
+    pub fn with_files(engine: &Engine, files: u32) -> Self {
+        let state = TempDir::new().expect("a temporary folder");
+        let command = Self::command(engine, state.path(), &[]);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        limited.arg(command.get_program()).args(command.get_args()).env("WEIR_LOG", "warn");
+        Self::started(limited, state)
+    }
+
     /// SIGKILL; gives the state.
     pub fn kill(mut self) -> TempDir {
         self.program.kill();

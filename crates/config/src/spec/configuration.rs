@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address;
-use crate::model::{LogLevel, ReloadMode, is_identity};
+use crate::model::{AnalyticsTls, LogLevel, ReloadMode, is_identity};
+use crate::pem::{authorities, key_pair};
 use crate::read::{At, Fields, NOT_YET, Place};
 use crate::units::{ByteSize, Secret, parse_duration};
 
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub admin: Slot<SocketAddr>,
     pub endpoint: Slot<http::Uri>,
     pub token: Slot<Secret>,
+    pub analytics_tls: Slot<AnalyticsTls>,
     pub spool_path: Slot<PathBuf>,
     pub spool_max_bytes: Slot<ByteSize>,
     pub spool_max_age: Slot<Duration>,
@@ -114,6 +116,7 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
     section(fields, "analytics", |fields| {
         settings.endpoint.read(fields, "endpoint", endpoint);
         settings.token.read(fields, "token", At::secret);
+        settings.analytics_tls.read(fields, "tls", analytics_tls);
     });
     section(fields, "spool", |fields| {
         settings.spool_path.read(fields, "path", absolute_path);
@@ -176,6 +179,17 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
         Some("http") => Err("would send the token in clear text; use https, or http to a loopback address"),
         _ => Err("is neither https nor http"),
     }
+}
+
+/// In the words of the policy `tls-outbound`.
+fn analytics_tls(at: &At<'_>) -> Option<AnalyticsTls> {
+    let mut fields = at.fields()?;
+    let trusted = authorities(&mut fields);
+    let certificate = fields.take("certificate").map(|at| key_pair(&at));
+    fields.finish();
+    let found = |missing: bool| (!missing).then_some(());
+    found(matches!(trusted, Some(None)) || matches!(certificate, Some(None)))?;
+    Some(AnalyticsTls { authorities: trusted.flatten(), certificate: certificate.flatten() })
 }
 
 fn absolute_path(at: &At<'_>) -> Option<PathBuf> {

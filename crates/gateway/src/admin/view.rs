@@ -10,8 +10,8 @@ use weir_config::policy::{
     TlsOffer, TlsOutbound, TlsVersion, Verify,
 };
 use weir_config::{
-    Analytics, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern, PolicyBinding,
-    Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts,
+    Analytics, AnalyticsTls, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern,
+    PolicyBinding, Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts,
 };
 
 /// What stands in the place of a secret.
@@ -85,8 +85,13 @@ pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
     token.chain(contracts).chain(policies).collect()
 }
 
-fn analytics_view(Analytics { endpoint, token: _ }: &Analytics) -> Value {
-    json!({"endpoint": endpoint.to_string(), "token": REDACTED})
+fn analytics_view(Analytics { endpoint, token: _, tls }: &Analytics) -> Value {
+    let AnalyticsTls { authorities: by, certificate } = tls;
+    json!({
+        "endpoint": endpoint.to_string(),
+        "token": REDACTED,
+        "tls": {"verify": by.as_ref().map_or(json!("system"), authorities), "certificate": certificate.as_ref().map(key_pair)},
+    })
 }
 
 fn spool_view(Spool { path, max_bytes, max_age, ring_bytes, chunk_bytes, sync_interval }: &Spool) -> Value {

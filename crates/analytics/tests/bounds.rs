@@ -1,0 +1,68 @@
+//! What clients may have of weir-analytics, and what a reader's query may cost.
+
+mod common;
+
+use common::{Analytics, Engine, chunk, now_us, stream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use weir_analytics::schema::{Durability, Layout, Retention, Schema};
+use weir_analytics::store::{Costs, Store, StoreError};
+
+#[test]
+fn a_connection_that_says_nothing_whole_is_closed_within_seconds() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    for part in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nhost: a\r\n"] {
+        let mut stream = TcpStream::connect(analytics.address()).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout set");
+        stream.write_all(part.as_bytes()).expect("written");
+        let began = Instant::now();
+        let mut said = Vec::new();
+        let _reset = stream.read_to_end(&mut said);
+        let took = began.elapsed();
+        assert!(said.is_empty() && took < Duration::from_secs(12), "{part:?}: {took:?}");
+        assert!(took > Duration::from_secs(3), "{part:?}: a slow client has a moment");
+    }
+    let health = analytics.get("/healthz").text();
+    assert!(health.contains(" 3 without a request"), "{health}");
+}
+
+#[test]
+fn few_open_files_mean_fewer_connections_and_gateways_still_have_theirs() {
+    let engine = Engine::start();
+    let analytics = Analytics::with_files(&engine, 256);
+    analytics.await_log("fewer files may be open than --connections needs");
+    let silent: Vec<_> = (0..400).map(|_| TcpStream::connect(analytics.address())).collect();
+    for worker in 0..20 {
+        let one = chunk(&stream("on-prem", "edge", worker), 0..5, now_us(), 10);
+        assert_eq!(analytics.post(&one).status, 200);
+    }
+    assert_eq!(analytics.get("/healthz").status, 200);
+    drop(silent);
+    let log = std::fs::read_to_string(analytics.state.path().join("log")).expect("a log");
+    assert!(!log.contains("could not be accepted") && log.contains("was closed for another"), "{log}");
+}
+
+#[tokio::test]
+async fn a_reader_costs_what_it_may_and_a_writer_is_not_bound_by_it() {
+    let engine = Engine::start();
+    let (retention, durability) = (Retention::default(), Durability::Off);
+    let schema = Schema { database: "default".to_owned(), layout: Layout::Single, retention, durability };
+    let writer = Store::new(&engine.url(), "", "", schema).expect("a store");
+    let costs = Costs { rows: 1000, memory: 64 << 20, ..Costs::of_reader(Duration::from_secs(1)) };
+    let reader = writer.for_readers(costs).expect("a store");
+    let cases = [
+        (159, "SELECT sum(sleepEachRow(0.5)) FROM numbers(6) SETTINGS max_block_size = 1"),
+        (396, "SELECT number FROM numbers(5000)"),
+        (241, "SELECT uniqExact(number) FROM numbers(20000000)"),
+    ];
+    for (code, sql) in cases {
+        match reader.json_rows(sql, &[]).await {
+            Err(StoreError::Refused { code: found, .. }) => assert_eq!(found, code, "{sql}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    assert_eq!(reader.json_rows("SELECT number FROM numbers(1000)", &[]).await.expect("rows").len(), 1000);
+    assert_eq!(writer.json_rows("SELECT number FROM numbers(5000)", &[]).await.expect("rows").len(), 5000);
+}

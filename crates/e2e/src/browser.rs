@@ -1,0 +1,113 @@
+//! A real browser, driven by the protocol of its developer tools over a pair of pipes.
+//!
+//! Chromium's headless shell, as Debian packages it (`chromium-headless-shell`).
+
+use crate::DEADLINE;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use weir_testkit::process::Process;
+
+/// One page in a browser of its own.
+pub struct Browser {
+    session: Option<String>,
+    commands: File,
+    answers: BufReader<File>,
+    number: u64,
+    _process: Process,
+}
+
+impl Browser {
+    /// Starts it with an empty page of this size; its profile and log are in `folder`.
+    pub fn start(folder: &Path, width: u32, height: u32) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let (commands, answers) = (folder.join("commands"), folder.join("answers"));
+        let made = Command::new("mkfifo").args([&commands, &answers]).status()?;
+        if !made.success() {
+            return Err(io::Error::other("mkfifo failed"));
+        }
+        let mut command = Command::new("sh");
+        // The protocol's pipes are the descriptors 3 and 4.
+        command.args(["-c", r#"exec chromium-headless-shell "$@" 3<"$COMMANDS" 4>"$ANSWERS""#, "sh"]);
+        command.args(["--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+        command.arg(format!("--user-data-dir={}", folder.join("profile").display()));
+        command.env("COMMANDS", &commands).env("ANSWERS", &answers);
+        let process = Process::start("browser", command, &folder.join("log"))?;
+        let not_there = |error| {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            io::Error::other(format!("the browser does not start ({error}); run `make tools`\n{log}"))
+        };
+        // Each end waits for the other, in the order of the shell; both ways at once where it never comes.
+        let (commands, answers) = (open(&commands)?, File::options().read(true).write(true).open(&answers)?);
+        let mut browser =
+            Self { session: None, commands, answers: BufReader::new(answers), number: 0, _process: process };
+        let page = browser.call("Target.createTarget", json!({"url": "about:blank"})).map_err(not_there)?;
+        let attach = json!({"targetId": page["targetId"], "flatten": true});
+        let attached = browser.call("Target.attachToTarget", attach)?;
+        browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        browser.call("Emulation.setDeviceMetricsOverride", size)?;
+        Ok(browser)
+    }
+
+    /// Goes to an address.
+    pub fn go(&mut self, url: &str) -> io::Result<()> {
+        self.call("Page.navigate", json!({"url": url})).map(drop)
+    }
+
+    /// The value of an expression in the page.
+    pub fn evaluate(&mut self, expression: &str) -> io::Result<Value> {
+        let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let answer = self.call("Runtime.evaluate", asked)?;
+        match answer.get("exceptionDetails") {
+            None => Ok(answer["result"]["value"].clone()),
+            Some(thrown) => Err(io::Error::other(format!("{expression}: {thrown}"))),
+        }
+    }
+
+    /// Waits until an expression is true.
+    pub fn wait_for(&mut self, expression: &str) -> io::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.evaluate(expression).ok() != Some(Value::Bool(true)) {
+            if Instant::now() > deadline {
+                let text = self.evaluate("document.body.innerText")?;
+                return Err(io::Error::other(format!("never true: {expression}; the page says {text}")));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> io::Result<Value> {
+        self.number += 1;
+        let mut message = json!({"id": self.number, "method": method, "params": params});
+        if let Some(session) = &self.session {
+            message["sessionId"] = json!(session);
+        }
+        self.commands.write_all(format!("{message}\0").as_bytes())?;
+        loop {
+            let mut answer = Vec::new();
+            if self.answers.read_until(0, &mut answer)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.pop();
+            let answer: Value = serde_json::from_slice(&answer).map_err(io::Error::other)?;
+            if answer["id"] != self.number {
+                // An event.
+                continue;
+            }
+            return match answer.get("error") {
+                None => Ok(answer["result"].clone()),
+                Some(error) => Err(io::Error::other(format!("{method}: {error}"))),
+            };
+        }
+    }
+}
+
+/// For writing, without waiting for the reader.
+fn open(fifo: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(fifo)
+}
