@@ -239,3 +239,29 @@ fn the_page_about_limits_is_right() {
         assert!(sources.contains(&format!("fn {test}()")), "there is no test `{test}`");
     }
 }
+
+/// The tests that `docs/limits.md` names are there: functions, and files of tests.
+#[test]
+fn the_tests_that_the_table_of_bounds_names_are_there() {
+    let mut known = String::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("node_modules") {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|ending| ending == "rs") {
+                known += &format!("fn {}(\n", entry.file_name().unwrap().to_str().unwrap());
+                known += &std::fs::read_to_string(entry).unwrap();
+            }
+        }
+    }
+    let text = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let rows =
+        text.lines().filter(|line| line.starts_with("| ") && line.ends_with('|') && !line.starts_with("| what |"));
+    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let names: Vec<_> = last.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        assert!(known.contains(&format!("fn {name}(")), "`{name}` is named in docs/limits.md, and is nowhere");
+    }
+}
