@@ -13,6 +13,7 @@ mod assemble;
 mod build;
 mod check;
 mod content;
+mod custom;
 mod environment;
 mod error;
 mod expression;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::assemble::assemble;
 use crate::build::build;
 use crate::check;
+use crate::custom::Custom;
 use crate::error::{ConfigError, ConfigErrors, Warnings};
 use crate::files::{self, Files, Outside, Seen};
 use crate::link::link;
@@ -33,7 +34,8 @@ pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<Ga
 pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
     let errors = RefCell::new(files.errors.clone());
     let (outside, warnings) = (Outside::default(), Errors::default());
-    let world = World { env, outside: &outside, warnings: &warnings };
+    let custom = Custom::default();
+    let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
     let mut drafts = Drafts::default();
     for (path, file) in &files.files {
         match &file.text {
@@ -50,7 +52,8 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
     let mut drafts = Drafts::default();
     for (path, file) in &files.files {
         if let Ok(text) = &file.text {
-            read_file(path, text, World { env, outside: &outside, warnings: &Errors::default() }, &errors, &mut drafts);
+            let world = World { env, outside: &outside, warnings: &Errors::default(), custom: &Custom::default() };
+            read_file(path, text, world, &errors, &mut drafts);
         }
     }
     drafts.settings.spool_path.value().unwrap_or_else(|| GatewayConfig::default().spool.path)
@@ -63,7 +66,8 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
 pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
     let errors = Errors::default();
     let (outside, warnings) = (Outside::default(), Errors::default());
-    let world = World { env, outside: &outside, warnings: &warnings };
+    let custom = Custom::default();
+    let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
     let mut drafts = Drafts::default();
     read_file(name, text, world, &errors, &mut drafts);
     finish(drafts, world, errors)
@@ -101,6 +105,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
 
 fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
     let admin = drafts.settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
+    errors.borrow_mut().extend(world.custom.mistakes(world.warnings));
     errors.borrow_mut().extend(link(&mut drafts, world.warnings));
     ports::settle(&mut drafts.apis, world.warnings);
     errors.borrow_mut().extend(check::check(&drafts, admin));

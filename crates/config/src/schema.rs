@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::custom::Custom;
 use crate::files::Outside;
 use crate::policy;
 use crate::read::{At, Errors, Recorder, Scope, World};
@@ -69,7 +70,8 @@ fn bind(bound: &mut Value, policies: &[(&'static str, Value)]) {
 fn described(read: impl FnOnce(&At<'_>)) -> Value {
     let (errors, warnings) = (Errors::default(), Errors::default());
     let (outside, recorder) = (Outside::default(), Recorder::default());
-    let world = World { env: &|_| None, outside: &outside, warnings: &warnings };
+    let custom = Custom::default();
+    let world = World { env: &|_| None, outside: &outside, warnings: &warnings, custom: &custom };
     let scope = Scope {
         file: Path::new(""),
         resource: String::new(),

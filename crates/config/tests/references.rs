@@ -273,10 +273,6 @@ fn what_leads_nowhere_is_told() {
             resource("Service", "orders-s", "address: http://c"),
             "`orders-s` is also what a service of the ApiInstance at x.yaml:",
         ),
-        (
-            resource("Extension", "x", ""),
-            "kind `Extension` is not supported yet by this version of weir; remove the resource",
-        ),
         (api("x", 4, &format!("{INLINE}, policies: [{{{skip}}}]")), "policies[0]: belongs to a Service"),
     ];
     let there = [resource("Service", "main", "address: https://a"), String::new()].concat() + &api("orders", 1, INLINE);

@@ -106,7 +106,7 @@ fn what_it_refuses_a_load_refuses_too() {
     };
     assert!(loads(&well) && meets(&schema, &schema, &well));
     for (pointer, value) in [
-        ("/kind", json!("Extension")),
+        ("/kind", json!("Extensions")),
         ("/metadata/x", json!(1)),
         ("/spec/adress", json!("http://0.0.0.0:1")),
         ("/spec/services/s/address", json!(["http://b"])),

@@ -249,3 +249,39 @@ fn what_may_be_secret_is_not_quoted() {
     }
     assert!(load(&basic("$PASSWORD")).unwrap_err().contains("environment variable `PASSWORD` is not set"));
 }
+
+/// What Flex runs as WebAssembly is told as that, once, with the places that bind it.
+#[test]
+fn a_custom_policy_is_told_once() {
+    let extension = document("Extension", "name: my-wasm-v1", "extends: [{name: extension-definition}]");
+    let binding = |name: &str, policy: &str| {
+        document(
+            "PolicyBinding",
+            &format!("name: {name}"),
+            &format!("targetRef: {{name: a}}, policyRef: {{name: {policy}}}"),
+        )
+    };
+    let served = api("name: a", "http://0.0.0.0:1");
+    let config = well(&(served.clone() + &extension));
+    let [told] = &warnings(&config)[..] else { panic!("{:?}", warnings(&config)) };
+    assert!(told.contains("Extension \"my-wasm-v1\"") && told.contains("nothing binds it"), "{told}");
+
+    let two = binding("one", "my-wasm-v1") + &binding("two", "my-wasm-v1");
+    for text in [served.clone() + &two + &extension, served.clone() + &extension + &two] {
+        let told = load(&text).unwrap_err();
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains("Extension \"my-wasm-v1\": metadata.name: is a custom policy"), "{told}");
+        assert!(
+            told.contains("remove it and what binds it: x.yaml:") && told.matches("x.yaml:").count() == 3,
+            "{told}"
+        );
+    }
+    let told = load(&(served.clone() + &two)).unwrap_err();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("unknown policy `my-wasm-v1`; ") && told.contains("it is bound by x.yaml:"), "{told}");
+
+    // A slip is one for each.
+    let slips = binding("one", "rate-limiting-felx") + &binding("two", "rate-limiting-felx");
+    let told = load(&(served + &slips)).unwrap_err();
+    assert_eq!(told.matches("did you mean `rate-limiting-flex`?").count(), 2, "{told}");
+}

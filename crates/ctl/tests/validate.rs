@@ -45,7 +45,7 @@ metadata: {name: timeouts}
 spec: {timeouts: {upstreamResponseSeconds: 15s}}
 ---
 apiVersion: gateway.mulesoft.com/v1alpha1
-kind: Extension
+kind: ApiInstances
 metadata: {name: mine}
 spec: {}
 "#;
@@ -66,7 +66,7 @@ fn ten_mistakes_are_named_all_ten() {
         (22, "`client_id` is no expression that this version of weir knows"),
         (27, "client.secret: is missing"),
         (32, "`15s` is not a whole number"),
-        (35, "kind `Extension` is not supported yet"),
+        (35, "unknown kind `ApiInstances`; did you mean `ApiInstance`?"),
     ];
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), named.len(), "{said}");

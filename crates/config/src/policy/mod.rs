@@ -16,7 +16,7 @@ pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
-use crate::read::{At, NOT_YET, did_you_mean, show};
+use crate::read::{At, NOT_YET, show};
 
 /// A policy of the chain, with its checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,7 +178,7 @@ pub(crate) fn find(at: &At<'_>) -> Option<Option<Entry>> {
     if TO_COME.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
         return at.refuse(format!("policy `{name}` is {NOT_YET}; remove it"));
     }
-    at.refuse(format!("unknown policy `{}`; {}", show(&name), did_you_mean(&name, names())))
+    at.unknown_policy(name)
 }
 
 #[cfg(test)]

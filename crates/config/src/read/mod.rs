@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
+use crate::custom::Custom;
 use crate::error::ConfigError;
 use crate::files::Outside;
 use crate::tree::{Mark, Node, Value, placeholder};
@@ -43,6 +44,8 @@ pub(crate) struct World<'a> {
     pub outside: &'a Outside,
     /// What is taken, and yet worth a word.
     pub warnings: &'a Errors,
+    /// The policies that are not known.
+    pub custom: &'a Custom,
 }
 
 /// The mistakes of a load, as they are found.
@@ -166,6 +169,19 @@ impl<'a> At<'a> {
         if warnings.len() < MAX_ERRORS {
             warnings.push(self.place().error(message.into()));
         }
+    }
+
+    /// A policy that is not known, which is told when all files are read.
+    pub fn unknown_policy<T>(&self, name: String) -> Option<T> {
+        if self.scope.recorder.is_none() {
+            self.scope.world.custom.bind(name, self.place());
+        }
+        None
+    }
+
+    /// An `Extension`, as [`At::unknown_policy`].
+    pub fn custom_policy(&self, name: String, place: Place) {
+        self.scope.world.custom.define(name, place);
     }
 
     /// Whether it is written as `text`.

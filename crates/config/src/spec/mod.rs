@@ -16,7 +16,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::known::{Key, ServiceAt};
-use crate::read::{At, Errors, NOT_YET, Place, Scope, World, did_you_mean, show};
+use crate::read::{At, Errors, Place, Scope, World, did_you_mean, show};
 use crate::tree::{Node, Value};
 
 pub(crate) use api_instance::{ApiDraft, ChainDraft, Rank};
@@ -28,7 +28,6 @@ pub(crate) use service::ServiceDraft;
 
 const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
 const WEIR: &str = "gateway.weir.dev/v1";
-const FLEX_ONLY_KINDS: [&str; 1] = ["Extension"];
 /// What `kubectl get -o yaml` writes beside what somebody wrote.
 const OF_THE_CLUSTER: [&str; 8] = [
     "creationTimestamp",
@@ -122,6 +121,9 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         return at.warn("has no effect: it is for a gateway that is connected to the platform");
     }
     let metadata = fields.required("metadata", metadata);
+    if kind == Some(Kind::Extension) {
+        return metadata.into_iter().for_each(|Metadata { name, place, .. }| at.custom_policy(name, place));
+    }
     // What the cluster says of the resource.
     fields.take("status");
     let spec = fields.take("spec").map(At::rooted);
@@ -139,7 +141,7 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         Kind::PolicyBinding => drafts.bindings.extend(policy_binding::read(&spec, metadata)),
         Kind::Contract => drafts.contracts.extend(contract::read(&spec, metadata)),
         Kind::Configuration => configuration::read(&spec, &mut drafts.settings),
-        Kind::Secret => {}
+        Kind::Secret | Kind::Extension => {}
     }
 }
 
@@ -158,6 +160,8 @@ pub(crate) enum Kind {
     Configuration,
     /// Of the platform, without an effect here.
     Secret,
+    /// A custom policy.
+    Extension,
 }
 
 const KINDS: [(&str, Kind); 5] = [
@@ -185,7 +189,7 @@ impl Kind {
             Self::PolicyBinding => drop(policy_binding::read(spec, None)),
             Self::Contract => drop(contract::read(spec, None)),
             Self::Configuration => configuration::read(spec, &mut Settings::default()),
-            Self::Secret => {}
+            Self::Secret | Self::Extension => {}
         }
     }
 
@@ -215,8 +219,8 @@ fn kind(at: &At<'_>) -> Option<Kind> {
     if text == "Secret" {
         return Some(Kind::Secret);
     }
-    if FLEX_ONLY_KINDS.contains(&text.as_str()) {
-        return at.refuse(format!("kind `{text}` is {NOT_YET}; remove the resource"));
+    if text == "Extension" {
+        return Some(Kind::Extension);
     }
     let hint = did_you_mean(&text, KINDS.iter().map(|(name, _)| *name));
     at.refuse(format!("unknown kind `{}`; {hint}", show(&text)))
