@@ -17,7 +17,7 @@ pub use gateway::{Gateway, GatewaySpec};
 pub use plant::{Part, Plant, Setup, reserve};
 pub use power::{fail_power, restart_kernel};
 pub use rollups::disagreement;
-pub use site::Site;
+pub use site::{Site, off_by};
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually};
+use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually, off_by};
 use weir_testkit::process::{Process, program};
 use weir_testkit::{get, upstream};
 
@@ -14,13 +14,14 @@ fn certificate(dir: &Path, days: &str) {
     certificate_of("+0d", dir, days);
 }
 
-/// As one was made at another time, in the words of faketime(1).
+/// As one was made at another time.
 fn certificate_of(time: &str, dir: &Path, days: &str) {
     let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", days];
     let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     let into = ["-keyout", "next.key", "-out", "next.pem"];
-    let mut command = Command::new("faketime");
-    command.args(["-f", time, "openssl"]).args(make).args(name).args(into).current_dir(dir);
+    let mut command = Command::new("openssl");
+    off_by(&mut command, time).unwrap();
+    command.args(make).args(name).args(into).current_dir(dir);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // As certificate managers do: both are replaced, each at once.

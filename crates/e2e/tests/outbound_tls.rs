@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use weir_e2e::{Gateway, GatewaySpec, Site, eventually, reserve};
+use weir_e2e::{Gateway, GatewaySpec, Site, eventually, off_by, reserve};
 use weir_testkit::get;
 use weir_testkit::process::Process;
 
@@ -33,6 +33,11 @@ fn leaf(dir: &Path) {
 
 /// OpenSSL's server, which answers with the files of its folder.
 async fn upstream(site: &Site, dir: &Path, more: &[&str]) -> (Process, SocketAddr) {
+    upstream_of("leaf", site, dir, more).await
+}
+
+/// With the certificate of that name.
+async fn upstream_of(name: &str, site: &Site, dir: &Path, more: &[&str]) -> (Process, SocketAddr) {
     let address = reserve().unwrap();
     let mut command = Command::new("openssl");
     command.current_dir(dir).args([
@@ -40,9 +45,9 @@ async fn upstream(site: &Site, dir: &Path, more: &[&str]) -> (Process, SocketAdd
         "-accept",
         &address.to_string(),
         "-cert",
-        "leaf.pem",
+        &format!("{name}.pem"),
         "-key",
-        "leaf.key",
+        &format!("{name}.key"),
     ]);
     command.arg("-WWW").args(more);
     let process = Process::start("openssl", command, &site.path("openssl.log")).unwrap();
@@ -162,6 +167,50 @@ async fn a_service_is_spoken_to_as_its_binding_says() {
         match reason {
             None => assert_eq!((status, body.as_str()), (200, "hello over TLS"), "{name}: {}", site.log(name)),
             Some(reason) => assert!(status == 502 && body.contains(reason), "{name}: {status} {body}"),
+        }
+    }
+}
+
+/// What `openssl req -x509` makes: a certificate that is its own authority. Whoever names it in `trustedCA` trusts it, as
+/// OpenSSL does; but not for another name, another use or out of its time, and not another one of the same name.
+#[tokio::test]
+async fn a_service_may_be_its_own_authority() {
+    let site = Site::new().unwrap();
+    let dir = site.path("tls");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("hello.txt"), "hello over TLS").unwrap();
+    let own = |time: &str, name: &str, more: &[&str]| {
+        let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
+        let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=own"];
+        let args = [&make[..], &["-keyout", &key, "-out", &pem], more].concat();
+        let mut command = Command::new("openssl");
+        off_by(&mut command, time).unwrap();
+        let output = command.args(args).current_dir(&dir).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let localhost = ["-addext", "subjectAltName=DNS:localhost"];
+    own("+0d", "named", &localhost);
+    own("+0d", "nameless", &[]);
+    own("+0d", "other", &localhost);
+    own("-9d", "expired", &localhost);
+    own("+0d", "client", &[&localhost[..], &["-addext", "extendedKeyUsage=clientAuth"]].concat());
+    own("+0d", "signer", &[&localhost[..], &["-addext", "keyUsage=critical,keyCertSign"]].concat());
+    for (name, trusted, sni, taken) in [
+        ("named", "named", "localhost", true),
+        ("nameless", "nameless", "localhost", true),
+        ("named", "named", "elsewhere", false),
+        ("named", "other", "localhost", false),
+        ("expired", "expired", "localhost", false),
+        ("client", "client", "localhost", false),
+        ("signer", "signer", "localhost", false),
+    ] {
+        let (_upstream, address) = upstream_of(name, &site, &dir, &[]).await;
+        let config = format!("    sni: {sni}\n    trustedCA: {}", pem(&dir, &format!("{trusted}.pem"), 6));
+        let gateway = Gateway::start(&site, &bound("edge", address, &config)).unwrap();
+        let (status, body) = get(&format!("http://{}/hello.txt", gateway.address)).await.unwrap();
+        match taken {
+            true => assert_eq!((status, body.as_str()), (200, "hello over TLS"), "{name}: {}", site.log("edge")),
+            false => assert!(status == 502 && body.contains("tls_certificate_error"), "{name} {sni}: {status} {body}"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod descriptors;
 mod failure;
 mod hush;
 mod origin;
+mod own_authority;
 mod pool;
 mod resolve;
 mod socket;

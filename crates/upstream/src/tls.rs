@@ -4,6 +4,8 @@
 //! Reading the system's roots costs about 20 ms and 2 MiB, which a gateway without an `https` upstream does not
 //! pay. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, as OpenSSL does.
 
+use crate::own_authority::OwnAuthority;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -82,7 +84,15 @@ fn with_settings(settings: &TlsOutbound) -> Result<ClientConfig, TlsError> {
         .with_protocol_versions(&versions(settings.offer.min, settings.offer.max))?;
     let builder = match &settings.verify {
         Verify::System => builder.with_root_certificates(system_roots()?),
-        Verify::By(authorities) => builder.with_root_certificates(roots(authorities)?),
+        Verify::By(authorities) => {
+            let roots = Arc::new(roots(authorities)?);
+            let wrong = |error| {
+                TlsError::Config(Box::new(authorities.place.error(format!("{error}; give X.509 certificates"))))
+            };
+            let library = WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(wrong)?;
+            let trusted = authorities.certificates.clone();
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(OwnAuthority { library, trusted }))
+        }
         Verify::Nothing => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody { provider })),
     };
     let mut config = match &settings.certificate {
