@@ -1,7 +1,7 @@
 //! A folder for one test, in which its programs keep their configuration, data and logs; and what the system around them
 //! can be made to be: a small disk, permissions that count, a wall clock of their own.
 
-use crate::DEADLINE;
+use crate::{DEADLINE, eventually};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
@@ -48,6 +48,14 @@ impl Site {
     /// What a program wrote to its standard error.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Waits until a program's log has `words`, and answers the log: a program writes its log a little after the event.
+    pub async fn logged(&self, name: &str, words: &str) -> String {
+        eventually(&format!("`{words}` in the log of {name}"), async || {
+            Some(self.log(name)).filter(|log| log.contains(words))
+        })
+        .await
     }
 
     /// Starts a program whose log goes by `name`.

@@ -106,7 +106,7 @@ async fn a_certificate_that_is_replaced_on_disk_is_served_without_a_word() {
         (metric(&gateway, "weir_config_last_reload_failed").await == [1.0]).then_some(())
     })
     .await;
-    assert!(site.log("edge").contains("served.pem") || site.log("edge").contains("crtFile"), "{}", site.log("edge"));
+    site.logged("edge", "crtFile").await;
     assert_eq!(shown(&gateway).unwrap(), good);
 }
 
@@ -136,8 +136,7 @@ async fn a_certificate_out_of_its_time_replaces_no_good_one() {
         eventually("a good one is taken", async || (shown(&gateway)? != good).then_some(())).await;
         assert_eq!(metric(&gateway, "weir_config_last_reload_failed").await, [0.0]);
     }
-    let log = site.log("edge");
-    assert!(log.contains("every certificate for 127.0.0.1:0 has expired or is not valid yet"), "{log}");
+    site.logged("edge", "every certificate for 127.0.0.1:0 has expired or is not valid yet").await;
     let from = metric(&gateway, "weir_tls_certificate_not_before_timestamp_seconds").await[0];
     let to = metric(&gateway, "weir_tls_certificate_expiry_timestamp_seconds").await[0];
     assert!((to - from - 20.0 * 86_400.0).abs() < 600.0, "{from} {to}");
@@ -147,7 +146,7 @@ async fn a_certificate_out_of_its_time_replaces_no_good_one() {
     certificate_of("-10d", &dir, "2");
     let expired = start(&site, &dir).await;
     assert!(shown(&expired).is_some());
-    assert!(site.log("edge").contains("has expired at "), "{}", site.log("edge"));
+    site.logged("edge", "has expired at ").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

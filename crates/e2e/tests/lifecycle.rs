@@ -165,7 +165,7 @@ async fn what_waits_for_a_worker_that_stands_still_goes_to_the_others() {
         (metric(&gateway, accepted).await != Some(0.0)).then_some(())
     })
     .await;
-    let log = site.log("edge");
+    let log = site.logged("edge", "the worker runs again").await;
     assert_eq!(log.matches("a worker stands still: liveness fails").count(), 1, "{log}");
     assert_eq!(log.matches("the worker runs again").count(), 1, "{log}");
 }

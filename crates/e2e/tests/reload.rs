@@ -239,8 +239,8 @@ async fn what_takes_everything_away_waits_and_closes_no_port() {
     let waiting = edge.waits_for("removal_period").await;
     assert!(waiting["removals"].to_string().contains("is cut off"), "{waiting}");
     assert!(waiting["removals"].to_string().contains("API `one` would lose its policy"), "{waiting}");
-    let log = edge.site.log("edge");
-    assert!(log.contains("every API would go") && log.contains("is cut off"), "{log}");
+    edge.site.logged("edge", "every API would go").await;
+    edge.site.logged("edge", "is cut off").await;
     // The folder itself is away.
     let away = edge.site.path("away");
     fs::rename(&edge.gateway.conf, &away).unwrap();
@@ -438,7 +438,7 @@ async fn a_gateway_with_a_broken_folder_starts_with_the_last_good_generation() {
         let fallback = gateway.status().await.unwrap()["reloads"]["fallback"].take();
         assert_eq!((&fallback["cause"], &fallback["generation"]), (&"last_good".into(), &1.into()));
         assert!(fallback["why"].as_str().unwrap().contains(why), "{fallback}");
-        assert!(site.log("edge").contains("the last good generation runs"), "{}", site.log("edge"));
+        site.logged("edge", "the last good generation runs").await;
         assert!(gateway.process.stop(Duration::from_secs(60)).unwrap().success());
     }
     // Without the option it does not start: what the folders say counts.

@@ -60,7 +60,7 @@ spec:
 "
     .to_owned();
     let gateway = Gateway::start(&site, &spec).unwrap();
-    assert!(site.log("edge").contains("`limits.connections` is 1000"), "{}", site.log("edge"));
+    site.logged("edge", "`limits.connections` is 1000").await;
     let mut first: Vec<_> = (0..4).map(|_| TcpStream::connect(gateway.address).unwrap()).collect();
     assert!(first.iter_mut().all(|stream| ask_and_keep(stream).starts_with("HTTP/1.1 200 ")));
     let idle: Vec<_> = (0..300).map(|_| TcpStream::connect(gateway.address).unwrap()).collect();
@@ -99,7 +99,7 @@ async fn a_connection_that_the_system_refuses_is_the_gateways_fault() {
     let text = ask_and_keep(&mut client);
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("\"reason\":\"file_descriptors_exhausted\""), "{text}");
     let waiting = gateway.ask("/fast").unwrap();
-    eventually("accept fails", async || site.log("edge").contains("cannot accept a connection").then_some(())).await;
+    site.logged("edge", "cannot accept a connection").await;
     limit("--nofile=4096:");
     assert!(answer(waiting).starts_with("HTTP/1.1 200 "));
     assert!(sample(&gateway, "weir_accept_failures_total{port=\"clients\"}").await.unwrap() > 0.0);

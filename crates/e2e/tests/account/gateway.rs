@@ -46,7 +46,7 @@ async fn an_answer_of_somebody_else_loses_nothing() {
         assert_eq!(status(&plant).await["spool"]["blocked"], "not_understood");
         plant.set_network(Mode::Pass);
     }
-    assert!(plant.site.log("edge").contains("the answer is not weir-analytics'"), "one line says so");
+    plant.site.logged("edge", "the answer is not weir-analytics'").await;
     holds(&plant, &["before", "html", "empty"]).await;
     eventually("all is well again", async || status(&plant).await["spool"]["blocked"].is_null().then_some(())).await;
 }

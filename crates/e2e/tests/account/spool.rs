@@ -116,7 +116,7 @@ async fn what_is_set_aside_and_given_up_is_named() {
     let (claim, _) = account.claim().await;
     // What of it is still set aside depends on how many events came into one chunk.
     assert!(claim.named("lost", "set_aside_full") > 0, "{}", claim.0);
-    assert!(account.site.log("edge").contains("a chunk that was set aside is given up"));
+    account.site.logged("edge", "a chunk that was set aside is given up").await;
 }
 
 /// P33: what is set aside is known after a restart, and is retried or dropped on request. a23da7b knew nothing of it after
@@ -298,7 +298,7 @@ async fn a_folder_that_may_not_be_written_waits_and_says_so_once() {
     failures(3).await;
     assert_eq!(self::sent(&account).await, sent, "offered again within {:?}", begun.elapsed());
     assert!(begun.elapsed() > Duration::from_secs(1), "with a wait between two tries");
-    let log = account.site.log("edge");
+    let log = account.site.logged("edge", "remove a chunk file that is stored").await;
     let says = |line: &&str| line.contains("Permission denied") && line.contains("remove a chunk file that is stored");
     assert_eq!(log.lines().filter(says).count(), 1, "{log}");
     permit(&folder, 0o700);
