@@ -7,7 +7,7 @@ use crate::doors::{self, Door, HandOver};
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
-use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
+use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -25,6 +25,7 @@ use weir_event::Identity;
 use weir_program::ending::{LAST, Signals, Told, tell_hurry};
 use weir_program::log::complain;
 use weir_program::operator::TokenError;
+use weir_program::supervisor;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
@@ -233,6 +234,7 @@ async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>
     // Dropped where another process waits for the ports; until then probes and scrapes are answered to the end.
     let mut answering = Some(Box::pin(doors.serve(Arc::clone(&admin))));
     info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), "running");
+    supervisor::ready();
     loop {
         tokio::select! {
             told = signals.next() => match told {
@@ -244,6 +246,7 @@ async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>
         }
     }
     admin.drain();
+    supervisor::stopping();
     delay(&admin, &mut signals, &hand_over, &mut answering, &mut tick).await;
     info!("draining: no more connections are accepted, open requests finish");
     ending.stage("draining");
@@ -329,7 +332,7 @@ fn left(deadline: Instant) -> Duration {
 /// What became of it is in the log.
 fn reload(handle: &Handle) {
     info!("SIGHUP: the folders are loaded now");
-    handle.reload(|answer| {
+    ask(handle, |answer| {
         if answer == Answer::Unchanged {
             info!("what is in the folders runs already");
         }

@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tracing::{error, warn};
 use weir_config::{GatewayConfig, Handle};
 use weir_program::log::recent::Recent;
+use weir_program::supervisor;
 use weir_proxy::{Change, Proxy, Registry};
 use weir_spool::Spool;
 
@@ -62,6 +63,8 @@ pub struct Admin {
     draining: AtomicBool,
     /// Why the process counts as broken: the workers that stand still.
     broken: Mutex<Option<String>>,
+    /// Whether systemd wants to hear that it does not.
+    is_watched: bool,
 }
 
 /// What it shares with the rest of the process.
@@ -88,7 +91,15 @@ impl Admin {
     pub fn new(parts: Parts, config: &GatewayConfig) -> Arc<Self> {
         let (identity, has_apis) = (config.identity.clone(), AtomicBool::new(!config.apis.is_empty()));
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        Arc::new(Self { parts, started, identity, has_apis, draining, broken: Mutex::default() })
+        Arc::new(Self {
+            parts,
+            started,
+            identity,
+            has_apis,
+            draining,
+            broken: Mutex::default(),
+            is_watched: supervisor::watchdog().is_some(),
+        })
     }
 
     /// The id of this life of the process.
@@ -111,6 +122,9 @@ impl Admin {
         proxy.look_at_workers(Instant::now(), limit).iter().for_each(tell_change);
         let stalled = proxy.stalled().map(|(worker, still)| format!("worker {worker} has stood still for {still:.0?}"));
         let stalled: Vec<_> = stalled.collect();
+        if self.is_watched && stalled.is_empty() {
+            supervisor::alive();
+        }
         *lock(&self.broken) = (!stalled.is_empty()).then(|| stalled.join(", "));
     }
 
