@@ -177,12 +177,8 @@ async fn a_worker_that_stands_still_keeps_nobody_from_ending() {
     let mut gateway = start(&site, "1").await;
     let held = hold(&gateway, 0).await;
     terminate(&gateway);
-    let log = eventually("it has come to its end", async || {
-        Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))
-    })
-    .await;
+    let log = ended(&site).await;
     assert!(log.contains("a worker stands still"), "{log}");
-    // The system tells of a process's end when whoever traces its threads lets them go.
     drop(held);
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
 }
@@ -219,7 +215,7 @@ async fn a_disk_that_hangs_keeps_nobody_from_ending() {
     .await;
 }
 
-/// Told twice, it waits for no worker that stands still.
+/// Told twice, it waits for no worker that stands still, and puts in order what the others have done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_twice_it_waits_for_nobody() {
     let site = Site::new().unwrap();
@@ -228,7 +224,18 @@ async fn told_twice_it_waits_for_nobody() {
     terminate(&gateway);
     eventually("it drains", async || (metric(&gateway, "weir_draining").await == Some(1.0)).then_some(())).await;
     terminate(&gateway);
-    forced(&site, &mut gateway, held, "draining").await;
+    let log = ended(&site).await;
+    assert!(log.contains("a worker stands still: it is left behind"), "{log}");
+    drop(held);
+    assert!(gateway.process.wait(DEADLINE).unwrap().success());
+}
+
+/// Its log, once it says that it has ended: the system tells of that when whoever traces its threads lets them go.
+async fn ended(site: &Site) -> String {
+    eventually("it has come to its end", async || {
+        Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))
+    })
+    .await
 }
 
 /// Told again while it ships for the last time, it leaves the rest to the next start.

@@ -143,7 +143,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     drop((runtime, admin));
     let spool = sole(spool);
     ending.stage("shipping what is left in the spool");
-    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| deadline - AFTER_SHIPPING);
+    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| earlier(deadline, AFTER_SHIPPING));
     spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
     Ok(())
@@ -326,7 +326,12 @@ async fn served(answering: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
 
 /// What requests get of the time until `deadline`.
 fn left(deadline: Instant) -> Duration {
-    (deadline - LAST).saturating_duration_since(Instant::now())
+    earlier(deadline, LAST).saturating_duration_since(Instant::now())
+}
+
+/// Now, on a machine that has not run for so long.
+fn earlier(deadline: Instant, by: Duration) -> Instant {
+    deadline.checked_sub(by).unwrap_or_else(Instant::now)
 }
 
 /// What became of it is in the log.
