@@ -121,6 +121,26 @@ fn the_page_about_loading_is_right() {
     assert!(std::fs::read_to_string(root().join("README.md")).unwrap().contains("docs/configuration-loading.md"));
 }
 
+/// Of the page about start and end: its configuration loads, with the defaults that it tells, its commands are taken, and its
+/// metrics are in the catalogue.
+#[test]
+fn the_page_about_the_lifecycle_is_right() {
+    let path = root().join("docs/lifecycle.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let blocks = yaml_blocks(&page);
+    let config = weir_config::load_text(&path, &blocks[0], &env).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.lifecycle, weir_config::Lifecycle::default());
+    for (_, line) in shell_lines(&page) {
+        commands(&line).filter(|words| words.first().is_some_and(|word| word.starts_with("weir"))).for_each(taken);
+    }
+    let catalogue = std::fs::read_to_string(root().join("dashboards/metrics.md")).unwrap();
+    let is_metric = |word: &&str| word.starts_with("weir_");
+    let named: Vec<_> = page.split('`').filter(is_metric).collect();
+    assert!(named.len() >= 3);
+    assert_eq!(named.iter().find(|name| !catalogue.contains(&format!("`{name}`"))), None);
+    assert!(std::fs::read_to_string(root().join("README.md")).unwrap().contains("docs/lifecycle.md"));
+}
+
 #[test]
 fn the_readmes_configurations_load() {
     let readme = root().join("README.md");

@@ -177,12 +177,8 @@ async fn a_worker_that_stands_still_keeps_nobody_from_ending() {
     let mut gateway = start(&site, "1").await;
     let held = hold(&gateway, 0).await;
     terminate(&gateway);
-    let log = eventually("it has come to its end", async || {
-        Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))
-    })
-    .await;
+    let log = ended(&site).await;
     assert!(log.contains("a worker stands still"), "{log}");
-    // The system tells of a process's end when whoever traces its threads lets them go.
     drop(held);
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
 }
@@ -219,7 +215,7 @@ async fn a_disk_that_hangs_keeps_nobody_from_ending() {
     .await;
 }
 
-/// Told twice, it waits for no worker that stands still.
+/// Told twice, it waits for no worker that stands still, and puts in order what the others have done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_twice_it_waits_for_nobody() {
     let site = Site::new().unwrap();
@@ -228,7 +224,18 @@ async fn told_twice_it_waits_for_nobody() {
     terminate(&gateway);
     eventually("it drains", async || (metric(&gateway, "weir_draining").await == Some(1.0)).then_some(())).await;
     terminate(&gateway);
-    forced(&site, &mut gateway, held, "draining").await;
+    let log = ended(&site).await;
+    assert!(log.contains("a worker stands still: it is left behind"), "{log}");
+    drop(held);
+    assert!(gateway.process.wait(DEADLINE).unwrap().success());
+}
+
+/// Its log, once it says that it has ended: the system tells of that when whoever traces its threads lets them go.
+async fn ended(site: &Site) -> String {
+    eventually("it has come to its end", async || {
+        Some(site.log("edge")).filter(|log| log.lines().any(|line| line.ends_with("ended")))
+    })
+    .await
 }
 
 /// Told again while it ships for the last time, it leaves the rest to the next start.
@@ -302,4 +309,30 @@ fn who_waits_for_clickhouse_ends_when_told() {
     analytics.signal(Signal::TERM);
     assert!(analytics.wait(DEADLINE).unwrap().success());
     assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
+}
+
+/// Whether a process hears SIGTERM itself.
+fn hears_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(caught, 16).unwrap() & (1 << (Signal::TERM.as_raw() - 1)) != 0
+}
+
+/// O13: thousands of APIs take their time; told to end meanwhile, it does not serve first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_end_while_it_reads_its_configuration_it_ends() {
+    let site = Site::new().unwrap();
+    let upstream = "127.0.0.1:1".parse().unwrap();
+    let apis = (0..5000).map(|number| (format!("/{number}"), upstream, String::new())).collect();
+    let spec = GatewaySpec { apis, ..GatewaySpec::new("here", "edge", upstream) };
+    let folder = site.path("edge");
+    std::fs::create_dir_all(folder.join("conf.d")).unwrap();
+    std::fs::write(folder.join("conf.d/gateway.yaml"), spec.yaml(&folder)).unwrap();
+    let conf = folder.join("conf.d").to_string_lossy().into_owned();
+    let mut gateway = site.start("edge", "weir", &["run", "--config", &conf], &[]).unwrap();
+    eventually("it hears signals", async || hears_sigterm(gateway.id()).then_some(())).await;
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait(DEADLINE).unwrap().success());
+    let said = gateway.wait_for(DEADLINE, |line| line.contains("listening on").then_some(()));
+    assert!(said.is_err() && !folder.join("spool").exists(), "it has served first");
 }

@@ -197,7 +197,7 @@ fn the_units_start_the_programs_as_they_are_and_leave_them_time_to_end() {
         assert_eq!(words[0], format!("/usr/bin/{name}"));
         assert_taken(&name, &words[1..]);
         for (key, expected) in [
-            ("Type", "exec"),
+            ("Type", if name == "weir" { "notify" } else { "exec" }),
             ("User", "weir"),
             ("Restart", "on-failure"),
             ("KillSignal", "SIGTERM"),
@@ -223,6 +223,7 @@ const KEYS: [(&str, &[&str]); 3] = [
         "Service",
         &[
             "Type",
+            "WatchdogSec",
             "ExecReload",
             "ExecStart",
             "EnvironmentFile",

@@ -34,7 +34,7 @@ pub enum Command {
     ///
     /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is told and changes nothing. They are
     /// complete when a folder is swapped, when nothing has changed for 2 s, or when SIGHUP or `weirctl reload` says so:
-    /// docs/configuration-loading.md. At the end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped. Where `--log` is not given,
+    /// docs/configuration-loading.md. At the end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped; told twice it waits for nobody: docs/lifecycle.md. Where `--log` is not given,
     /// `logging.runtimeLogs.logLevel` of the configuration says the level.
     #[command(after_long_help = "\
 Examples:

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, error, info, warn};
-use weir_config::{Candidate, ConfigErrors, GatewayConfig, Origin, Taker, Verdict, Waiting, WaitsFor};
+use weir_config::{Answer, Candidate, ConfigErrors, GatewayConfig, Handle, Origin, Taker, Verdict, Waiting, WaitsFor};
 use weir_program::ending::Ending;
+use weir_program::supervisor;
 use weir_proxy::{Proxy, ProxyError, Registry};
 use weir_spool::{Spool, SpoolError};
 
@@ -256,6 +257,15 @@ impl Reloader {
             None => Ok(None),
         }
     }
+}
+
+/// Asks for the folders to be loaded now; systemd is told of it.
+pub fn ask(handle: &Handle, reply: impl FnOnce(Answer) + Send + 'static) {
+    supervisor::reloading();
+    handle.reload(move |answer| {
+        supervisor::ready();
+        reply(answer);
+    });
 }
 
 /// A generation that serves is kept for a rollback. That it cannot be is told, and stops nothing.

@@ -8,7 +8,7 @@ use crate::doors::{self, Door, HandOver};
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
-use crate::reload::{Fallback, ReloadStats, Reloader, keep, lock, tell_warnings};
+use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
 use std::io;
@@ -24,6 +24,7 @@ use weir_config::{Analytics, AnalyticsTls, Answer, ConfigErrors, GatewayConfig, 
 use weir_event::Identity;
 use weir_program::ending::{LAST, Signals, Told, tell_hurry};
 use weir_program::operator::TokenError;
+use weir_program::supervisor;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
 
@@ -144,7 +145,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     drop((runtime, admin));
     let spool = sole(spool);
     ending.stage("shipping what is left in the spool");
-    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| deadline - AFTER_SHIPPING);
+    let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| earlier(deadline, AFTER_SHIPPING));
     spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
     Ok(())
@@ -235,6 +236,7 @@ async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>
     // Dropped where another process waits for the ports; until then probes and scrapes are answered to the end.
     let mut answering = Some(Box::pin(doors.serve(Arc::clone(&admin))));
     info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), "running");
+    supervisor::ready();
     loop {
         tokio::select! {
             told = signals.next() => match told {
@@ -246,6 +248,7 @@ async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>
         }
     }
     admin.drain();
+    supervisor::stopping();
     delay(&admin, &mut signals, &hand_over, &mut answering, &mut tick).await;
     info!("draining: no more connections are accepted, open requests finish");
     ending.stage("draining");
@@ -325,13 +328,18 @@ async fn served(answering: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
 
 /// What requests get of the time until `deadline`.
 fn left(deadline: Instant) -> Duration {
-    (deadline - LAST).saturating_duration_since(Instant::now())
+    earlier(deadline, LAST).saturating_duration_since(Instant::now())
+}
+
+/// Now, on a machine that has not run for so long.
+fn earlier(deadline: Instant, by: Duration) -> Instant {
+    deadline.checked_sub(by).unwrap_or_else(Instant::now)
 }
 
 /// What became of it is in the log.
 fn reload(handle: &Handle) {
     info!("SIGHUP: the folders are loaded now");
-    handle.reload(|answer| {
+    ask(handle, |answer| {
         if answer == Answer::Unchanged {
             info!("what is in the folders runs already");
         }

@@ -20,7 +20,7 @@ pub const FORCED: u8 = 4;
 /// What is left of the time to end once requests are done: to put in order what is on disk.
 pub const LAST: Duration = Duration::from_secs(5);
 /// What who is told to end twice gets.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(2);
 /// For the last line of the log, which nobody may be reading.
 const SAY: Duration = Duration::from_millis(200);
 

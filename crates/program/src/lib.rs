@@ -11,6 +11,7 @@ pub mod help;
 pub mod log;
 pub mod operator;
 mod output;
+pub mod supervisor;
 
 pub use completions::Completions;
 pub use failure::parse;

@@ -65,6 +65,8 @@ pub enum ProxyError {
 
 /// How much longer than its time a worker is waited for.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// As [`LEFT_BEHIND`], where it is hurried.
+const LEFT_BEHIND_IN_A_HURRY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Running {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
@@ -81,7 +83,8 @@ pub(crate) struct Running {
 pub struct Draining {
     threads: Vec<(usize, JoinHandle<()>)>,
     stats: Vec<Arc<WorkerStats>>,
-    deadline: Instant,
+    /// When a worker that has not ended is left behind.
+    left_behind: Instant,
 }
 
 impl Draining {
@@ -91,7 +94,7 @@ impl Draining {
     /// Ends at once what is open.
     pub fn hurry(&mut self) {
         self.stats.iter().for_each(|stats| stats.hurry());
-        self.deadline = self.deadline.min(Instant::now());
+        self.left_behind = self.left_behind.min(Instant::now() + LEFT_BEHIND_IN_A_HURRY);
     }
 
     /// Looks whether the workers have ended, which each does at the deadline, or at once where it is hurried: one that
@@ -99,7 +102,7 @@ impl Draining {
     pub fn ended(&mut self) -> Option<Vec<usize>> {
         // A worker that panicked has nothing left to finish.
         self.threads.retain(|(_, thread)| !thread.is_finished());
-        let over = self.threads.is_empty() || Instant::now() >= self.deadline + LEFT_BEHIND;
+        let over = self.threads.is_empty() || Instant::now() >= self.left_behind;
         over.then(|| self.threads.drain(..).map(|(worker, _)| worker).collect())
     }
 
@@ -208,7 +211,7 @@ impl Proxy {
         let threads = self.workers.iter_mut().enumerate();
         let threads = threads.filter_map(|(worker, running)| Some((worker, running.thread.take()?))).collect();
         let stats = self.stats().cloned().collect();
-        Draining { threads, stats, deadline: Instant::now() + limit }
+        Draining { threads, stats, left_behind: Instant::now() + limit + LEFT_BEHIND }
     }
 
     /// Whether it was told to end.

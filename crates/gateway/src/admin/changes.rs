@@ -2,7 +2,7 @@
 
 use super::operator::Denied;
 use super::{Admin, Body, with_type};
-use crate::reload::lock;
+use crate::reload::{ask, lock};
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -28,7 +28,7 @@ pub async fn reload(admin: Arc<Admin>, request: Request<Incoming>) -> Response<B
         return refused(denied);
     }
     let (send, answer) = oneshot::channel();
-    admin.handle.reload(move |said| drop(send.send(said)));
+    ask(&admin.handle, move |said| drop(send.send(said)));
     answered(&admin, answer.await.unwrap_or(Answer::Ended), wait).await
 }
 

@@ -32,6 +32,7 @@ use tokio::net::TcpListener;
 use tracing::{error, warn};
 use weir_config::Handle;
 use weir_program::log::recent::Recent;
+use weir_program::supervisor;
 use weir_proxy::{Change, Proxy, Registry};
 use weir_spool::Spool;
 
@@ -60,6 +61,8 @@ pub struct Admin {
     counts: Arc<Counts>,
     /// Why the process counts as broken: the workers that stand still.
     broken: Mutex<Option<String>>,
+    /// Whether systemd wants to hear that it does not.
+    is_watched: bool,
 }
 
 /// What it shares with the rest of the process.
@@ -86,8 +89,16 @@ impl Admin {
     pub fn new(parts: Parts, identity: weir_config::Identity) -> Arc<Self> {
         let has_apis = AtomicBool::new(!parts.reloads.running().apis.is_empty());
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
-        let counts = Arc::default();
-        Arc::new(Self { parts, started, identity, has_apis, draining, counts, broken: Mutex::default() })
+        Arc::new(Self {
+            parts,
+            started,
+            identity,
+            has_apis,
+            draining,
+            counts: Arc::default(),
+            broken: Mutex::default(),
+            is_watched: supervisor::watchdog().is_some(),
+        })
     }
 
     /// The id of this life of the process.
@@ -110,6 +121,9 @@ impl Admin {
         proxy.look_at_workers(Instant::now(), limit).iter().for_each(tell_change);
         let stalled = proxy.stalled().map(|(worker, still)| format!("worker {worker} has stood still for {still:.0?}"));
         let stalled: Vec<_> = stalled.collect();
+        if self.is_watched && stalled.is_empty() {
+            supervisor::alive();
+        }
         *lock(&self.broken) = (!stalled.is_empty()).then(|| stalled.join(", "));
     }
 
