@@ -124,7 +124,7 @@ function drawTraffic(overview, series) {
   at("rows").replaceChildren(...rows);
 }
 
-const nothing = (columns, why) => el("tr", {}, el("td", { colspan: columns, class: "soft" }, why));
+const nothing = (columns, why) => el("tr", {}, el("td", { colspan: columns }, el("div", { class: "nothing" }, why)));
 
 // Gateways, ledger, failures.
 

@@ -139,6 +139,13 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
     let (ingest, committing) = Ingest::start(store.clone(), lease.clone(), Arc::clone(&intents), limits);
     let keeping = tokio::spawn(lease.clone().keep(intents));
+    if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "tokens and events come in clear text here, and gateways of other machines send none: give \
+             --tls-certificate and --tls-key, or have something before it speak TLS"
+        );
+    }
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");
     let _nobody_reads = std::io::stdout().flush();

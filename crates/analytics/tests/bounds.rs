@@ -28,6 +28,24 @@ fn a_connection_that_says_nothing_whole_is_closed_within_seconds() {
     assert!(health.contains(" 3 without a request"), "{health}");
 }
 
+/// A body that never comes holds nothing of whoever may not send it.
+#[test]
+fn a_body_that_never_comes_is_not_waited_for() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    for (line, status) in [("POST /v1/chunks", "401"), ("GET /healthz", "200"), ("POST /api/v1/ledger/verify", "200")] {
+        let mut stream = TcpStream::connect(analytics.address()).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout set");
+        let head = format!("{line} HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000\r\n\r\nhalf", analytics.address());
+        stream.write_all(head.as_bytes()).expect("written");
+        let began = Instant::now();
+        let mut said = String::new();
+        let _reset = stream.read_to_string(&mut said);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(25), "{line}: closed after {:?}", began.elapsed());
+    }
+}
+
 #[test]
 fn few_open_files_mean_fewer_connections_and_gateways_still_have_theirs() {
     let engine = Engine::start();

@@ -13,9 +13,19 @@ const WIDTHS: &str = "(() => {
   return [document.documentElement.scrollWidth - document.documentElement.clientWidth, innerWidth, ...out];
 })()";
 
+/// The notes in place of rows that do not fit on the screen.
+const CUT: &str = "[...document.querySelectorAll('.nothing')].filter((one) => {
+  const [note, box] = [one, one.closest('.scroll')].map((each) => each.getBoundingClientRect());
+  return note.right > box.right + 1 || note.left < box.left - 1;
+}).length";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
     let plant = Plant::start(None).await.unwrap();
+    let mut browser = Browser::start(&plant.site.path("browser"), 320, 800).unwrap();
+    browser.go(&format!("http://{}/", plant.analytics_at)).unwrap();
+    browser.wait_for("document.querySelectorAll('.nothing').length === 2").unwrap();
+    assert_eq!(browser.evaluate(CUT).unwrap(), 0, "what is said in place of rows is seen whole");
     let path = format!("/status/{}/503", "x".repeat(1500));
     let mut client = std::net::TcpStream::connect(plant.gateway_at).unwrap();
     client.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
@@ -31,8 +41,6 @@ async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
     })
     .await;
     assert!(kept > 1000, "the path is {kept} characters long");
-    let mut browser = Browser::start(&plant.site.path("browser"), 320, 800).unwrap();
-    browser.go(&format!("http://{}/", plant.analytics_at)).unwrap();
     browser.wait_for("document.querySelectorAll('#failures td.path').length > 0").unwrap();
     browser.wait_for("document.querySelector('#balance').textContent !== ''").unwrap();
     let widths = browser.evaluate(WIDTHS).unwrap();

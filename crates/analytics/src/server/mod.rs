@@ -24,7 +24,7 @@ use crate::ingest::Ingest;
 use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
 use admin::Admin;
-use answer::{Answer, not_allowed, refused, text};
+use answer::{Answer, again, not_allowed, refused, text};
 use guarded::Guarded;
 use health::Health;
 use http::{Method, Request, StatusCode};
@@ -60,6 +60,8 @@ pub struct Server {
     bounds: Bounds,
     places: Arc<Places>,
     readers: Arc<Readers>,
+    /// It takes minutes and reads every row: one at a time, so that it never takes the places of several queries.
+    verifying: Arc<Semaphore>,
     health: Health,
 }
 
@@ -105,6 +107,7 @@ impl Server {
             bounds,
             places: Places::new(bounds),
             readers: Readers::new(bounds),
+            verifying: Arc::new(Semaphore::new(1)),
             health: Health::new(reading.clone()),
             reading,
             store,
@@ -162,8 +165,16 @@ impl Server {
             (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
             (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
             (&Method::POST, "/api/v1/ledger/verify") => {
+                let Ok(alone) = Arc::clone(&self.verifying).try_acquire_owned() else {
+                    return again("an audit of every day is under way; ask again when it is done", 10);
+                };
                 let server = Arc::clone(&self);
-                self.queried(client, async move { server.verify().await }).await
+                let verify = async move {
+                    let answer = server.verify().await;
+                    drop(alone);
+                    answer
+                };
+                self.queried(client, verify).await
             }
             (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
             (&Method::GET, path) if path.starts_with("/api/v1/") => {

@@ -63,6 +63,12 @@ pub(super) const OVER: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client(IpAddr);
 
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -154,19 +160,19 @@ impl Places {
     /// A place for a connection from `address`, for which another one may have to go.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
         let mut open = self.lock();
-        if open.places.len() >= self.connections
-            && let Some(id) = open.dispensable()
-            && let Some(entry) = open.places.remove(&id)
-        {
-            self.counts.displaced.fetch_add(1, Ordering::Relaxed);
-            entry.shared.end.notify_one();
-            tracing::warn!(client = %entry.client.0, "all connections are taken: one that sends nothing was closed for another");
-        }
+        let is_full = open.places.len() >= self.connections;
+        let displaced = if is_full { open.dispensable().and_then(|id| open.places.remove(&id)) } else { None };
         let (id, shared) = (open.next, Arc::<Shared>::default());
         open.next += 1;
         let entry = Entry { client: address.into(), kind: Kind::New, busy: false, shared: Arc::clone(&shared) };
         open.places.insert(id, entry);
         drop(open);
+        // Beside the lock: a log that nobody reads may block.
+        if let Some(entry) = displaced {
+            self.counts.displaced.fetch_add(1, Ordering::Relaxed);
+            entry.shared.end.notify_one();
+            tracing::warn!(client = %entry.client, "all connections are taken: one of this client was closed for another");
+        }
         Place { places: Arc::clone(self), id, shared }
     }
 
@@ -239,6 +245,7 @@ impl Place {
                 true
             }
             _ => {
+                drop(open);
                 self.places.counts.senders_refused.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!("gateways have all connections that are kept for them; raise --connections");
                 false

@@ -82,7 +82,7 @@ impl Readers {
         if entered.is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
-                ?client,
+                %client,
                 "a query was refused: its client, or all together, have as many under way as they may"
             );
         }
