@@ -57,8 +57,11 @@ fn a_second_signal_waits_for_nobody() {
     }
     engine.signal("-TERM");
     let began = Instant::now();
-    assert_eq!(engine.end().0.code(), Some(0));
+    let (status, folder, log) = engine.end();
+    // 4: what it had to put in order took longer than the moment that is left then.
+    assert!(matches!(status.code(), Some(0 | 4)), "{status}: {log}");
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(Engine::on(folder, &[]).sql("SELECT 1"), "1");
 }
 
 #[test]
