@@ -209,6 +209,8 @@ fn serve(engine: Engine, front: TcpSocket, args: &Args) -> Result<(), Failure> {
         // After the engine has put its own handlers there.
         let mut signals = Signals::listen().map_err(Failure::Runtime)?;
         signals.ending().allow(drain + engine::END);
+        // The engine cuts queries and closes its tables: it is left alone with that until somebody asks a third time.
+        signals.ending().allow_in_a_hurry(engine::END);
         tracing::info!(%address, "weir-chdb is up");
         println!("listening on http://{address}");
         let _nobody_reads = std::io::stdout().flush();

@@ -19,7 +19,7 @@ use tracing::{error, warn};
 pub const FORCED: u8 = 4;
 /// What is left of the time to end once requests are done: to put in order what is on disk.
 pub const LAST: Duration = Duration::from_secs(5);
-/// What who is told to end twice gets.
+/// What who is told to end twice gets, unless it asks for more.
 const MOMENT: Duration = Duration::from_secs(2);
 /// For the last line of the log, which nobody may be reading.
 const SAY: Duration = Duration::from_millis(200);
@@ -80,6 +80,8 @@ pub struct Ending(Arc<State>);
 #[derive(Default)]
 struct State {
     allowed_ms: AtomicU64,
+    /// Beyond [`MOMENT`].
+    hurry_ms: AtomicU64,
     deadline: Mutex<Option<Instant>>,
     hurried: AtomicBool,
     stage: Mutex<&'static str>,
@@ -89,6 +91,11 @@ impl Ending {
     /// What the end may take, besides [`LAST`].
     pub fn allow(&self, time: Duration) {
         self.0.allowed_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What the end may take beyond a moment once it is hurried.
+    pub fn allow_in_a_hurry(&self, time: Duration) {
+        self.0.hurry_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When the process is gone, once it was told to end.
@@ -114,7 +121,7 @@ impl Ending {
             Some(_) if self.is_hurried() => now,
             Some(deadline) => {
                 self.0.hurried.store(true, Ordering::Relaxed);
-                deadline.min(now + MOMENT)
+                deadline.min(now + MOMENT + Duration::from_millis(self.0.hurry_ms.load(Ordering::Relaxed)))
             }
         });
     }

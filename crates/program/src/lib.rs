@@ -1,5 +1,6 @@
-//! What all of Weir's programs have in common towards their operator: their own log, completions, help whose
-//! examples run, output whose reader may leave, and who may change state.
+//! What all of Weir's programs have in common towards their operator: their own log, what signals tell them and that they
+//! end, what systemd is told, completions, help whose examples run, output whose reader may leave, and who may change
+//! state.
 //!
 //! The border: nothing of Weir's is known here - no configuration, no events, no HTTP - so that any program may use it,
 //! the one that stands alone too. What a program does is its own.
