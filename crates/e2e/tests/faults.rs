@@ -11,9 +11,11 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use weir_e2e::{Claim, Part, Plant, Setup, fail_power, now_ms};
+use weir_e2e::{Claim, Held, Part, Plant, Setup, fail_power, now_ms};
 use weir_testkit::compare::Report;
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::process::Process;
@@ -27,8 +29,12 @@ enum Step {
     Kill(Part),
     /// As an operator restarts it.
     Restart(Part),
-    /// The gateway may open no more files for a while.
-    Descriptors,
+    /// A part may open no more files for a while.
+    Descriptors(Part),
+    /// A worker of the gateway stands still for a while.
+    StuckWorker,
+    /// Clients that have a port's places, or its answers, and do nothing with them.
+    Idle(Port),
     /// A second weir-analytics on the same tables, which goes again.
     SecondAnalytics,
     /// The first is killed while a second one stands by, and comes back.
@@ -43,6 +49,15 @@ enum Step {
     Clock(Part, &'static str),
     /// The power of the gateway's machine fails: what nobody has synced is as it was before, in any mix.
     PowerFailure,
+}
+
+/// Where clients can be that do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    Gateway,
+    Admin,
+    Analytics,
+    Engine,
 }
 
 const STEPS: &[Step] = &[
@@ -62,7 +77,13 @@ const STEPS: &[Step] = &[
     Step::Restart(Part::Gateway),
     Step::Restart(Part::Analytics),
     Step::Restart(Part::Engine),
-    Step::Descriptors,
+    Step::Descriptors(Part::Gateway),
+    Step::Descriptors(Part::Analytics),
+    Step::StuckWorker,
+    Step::Idle(Port::Gateway),
+    Step::Idle(Port::Admin),
+    Step::Idle(Port::Analytics),
+    Step::Idle(Port::Engine),
     Step::SecondAnalytics,
     Step::TakeOver,
     Step::Repair,
@@ -79,6 +100,8 @@ const STEPS: &[Step] = &[
 
 const REQUESTS: u64 = 400;
 const RATE: f64 = 500.0;
+/// Clients that do nothing.
+const IDLE: usize = 200;
 
 /// What all runs together came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,10 +196,28 @@ impl Run {
                 plant.stop(part)?;
                 plant.start_part(part, None)?;
             }
-            Step::Descriptors => {
-                plant.limit_files(Part::Gateway, 3)?;
+            Step::Descriptors(part) => {
+                plant.limit_files(part, 3)?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
-                plant.limit_files(Part::Gateway, 1024)?;
+                plant.limit_files(part, 1024)?;
+            }
+            Step::StuckWorker => {
+                let gateway = plant.process_id(Part::Gateway).ok_or(std::io::ErrorKind::NotFound)?;
+                let held = Held::worker(gateway, 0).await?;
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
+                drop(held);
+            }
+            Step::Idle(port) => {
+                let (to, path) = match port {
+                    // Of what is asked there the witness would have to know.
+                    Port::Gateway => (plant.gateway_at, None),
+                    Port::Admin => (plant.admin().ok_or(std::io::ErrorKind::NotFound)?, Some("/dump")),
+                    Port::Analytics => (plant.analytics_at, Some("/healthz")),
+                    Port::Engine => (plant.engine_at, Some("/ping")),
+                };
+                let clients: Vec<_> = (0..IDLE).map(|number| idle(to, path, number % 2 == 0)).collect();
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
+                drop(clients);
             }
             Step::SecondAnalytics => {
                 let second = started(plant)?;
@@ -311,6 +352,15 @@ async fn met(plant: &Plant, has_met: impl Fn(&serde_json::Value) -> bool) {
         }
     };
     drop(tokio::time::timeout(Duration::from_secs(3), meets).await);
+}
+
+/// A client that asks and reads nothing, or that breaks off in its question; nothing where it is not let in.
+fn idle(to: SocketAddr, path: Option<&str>, whole: bool) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1)).ok()?;
+    let Some(path) = path else { return Some(stream) };
+    let end = if whole { "\r\n\r\n" } else { "" };
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {to}{end}").as_bytes()).ok()?;
+    Some(stream)
 }
 
 fn started(plant: &Plant) -> std::io::Result<Process> {

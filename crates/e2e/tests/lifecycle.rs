@@ -4,9 +4,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Part, Plant, Site, eventually};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Held, Part, Plant, Site, eventually, thread};
 use weir_testkit::{get, upstream};
 
 fn terminate(gateway: &Gateway) {
@@ -56,54 +55,9 @@ async fn a_drain_can_be_watched_and_cut_short() {
     assert_eq!(rest, "", "it was cut");
 }
 
-/// Holds one thread at its next call of this kind, as a page that cannot be read would. Let go with the test.
-struct Held(Child);
-
-impl Held {
-    fn start(thread: &str, call: &str) -> Self {
-        let child = Command::new("strace")
-            .args(["-p", thread, "-e", &format!("trace={call}"), "-e", &format!("inject={call}:delay_enter=600s")])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let tracer = format!("TracerPid:\t{}\n", child.id());
-        let deadline = Instant::now() + DEADLINE;
-        while !std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap().contains(&tracer) {
-            assert!(Instant::now() < deadline, "strace does not hold {thread}");
-            std::thread::yield_now();
-        }
-        Self(child)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// The thread of this name.
-fn thread(gateway: &Gateway, name: &str) -> String {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.process.id())).unwrap();
-    let mut threads = tasks.map(|task| task.unwrap().path());
-    let is_it = |path: &std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap().trim_end() == name;
-    let thread = threads.find(is_it).unwrap();
-    thread.file_name().unwrap().to_string_lossy().into_owned()
-}
-
 /// Makes a worker stand still.
 async fn hold(gateway: &Gateway, worker: u16) -> Held {
-    let thread = thread(gateway, &format!("worker-{worker}"));
-    let held = Held::start(&thread, "epoll_wait");
-    eventually("the worker stands still", async || {
-        // Each look of the worker, once a second, is a wait anew.
-        let state = std::fs::read_to_string(format!("/proc/{}/task/{thread}/status", gateway.process.id())).unwrap();
-        state.contains("tracing stop").then_some(())
-    })
-    .await;
-    held
+    Held::worker(gateway.process.id(), worker).await.unwrap()
 }
 
 async fn probe(gateway: &Gateway, name: &str) -> (u16, String) {
@@ -201,7 +155,7 @@ async fn forced(site: &Site, gateway: &mut Gateway, held: Held, stage: &str) {
 async fn a_disk_that_hangs_keeps_nobody_from_ending() {
     let site = Site::new().unwrap();
     let mut gateway = start(&site, "1").await;
-    let held = Held::start(&thread(&gateway, "weir-spool"), "fdatasync");
+    let held = Held::at(&thread(gateway.process.id(), "weir-spool").unwrap(), "fdatasync").unwrap();
     assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
     let told = Instant::now();
     terminate(&gateway);

@@ -7,6 +7,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
 use weir_testkit::{get, upstream};
 
@@ -104,6 +105,41 @@ async fn a_connection_that_the_system_refuses_is_the_gateways_fault() {
     assert!(answer(waiting).starts_with("HTTP/1.1 200 "));
     assert!(sample(&gateway, "weir_accept_failures_total{port=\"clients\"}").await.unwrap() > 0.0);
     assert!(attempts(&gateway, "file_descriptors_exhausted").await);
+}
+
+/// Whatever the limit of open files is: a gateway says that it cannot start, or it serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_says_that_it_listens_answers() {
+    let mut site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    spec.workers = 3;
+    let mut served = 0;
+    for files in (16..80).step_by(2) {
+        site.within("edge", &["prlimit", &format!("--nofile={files}:{files}"), "--"]);
+        match Gateway::start(&site, &spec) {
+            Ok(gateway) => {
+                // Over every worker's socket, though the kernel chooses.
+                for _ in 0..8 {
+                    // The place of the one before may not be free yet: then it is closed at once, and not left waiting.
+                    eventually("an answer", async || {
+                        let (mut stream, mut text) = (gateway.ask("/fast").unwrap(), String::new());
+                        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                        match stream.read_to_string(&mut text) {
+                            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                                panic!("{files} files: no answer\n{}", site.log("edge"))
+                            }
+                            _ => (text.starts_with("HTTP/1.1 200 ") || text.contains("file_descriptors_exhausted"))
+                                .then_some(()),
+                        }
+                    })
+                    .await;
+                }
+                served += 1;
+            }
+            Err(error) => assert!(error.to_string().contains("(os error 24)"), "{files} files: {error}"),
+        }
+    }
+    assert!(served > 5, "{served}");
 }
 
 /// Runs the test of this name in a network of its own, whose ports for outgoing connections are few.

@@ -14,6 +14,11 @@ const OPERATORS_PART: usize = 16;
 /// For the spool's files, the connection to weir-analytics, names that are looked up and files that are loaded.
 const OTHERS: usize = 16;
 
+/// Beside those that are open, without these nobody is served: some connections, and some of the others.
+const LEAST: usize = 16;
+/// Connections of the data plane that are tried in any case; where the system has no descriptor for one, it says so.
+const CONNECTIONS: usize = 4;
+
 /// As many as the system lets this user have: each connection is one.
 pub fn raise_limit() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -38,15 +43,26 @@ pub fn of_operators() -> usize {
     (limit() / OPERATORS_PART).clamp(4, OPERATORS)
 }
 
-/// Leaves connections of the data plane what is not needed otherwise. Called when all ports and files are open.
-pub fn keep_back(descriptors: &Descriptors, limits: &Limits) {
-    let kept = open().unwrap_or(64) + 2 * of_operators() + OTHERS;
-    // Fewer than this would serve nobody; then it is the system that says no.
-    let most = limit().saturating_sub(kept).max(8);
+/// The limit of open files leaves nothing to serve with.
+#[derive(Debug, thiserror::Error)]
+#[error("{open} files are open, and there may be {limit} (os error 24): at least {} are needed; raise the limit (`ulimit -n`, LimitNOFILE=)", open + LEAST)]
+pub struct TooFew {
+    open: usize,
+    limit: usize,
+}
+
+/// Leaves connections of the data plane what is not needed otherwise. Called when all ports are open.
+pub fn keep_back(descriptors: &Descriptors, limits: &Limits) -> Result<(), TooFew> {
+    let limit = limit();
+    // To look takes one as well.
+    let open = open().unwrap_or(limit);
+    if open.saturating_add(LEAST) > limit {
+        return Err(TooFew { open, limit });
+    }
+    let most = limit.saturating_sub(open + 2 * of_operators() + OTHERS).max(CONNECTIONS);
     descriptors.set_most(most);
     let (clients, wanted) = (most.div_ceil(2), limits.connections as usize);
     if clients < wanted {
-        let limit = limit();
         if limits.connections == Limits::default().connections {
             info!(
                 limit,
@@ -61,4 +77,5 @@ pub fn keep_back(descriptors: &Descriptors, limits: &Limits) {
             );
         }
     }
+    Ok(())
 }

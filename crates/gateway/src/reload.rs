@@ -146,7 +146,7 @@ impl ReloadError {
     /// Whether the same configuration may be taken another time: a port becomes free, a disk has room again.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Proxy(ProxyError::Bind(_) | ProxyError::Thread(_)) => true,
+            Self::Proxy(ProxyError::Bind(_) | ProxyError::Thread(_) | ProxyError::Worker(_)) => true,
             Self::Proxy(ProxyError::Snapshot(_)) => false,
             Self::Certificates(_) => true,
             Self::Spool(error) => !matches!(error, SpoolError::Ended),

@@ -45,6 +45,8 @@ pub enum RunError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFew),
+    #[error(transparent)]
     Operator(#[from] TokenError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -111,12 +113,12 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let spool = Arc::new(spool);
     let served = proxy.snapshot();
+    descriptors::keep_back(&registry.descriptors, &config.limits)?;
     for (configured, actual) in proxy.listening() {
         let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
         tell(format_args!("listening on {scheme}://{actual}"));
     }
     drop(served);
-    descriptors::keep_back(&registry.descriptors, &config.limits);
     let origin = fallback.as_ref().map_or(Origin::Folder, |fallback| Origin::Kept(fallback.generation));
     if origin == Origin::Folder {
         keep(&generations, number, &running);

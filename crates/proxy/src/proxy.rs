@@ -8,11 +8,12 @@ use crate::pulse::Pulse;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::tls::Acceptors;
-use crate::worker::{Command, Worker, run};
+use crate::worker::{Command, Worker, run, runtime};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -61,6 +62,8 @@ pub enum ProxyError {
     Snapshot(#[from] SnapshotError),
     #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
     Thread(std::io::Error),
+    #[error("cannot start a worker: {0}; raise the limit of open files (`ulimit -n`, LimitNOFILE=)")]
+    Worker(std::io::Error),
 }
 
 /// How much longer than its time a worker is waited for.
@@ -266,8 +269,18 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
     let stats = Arc::new(WorkerStats::default());
     let (commands, received) = mpsc::unbounded_channel();
     let shared = Arc::clone(&stats);
-    let body = move || run(Worker::new(index, &live, sinks(index), shared), received);
+    let (tell, started) = sync_channel(1);
+    let body = move || match runtime() {
+        Ok(runtime) => {
+            drop(tell.send(Ok(())));
+            run(runtime, Worker::new(index, &live, sinks(index), shared), received);
+        }
+        Err(error) => drop(tell.send(Err(error))),
+    };
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
+    // Nobody is told that the gateway listens while a worker may still lack a descriptor.
+    let ended = |_| Err(std::io::Error::other("the thread has ended"));
+    started.recv().unwrap_or_else(ended).map_err(ProxyError::Worker)?;
     Ok(Running { commands, stats, thread: Some(thread), sockets: BTreeMap::new(), pulse: Pulse::default() })
 }
 

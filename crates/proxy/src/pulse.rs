@@ -64,7 +64,10 @@ impl Proxy {
                 self.relieve(worker);
                 None
             }
-            (false, false) => None,
+            (false, false) => {
+                self.give_back(worker);
+                None
+            }
         };
         looks.into_iter().enumerate().filter_map(change).collect()
     }
@@ -113,6 +116,12 @@ impl Proxy {
     }
 
     fn revive(&mut self, number: usize) -> Change {
+        self.give_back(number);
+        Change::Revived { worker: number }
+    }
+
+    /// Gives a worker sockets for what was taken from it; what cannot be given is tried again with the next look.
+    fn give_back(&mut self, number: usize) {
         let worker = &mut self.workers[number];
         for configured in std::mem::take(&mut worker.pulse.taken) {
             // Not what a reload has taken away meanwhile.
@@ -120,11 +129,11 @@ impl Proxy {
             match bind_another(*actual) {
                 Ok(socket) => worker.listen(configured, socket),
                 Err(error) => {
-                    error!(worker = number, address = %actual, %error, "a worker that runs again gets no socket: the others serve this address without it");
+                    error!(worker = number, address = %actual, %error, "a worker that runs again gets no socket: the others serve this address, and it is tried again");
+                    worker.pulse.taken.push(configured);
                 }
             }
         }
-        Change::Revived { worker: number }
     }
 }
 
