@@ -34,8 +34,6 @@ pub(crate) enum AddressError {
         "is not a path of plain segments such as `/api/v1`; remove empty, `.` and `..` segments and odd characters"
     )]
     BadPath,
-    #[error("carries a path; keep only the host and put the path into `config.destinationPath` of the route")]
-    ServicePath,
 }
 
 /// The address of an `ApiInstance`: an IP address (or `localhost`), a port and a base path.
@@ -46,16 +44,8 @@ pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
     Ok(Listen { scheme, address, base_path: base_path(path)? })
 }
 
-/// The address of a service: a host and a port, without a path.
-pub(crate) fn upstream(text: &str) -> Result<UpstreamAddress, AddressError> {
-    match upstream_with_path(text)? {
-        (address, path) if path.is_empty() => Ok(address),
-        _ => Err(AddressError::ServicePath),
-    }
-}
-
-/// The address of a service within an API, and a path to put before those of its requests; empty for none.
-pub(crate) fn upstream_with_path(text: &str) -> Result<(UpstreamAddress, String), AddressError> {
+/// The address of a service, and a path to put before those of its requests; empty for none.
+pub(crate) fn upstream(text: &str) -> Result<(UpstreamAddress, String), AddressError> {
     let Parts { scheme, host, port, path } = split(text, 1)?;
     let (host, port) = (host.to_ascii_lowercase(), port.unwrap_or(scheme.default_port()));
     Ok((UpstreamAddress { scheme, host, port }, base_path(path)?))
@@ -171,19 +161,18 @@ mod tests {
 
     #[test]
     fn upstreams() {
-        let show = |text: &str| upstream(text).map(|address| address.to_string());
+        let show = |text: &str| upstream(text).map(|(address, _)| address.to_string());
         assert_eq!(show("https://Example.com:443/").unwrap(), "https://example.com");
         assert_eq!(show("http://[::1]:8081").unwrap(), "http://[::1]:8081");
         assert_eq!(show("http://10.0.0.1").unwrap(), "http://10.0.0.1");
         for (text, error) in [
             ("h2://example.com:50051", AddressError::Http2),
             ("http://u:p@example.com", AddressError::UserInfo),
-            ("http://example.com/v1", AddressError::ServicePath),
             ("http://example.com:0", AddressError::BadPort(1)),
             ("http://exa mple.com", AddressError::BadHost),
             ("http://", AddressError::NoHost),
         ] {
-            assert_eq!(upstream(text), Err(error), "{text}");
+            assert_eq!(upstream(text).map(drop), Err(error), "{text}");
         }
     }
 }

@@ -36,7 +36,7 @@ fn route(api: &ApiDraft, drafts: &Drafts, known: &Known) -> (Vec<Service>, Vec<R
             name: route.name.clone(),
             service: route.service,
             rules: route.rules.clone(),
-            destination_path: route.destination_path.clone(),
+            destination_path: path(&api.services[route.service], route.destination_path.as_deref()),
         });
         return (services, routes.collect());
     }
@@ -51,10 +51,17 @@ fn route(api: &ApiDraft, drafts: &Drafts, known: &Known) -> (Vec<Service>, Vec<R
             Some(used.len() - 1)
         });
         let (Some(service), name) = (index, name.clone()) else { continue };
-        let (rules, destination_path) = (destination.rules.clone(), destination.to.path.clone());
+        let destination_path = path(drafts.service(at), destination.to.path.as_deref());
+        let rules = destination.rules.clone();
         routes.push(Route { name, service, rules, destination_path });
     }
     (services, routes)
+}
+
+/// The path that is put before those of a route's requests: that of the service's address, and the route's own.
+fn path(service: &ServiceDraft, of_route: Option<&str>) -> Option<String> {
+    let path = format!("{}{}", service.prefix, of_route.unwrap_or_default());
+    (!path.is_empty()).then_some(path)
 }
 
 /// One of a resource of its own bears its namespace, so that two of one name are two.

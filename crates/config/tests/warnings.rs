@@ -212,7 +212,20 @@ fn the_path_of_a_service_goes_before_that_of_its_requests() {
     assert_eq!(paths, [Some("/v1"), Some("/v1/x"), Some("/v1"), None]);
     let told = warnings(&config);
     assert!(told.len() == 2 && told[0].contains("carries the path `/v1`"), "{told:?}");
-    assert!(load(&document("Service", "name: a", "address: 'http://b/v1'")).unwrap_err().contains("carries a path"));
+    // Of a resource of its own, too, whoever goes there, and how.
+    let shared = document("Service", "name: shared", "address: 'http://b/v2'");
+    let to = |more: &str| {
+        format!(
+            "{{policyRef: {{name: route}}, config: {{destinationRef: {{name: shared}}{more}}}, rules: [{{path: /{}}}]}}",
+            more.len()
+        )
+    };
+    let policies = format!("policies: [{}, {}]", to(""), to(", destinationPath: /x"));
+    let api = document("ApiInstance", "name: a", &format!("address: \"http://0.0.0.0:1\", {policies}"));
+    let config = well(&(shared + &api));
+    let paths: Vec<_> = config.apis[0].routes.iter().map(|route| route.destination_path.as_deref()).collect();
+    assert_eq!(paths, [Some("/v2"), Some("/v2/x")]);
+    assert!(warnings(&config)[0].contains("Service \"shared\": address: carries the path `/v2`"));
 }
 
 /// What may be secret is in no message: they go to logs, to `/status` and to the readiness probe.

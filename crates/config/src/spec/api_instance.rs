@@ -136,6 +136,7 @@ fn policy(at: &At<'_>) -> Option<(Bound, &'static str)> {
 struct ServiceSpec {
     name: String,
     address: Option<UpstreamAddress>,
+    prefix: String,
     routes: Vec<RouteSpec>,
 }
 
@@ -149,27 +150,12 @@ struct RouteSpec {
 fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
-    let address = fields.required("address", |at| {
-        let (address, path) = at.parse_cured(address::upstream_with_path)?;
-        if !path.is_empty() {
-            at.warn(format!(
-                "carries the path `{path}`, which is put before that of every request, as `destinationPath` is"
-            ));
-        }
-        Some((address, path))
-    });
+    let (address, prefix) = super::service::address(&mut fields);
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
-    let (address, prefix) = address.map_or((None, String::new()), |(address, path)| (Some(address), path));
-    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, routes };
+    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, prefix, routes };
     if spec.routes.is_empty() {
         spec.routes.push(RouteSpec::default());
-    }
-    if !prefix.is_empty() {
-        for route in &mut spec.routes {
-            let path = route.destination_path.take().unwrap_or_default();
-            route.destination_path = Some(format!("{prefix}{path}"));
-        }
     }
     Some(spec)
 }
@@ -198,7 +184,7 @@ fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft
         routes.extend(spec.routes.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| {
             RouteDraft { name: format!("{name}-route-{n}"), service: index, rules, destination_path }
         }));
-        services.push(ServiceDraft { metadata, address: spec.address, tls: Vec::new() });
+        services.push(ServiceDraft { metadata, address: spec.address, prefix: spec.prefix, tls: Vec::new() });
     }
     (services, routes)
 }

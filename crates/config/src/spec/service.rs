@@ -4,19 +4,35 @@ use super::Metadata;
 use crate::address;
 use crate::api::UpstreamAddress;
 use crate::policy::TlsOutbound;
-use crate::read::{At, Place};
+use crate::read::{At, Fields, Place};
 
 /// A service as far as it could be read, in its own resource or within an ApiInstance.
 pub(crate) struct ServiceDraft {
     pub metadata: Option<Metadata>,
     pub address: Option<UpstreamAddress>,
+    /// The path of its address, put before those of its requests; empty for none.
+    pub prefix: String,
     /// Each `tls-outbound` that is bound to it, as far as it could be read, with its place.
     pub tls: Vec<(Option<TlsOutbound>, Place)>,
 }
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ServiceDraft> {
     let mut fields = spec.fields()?;
-    let address = fields.required("address", |at| at.parse_cured(address::upstream));
+    let (address, prefix) = address(&mut fields);
     fields.finish();
-    Some(ServiceDraft { metadata, address, tls: Vec::new() })
+    Some(ServiceDraft { metadata, address, prefix, tls: Vec::new() })
+}
+
+/// The address of a service, and its path.
+pub(super) fn address(fields: &mut Fields<'_>) -> (Option<UpstreamAddress>, String) {
+    let read = fields.required("address", |at| {
+        let (address, path) = at.parse_cured(address::upstream)?;
+        if !path.is_empty() {
+            at.warn(format!(
+                "carries the path `{path}`, which is put before that of every request, as `destinationPath` is"
+            ));
+        }
+        Some((address, path))
+    });
+    read.map_or((None, String::new()), |(address, path)| (Some(address), path))
 }
