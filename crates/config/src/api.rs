@@ -99,12 +99,13 @@ pub struct UpstreamAddress {
 impl UpstreamAddress {
     /// `host`, or `host:port` where the port is not the scheme's own: what goes into `Host`. IPv6 in brackets.
     pub fn authority(&self) -> String {
+        if self.port == self.scheme.default_port() { self.name() } else { format!("{}:{}", self.name(), self.port) }
+    }
+
+    /// The host without the port, IPv6 in brackets.
+    pub fn name(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        if self.port == self.scheme.default_port() {
-            format!("{open}{}{close}", self.host)
-        } else {
-            format!("{open}{}{close}:{}", self.host, self.port)
-        }
+        format!("{open}{}{close}", self.host)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::environment::Variables;
-use crate::model::{Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, Reload, Spool, Timeouts};
+use crate::model::{
+    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, Reload, Spool, Timeouts, UpstreamHost,
+};
 use crate::read::{Env, Errors};
 use crate::spec::{Settings, Slot};
 
@@ -68,6 +70,8 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         worker_timeout: settings.worker_timeout.value().unwrap_or(default.lifecycle.worker_timeout),
         drain_delay: settings.drain_delay.value().unwrap_or(default.lifecycle.drain_delay),
     };
+    let rewritten = variables.boolean("FLEX_REWRITE_HOST_HEADER");
+    let rewritten = rewritten.map(|is| if is { UpstreamHost::Authority } else { UpstreamHost::Original });
     let preserve = variables.boolean("FLEX_PRESERVE_EXTERNAL_REQUEST_ID");
     GatewayConfig {
         identity,
@@ -82,7 +86,7 @@ pub(crate) fn assemble(settings: Settings, env: Env<'_>, errors: &Errors) -> Gat
         trusted_peers: settings.trusted_peers.value().unwrap_or_default(),
         peer_gateways: settings.peer_gateways.value().unwrap_or_default(),
         log_level: settings.log_level.value().unwrap_or_default(),
-        rewrite_host: variables.boolean("FLEX_REWRITE_HOST_HEADER").unwrap_or(default.rewrite_host),
+        upstream_host: settings.upstream_host.value().or(rewritten).unwrap_or_default(),
         preserve_request_id: preserve.unwrap_or(default.preserve_request_id),
         drain: variables.seconds("FLEX_SERVICE_ENVOY_DRAIN_TIME").unwrap_or(default.drain),
         ..default

@@ -44,6 +44,7 @@ pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};
 pub use model::{
     Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts,
+    UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{Authorities, KeyPair, Validity};

@@ -41,8 +41,8 @@ pub struct GatewayConfig {
     pub peer_gateways: Vec<IpNet>,
     /// The least severe level that the programs log. Default `info`.
     pub log_level: LogLevel,
-    /// Whether `Host` becomes the upstream's (`FLEX_REWRITE_HOST_HEADER`). Default true.
-    pub rewrite_host: bool,
+    /// What `Host` says to upstreams (`upstreamHost`, or `FLEX_REWRITE_HOST_HEADER`).
+    pub upstream_host: UpstreamHost,
     /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
     pub preserve_request_id: bool,
     /// How long requests in flight may take after SIGTERM (`FLEX_SERVICE_ENVOY_DRAIN_TIME`). Default 25 s.
@@ -88,7 +88,7 @@ impl Default for GatewayConfig {
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
             log_level: LogLevel::default(),
-            rewrite_host: true,
+            upstream_host: UpstreamHost::default(),
             preserve_request_id: false,
             drain: Duration::from_secs(25),
             apis: Vec::new(),
@@ -285,6 +285,24 @@ impl Default for Timeouts {
             downstream_connection_idle: Duration::from_secs(60),
         }
     }
+}
+
+/// What `Host` says to an upstream (`upstreamHost`, under `gateway.weir.dev/v1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamHost {
+    /// The service's host, and its port where that is not the scheme's own (RFC 9110 7.2).
+    #[default]
+    Authority,
+    /// The service's host without its port, for servers that tell their sites apart by the whole field.
+    Name,
+    /// What the client sent.
+    Original,
+}
+
+impl UpstreamHost {
+    /// Each with its name in YAML.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("authority", Self::Authority), ("name", Self::Name), ("original", Self::Original)];
 }
 
 /// Flex's `runtimeLogs.logLevel`.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use weir_config::{Api, ByteSize, GatewayConfig, LogLevel, Policy, load, load_text};
+use weir_config::{Api, ByteSize, GatewayConfig, LogLevel, Policy, UpstreamHost, load, load_text};
 
 fn env(name: &str) -> Option<String> {
     let variables = [
@@ -50,7 +50,10 @@ fn yaml_before_environment_before_default() {
     assert_eq!(config.timeouts.upstream_connection_idle, seconds(7), "environment");
     assert_eq!(config.timeouts.downstream_connection_idle, seconds(8), "environment");
     assert_eq!(config.timeouts.upstream_connect, seconds(5), "default");
-    assert_eq!((config.rewrite_host, config.preserve_request_id, config.drain), (false, true, seconds(3)));
+    assert_eq!(
+        (config.upstream_host, config.preserve_request_id, config.drain),
+        (UpstreamHost::Original, true, seconds(3))
+    );
 }
 
 #[test]

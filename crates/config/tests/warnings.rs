@@ -298,3 +298,25 @@ fn a_custom_policy_is_told_once() {
     let told = load(&(served + &slips)).unwrap_err();
     assert_eq!(told.matches("did you mean `rate-limiting-flex`?").count(), 2, "{told}");
 }
+
+/// A password that a template left behind is a password that everybody knows.
+#[test]
+fn a_secret_that_looks_like_a_placeholder_is_told_and_not_quoted() {
+    for (password, told) in [
+        ("'{{ basic_password }}'", true),
+        ("'<your-password>'", true),
+        ("correct-horse", false),
+        ("$FROM_A_VARIABLE", false),
+    ] {
+        let policy = format!(
+            "policyRef: {{name: http-basic-authentication-flex}}, config: {{username: u, password: {password}}}"
+        );
+        let text = api("name: a", "http://0.0.0.0:1") + &selector("", &policy);
+        let filled = |name: &str| (name == "FROM_A_VARIABLE").then(|| "{{ it is what it is }}".to_owned());
+        let config = load_text("x.yaml".as_ref(), &text, &filled).unwrap();
+        let warned = warnings(&config);
+        let about: Vec<_> = warned.iter().filter(|warning| warning.contains("placeholder")).collect();
+        assert_eq!(about.len(), usize::from(told), "{password}: {warned:?}");
+        assert!(about.iter().all(|warning| warning.contains("config.password") && !warning.contains("basic_password")));
+    }
+}

@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use weir_config::{Api, ConfigError, GatewayConfig, Rule, Validity};
+use weir_config::{Api, ConfigError, GatewayConfig, Rule, UpstreamHost, Validity};
 use weir_event::{NameId, Protocol};
 use weir_policies::Policy;
 use weir_router::{PolicyRules, Router};
@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) peer_gateways: Vec<IpNet>,
     pub(crate) trust: Trust,
-    pub(crate) rewrite_host: bool,
+    pub(crate) upstream_host: UpstreamHost,
     pub(crate) preserve_request_id: bool,
     /// This gateway's member of `Via`, and its name in `Proxy-Status`.
     pub(crate) pseudonym: String,
@@ -163,7 +163,7 @@ impl Snapshot {
             trusted_peers: config.trusted_peers.clone(),
             peer_gateways: config.peer_gateways.clone(),
             trust: Trust::Continue,
-            rewrite_host: config.rewrite_host,
+            upstream_host: config.upstream_host,
             preserve_request_id: config.preserve_request_id,
             pseudonym,
             via,

@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Instant;
 use tracing::debug;
+use weir_config::UpstreamHost;
 use weir_event::{Attempt, Protocol, Reason, Turn};
 use weir_upstream::{Connection, Failure, Origin};
 
@@ -313,7 +314,11 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<Requ
     }
     .write(&mut headers);
     headers.insert(X_REQUEST_ID, flow.request_id.clone());
-    let host = if snapshot.rewrite_host { target.route().origin.authority.clone() } else { host };
+    let host = match snapshot.upstream_host {
+        UpstreamHost::Authority => target.route().origin.authority.clone(),
+        UpstreamHost::Name => target.route().origin.name.clone(),
+        UpstreamHost::Original => host,
+    };
     headers.insert(HOST, host);
     let mut request = Request::new(body);
     *request.method_mut() = method;

@@ -39,6 +39,23 @@ fn a_request_passes_and_is_told_whole() {
     assert_eq!(gateway.events().len(), 0);
 }
 
+/// What `Host` says is a setting: the service's authority, its name alone, or what the client sent.
+#[test]
+fn the_host_that_an_upstream_is_asked_by_is_a_setting() {
+    let upstream = Upstream::answering(OK);
+    let authority = upstream.address.to_string();
+    for (setting, host) in [("authority", authority.as_str()), ("name", "127.0.0.1"), ("original", "api.example:81")] {
+        let settings = format!(
+            "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: c}}\nspec: {{upstreamHost: {setting}}}\n---\n"
+        );
+        let gateway = Gateway::start(&(settings + &api(upstream.address, "")));
+        gateway.exchange("GET / HTTP/1.1\r\nHost: api.example:81\r\nConnection: close\r\n\r\n");
+        let sent = upstream.request();
+        assert_eq!(header(&sent, "host"), Some(host), "{setting}");
+        assert_eq!(header(&sent, "x-forwarded-host"), Some("api.example:81"), "{setting}");
+    }
+}
+
 #[test]
 fn the_trace_goes_on_with_the_attempt_as_parent() {
     let upstream = Upstream::answering(OK);

@@ -23,6 +23,8 @@ pub struct Origin {
     pub address: UpstreamAddress,
     /// What `Host` says where the gateway rewrites it.
     pub authority: HeaderValue,
+    /// The same without the port.
+    pub name: HeaderValue,
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
@@ -64,8 +66,9 @@ impl Origins {
     }
 
     fn make(&self, id: OriginId, address: &UpstreamAddress, tls: Option<&TlsOutbound>) -> Result<Origin, TlsError> {
-        let authority =
-            HeaderValue::from_str(&address.authority()).map_err(|_| TlsError::Name { host: address.host.clone() })?;
+        let value =
+            |text: String| HeaderValue::try_from(text).map_err(|_| TlsError::Name { host: address.host.clone() });
+        let (authority, host) = (value(address.authority())?, value(address.name())?);
         let tls = match address.scheme {
             Scheme::Http => None,
             Scheme::Https => {
@@ -74,7 +77,7 @@ impl Origins {
                 Some((self.roots.client_config(tls)?, name))
             }
         };
-        Ok(Origin { id, address: address.clone(), authority, tls })
+        Ok(Origin { id, address: address.clone(), authority, name: host, tls })
     }
 }
 

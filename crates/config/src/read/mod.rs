@@ -233,7 +233,12 @@ impl<'a> At<'a> {
     }
 
     pub fn secret(&self) -> Option<Secret> {
-        self.filled().map(Secret::new)
+        let text = self.filled()?;
+        // Not what a variable holds.
+        if self.says(&text) && placeholder(&text).is_some() {
+            self.warn("looks like a placeholder that nobody filled in; it is taken as it is written");
+        }
+        Some(Secret::new(text))
     }
 
     /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `cure`".

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address;
-use crate::model::{AnalyticsTls, LogLevel, ReloadMode, is_identity};
+use crate::model::{AnalyticsTls, LogLevel, ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{authorities, key_pair};
 use crate::read::{At, Fields, NOT_YET, Place};
 use crate::units::{ByteSize, Secret, parse_duration};
@@ -88,6 +88,7 @@ pub(crate) struct Settings {
     /// `None` inside: switched off.
     pub probe: Slot<Option<SocketAddr>>,
     pub log_level: Slot<LogLevel>,
+    pub upstream_host: Slot<UpstreamHost>,
 }
 
 pub(super) fn read(spec: &At<'_>, settings: &mut Settings) {
@@ -143,6 +144,9 @@ fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
         settings.worker_timeout.read(fields, "workerTimeout", |at| period(at, 2000));
         settings.drain_delay.read(fields, "drainDelay", |at| period(at, 0));
     });
+    if let Some(at) = fields.take_weir("upstreamHost") {
+        settings.upstream_host.set(&at.with_env(), |at| at.choice(&UpstreamHost::NAMES));
+    }
     if let Some(at) = fields.take_weir("trustedPeers") {
         settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
     }

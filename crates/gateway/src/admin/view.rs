@@ -11,7 +11,7 @@ use weir_config::policy::{
 };
 use weir_config::{
     Analytics, AnalyticsTls, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern,
-    PolicyBinding, Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts,
+    PolicyBinding, Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts, UpstreamHost,
 };
 
 /// What stands in the place of a secret.
@@ -32,7 +32,7 @@ pub fn view(config: &GatewayConfig) -> Value {
         trusted_peers,
         peer_gateways,
         log_level,
-        rewrite_host,
+        upstream_host,
         preserve_request_id,
         drain,
         apis,
@@ -67,7 +67,7 @@ pub fn view(config: &GatewayConfig) -> Value {
         "trusted_peers": trusted_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "peer_gateways": peer_gateways.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "log_level": level(*log_level),
-        "rewrite_host": rewrite_host,
+        "upstream_host": UpstreamHost::NAMES.iter().find(|(_, known)| known == upstream_host).map(|(name, _)| *name),
         "preserve_request_id": preserve_request_id,
         "drain": time(*drain),
         "apis": apis.iter().map(api).collect::<Vec<_>>(),
