@@ -169,6 +169,13 @@ impl Gateway {
         Ok(stream)
     }
 
+    /// What the process has of memory, in MiB.
+    pub fn memory(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        kib.map(|kib: u64| kib / 1024).ok_or_else(|| io::Error::other("the system does not say"))
+    }
+
     /// The `/status` document.
     pub async fn status(&self) -> io::Result<serde_json::Value> {
         let (_, body) = weir_testkit::get(&format!("http://{}/status", self.admin)).await?;

@@ -45,13 +45,6 @@ spec:
     assert!(answer(gateway.ask("/fast").unwrap()).starts_with("HTTP/1.1 200 "), "there is room again");
 }
 
-/// What the gateway has of memory, in MiB.
-fn memory(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 /// Clients that read nothing cost memory; it is given back when they have left, however little is asked after that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_goes_back_after_an_attack() {
@@ -59,7 +52,7 @@ async fn memory_goes_back_after_an_attack() {
     let spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
     let gateway = Gateway::start(&site, &spec).unwrap();
     assert!(answer(gateway.ask("/fast").unwrap()).starts_with("HTTP/1.1 200 "));
-    let before = memory(&gateway);
+    let before = gateway.memory().unwrap();
     let held: Vec<_> = (0..200)
         .map(|_| {
             let stream = gateway.ask("/large?kib=2048").unwrap();
@@ -68,14 +61,14 @@ async fn memory_goes_back_after_an_attack() {
         })
         .collect();
     let most = eventually("what clients do not read is held", async || {
-        let now = memory(&gateway);
+        let now = gateway.memory().unwrap();
         (now > before + 20).then_some(now)
     })
     .await;
     drop(held);
     eventually("it is given back", async || {
         answer(gateway.ask("/fast").unwrap());
-        (memory(&gateway) < before + (most - before) / 3).then_some(())
+        (gateway.memory().unwrap() < before + (most - before) / 3).then_some(())
     })
     .await;
 }

@@ -25,13 +25,6 @@ fn asked(to: SocketAddr, path: &str) -> TcpStream {
     sent(to, &format!("GET {path} HTTP/1.1\r\nhost: {to}\r\n\r\n"))
 }
 
-/// What the gateway has of memory, in MiB.
-fn memory(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 /// How many files and sockets the gateway has open.
 fn files(gateway: &Gateway) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", gateway.process.id())).unwrap().count()
@@ -69,7 +62,7 @@ async fn probes_and_scrapes_come_through_whatever_is_open() {
     spec.more_yaml = many_apis(500, upstream);
     let gateway = Gateway::start(&site, &spec).unwrap();
     liveness(&gateway).await;
-    let before = memory(&gateway);
+    let before = gateway.memory().unwrap();
     let half = (0..200).map(|_| sent(gateway.admin, "GET /probes/liveness HTT"));
     let unread = (0..40).map(|_| asked(gateway.admin, "/metrics"));
     let dumps = (0..40).map(|_| asked(gateway.admin, "/dump"));
@@ -95,7 +88,7 @@ async fn probes_and_scrapes_come_through_whatever_is_open() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let files = files(&gateway);
     assert!(files < 130, "{files} open files");
-    let more = memory(&gateway).saturating_sub(before);
+    let more = gateway.memory().unwrap().saturating_sub(before);
     assert!(more < 64, "{more} MiB for {} clients that read nothing", held.len());
 }
 
@@ -142,12 +135,14 @@ async fn many_routes_cost_a_scrape_and_a_reload_little() {
         gateway.process.signal(rustix::process::Signal::HUP);
         eventually("it is loaded", async || (serving(&scrape().await) == generation).then_some(())).await;
         if generation == 2 {
-            first = memory(&gateway);
+            first = gateway.memory().unwrap();
         }
     }
     // Memory that is not used any more goes back within ten seconds or so.
-    eventually("memory is as after the first reload", async || (memory(&gateway) * 10 <= first * 13).then_some(()))
-        .await;
+    eventually("memory is as after the first reload", async || {
+        (gateway.memory().unwrap() * 10 <= first * 13).then_some(())
+    })
+    .await;
 }
 
 /// The probe port answers by either family of addresses.
