@@ -12,6 +12,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use weir_analytics::ingest::intent::Intents;
+use weir_analytics::ingest::lease::{Lease, Watching};
+use weir_analytics::schema::{Schema, migrate};
+use weir_analytics::store::Store;
 use weir_event::Ranges;
 
 /// Where in an insert of events its sender is stopped.
@@ -314,4 +318,30 @@ fn a_holder_that_is_stopped_in_the_middle_of_an_insert_stores_nothing_twice() {
         }
     });
     println!("{} stops in {:.0} s: nothing lost, nothing twice", all.len(), began.elapsed().as_secs_f64());
+}
+
+/// A claim of the holder's own next epoch is no loss of its lease, whenever it is looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_claimed_again_is_not_taken_for_lost() {
+    let (engine, state) = (Engine::start(), TempDir::new().expect("a folder"));
+    let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
+    migrate(&store).await.expect("migrated");
+    let intents = Intents::open(state.path()).expect("the state");
+    let lease = Lease::new(store, &intents.holder(), Duration::from_secs(60));
+    assert!(lease.campaign(&mut Watching::default(), &intents).await.expect("claimed"));
+    let session = lease.session().expect("a session");
+    let looking = {
+        let (lease, session) = (lease.clone(), Arc::clone(&session));
+        tokio::spawn(async move {
+            while lease.is_current(&session) {
+                lease.confirm(&session).await.expect("looked at");
+            }
+        })
+    };
+    for _ in 0..40 {
+        let term = lease.again(&session).await.expect("claimed again");
+        assert!(term.is_some() && lease.is_current(&session), "nobody else has claimed");
+    }
+    lease.lost(&session);
+    looking.await.expect("it looks");
 }

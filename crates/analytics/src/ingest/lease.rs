@@ -34,6 +34,9 @@ pub struct Term {
 pub struct Session {
     pub known: Arc<Known>,
     term: Mutex<Term>,
+    /// Held while the session claims its next term, and while the tables' newest term is held against its own: a claim
+    /// of one's own between two reads would look like another one's.
+    claiming: tokio::sync::Mutex<()>,
     /// None where servers take turns.
     run: Option<ServerRun>,
 }
@@ -139,7 +142,8 @@ impl Lease {
         if !(mine && settled.all_read) {
             verify::audit_recent(&self.store, term).await?;
         }
-        let session = Session { known: Arc::default(), term: Mutex::new(term), run };
+        let claiming = tokio::sync::Mutex::default();
+        let session = Session { known: Arc::default(), term: Mutex::new(term), claiming, run };
         self.session.send_replace(Some(Arc::new(session)));
         tracing::info!(epoch = term.epoch, "this weir-analytics writes");
         Ok(true)
@@ -166,23 +170,27 @@ impl Lease {
     /// A new term right after that of `session`, fenced: what the one before has under way is stored or refused.
     /// None when another one has claimed.
     pub async fn again(&self, session: &Arc<Session>) -> Result<Option<Term>, StoreError> {
+        let Some(next) = self.claim_next(session).await? else {
+            self.lost(session);
+            return Ok(None);
+        };
+        self.fence(next).await?;
+        Ok(Some(next))
+    }
+
+    /// None when another one has claimed.
+    async fn claim_next(&self, session: &Session) -> Result<Option<Term>, StoreError> {
+        let _claiming = session.claiming.lock().await;
         let term = session.term();
         let current = self.current().await?;
         if current.is_none_or(|current| current.id != term.id.to_string()) {
-            self.lost(session);
             return Ok(None);
         }
-        match self.claim(term.epoch + 1).await? {
-            Some(next) => {
-                *lock(&session.term) = next;
-                self.fence(next).await?;
-                Ok(Some(next))
-            }
-            None => {
-                self.lost(session);
-                Ok(None)
-            }
+        let next = self.claim(term.epoch + 1).await?;
+        if let Some(next) = next {
+            *lock(&session.term) = next;
         }
+        Ok(next)
     }
 
     /// `session` is over.
@@ -206,13 +214,16 @@ impl Lease {
     /// Whether what `session` remembers is still what the store has: nobody claimed since, and it is the same run of
     /// the same server. Ends the session if not.
     pub async fn confirm(&self, session: &Arc<Session>) -> Result<bool, StoreError> {
-        let current = self.current().await?;
+        let is_newest = {
+            let _claiming = session.claiming.lock().await;
+            self.holds(session.term()).await?
+        };
         let run = self.run().await?;
         let same_run = match (&session.run, &run) {
             (Some(one), Some(other)) => one.is(other),
             _ => true,
         };
-        let holds = same_run && current.is_some_and(|current| current.id == session.term().id.to_string());
+        let holds = same_run && is_newest;
         if !holds {
             self.lost(session);
         }
