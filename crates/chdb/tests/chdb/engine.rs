@@ -94,6 +94,19 @@ impl Engine {
         std::fs::read_to_string(self.beside.path().join("log")).unwrap_or_default()
     }
 
+    /// Waits until the log has `words`, and answers the log: it is written a little after the event.
+    pub fn logged(&self, words: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = self.log();
+            if log.contains(words) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "no `{words}` in the log: {log}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -52,9 +52,7 @@ fn a_second_signal_waits_for_nobody() {
     );
     engine.await_running("sipHash64", 1);
     engine.signal("-TERM");
-    while !engine.log().contains("stops when the queries") {
-        std::thread::yield_now();
-    }
+    engine.logged("stops when the queries");
     engine.signal("-TERM");
     let began = Instant::now();
     let (status, folder, log) = engine.end();
