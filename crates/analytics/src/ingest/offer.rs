@@ -41,7 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue: 1024,
-            linger: (Duration::from_millis(200), Duration::from_secs(1)),
+            linger: (Duration::from_millis(200), Duration::from_secs(2)),
             batch_rows: 200_000,
             batch_bytes: 96 << 20,
             patience: Duration::from_secs(25),

@@ -31,7 +31,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 1024, queries: 8, queries_per_client: 4 }
+        Self { connections: 8192, queries: 8, queries_per_client: 4 }
     }
 }
 
