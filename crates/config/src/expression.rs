@@ -3,6 +3,8 @@
 //! What they answer is in the policies crate. Anything else is refused at load: an expression that is silently taken
 //! for a text would switch a policy off.
 
+use std::fmt;
+
 use http::HeaderName;
 
 use crate::read::{At, show};
@@ -29,6 +31,18 @@ impl Expression {
         parse(&text).or_else(|| {
             at.refuse(format!("`{}` is no expression that this version of weir knows; {CURE}", show(&text)))
         })
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "#[attributes.headers['{name}']]"),
+            Self::QueryParam(name) => write!(f, "#[attributes.queryParams['{name}']]"),
+            Self::Method => f.write_str("#[attributes.method]"),
+            Self::RequestPath => f.write_str("#[attributes.requestPath]"),
+        }
     }
 }
 

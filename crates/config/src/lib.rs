@@ -33,6 +33,7 @@ mod schema;
 mod spec;
 mod tree;
 mod units;
+pub mod view;
 mod watch;
 
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};

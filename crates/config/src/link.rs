@@ -172,7 +172,7 @@ impl<'a> Linker<'a> {
 
     fn order(&mut self) {
         for api in &mut self.drafts.apis {
-            api.chain.sort_by(|a, b| a.rank.cmp(&b.rank));
+            api.chain.sort_by(|a, b| (!a.policy.is_first(), &a.rank).cmp(&(!b.policy.is_first(), &b.rank)));
             api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         }
     }

@@ -107,6 +107,12 @@ vocabulary! {
         ExceededShared = 4 "exceeded_shared" } unknown None
 }
 
+impl Default for RateLimitState {
+    fn default() -> Self {
+        Self::None
+    }
+}
+
 vocabulary! {
     /// Why the spans of this request were kept; none when only its event was.
     Kept { None = 0 "", Sampled = 1 "sampled", Debug = 2 "debug", Failed = 3 "failed", Slow = 4 "slow" } unknown None

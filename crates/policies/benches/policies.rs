@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use std::path::Path;
 use std::time::Instant;
 use weir_config::{Api, load_text};
-use weir_policies::{Limiters, Policy, RequestView};
+use weir_policies::{Policy, RequestView, Services};
 
 const LIMIT: &str = "rateLimits: [{maximumRequests: 268435454, timePeriodInMilliseconds: 3600000}]";
 
@@ -47,7 +47,7 @@ fn credentials_given_anew(bencher: Bencher) {
 
 fn decide(bencher: Bencher, policy: &str) {
     let api = api(policy);
-    let policy = Policy::compile(&api.policies[0], &api, &Limiters::default());
+    let policy = Policy::compile(&api.policies[0], &api, &Services::default());
     let (mut requests, mut at): (Vec<_>, usize) = ((0..1000).map(headers).collect(), 0);
     let now = Instant::now();
     bencher.bench_local(|| {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method};
 use weir_config::{Api, load_text};
-use weir_policies::{Limiters, Policy, RequestView};
+use weir_policies::{Policy, RequestView, Services};
 
 const ROUNDS: u32 = 2_000_000;
 const LIMIT: &str = "maximumRequests: 268435454, timePeriodInMilliseconds: 3600000";
@@ -45,7 +45,7 @@ fn api(policy: &str) -> Result<Api, Box<dyn std::error::Error>> {
 
 fn price(what: &str, threads: usize, policy: &str) -> Result<(), Box<dyn std::error::Error>> {
     let api = api(policy)?;
-    let policy = Policy::compile(&api.policies[0], &api, &Limiters::default());
+    let policy = Policy::compile(&api.policies[0], &api, &Services::default());
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -3,12 +3,14 @@
 //! It decides whether `Authorization: Basic` carries exactly these credentials. It never tells which half was
 //! wrong, neither in words nor in time; and it never sends the credentials on: the upstream has its own.
 
+use crate::Services;
+use crate::contract::{Answer, Authenticated, Body, Compiled, Outcome, RequestView, Stages};
 use crate::credentials::{BASIC_CHALLENGE, decode_basic, encoded_basic, same};
-use crate::{Authenticated, Body, Decision, Rejection, RequestView};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use weir_config::Api;
 use weir_config::policy::HttpBasicAuthentication;
 use weir_event::{AuthKind, Reason};
 
@@ -26,17 +28,18 @@ pub struct BasicAuth {
     encoded: Vec<u8>,
 }
 
-impl BasicAuth {
-    /// From its checked configuration.
-    pub fn new(spec: &HttpBasicAuthentication) -> Self {
+impl Compiled for BasicAuth {
+    type Spec = HttpBasicAuthentication;
+    const STAGES: Stages = Stages::REQUEST;
+
+    fn compile(spec: &Self::Spec, _: &str, _: &Api, _: &Services) -> Self {
         let username = Bytes::copy_from_slice(spec.username.as_bytes());
         let expected = format!("{}:{}", spec.username, spec.password.expose()).into_bytes();
         let encoded = STANDARD.encode(&expected).into_bytes();
         Self { username, expected, encoded }
     }
 
-    /// The request side.
-    pub fn on_request(&self, request: &mut RequestView<'_>) -> Decision {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
         let Some(value) = request.headers.get(AUTHORIZATION) else { return missing() };
         // Whoever knows the credentials sends this very text, which need not be decoded to be known: 70 ns of 330.
         let known = encoded_basic(value).is_some_and(|encoded| same(&self.encoded, encoded));
@@ -47,35 +50,34 @@ impl BasicAuth {
             }
         }
         request.headers.remove(AUTHORIZATION);
-        Decision::Identified(Authenticated::new(self.username.clone(), AuthKind::Basic))
+        Outcome::identified(Authenticated::new(self.username.clone(), AuthKind::Basic))
     }
 }
 
-fn missing() -> Decision {
+fn missing() -> Outcome {
     reject("credentials are missing: send `Authorization: Basic`", NO_CREDENTIALS)
 }
 
-fn reject(detail: &'static str, error: &'static str) -> Decision {
-    let rejection = Rejection::new(Reason::AuthenticationFailed, Body::FlexProblem { detail, error });
-    Decision::Reject(rejection.with(WWW_AUTHENTICATE, BASIC_CHALLENGE))
+fn reject(detail: &'static str, error: &'static str) -> Outcome {
+    let refusal = Answer::refusal(Reason::AuthenticationFailed, Body::FlexProblem { detail, error });
+    Outcome::reject(refusal.with(WWW_AUTHENTICATE, BASIC_CHALLENGE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Decision;
     use crate::credentials::MAX_ENCODED;
-    use crate::testing::Request;
+    use crate::testing::{Request, compiled};
     use http::HeaderMap;
-    use weir_config::Secret;
 
-    fn decide(authorization: Option<&str>) -> (Decision, HeaderMap) {
-        let policy =
-            BasicAuth::new(&HttpBasicAuthentication { username: "chris".into(), password: Secret::new("ad:min") });
+    fn decide(authorization: Option<&str>) -> (Outcome, HeaderMap) {
+        let policy = compiled("http-basic-authentication-flex", "{username: chris, password: 'ad:min'}");
         let request = Request::get("/");
         let mut request =
             authorization.into_iter().fold(request, |request, value| request.with("authorization", value));
-        let decision = policy.on_request(&mut request.view());
-        (decision, request.headers)
+        let outcome = policy.on_request(&mut request.view());
+        (outcome, request.headers)
     }
 
     fn basic(credentials: &str) -> String {
@@ -85,8 +87,8 @@ mod tests {
     #[test]
     fn the_right_credentials_name_the_consumer_and_go_no_further() {
         for scheme in ["Basic", "basic", "BASIC"] {
-            let (decision, headers) = decide(Some(&basic("chris:ad:min").replace("Basic", scheme)));
-            let Decision::Identified(who) = decision else { panic!("{scheme}: {decision:?}") };
+            let (outcome, headers) = decide(Some(&basic("chris:ad:min").replace("Basic", scheme)));
+            let Some(who) = outcome.effects.identity else { panic!("{scheme}: {:?}", outcome.decision) };
             assert_eq!((who.consumer().as_ref(), who.kind()), (b"chris".as_slice(), AuthKind::Basic));
             assert!(headers.is_empty());
         }
@@ -99,14 +101,14 @@ mod tests {
         let odd = ["Basic", "Basic ", "Basic !!!", "Bearer abc", ""].map(str::to_owned);
         let long = format!("Basic {}", "A".repeat(MAX_ENCODED + 4));
         for value in values.chain(odd).chain([long]) {
-            let (decision, _) = decide(Some(&value));
+            let decision = decide(Some(&value)).0.decision;
             let Decision::Reject(rejection) = decision else { panic!("{value}: {decision:?}") };
             assert_eq!(rejection.status, 401);
             assert_eq!(rejection.headers[0].1, "Basic realm=\"mule-realm\"");
             assert!(matches!(rejection.body, Body::FlexProblem { .. }));
         }
-        let Decision::Reject(wrong) = decide(Some(&basic("chris:no"))).0 else { panic!("refused") };
-        let Decision::Reject(missing) = decide(None).0 else { panic!("refused") };
+        let Decision::Reject(wrong) = decide(Some(&basic("chris:no"))).0.decision else { panic!("refused") };
+        let Decision::Reject(missing) = decide(None).0.decision else { panic!("refused") };
         let errors =
             [wrong.body, missing.body].map(|body| if let Body::FlexProblem { error, .. } = body { error } else { "" });
         assert_eq!(errors, [WRONG_CREDENTIALS, NO_CREDENTIALS]);

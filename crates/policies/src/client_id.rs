@@ -4,14 +4,15 @@
 //! secret. It does not tell an unknown id from a wrong secret, neither in words nor in time; and the secret goes no
 //! further: the upstream learns who the client is, not how to be it. Statuses, challenges and bodies are those of Flex.
 
+use crate::Services;
+use crate::contract::{Answer, Authenticated, Body, Compiled, Outcome, RequestView, Stages};
 use crate::credentials::{BASIC_CHALLENGE, decode_basic, same};
 use crate::expression::evaluate;
-use crate::{Authenticated, Body, Decision, Rejection, RequestView};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use std::collections::HashMap;
 use weir_config::policy::ClientIdEnforcement;
-use weir_config::{Contract, Expression, Secret};
+use weir_config::{Api, Contract, Expression, Secret};
 use weir_event::{AuthKind, Reason};
 
 const CUSTOM_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-ID-Enforcement");
@@ -32,15 +33,15 @@ struct Presented {
     secret: Option<Vec<u8>>,
 }
 
-impl ClientId {
-    /// From its checked configuration, and the clients of the API.
-    pub fn new(spec: &ClientIdEnforcement, contracts: &[Contract]) -> Self {
-        let known = |contract: &Contract| (Bytes::from(contract.client_id.clone()), contract.secret.clone());
-        Self { origin: spec.clone(), contracts: contracts.iter().map(known).collect() }
+impl Compiled for ClientId {
+    type Spec = ClientIdEnforcement;
+    const STAGES: Stages = Stages::REQUEST;
+
+    fn compile(spec: &Self::Spec, _: &str, api: &Api, _: &Services) -> Self {
+        Self::new(spec, &api.contracts)
     }
 
-    /// The request side.
-    pub fn on_request(&self, request: &mut RequestView<'_>) -> Decision {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
         let Some(presented) = self.read(request).filter(|presented| !presented.id.is_empty()) else {
             return self.reject(MISSING);
         };
@@ -54,7 +55,14 @@ impl ClientId {
             }
             ClientIdEnforcement::Expressions { .. } => {}
         }
-        Decision::Identified(Authenticated::new(presented.id, AuthKind::ClientId))
+        Outcome::identified(Authenticated::new(presented.id, AuthKind::ClientId))
+    }
+}
+
+impl ClientId {
+    fn new(spec: &ClientIdEnforcement, contracts: &[Contract]) -> Self {
+        let known = |contract: &Contract| (Bytes::from(contract.client_id.clone()), contract.secret.clone());
+        Self { origin: spec.clone(), contracts: contracts.iter().map(known).collect() }
     }
 
     fn read(&self, request: &RequestView<'_>) -> Option<Presented> {
@@ -85,19 +93,20 @@ impl ClientId {
         same(expected.as_bytes(), secret) & contract.is_some()
     }
 
-    fn reject(&self, body: &'static str) -> Decision {
+    fn reject(&self, body: &'static str) -> Outcome {
         let challenge = match self.origin {
             ClientIdEnforcement::BasicHeader => BASIC_CHALLENGE,
             ClientIdEnforcement::Expressions { .. } => CUSTOM_CHALLENGE,
         };
-        let rejection = Rejection::new(Reason::AuthenticationFailed, Body::Json(body));
-        Decision::Reject(rejection.with(WWW_AUTHENTICATE, challenge))
+        let refusal = Answer::refusal(Reason::AuthenticationFailed, Body::Json(body));
+        Outcome::reject(refusal.with(WWW_AUTHENTICATE, challenge))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Decision;
     use crate::testing::Request;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -116,12 +125,12 @@ mod tests {
         policy(ClientIdEnforcement::Expressions { id: header("client_id"), secret })
     }
 
-    fn consumer(decision: Decision) -> Result<String, (&'static str, HeaderValue)> {
-        match decision {
-            Decision::Identified(who) if who.kind() == AuthKind::ClientId => {
+    fn consumer(outcome: Outcome) -> Result<String, (&'static str, HeaderValue)> {
+        match (outcome.decision, outcome.effects.identity) {
+            (Decision::Continue, Some(who)) if who.kind() == AuthKind::ClientId => {
                 Ok(String::from_utf8(who.consumer().to_vec()).unwrap())
             }
-            Decision::Reject(rejection) => {
+            (Decision::Reject(rejection), None) => {
                 assert_eq!((rejection.status.as_u16(), rejection.reason), (401, Reason::AuthenticationFailed));
                 let Body::Json(body) = rejection.body else { panic!("not the body of Flex") };
                 Err((body, rejection.headers[0].1.clone()))

@@ -4,13 +4,15 @@
 //! fixed and begin with the first request. What is counted outlives a reload; see [`crate::limiter`] for how, and for
 //! what happens when there are more keys than room.
 
+use crate::Services;
+use crate::contract::{Answer, Body, Compiled, Decision, Effects, Outcome, RequestView, ResponseHeaders, Stages};
 use crate::expression::evaluate;
-use crate::limiter::{LimitId, Limiters, Place, Windows};
-use crate::{Body, Decision, Limited, Rejection, RequestView, ResponseHeaders};
+use crate::limiter::{LimitId, Place, Windows};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
+use weir_config::Api;
 use weir_config::policy::{LimitKey, RateLimit, RateLimiting};
 use weir_event::{RateLimitState, Reason};
 
@@ -28,19 +30,20 @@ pub struct RateLimiter {
     expose_headers: bool,
 }
 
-impl RateLimiter {
-    /// From its checked configuration. `id` is what its windows are known by over reloads.
-    pub fn new(spec: &RateLimiting, id: &str, limiters: &Limiters) -> Self {
+impl Compiled for RateLimiter {
+    type Spec = RateLimiting;
+    const STAGES: Stages = Stages::REQUEST;
+
+    fn compile(spec: &Self::Spec, id: &str, _: &Api, services: &Services) -> Self {
         let windows = |limit: &RateLimit| {
             let (policy, key) = (id.to_owned(), spec.key.clone());
-            (*limit, limiters.carry_over(LimitId { policy, key, window: limit.window }))
+            (*limit, services.windows(LimitId { policy, key, window: limit.window }))
         };
         let limits = spec.limits.iter().map(windows).collect();
         Self { limits, key: spec.key.clone(), expose_headers: spec.expose_headers }
     }
 
-    /// The request side.
-    pub fn on_request(&self, request: &RequestView<'_>) -> Decision {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
         let key = match &self.key {
             LimitKey::All => None,
             LimitKey::Request(expression) => evaluate(expression, request),
@@ -60,20 +63,22 @@ impl RateLimiter {
         let state = if shared { RateLimitState::WithinShared } else { RateLimitState::Within };
         let tightest = taken.iter().min_by_key(|(_, place)| place.remaining());
         let headers = tightest.filter(|_| self.expose_headers).map(|(most, place)| expose(*most, place));
-        Decision::Limited(Limited { state, headers: headers.unwrap_or_default() })
+        Effects { rate_limit: state, response_headers: headers.unwrap_or_default(), ..Effects::default() }.go_on()
     }
+}
 
-    fn reject(&self, most: u32, place: &Place<'_>) -> Decision {
+impl RateLimiter {
+    fn reject(&self, most: u32, place: &Place<'_>) -> Outcome {
         let detail = "the limit of requests is reached; try again later";
         let body = Body::FlexProblem { detail, error: "Too Many Requests" };
-        let mut rejection = Rejection::new(Reason::RateLimited, body);
+        let mut refusal = Answer::refusal(Reason::RateLimited, body);
         let shared = place.is_shared();
-        rejection.rate_limit = if shared { RateLimitState::ExceededShared } else { RateLimitState::Exceeded };
+        let rate_limit = if shared { RateLimitState::ExceededShared } else { RateLimitState::Exceeded };
         if self.expose_headers {
-            rejection.headers = expose(most, place);
-            rejection = rejection.with(RETRY_AFTER, HeaderValue::from(place.reset().div_ceil(1000)));
+            refusal.headers = expose(most, place);
+            refusal = refusal.with(RETRY_AFTER, HeaderValue::from(place.reset().div_ceil(1000)));
         }
-        Decision::Reject(rejection)
+        Outcome { decision: Decision::Reject(refusal), effects: Effects { rate_limit, ..Effects::default() } }
     }
 }
 
@@ -88,12 +93,14 @@ fn expose(most: u32, place: &Place<'_>) -> ResponseHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Authenticated;
+    use crate::contract::Authenticated;
     use crate::testing::Request;
     use std::num::NonZeroU32;
     use std::time::{Duration, Instant};
     use weir_config::Expression;
     use weir_event::AuthKind;
+
+    const LIMITS: &str = "{rateLimits: [{maximumRequests: 1, timePeriodInMilliseconds: 1000}]}";
 
     fn spec(limits: &[(u32, u64)], key: LimitKey) -> RateLimiting {
         let limit = |(requests, millis): &(u32, u64)| RateLimit {
@@ -104,36 +111,35 @@ mod tests {
     }
 
     struct Site {
-        limiters: Limiters,
+        services: Services,
+        api: Api,
         epoch: Instant,
     }
 
     impl Site {
         fn new() -> Self {
             let epoch = Instant::now();
-            Self { limiters: Limiters::new(epoch), epoch }
+            Self { services: Services::new(epoch), api: crate::testing::api("rate-limiting-flex", LIMITS), epoch }
         }
 
         fn policy(&self, spec: &RateLimiting) -> RateLimiter {
-            RateLimiter::new(spec, "default/orders/limit", &self.limiters)
+            RateLimiter::compile(spec, "default/orders/limit", &self.api, &self.services)
         }
 
         /// The status, and the values of the three headers.
         fn ask(&self, policy: &RateLimiter, mut request: Request, millis: u64) -> (u16, [u64; 3]) {
             request.now = self.epoch + Duration::from_millis(millis);
-            let (status, headers) = match policy.on_request(&request.view()) {
-                Decision::Limited(limited) => {
-                    assert_eq!(limited.state, RateLimitState::Within);
-                    (200, limited.headers)
+            let Outcome { decision, effects } = policy.on_request(&mut request.view());
+            let (status, headers) = match decision {
+                Decision::Continue => {
+                    assert_eq!(effects.rate_limit, RateLimitState::Within);
+                    (200, effects.response_headers)
                 }
                 Decision::Reject(rejection) => {
-                    assert_eq!(
-                        (rejection.rate_limit, rejection.reason),
-                        (RateLimitState::Exceeded, Reason::RateLimited)
-                    );
+                    assert_eq!((effects.rate_limit, rejection.reason), (RateLimitState::Exceeded, Reason::RateLimited));
                     (rejection.status.as_u16(), rejection.headers)
                 }
-                other => panic!("{other:?}"),
+                other @ Decision::Respond(_) => panic!("{other:?}"),
             };
             let value = |name| {
                 let value = headers.iter().find(|(key, _)| *key == name);

@@ -1,12 +1,15 @@
-//! A request for the tests of policies.
+//! Requests, responses and policies for the tests of policies.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use crate::{Authenticated, RequestView};
-use http::{HeaderMap, HeaderName, Method, Uri};
+use crate::{Authenticated, Carried, Policy, RequestView, ResponseView, Services};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use std::path::Path;
 use std::time::Instant;
+use weir_config::{Api, load_text};
 
 pub(crate) struct Request {
+    method: Method,
     target: Uri,
     pub headers: HeaderMap,
     pub now: Instant,
@@ -15,7 +18,12 @@ pub(crate) struct Request {
 
 impl Request {
     pub fn get(target: &str) -> Self {
-        Self { target: target.parse().unwrap(), headers: HeaderMap::new(), now: Instant::now(), consumer: None }
+        Self::of(Method::GET, target)
+    }
+
+    pub fn of(method: Method, target: &str) -> Self {
+        let (headers, now) = (HeaderMap::new(), Instant::now());
+        Self { method, target: target.parse().unwrap(), headers, now, consumer: None }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -29,7 +37,7 @@ impl Request {
 
     pub fn view(&mut self) -> RequestView<'_> {
         RequestView {
-            method: &Method::GET,
+            method: &self.method,
             path: self.target.path(),
             query: self.target.query(),
             headers: &mut self.headers,
@@ -37,4 +45,52 @@ impl Request {
             now: self.now,
         }
     }
+
+    pub fn fields(&self) -> Vec<(String, String)> {
+        listed(&self.headers)
+    }
+}
+
+/// The policy `name` with this `config`, as an operator writes it.
+pub(crate) fn compiled(name: &str, config: &str) -> Policy {
+    let api = api(name, config);
+    Policy::compile(&api.policies[0], &api, &Services::default())
+}
+
+/// An API with that policy.
+pub(crate) fn api(name: &str, config: &str) -> Api {
+    let text = format!(
+        "apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {{name: a}}\nspec: {{address: \"http://0.0.0.0:80\", \
+         services: {{s: {{address: http://b}}}}, policies: [{{policyRef: {{name: {name}}}, config: {config}}}]}}\n"
+    );
+    let config = load_text(Path::new("test"), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    config.apis.into_iter().next().unwrap()
+}
+
+/// What a response has after the policy, sorted; the values of one name are joined.
+pub(crate) fn response(
+    policy: &Policy,
+    status: u16,
+    given: &[(&str, &str)],
+    carried: Option<Carried>,
+) -> Vec<(String, String)> {
+    let mut request = given.iter().fold(Request::get("/"), |request, (name, value)| request.with(name, value));
+    let (status, headers) = (StatusCode::from_u16(status).unwrap(), &mut request.headers);
+    policy.on_response(&mut ResponseView { status, headers, carried });
+    request.fields()
+}
+
+/// All fields, sorted; the values of one name are joined.
+pub(crate) fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
+    let value = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(",");
+    let mut fields: Vec<_> = headers.keys().map(|name| (name.to_string(), value(name))).collect();
+    fields.sort();
+    fields
+}
+
+/// What is expected of [`listed`].
+pub(crate) fn fields(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut fields: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    fields.sort();
+    fields
 }

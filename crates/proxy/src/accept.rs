@@ -116,8 +116,8 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
     let closer = Closer::new(exchange.clone());
     let listener = snapshot.listener(connection.listener());
     let method = parts.method.clone();
-    let response_headers = weir_policies::ResponseHeaders::new();
-    let flow = Flow { exchange, listener, closer, trace, request_id, method, response_headers };
+    let (api, passed) = (None, Vec::new());
+    let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed };
     let head = host.map(|host| Box::new(Head { method: parts.method, host, headers, special, body }));
     (flow, head)
 }

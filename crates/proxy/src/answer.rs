@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use weir_event::{Reason, TraceId};
-use weir_policies::{Body, Rejection, ResponseHeaders};
+use weir_policies::{Answer, Body, ResponseHeaders};
 
 pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Why a request goes no further.
+/// Why a request goes no further: a refusal, or the answer of a policy ([`Reason::PolicyAnswered`]).
 #[derive(Debug)]
 pub(crate) struct Refusal {
     reason: Reason,
@@ -52,16 +52,17 @@ impl Refusal {
         exchange.blame(self.reason);
         exchange.status = self.status.as_u16();
         let (kind, body) = match self.body {
-            Body::Problem(detail) => (PROBLEM, problem(self.reason, self.status, detail, exchange.trace.trace)),
+            Body::Empty => (None, Bytes::new()),
+            Body::Problem(detail) => (Some(PROBLEM), problem(self.reason, self.status, detail, exchange.trace.trace)),
             Body::FlexProblem { detail, error } => {
-                (PROBLEM, with_error(&problem(self.reason, self.status, detail, exchange.trace.trace), error))
+                (Some(PROBLEM), with_error(&problem(self.reason, self.status, detail, exchange.trace.trace), error))
             }
-            Body::Json(body) => (JSON, Bytes::from_static(body.as_bytes())),
+            Body::Json(body) => (Some(JSON), Bytes::from_static(body.as_bytes())),
         };
         let mut response = Response::new(Reply::fixed(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, kind);
+        headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
         headers.extend(self.headers);
         if let Some(value) = proxy_status(&flow.exchange.snapshot().pseudonym, self.reason) {
             headers.insert(PROXY_STATUS, value);
@@ -70,9 +71,9 @@ impl Refusal {
     }
 }
 
-impl From<Rejection> for Refusal {
-    fn from(rejection: Rejection) -> Self {
-        Self { reason: rejection.reason, status: rejection.status, body: rejection.body, headers: rejection.headers }
+impl From<Answer> for Refusal {
+    fn from(answer: Answer) -> Self {
+        Self { reason: answer.reason, status: answer.status, body: answer.body, headers: answer.headers }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::body::{Incoming, Reply, ResponseBody};
 use crate::connection::Connection;
 use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
-use crate::request_policies::request_policies;
+use crate::request_policies::{Passed, before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::upstream::upstream;
@@ -27,8 +27,10 @@ pub(crate) struct Flow {
     pub(crate) trace: Continuation,
     pub(crate) request_id: HeaderValue,
     pub(crate) method: Method,
-    /// What policies of the request side say in the response.
-    pub(crate) response_headers: weir_policies::ResponseHeaders,
+    /// The API at that listener, once known.
+    pub(crate) api: Option<usize>,
+    /// What has a say in the response, in the order of the request side.
+    pub(crate) passed: Vec<Passed>,
 }
 
 /// Serves one request. The answer's body records the exchange when its last frame is handed over.
@@ -51,7 +53,12 @@ async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>
     if let Some(answer) = own_answer(flow, &mut head)? {
         return Ok(answer);
     }
-    let target = route(flow, &head)?;
-    request_policies(flow, &target, &mut head)?;
+    let target = {
+        let mut consumer = None;
+        before_route(flow, &mut head, &mut consumer)?;
+        let target = route(flow, &head)?;
+        request_policies(flow, &target, &mut head, &mut consumer)?;
+        target
+    };
     upstream(flow, &target, head).await
 }

@@ -19,16 +19,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
-use weir_policies::Limiters;
+use weir_policies::Services;
 use weir_upstream::{Descriptors, Origins, start_resolver};
 
-/// What outlives a reload: the numbers of names and of origins, the figures of routes, what rate limits have counted,
+/// What outlives a reload: the numbers of names and of origins, the figures of routes, the state of policies,
 /// the ticket keys and the open connections of ports.
 pub struct Registry {
     pub names: Arc<Names>,
     pub origins: Origins,
     pub figures: Figures,
-    pub limiters: Limiters,
+    pub policies: Services,
     pub acceptors: Acceptors,
     pub gates: Gates,
     /// Requests that are open, over all workers.
@@ -44,7 +44,7 @@ impl Registry {
             names: Arc::default(),
             origins: Origins::default(),
             figures: Figures::new(workers),
-            limiters: Limiters::default(),
+            policies: Services::default(),
             acceptors: Acceptors::default(),
             gates: Gates::default(),
             open: Arc::default(),

@@ -1,22 +1,45 @@
 //! Phase `response_policies`: what an answer gets on its way out, whoever gave it.
 //!
-//! No policy of this version looks at a response. What a policy of the request side has to say in it is put in here, and
-//! the request id, by which a user can name the request to an operator.
+//! The policies that the request has passed, in reverse order, and the request id, by which a user can name the request to
+//! an operator.
 
 use crate::accept::X_REQUEST_ID;
 use crate::body::Reply;
 use crate::pipeline::Flow;
+use crate::request_policies::Passed;
 use http::Response;
+use std::rc::Rc;
+use weir_policies::{ResponseView, Stages};
 
-/// Runs the response side, in reverse order of the request side: what the first policy says stands.
+/// Runs the response side. Of two policies that set the same field, what the first of the chain says stands.
 pub(crate) fn response_policies(flow: &mut Flow, mut reply: Response<Reply>) -> Response<Reply> {
-    let headers = reply.headers_mut();
-    for (name, value) in flow.response_headers.drain(..).rev() {
-        headers.insert(name, value);
+    if !flow.passed.is_empty() {
+        run_all(flow, &mut reply);
     }
     let mut id = flow.request_id.clone();
     // Of HTTP/2: it is never said twice, and must not push out of the client's table what is (RFC 7541 7.1.3).
     id.set_sensitive(true);
-    headers.insert(X_REQUEST_ID, id);
+    reply.headers_mut().insert(X_REQUEST_ID, id);
     reply
+}
+
+fn run_all(flow: &mut Flow, reply: &mut Response<Reply>) {
+    let passed = std::mem::take(&mut flow.passed);
+    let snapshot = Rc::clone(flow.exchange.snapshot());
+    let (Some(listener), Some(api)) = (flow.listener, flow.api) else { return };
+    let (policies, status) = (&snapshot.listeners[listener].apis[api].policies, reply.status());
+    let clock = &flow.exchange.worker().clock;
+    for Passed { policy, run, headers: set, carried } in passed.into_iter().rev() {
+        let headers = reply.headers_mut();
+        for (name, value) in set {
+            headers.insert(name, value);
+        }
+        let policy = &policies[policy].policy;
+        if policy.stages().has(Stages::RESPONSE) {
+            let started = clock.now();
+            policy.on_response(&mut ResponseView { status, headers, carried });
+            let took = clock.now().saturating_duration_since(started);
+            flow.exchange.borrow_mut().policies[run].took += took;
+        }
+    }
 }

@@ -6,8 +6,9 @@ use crate::pipeline::Flow;
 use crate::record::Place;
 use crate::snapshot::{ApiEntry, Held, RouteEntry};
 use bytes::{BufMut, BytesMut};
-use http::Uri;
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use std::rc::Rc;
 use weir_event::{Exchange, Reason};
 
@@ -25,9 +26,14 @@ impl Target {
         &self.snapshot.listeners[self.place.listener].apis[self.place.api]
     }
 
-    /// Of the path asked for, the part after the base path: what the rules of policies look at.
-    pub(crate) fn path_in_api<'a>(&self, path: &'a str) -> &'a str {
-        path.get(self.in_api..).filter(|rest| !rest.is_empty()).unwrap_or("/")
+    /// Where that API stands at its listener.
+    pub(crate) fn api_index(&self) -> usize {
+        self.place.api
+    }
+
+    /// Where the path after the base path begins.
+    pub(crate) fn in_api(&self) -> usize {
+        self.in_api
     }
 
     pub(crate) fn route(&self) -> &RouteEntry {
@@ -37,12 +43,25 @@ impl Target {
 
 /// Finds the target and names it in the exchange.
 pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
+    find(flow, head, &head.method)
+}
+
+/// Names the route of a request that was answered before one was looked for, if there is one: of a CORS preflight, that
+/// of the request which it asks about.
+pub(crate) fn answered_early(flow: &mut Flow, head: &Head) {
+    let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| head.method == Method::OPTIONS);
+    let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    // Without a route it is told as one of no route.
+    let _ = find(flow, head, asked.as_ref().unwrap_or(&head.method));
+}
+
+fn find(flow: &mut Flow, head: &Head, method: &Method) -> Result<Target, Refusal> {
     let no_route = || Refusal::new(Reason::NoRoute, "no API of this gateway serves this path");
     let snapshot = flow.exchange.snapshot();
     let listener = flow.listener.ok_or_else(no_route)?;
     let table = &snapshot.listeners[listener];
     let exchange = flow.exchange.borrow();
-    let request = head.for_rules(exchange.target.path());
+    let request = weir_router::Request { method, ..head.for_rules(exchange.target.path()) };
     let matched = table.router.route(&request).ok_or_else(no_route)?;
     let uri = upstream_uri(&matched.path, exchange.target.query())?;
     let place = Place { listener, api: matched.api, route: matched.route };

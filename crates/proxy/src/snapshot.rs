@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use weir_config::{Api, ConfigError, GatewayConfig, Rule, UpstreamHost, Validity};
 use weir_event::{NameId, Protocol};
-use weir_policies::Policy;
+use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::Trust;
 use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
@@ -94,6 +94,8 @@ pub(crate) struct ListenerTable {
     pub(crate) certificates: Vec<Validity>,
     pub(crate) router: Router,
     pub(crate) apis: Vec<ApiEntry>,
+    /// Whether a policy of any of them is asked before a route is chosen.
+    pub(crate) is_asked_before_route: bool,
 }
 
 /// One API at one listener.
@@ -144,14 +146,25 @@ impl Snapshot {
         let mut listeners = Vec::new();
         for address in addresses(&config.apis) {
             let apis: Vec<Api> = config.apis.iter().filter(|api| api.listen.address == address).cloned().collect();
-            let entries = apis.iter().map(|api| api_entry(api, registry)).collect::<Result<_, _>>()?;
+            let entries = apis.iter().map(|api| api_entry(api, registry)).collect::<Result<Vec<_>, _>>()?;
+            let mut policies = entries.iter().flat_map(|entry| &entry.policies);
+            let is_asked_before_route = policies.any(|bound| bound.policy.stages().has(Stages::BEFORE_ROUTE));
             let tls = apis.iter().find_map(|api| api.tls.as_ref());
             let acceptor = tls.map(|tls| registry.acceptors.compile(address, tls)).transpose();
             let acceptor = acceptor.map_err(|error| SnapshotError::Tls(Box::new(error)))?;
             let certificates = tls.map(|tls| validities(tls)).unwrap_or_default();
             let router = Router::compile(&apis);
             let gate = registry.gates.gate(address);
-            listeners.push(ListenerTable { address, gate, acceptor, certificates, router, apis: entries });
+            let apis = entries;
+            listeners.push(ListenerTable {
+                address,
+                gate,
+                acceptor,
+                certificates,
+                router,
+                apis,
+                is_asked_before_route,
+            });
         }
         Ok(Self {
             generation,
@@ -267,7 +280,7 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
     }
     let bound = api.policies.iter().map(|binding| BoundPolicy {
         name: names.register(&binding.name),
-        policy: Policy::compile(binding, api, &registry.limiters),
+        policy: Policy::compile(binding, api, &registry.policies),
         rules: PolicyRules::compile(&binding.rules),
     });
     Ok(ApiEntry {

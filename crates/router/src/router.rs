@@ -56,6 +56,12 @@ impl Router {
         Some(Matched { api: api.number, route, path_in_api, path: Forwarded::new(destination, pieces) })
     }
 
+    /// The API of a path, by its number, and the path after its base path: what a request has before its route is known.
+    pub fn api_of<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        let api = self.api(path)?;
+        Some((api.number, &path[api.base_path.len()..]))
+    }
+
     /// Looks at the end of each segment as far as base paths go: `/a`, `/a/b` … Costs a binary search each.
     fn api(&self, path: &str) -> Option<&CompiledApi> {
         if !path.starts_with('/') {

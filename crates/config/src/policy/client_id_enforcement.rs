@@ -1,7 +1,9 @@
 //! `client-id-enforcement-flex`: who has a `Contract` with the API, by client id and, unless told otherwise, secret.
 
 use http::HeaderName;
+use serde_json::{Value, json};
 
+use super::PolicySpec;
 use crate::expression::Expression;
 use crate::read::At;
 
@@ -23,11 +25,10 @@ enum Origin {
 const ORIGINS: [(&str, Origin); 2] =
     [("customExpression", Origin::Custom), ("httpBasicAuthenticationHeader", Origin::Basic)];
 
-impl ClientIdEnforcement {
-    /// Flex's name for it.
-    pub const NAME: &'static str = "client-id-enforcement-flex";
+impl PolicySpec for ClientIdEnforcement {
+    const NAME: &'static str = "client-id-enforcement-flex";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let origin = fields.take("credentialsOriginHasHttpBasicAuthenticationHeader");
         let origin = origin.as_ref().map_or(Some(Origin::Custom), |at| at.choice(&ORIGINS));
@@ -41,6 +42,19 @@ impl ClientIdEnforcement {
             (Origin::Basic, ..) => Self::BasicHeader,
             (Origin::Custom, id, secret) => Self::Expressions { id, secret },
         })
+    }
+
+    fn view(&self) -> Value {
+        match self {
+            Self::BasicHeader => json!({"origin": "basic authentication"}),
+            Self::Expressions { id, secret } => {
+                json!({"client_id": id.to_string(), "client_secret": secret.as_ref().map(ToString::to_string)})
+            }
+        }
+    }
+
+    fn identifies(&self) -> bool {
+        true
     }
 }
 

@@ -1,7 +1,11 @@
 //! `http-basic-authentication-flex`: one name and one password for the whole API.
 
+use serde_json::{Value, json};
+
+use super::PolicySpec;
 use crate::read::At;
 use crate::units::Secret;
+use crate::view::REDACTED;
 
 /// What a request must present in `Authorization: Basic`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,16 +15,28 @@ pub struct HttpBasicAuthentication {
     pub password: Secret,
 }
 
-impl HttpBasicAuthentication {
-    /// Flex's name for it.
-    pub const NAME: &'static str = "http-basic-authentication-flex";
+impl PolicySpec for HttpBasicAuthentication {
+    const NAME: &'static str = "http-basic-authentication-flex";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let username = fields.required("username", username);
         let password = fields.required("password", At::secret);
         fields.finish();
         Some(Self { username: username?, password: password? })
+    }
+
+    fn view(&self) -> Value {
+        let Self { username, password: _ } = self;
+        json!({"username": username, "password": REDACTED})
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        vec![self.password.expose()]
+    }
+
+    fn identifies(&self) -> bool {
+        true
     }
 }
 

@@ -3,6 +3,11 @@
 //! A policy here is its checked configuration. What it decides is in the policies crate.
 
 mod client_id_enforcement;
+mod cors;
+mod definition;
+mod header_injection;
+mod header_removal;
+mod headers;
 mod http_basic_authentication;
 mod rate_limiting;
 mod route;
@@ -10,6 +15,10 @@ mod tls;
 mod tls_outbound;
 
 pub use client_id_enforcement::ClientIdEnforcement;
+pub use cors::{Cors, Group, MaxAge, Origin, Origins};
+pub(crate) use definition::PolicySpec;
+pub use header_injection::{HeaderInjection, HeaderValueOf, Injected};
+pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo, name_or_none};
@@ -17,38 +26,9 @@ pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
 use crate::read::{At, NOT_YET, show};
+use definition::policies;
 
-/// A policy of the chain, with its checked configuration.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Policy {
-    ClientIdEnforcement(ClientIdEnforcement),
-    HttpBasicAuthentication(HttpBasicAuthentication),
-    RateLimiting(RateLimiting),
-}
-
-impl Policy {
-    /// The policy's name in YAML, in metrics and in events: `http-basic-authentication-flex`.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ClientIdEnforcement(_) => ClientIdEnforcement::NAME,
-            Self::HttpBasicAuthentication(_) => HttpBasicAuthentication::NAME,
-            Self::RateLimiting(_) => RateLimiting::NAME,
-        }
-    }
-
-    /// Whether it says who the consumer is.
-    pub(crate) const fn identifies(&self) -> bool {
-        match self {
-            Self::ClientIdEnforcement(_) | Self::HttpBasicAuthentication(_) => true,
-            Self::RateLimiting(_) => false,
-        }
-    }
-
-    /// Whether it asks who the consumer is.
-    pub(crate) fn asks_who(&self) -> bool {
-        matches!(self, Self::RateLimiting(RateLimiting { key: LimitKey::Consumer, .. }))
-    }
-}
+policies! { ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, RateLimiting }
 
 /// A policy of the catalogue: its name and how its `config` is read.
 #[derive(Clone, Copy)]
@@ -91,27 +71,18 @@ impl Entry {
     }
 }
 
-const CATALOGUE: [Entry; 6] = [
-    Entry {
-        name: ClientIdEnforcement::NAME,
-        read: Read::Chain(|at| ClientIdEnforcement::read(at).map(Policy::ClientIdEnforcement)),
-    },
-    Entry {
-        name: HttpBasicAuthentication::NAME,
-        read: Read::Chain(|at| HttpBasicAuthentication::read(at).map(Policy::HttpBasicAuthentication)),
-    },
-    Entry { name: RateLimiting::NAME, read: Read::Chain(|at| RateLimiting::read(at).map(Policy::RateLimiting)) },
+/// Those that are no policies of the chain.
+const OTHERS: [Entry; 3] = [
     Entry { name: RouteTo::NAME, read: Read::Route(RouteTo::read) },
     Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
     Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 40] = [
+const TO_COME: [&str; 37] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
-    "cors",
     "credential-injection-api-key",
     "credential-injection-basic-auth",
     "credential-injection-oauth2",
@@ -119,8 +90,6 @@ const TO_COME: [&str; 40] = [
     "dataweave-body-transformation",
     "dataweave-headers-transformation",
     "dataweave-request-filter",
-    "header-injection",
-    "header-removal",
     "health-check",
     "http-caching",
     "idle-timeout",
@@ -155,17 +124,17 @@ const WITHOUT_EFFECT: [&str; 2] = ["access-log", "api-context"];
 
 /// The names of all policies that can be bound.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-    CATALOGUE.iter().map(|entry| entry.name)
+    catalogue().map(|entry| entry.name)
 }
 
-pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> {
-    CATALOGUE.iter()
+pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> + Clone {
+    CHAIN.iter().chain(&OTHERS)
 }
 
 /// The policy that a `policyRef.name` names; `None` inside for one that does nothing here.
 pub(crate) fn find(at: &At<'_>) -> Option<Option<Entry>> {
     let name = at.text()?;
-    if let Some(entry) = CATALOGUE.iter().find(|entry| entry.name == name) {
+    if let Some(entry) = catalogue().find(|entry| entry.name == name) {
         return Some(Some(*entry));
     }
     if WITHOUT_EFFECT.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::PolicySpec;
 use crate::expression::Expression;
 use crate::read::At;
+use crate::view;
 
 /// The limits of an API, or of each of its keys. A request must be within all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +49,10 @@ pub enum LimitKey {
     Consumer,
 }
 
-impl RateLimiting {
-    /// Flex's name for it.
-    pub const NAME: &'static str = "rate-limiting-flex";
+impl PolicySpec for RateLimiting {
+    const NAME: &'static str = "rate-limiting-flex";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let limits = fields.required("rateLimits", limits);
         let selector = fields.take("keySelector").map(|at| Expression::read(&at).map(LimitKey::Request));
@@ -66,6 +69,21 @@ impl RateLimiting {
             (Some(_), Some((_, at))) => at.refuse("is here beside `keySelector`; remove one of them"),
         };
         Some(Self { limits: limits?, key: key?, expose_headers: expose_headers.unwrap_or(false) })
+    }
+
+    fn view(&self) -> Value {
+        let Self { limits, key, expose_headers } = self;
+        let limit = |limit: &RateLimit| json!({"requests": limit.requests.get(), "window": view::time(limit.window)});
+        let key = match key {
+            LimitKey::All => "all".to_owned(),
+            LimitKey::Request(by) => by.to_string(),
+            LimitKey::Consumer => "consumer".to_owned(),
+        };
+        json!({"limits": limits.iter().map(limit).collect::<Vec<_>>(), "key": key, "expose_headers": expose_headers})
+    }
+
+    fn asks_who(&self) -> bool {
+        self.key == LimitKey::Consumer
     }
 }
 

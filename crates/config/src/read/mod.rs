@@ -189,6 +189,11 @@ impl<'a> At<'a> {
         matches!(self.value, Value::Scalar(written) if written == text)
     }
 
+    /// Whether its text is that of an environment variable.
+    pub fn is_variable(&self) -> bool {
+        self.substitute && matches!(self.value, Value::Scalar(text) if text.starts_with('$') && !text.starts_with("$$"))
+    }
+
     /// The text of a file that the configuration names.
     pub fn file(&self, path: &Path) -> Option<String> {
         let told = |error| self.refuse(format!("`{}` {error}", show(&path.to_string_lossy())));

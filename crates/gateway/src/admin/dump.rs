@@ -85,7 +85,7 @@ fn scrub(value: &mut Value, secrets: &[&str]) {
         Value::String(text) => {
             for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
                 if text.contains(secret) {
-                    *text = text.replace(secret, view::REDACTED);
+                    *text = text.replace(secret, weir_config::view::REDACTED);
                 }
             }
         }

@@ -4,18 +4,12 @@
 //! decided how it is shown. Secrets themselves have no way into a document.
 
 use serde_json::{Map, Value, json};
-use std::time::Duration;
-use weir_config::policy::{
-    Alpn, ClientCertificates, ClientIdEnforcement, HttpBasicAuthentication, LimitKey, Policy, RateLimiting, Tls,
-    TlsOffer, TlsOutbound, TlsVersion, Verify,
-};
+use weir_config::policy::{Alpn, ClientCertificates, Tls, TlsOffer, TlsOutbound, TlsVersion, Verify};
+use weir_config::view::{REDACTED, time};
 use weir_config::{
-    Analytics, AnalyticsTls, Api, Authorities, Contract, Expression, GatewayConfig, KeyPair, LogLevel, Pattern,
-    PolicyBinding, Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts, UpstreamHost,
+    Analytics, AnalyticsTls, Api, Authorities, Contract, GatewayConfig, KeyPair, LogLevel, Pattern, PolicyBinding,
+    Reload, ReloadMode, Route, Rule, Service, Spool, Timeouts, UpstreamHost,
 };
-
-/// What stands in the place of a secret.
-pub const REDACTED: &str = "(redacted)";
 
 /// The document.
 pub fn view(config: &GatewayConfig) -> Value {
@@ -78,10 +72,7 @@ pub fn view(config: &GatewayConfig) -> Value {
 pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
     let token = config.analytics.iter().map(|analytics| analytics.token.expose());
     let contracts = config.apis.iter().flat_map(|api| &api.contracts).map(|contract| contract.secret.expose());
-    let policies = config.apis.iter().flat_map(|api| &api.policies).filter_map(|bound| match &bound.policy {
-        Policy::HttpBasicAuthentication(policy) => Some(policy.password.expose()),
-        Policy::ClientIdEnforcement(_) | Policy::RateLimiting(_) => None,
-    });
+    let policies = config.apis.iter().flat_map(|api| &api.policies).flat_map(|bound| bound.policy.secrets());
     token.chain(contracts).chain(policies).collect()
 }
 
@@ -153,47 +144,11 @@ fn route(route: &Route, services: &[Service]) -> Value {
 }
 
 fn binding(PolicyBinding { name, id, policy, rules: when }: &PolicyBinding) -> Value {
-    let config = match policy {
-        Policy::ClientIdEnforcement(policy) => client_id(policy),
-        Policy::HttpBasicAuthentication(HttpBasicAuthentication { username, password: _ }) => {
-            json!({"username": username, "password": REDACTED})
-        }
-        Policy::RateLimiting(policy) => rate_limiting(policy),
-    };
-    json!({"name": name, "id": id, "policy": policy.name(), "config": config, "rules": rules(when)})
+    json!({"name": name, "id": id, "policy": policy.name(), "config": policy.view(), "rules": rules(when)})
 }
 
 fn contract(Contract { client_id, secret: _ }: &Contract) -> Value {
     json!({"client_id": client_id, "secret": REDACTED})
-}
-
-fn client_id(policy: &ClientIdEnforcement) -> Value {
-    match policy {
-        ClientIdEnforcement::BasicHeader => json!({"origin": "basic authentication"}),
-        ClientIdEnforcement::Expressions { id, secret } => {
-            json!({"client_id": expression(id), "client_secret": secret.as_ref().map(expression)})
-        }
-    }
-}
-
-fn rate_limiting(RateLimiting { limits, key, expose_headers }: &RateLimiting) -> Value {
-    let limits: Vec<_> =
-        limits.iter().map(|limit| json!({"requests": limit.requests.get(), "window": time(limit.window)})).collect();
-    let key = match key {
-        LimitKey::All => "all".to_owned(),
-        LimitKey::Request(by) => expression(by),
-        LimitKey::Consumer => "consumer".to_owned(),
-    };
-    json!({"limits": limits, "key": key, "expose_headers": expose_headers})
-}
-
-fn expression(expression: &Expression) -> String {
-    match expression {
-        Expression::Header(name) => format!("#[attributes.headers['{name}']]"),
-        Expression::QueryParam(name) => format!("#[attributes.queryParams['{name}']]"),
-        Expression::Method => "#[attributes.method]".to_owned(),
-        Expression::RequestPath => "#[attributes.requestPath]".to_owned(),
-    }
 }
 
 fn rules(rules: &[Rule]) -> Value {
@@ -252,9 +207,4 @@ fn offer(TlsOffer { alpn, min, max, ciphers }: &TlsOffer) -> Value {
 
 fn level(level: LogLevel) -> Option<&'static str> {
     LogLevel::NAMES.iter().find(|(_, known)| *known == level).map(|(name, _)| *name)
-}
-
-/// As a configuration writes it: `15s`, `250ms`.
-fn time(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }

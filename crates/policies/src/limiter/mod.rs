@@ -5,10 +5,10 @@
 mod table;
 mod window;
 
-use std::collections::HashMap;
+use crate::Services;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use table::{Counted, Table};
 use weir_config::policy::LimitKey;
@@ -24,35 +24,10 @@ pub(crate) struct LimitId {
     pub window: Duration,
 }
 
-/// The windows of all limits of a process.
-#[derive(Debug)]
-pub struct Limiters {
-    epoch: Instant,
-    windows: Mutex<HashMap<LimitId, Weak<Windows>>>,
-}
-
-impl Limiters {
-    /// None yet. Every time that a request is counted at is from `epoch` on.
-    pub fn new(epoch: Instant) -> Self {
-        Self { epoch, windows: Mutex::default() }
-    }
-
+impl Services {
     /// The windows of a limit: those that are in use by this id, so that a reload lets nobody begin anew, or new ones.
-    pub(crate) fn carry_over(&self, id: LimitId) -> Arc<Windows> {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.retain(|_, windows| windows.strong_count() > 0);
-        if let Some(windows) = windows.get(&id).and_then(Weak::upgrade) {
-            return windows;
-        }
-        let new = Arc::new(Windows::new(self.epoch, id.window, id.key != LimitKey::All));
-        windows.insert(id, Arc::downgrade(&new));
-        new
-    }
-}
-
-impl Default for Limiters {
-    fn default() -> Self {
-        Self::new(Instant::now())
+    pub(crate) fn windows(&self, id: LimitId) -> Arc<Windows> {
+        self.kept.get_or_make(id, |id| Windows::new(self.epoch, id.window, id.key != LimitKey::All))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use super::*;
+use std::collections::HashMap;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 
@@ -138,15 +139,15 @@ fn sixteen_thousand_keys_have_their_own() {
 
 #[test]
 fn windows_are_carried_over_by_id() {
-    let limiters = Limiters::default();
+    let services = Services::default();
     let id = |policy: &str, seconds| {
         let (policy, key) = (policy.to_owned(), LimitKey::Consumer);
         LimitId { policy, key, window: Duration::from_secs(seconds) }
     };
-    let first = limiters.carry_over(id("a", 1));
-    assert!(Arc::ptr_eq(&first, &limiters.carry_over(id("a", 1))));
-    assert!(!Arc::ptr_eq(&first, &limiters.carry_over(id("a", 2))));
-    assert!(!Arc::ptr_eq(&first, &limiters.carry_over(id("b", 1))));
+    let first = services.windows(id("a", 1));
+    assert!(Arc::ptr_eq(&first, &services.windows(id("a", 1))));
+    assert!(!Arc::ptr_eq(&first, &services.windows(id("a", 2))));
+    assert!(!Arc::ptr_eq(&first, &services.windows(id("b", 1))));
     let weak = Arc::downgrade(&first);
     drop(first);
     assert!(weak.upgrade().is_none(), "what nobody uses is freed");

@@ -1,0 +1,102 @@
+//! `header-injection-flex`: header fields that every request, or every response, is given.
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{PolicySpec, headers};
+use crate::expression::Expression;
+use crate::read::At;
+
+/// What is added to requests on their way to the upstream, and to responses on their way to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderInjection {
+    pub inbound: Vec<Injected>,
+    pub outbound: Vec<Injected>,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injected {
+    pub name: HeaderName,
+    pub value: HeaderValueOf,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderValueOf {
+    Text(HeaderValue),
+    /// Of the request; of a response, only `attributes.headers`, which are the response's.
+    Expression(Expression),
+}
+
+impl PolicySpec for HeaderInjection {
+    const NAME: &'static str = "header-injection-flex";
+
+    fn read(at: &At<'_>) -> Option<Self> {
+        let mut fields = at.fields()?;
+        let inbound = fields.optional("inboundHeaders", |at| at.items(injected));
+        let outbound = fields.optional("outboundHeaders", |at| at.items(|at| of_response(at)));
+        fields.finish();
+        let (inbound, outbound) = (inbound.unwrap_or_default(), outbound.unwrap_or_default());
+        if inbound.is_empty() && outbound.is_empty() {
+            return at.refuse("adds nothing; write `inboundHeaders` or `outboundHeaders` as a list of `{key, value}`");
+        }
+        Some(Self { inbound, outbound })
+    }
+
+    fn view(&self) -> Value {
+        let Self { inbound, outbound } = self;
+        // A value may be a credential of the upstream: that it is there is shown, and no more.
+        let names = |list: &[Injected]| list.iter().map(|field| field.name.to_string()).collect::<Vec<_>>();
+        json!({"inbound": names(inbound), "outbound": names(outbound)})
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        let texts = self.inbound.iter().chain(&self.outbound).filter_map(|field| match &field.value {
+            HeaderValueOf::Text(value) if value.is_sensitive() => value.to_str().ok(),
+            _ => None,
+        });
+        texts.collect()
+    }
+}
+
+fn injected(at: &At<'_>) -> Option<Injected> {
+    let mut fields = at.fields()?;
+    let name = fields.required("key", key);
+    let value = fields.required("value", value);
+    fields.finish();
+    Some(Injected { name: name?, value: value? })
+}
+
+fn of_response(at: &At<'_>) -> Option<Injected> {
+    let field = injected(at)?;
+    match &field.value {
+        HeaderValueOf::Expression(Expression::Header(_)) | HeaderValueOf::Text(_) => Some(field),
+        HeaderValueOf::Expression(other) => {
+            at.refuse(format!("`{other}` is of the request; a response has `#[attributes.headers['name']]` alone"))
+        }
+    }
+}
+
+fn key(at: &At<'_>) -> Option<HeaderName> {
+    let name = headers::name(at)?;
+    match headers::owner(&name) {
+        Some(why) => at.refuse(format!("`{name}` cannot be injected: it {why}")),
+        None => Some(name),
+    }
+}
+
+fn value(at: &At<'_>) -> Option<HeaderValueOf> {
+    let text = at.text()?;
+    if text.trim_start().starts_with("#[") {
+        return Expression::read(at).map(HeaderValueOf::Expression);
+    }
+    match HeaderValue::from_str(text.trim()) {
+        Ok(mut value) => {
+            // What came from the environment is nobody's to read.
+            value.set_sensitive(at.is_variable());
+            Some(HeaderValueOf::Text(value))
+        }
+        Err(_) => at.refuse("has a control character or is not ASCII, which no header can carry"),
+    }
+}
