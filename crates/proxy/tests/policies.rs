@@ -216,3 +216,83 @@ fn a_limit_may_be_for_each_consumer_or_for_what_the_request_says() {
     assert_eq!([ask("mobile", "a"), ask("mobile", "a"), ask("mobile", "b")], ["200", "429", "429"]);
     assert_eq!([ask("web", "a"), ask("web", "b")], ["429", "200"]);
 }
+
+/// Whatever its `order` says, CORS is first: a browser sends no credentials with a preflight, and has no route for it.
+#[test]
+fn a_preflight_is_answered_before_a_route_and_before_credentials_are_asked_for() {
+    let upstream =
+        Upstream::answering("HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\ncontent-length: 2\r\n\r\nok");
+    let cors = "{publicResource: false, originGroups: [{origins: ['https://app.example.com'], \
+                allowedMethods: [{methodName: PUT}], exposedHeaders: [x-total]}]}";
+    let routed = "\", routes: [{rules: [{methods: GET|PUT}]}]}";
+    let yaml = api(upstream.address, "").replace("\"}", routed)
+        + &binding("users", "http-basic-authentication-flex", 1, "{username: u, password: p}")
+        + &binding("browsers", "cors-flex", 99, cors);
+    let gateway = Gateway::start(&yaml);
+    let ask = |method: &str, headers: &str| {
+        let head = format!("{method} /a HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
+        let answer = gateway.exchange(&head);
+        (answer, gateway.event())
+    };
+    let (origin, preflight) = ("origin: https://app.example.com\r\n", "access-control-request-method: PUT\r\n");
+
+    let (answer, event) = ask("OPTIONS", &format!("{origin}{preflight}"));
+    assert_eq!(status(&answer), "204", "{answer}");
+    assert!(answer.ends_with("\r\n\r\n") && header(&answer, "content-type").is_none(), "{answer}");
+    assert_eq!(header(&answer, "access-control-allow-origin"), Some("https://app.example.com"));
+    assert_eq!(header(&answer, "access-control-allow-methods"), Some("GET, HEAD, POST, PUT"));
+    assert!(header(&answer, "x-request-id").is_some());
+    assert_eq!((event.status, event.reason, event.side()), (204, Reason::PolicyAnswered, Side::Gateway));
+    assert_eq!((names(&gateway, &event), event.policies[0].verdict), (vec!["cors-flex".to_owned()], Verdict::Answered));
+    let name = |id| gateway.registry.names.name(id).map(|name| name.to_string());
+    assert_eq!(name(event.answered_by).as_deref(), Some("cors-flex"));
+    assert_eq!(name(event.api).as_deref(), Some("orders"), "it counts for the route that it asks about");
+    assert!(event.attempts.is_empty());
+
+    let (answer, event) = ask("OPTIONS", &format!("origin: https://evil.example\r\n{preflight}"));
+    assert_eq!((status(&answer), header(&answer, "access-control-allow-origin")), ("204", None));
+    assert_eq!(event.reason, Reason::PolicyAnswered);
+
+    // What refuses is read by scripts too, and what the upstream says of origins is not its to say.
+    for (method, credentials, expected) in
+        [("GET", "", "401"), ("PUT", "authorization: Basic dTpw\r\n", "200"), ("DELETE", "", "404")]
+    {
+        let (answer, _) = ask(method, &format!("{origin}{credentials}"));
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert_eq!(header(&answer, "access-control-allow-origin"), Some("https://app.example.com"), "{answer}");
+        assert_eq!(header(&answer, "access-control-expose-headers"), Some("x-total"));
+        let (answer, _) = ask(method, &format!("origin: https://evil.example\r\n{credentials}"));
+        assert_eq!((status(&answer), header(&answer, "access-control-allow-origin")), (expected, None), "{answer}");
+    }
+}
+
+/// The request side in the order of the chain, the response side in the reverse: what is injected first is removed last.
+#[test]
+fn header_fields_are_added_and_removed_on_both_ways() {
+    let upstream =
+        Upstream::answering("HTTP/1.1 200 OK\r\nserver: theirs\r\nx-internal: 1\r\ncontent-length: 2\r\n\r\nok");
+    let inject = "{inboundHeaders: [{key: x-api-key, value: $KEY}, {key: x-copy, value: \"#[attributes.queryParams['x']]\"}], \
+                  outboundHeaders: [{key: x-served-by, value: weir}]}";
+    let remove = "{inboundHeaders: [x-debug.*, x-copy], outboundHeaders: [x-internal, x-served-by, via]}";
+    let yaml = |first: u32, second: u32| {
+        api(upstream.address, "")
+            + &binding("add", "header-injection-flex", first, inject)
+            + &binding("take", "header-removal-flex", second, remove)
+    };
+    let env = |name: &str| (name == "KEY").then(|| "from-the-environment".to_owned());
+    for (first, second, copied, served_by) in [(1, 2, None, Some("weir")), (2, 1, Some("1"), None)] {
+        let gateway = Gateway::start_with(&yaml(first, second), &env);
+        let (answer, event) = get(&gateway, "x-debug-a: 1\r\nx-api-key: mine\r\n");
+        let sent = upstream.request();
+        assert_eq!(status(&answer), "200", "{answer}");
+        assert_eq!((header(&sent, "x-debug-a"), header(&sent, "x-copy")), (None, copied), "{sent}");
+        assert!(sent.contains("x-api-key: from-the-environment"), "{sent}");
+        assert_eq!((header(&answer, "x-internal"), header(&answer, "x-served-by")), (None, served_by), "{answer}");
+        assert_eq!(header(&answer, "server"), Some("theirs"));
+        assert!(event.policies.iter().all(|run| run.verdict == Verdict::Continue) && event.policies.len() == 2);
+    }
+    let gateway = Gateway::start_with(&yaml(1, 2), &env);
+    let answer = gateway.exchange("GET /a?x=%0d%0aevil:1 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let event = gateway.event();
+    assert_eq!((status(&answer), event.reason, event.side()), ("400", Reason::MalformedRequest, Side::Downstream));
+}

@@ -3,7 +3,8 @@
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use super::{PolicySpec, headers};
+use super::PolicySpec;
+use super::headers::{self, counted};
 use crate::expression::Expression;
 use crate::read::At;
 
@@ -34,11 +35,12 @@ impl PolicySpec for HeaderInjection {
 
     fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
-        let inbound = fields.optional("inboundHeaders", |at| at.items(injected));
-        let outbound = fields.optional("outboundHeaders", |at| at.items(|at| of_response(at)));
+        let mut count = 0;
+        let inbound = fields.optional("inboundHeaders", |at| at.items(counted(&mut count, injected)));
+        let outbound = fields.optional("outboundHeaders", |at| at.items(counted(&mut count, of_response)));
         fields.finish();
         let (inbound, outbound) = (inbound.unwrap_or_default(), outbound.unwrap_or_default());
-        if inbound.is_empty() && outbound.is_empty() {
+        if count == 0 {
             return at.refuse("adds nothing; write `inboundHeaders` or `outboundHeaders` as a list of `{key, value}`");
         }
         Some(Self { inbound, outbound })

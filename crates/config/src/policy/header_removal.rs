@@ -3,7 +3,8 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
-use super::{PolicySpec, headers};
+use super::PolicySpec;
+use super::headers::{self, counted};
 use crate::pattern::Pattern;
 use crate::read::At;
 
@@ -33,11 +34,12 @@ impl PolicySpec for HeaderRemoval {
 
     fn read(at: &At<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
-        let inbound = fields.optional("inboundHeaders", |at| at.items(removed));
-        let outbound = fields.optional("outboundHeaders", |at| at.items(removed));
+        let mut count = 0;
+        let inbound = fields.optional("inboundHeaders", |at| at.items(counted(&mut count, removed)));
+        let outbound = fields.optional("outboundHeaders", |at| at.items(counted(&mut count, removed)));
         fields.finish();
         let (inbound, outbound) = (inbound.unwrap_or_default(), outbound.unwrap_or_default());
-        if inbound.is_empty() && outbound.is_empty() {
+        if count == 0 {
             return at.refuse("removes nothing; write `inboundHeaders` or `outboundHeaders` as a list of names");
         }
         Some(Self { inbound, outbound })

@@ -24,3 +24,11 @@ pub(super) fn name(at: &At<'_>) -> Option<HeaderName> {
     let read = |text: &str| HeaderName::try_from(text).map_err(|_| "is no header name");
     at.parse(read, "use letters, digits and `-`")
 }
+
+/// Reads an item by `read`, and counts it, right or wrong.
+pub(super) fn counted<T>(count: &mut usize, read: impl Fn(&At<'_>) -> Option<T>) -> impl FnMut(&At<'_>) -> Option<T> {
+    move |at| {
+        *count += 1;
+        read(at)
+    }
+}
