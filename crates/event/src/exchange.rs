@@ -23,6 +23,8 @@ pub struct PolicyRun {
     pub verdict: Verdict,
     /// Request and response side together.
     pub took: Duration,
+    /// Of this, the time that it waited for somebody else's server. It is in no record.
+    pub waited: Duration,
 }
 
 /// One try at the upstream.
@@ -190,6 +192,12 @@ impl Exchange {
         if self.reason == Reason::None {
             self.reason = reason;
         }
+    }
+
+    /// What the gateway itself took: its part of the time, without what policies waited for others.
+    pub fn overhead(&self) -> Duration {
+        let waited = self.policies.iter().map(|run| run.waited).sum();
+        self.meter.spent(Turn::Gateway).saturating_sub(waited)
     }
 
     /// Who was at fault.

@@ -5,7 +5,7 @@
 //! further: the upstream learns who the client is, not how to be it. Statuses, challenges and bodies are those of Flex.
 
 use crate::Services;
-use crate::contract::{Answer, Authenticated, Body, Compiled, Outcome, RequestView, Stages};
+use crate::contract::{Answer, Authenticated, Body, Compiled, Outcome, RequestView, Stages, Step};
 use crate::credentials::{BASIC_CHALLENGE, decode_basic, same};
 use crate::expression::evaluate;
 use bytes::Bytes;
@@ -41,7 +41,7 @@ impl Compiled for ClientId {
         Self::new(spec, &api.contracts)
     }
 
-    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Step {
         let Some(presented) = self.read(request).filter(|presented| !presented.id.is_empty()) else {
             return self.reject(MISSING);
         };
@@ -55,7 +55,7 @@ impl Compiled for ClientId {
             }
             ClientIdEnforcement::Expressions { .. } => {}
         }
-        Outcome::identified(Authenticated::new(presented.id, AuthKind::ClientId))
+        Outcome::identified(Authenticated::new(presented.id, AuthKind::ClientId)).into()
     }
 }
 
@@ -93,13 +93,13 @@ impl ClientId {
         same(expected.as_bytes(), secret) & contract.is_some()
     }
 
-    fn reject(&self, body: &'static str) -> Outcome {
+    fn reject(&self, body: &'static str) -> Step {
         let challenge = match self.origin {
             ClientIdEnforcement::BasicHeader => BASIC_CHALLENGE,
             ClientIdEnforcement::Expressions { .. } => CUSTOM_CHALLENGE,
         };
         let refusal = Answer::refusal(Reason::AuthenticationFailed, Body::Json(body));
-        Outcome::reject(refusal.with(WWW_AUTHENTICATE, challenge))
+        Outcome::reject(refusal.with(WWW_AUTHENTICATE, challenge)).into()
     }
 }
 
@@ -107,7 +107,7 @@ impl ClientId {
 mod tests {
     use super::*;
     use crate::contract::Decision;
-    use crate::testing::Request;
+    use crate::testing::{Request, done};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use http::HeaderName;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_client_with_a_contract_is_known_and_its_secret_goes_no_further() {
         let mut request = Request::get("/").with("client_id", "mobile").with("client_secret", "s3cret");
-        let decision = custom(Some(header("client_secret"))).on_request(&mut request.view());
+        let decision = done(custom(Some(header("client_secret"))).on_request(&mut request.view()));
         assert_eq!(consumer(decision).unwrap(), "mobile");
         assert_eq!(request.headers.keys().collect::<Vec<_>>(), ["client_id"]);
     }
@@ -167,7 +167,7 @@ mod tests {
             for (name, value) in [("client_id", id), ("client_secret", secret)] {
                 request = value.into_iter().fold(request, |request, value| request.with(name, value));
             }
-            let decision = policy.on_request(&mut request.view());
+            let decision = done(policy.on_request(&mut request.view()));
             assert_eq!(consumer(decision), Err((body, custom.clone())), "{id:?} {secret:?}");
         }
     }
@@ -175,15 +175,15 @@ mod tests {
     #[test]
     fn the_id_alone_may_be_enough() {
         let mut request = Request::get("/").with("client_id", "web");
-        assert_eq!(consumer(custom(None).on_request(&mut request.view())).unwrap(), "web");
+        assert_eq!(consumer(done(custom(None).on_request(&mut request.view()))).unwrap(), "web");
         let mut request = Request::get("/").with("client_id", "nobody");
-        assert!(consumer(custom(None).on_request(&mut request.view())).is_err());
+        assert!(consumer(done(custom(None).on_request(&mut request.view()))).is_err());
         let by_query = policy(ClientIdEnforcement::Expressions {
             id: Expression::QueryParam("id".to_owned()),
             secret: Some(Expression::QueryParam("key".to_owned())),
         });
         let mut request = Request::get("/?key=s%33cret&id=mobile");
-        assert_eq!(consumer(by_query.on_request(&mut request.view())).unwrap(), "mobile");
+        assert_eq!(consumer(done(by_query.on_request(&mut request.view()))).unwrap(), "mobile");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let decide = |credentials: &str| {
             let value = format!("Basic {}", STANDARD.encode(credentials));
             let mut request = Request::get("/").with("authorization", &value);
-            let decision = policy.on_request(&mut request.view());
+            let decision = done(policy.on_request(&mut request.view()));
             (consumer(decision), request.headers.len())
         };
         assert_eq!(decide("mobile:s3cret"), (Ok("mobile".to_owned()), 0));

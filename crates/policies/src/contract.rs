@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::any::Any;
+use std::pin::Pin;
 use std::time::Instant;
 use weir_config::Api;
 use weir_event::{AuthKind, RateLimitState, Reason};
@@ -48,12 +49,12 @@ pub(crate) trait Compiled: Sized {
     /// `id` is what the policy is known by over reloads, `api` the API that it is bound to.
     fn compile(spec: &Self::Spec, id: &str, api: &Api, services: &Services) -> Self;
 
-    fn before_route(&self, _request: &mut RequestView<'_>) -> Outcome {
-        Outcome::go_on()
+    fn before_route(&self, _request: &mut RequestView<'_>) -> Step {
+        Outcome::go_on().into()
     }
 
-    fn on_request(&self, _request: &mut RequestView<'_>) -> Outcome {
-        Outcome::go_on()
+    fn on_request(&self, _request: &mut RequestView<'_>) -> Step {
+        Outcome::go_on().into()
     }
 
     fn on_response(&self, _response: &mut ResponseView<'_>) {}
@@ -106,6 +107,22 @@ impl Authenticated {
     }
 }
 
+/// What a policy answers, at once or later.
+pub enum Step {
+    Done(Outcome),
+    /// It asks somebody else, who may take his time: that is not the gateway's. Dropped when the client goes away.
+    Wait(Waiting),
+}
+
+/// It has what it needs, and borrows nothing of the request: its effects name what it changes.
+pub type Waiting = Pin<Box<dyn Future<Output = Outcome>>>;
+
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Self {
+        Self::Done(outcome)
+    }
+}
+
 /// What a policy says of a request.
 #[derive(Debug)]
 pub struct Outcome {
@@ -131,6 +148,9 @@ pub struct Effects {
     pub identity: Option<Authenticated>,
     /// How the request stands to its limits; `None` unless a limit was asked.
     pub rate_limit: RateLimitState,
+    /// Set in the request, or removed from it where there is no value. A policy that does not wait may change the headers
+    /// of its [`RequestView`] instead.
+    pub request_headers: Vec<(HeaderName, Option<HeaderValue>)>,
     /// Set in the response, whoever gives it. Of two policies that set the same field, the first one's stands.
     pub response_headers: ResponseHeaders,
     /// Handed to the response side of this policy.
@@ -146,6 +166,11 @@ impl Outcome {
     /// Go on, as this consumer.
     pub(crate) fn identified(who: Authenticated) -> Self {
         Effects { identity: Some(who), ..Effects::default() }.go_on()
+    }
+
+    /// Do not go on: this is the answer.
+    pub(crate) fn respond(answer: Answer) -> Self {
+        Self { decision: Decision::Respond(answer), effects: Effects::default() }
     }
 
     /// Do not go on, and nothing else.

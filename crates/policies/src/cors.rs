@@ -5,7 +5,7 @@
 //! origin is not allowed is served without these fields, as every server does that knows nothing of CORS.
 
 use crate::Services;
-use crate::contract::{Answer, Carried, Compiled, Decision, Effects, Outcome, RequestView, ResponseView, Stages};
+use crate::contract::{Answer, Carried, Compiled, Effects, Outcome, RequestView, ResponseView, Stages, Step};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -65,19 +65,16 @@ impl Compiled for Cors {
         Self { groups, credentials: spec.credentials }
     }
 
-    fn before_route(&self, request: &mut RequestView<'_>) -> Outcome {
-        let Some(origin) = request.headers.get(ORIGIN) else { return Outcome::go_on() };
+    fn before_route(&self, request: &mut RequestView<'_>) -> Step {
+        let Some(origin) = request.headers.get(ORIGIN) else { return Outcome::go_on().into() };
         let granted = self.grant(origin);
         if request.method == Method::OPTIONS
             && let Some(method) = request.headers.get(ACCESS_CONTROL_REQUEST_METHOD)
         {
             let headers = request.headers.get(ACCESS_CONTROL_REQUEST_HEADERS);
-            return Outcome {
-                decision: Decision::Respond(self.preflight(granted, method, headers)),
-                effects: Effects::default(),
-            };
+            return Outcome::respond(self.preflight(granted, method, headers)).into();
         }
-        Effects { carried: granted.map(|granted| Box::new(granted) as Carried), ..Effects::default() }.go_on()
+        Effects { carried: granted.map(|granted| Box::new(granted) as Carried), ..Effects::default() }.go_on().into()
     }
 
     fn on_response(&self, response: &mut ResponseView<'_>) {
@@ -180,7 +177,8 @@ fn vary_by_origin(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
     use crate::Policy;
-    use crate::testing::{Request, compiled, fields, response};
+    use crate::contract::Decision;
+    use crate::testing::{Request, compiled, done, fields, response};
     use weir_event::Reason;
 
     const GROUPS: &str = "{publicResource: false, supportCredentials: true, originGroups: [\
@@ -202,7 +200,7 @@ mod tests {
             Request::of(Method::OPTIONS, "/").with("origin", origin).with("access-control-request-method", method);
         request =
             headers.into_iter().fold(request, |request, names| request.with("access-control-request-headers", names));
-        let Decision::Respond(answer) = policy.before_route(&mut request.view()).decision else {
+        let Decision::Respond(answer) = done(policy.before_route(&mut request.view())).decision else {
             panic!("{origin}: no answer")
         };
         assert_eq!(
@@ -264,7 +262,7 @@ mod tests {
                 Request::of(Method::OPTIONS, "/").with("access-control-request-method", "PUT"),
                 with_origin(Request::get("/").with("access-control-request-method", "PUT")),
             ] {
-                let outcome = policy.before_route(&mut request.view());
+                let outcome = done(policy.before_route(&mut request.view()));
                 assert!(matches!(outcome.decision, Decision::Continue));
             }
         }
@@ -301,7 +299,7 @@ mod tests {
             let policy = groups();
             let mut request =
                 origin.into_iter().fold(Request::get("/"), |request, origin| request.with("origin", origin));
-            let carried = policy.before_route(&mut request.view()).effects.carried;
+            let carried = done(policy.before_route(&mut request.view())).effects.carried;
             assert_eq!(response(&policy, 200, &upstream, carried), fields(expected), "{origin:?}");
         }
         let every = [("vary", "accept"), ("access-control-allow-origin", "*")];

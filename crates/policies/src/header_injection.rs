@@ -5,7 +5,7 @@
 //! query parameter with a line break in it - refuses the request: it must not become a field of its own.
 
 use crate::Services;
-use crate::contract::{Answer, Body, Compiled, Outcome, RequestView, ResponseView, Stages};
+use crate::contract::{Answer, Body, Compiled, Outcome, RequestView, ResponseView, Stages, Step};
 use crate::expression::evaluate;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use weir_config::policy::{self, HeaderValueOf, Injected};
@@ -27,7 +27,7 @@ impl Compiled for HeaderInjection {
         Self { inbound: spec.inbound.clone(), outbound: spec.outbound.clone() }
     }
 
-    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Step {
         for field in &self.inbound {
             let value = match &field.value {
                 HeaderValueOf::Text(value) => Some(value.clone()),
@@ -42,7 +42,7 @@ impl Compiled for HeaderInjection {
                 inject(request.headers, &field.name, value);
             }
         }
-        Outcome::go_on()
+        Outcome::go_on().into()
     }
 
     fn on_response(&self, response: &mut ResponseView<'_>) {
@@ -68,17 +68,17 @@ fn inject(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
     }
 }
 
-fn refused() -> Outcome {
+fn refused() -> Step {
     let body =
         Body::Problem("a part of the request that is copied into a header has characters that no header can carry");
-    Outcome::reject(Answer::refusal(Reason::MalformedRequest, body))
+    Outcome::reject(Answer::refusal(Reason::MalformedRequest, body)).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::contract::Decision;
-    use crate::testing::{Request, compiled, response};
+    use crate::testing::{Request, compiled, done, response};
 
     const CONFIG: &str = "{inboundHeaders: [{key: x-static, value: fixed}, {key: X-From, value: \"#[attributes.headers['x-key']]\"}, \
                           {key: x-param, value: \"#[attributes.queryParams['p']]\"}, {key: x-method, value: '#[attributes.method]'}, \
@@ -111,7 +111,7 @@ mod tests {
         ] {
             let mut request =
                 given.iter().fold(Request::get(target), |request, (name, value)| request.with(name, value));
-            let outcome = policy.on_request(&mut request.view());
+            let outcome = done(policy.on_request(&mut request.view()));
             assert!(matches!(outcome.decision, Decision::Continue), "{target}");
             assert_eq!(request.fields(), crate::testing::fields(expected), "{target}");
         }
@@ -122,7 +122,9 @@ mod tests {
         let policy = compiled("header-injection-flex", CONFIG);
         for target in ["/?p=a%0d%0aX-Admin:%20true", "/?p=%00", "/?p=%0a"] {
             let mut request = Request::get(target);
-            let Decision::Reject(answer) = policy.on_request(&mut request.view()).decision else { panic!("{target}") };
+            let Decision::Reject(answer) = done(policy.on_request(&mut request.view())).decision else {
+                panic!("{target}")
+            };
             assert_eq!((answer.status.as_u16(), answer.reason), (400, Reason::MalformedRequest));
             assert!(!request.headers.contains_key("x-admin"));
         }

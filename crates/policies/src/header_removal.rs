@@ -4,7 +4,7 @@
 //! [`HeaderRemoval::is_kept`](weir_config::policy::HeaderRemoval::is_kept).
 
 use crate::Services;
-use crate::contract::{Compiled, Outcome, RequestView, ResponseView, Stages};
+use crate::contract::{Compiled, Outcome, RequestView, ResponseView, Stages, Step};
 use http::header::{HeaderMap, HeaderName};
 use weir_config::policy::{self, Removed};
 use weir_config::{Api, Pattern};
@@ -60,9 +60,9 @@ impl Compiled for HeaderRemoval {
         Self { inbound: Fields::new(&spec.inbound), outbound: Fields::new(&spec.outbound) }
     }
 
-    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Step {
         self.inbound.remove_from(request.headers);
-        Outcome::go_on()
+        Outcome::go_on().into()
     }
 
     fn on_response(&self, response: &mut ResponseView<'_>) {
@@ -72,7 +72,7 @@ impl Compiled for HeaderRemoval {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Request, compiled, fields, response};
+    use crate::testing::{Request, compiled, done, fields, response};
 
     /// Of each configuration: the fields that are there, and those that stay, the same for requests and responses.
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             let policy =
                 compiled("header-removal-flex", &format!("{{inboundHeaders: {removed}, outboundHeaders: {removed}}}"));
             let mut request = all.iter().fold(Request::get("/"), |request, (name, value)| request.with(name, value));
-            policy.on_request(&mut request.view());
+            done(policy.on_request(&mut request.view()));
             assert_eq!(request.fields(), without(gone), "{removed}");
             assert_eq!(response(&policy, 200, &all, None), without(gone), "{removed}");
         }
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(response(&policy, 200, &[("x-a", "1")], None), fields(&[("x-a", "1")]));
         let policy = compiled("header-removal-flex", "{outboundHeaders: [x-a]}");
         let mut request = Request::get("/").with("x-a", "1");
-        policy.on_request(&mut request.view());
+        done(policy.on_request(&mut request.view()));
         assert_eq!(request.fields(), fields(&[("x-a", "1")]));
     }
 }

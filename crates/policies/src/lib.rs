@@ -1,7 +1,7 @@
 //! What a request must satisfy before it goes on, and what becomes of its header fields: one file a policy, each with
 //! one shape.
 //!
-//! A policy decides and says its [`Outcome`]; it never measures or logs. The chain in the proxy runs the policies, times
+//! A policy decides and says its [`Outcome`], at once or when somebody else has answered; it never measures or logs. The chain in the proxy runs the policies, times
 //! them and records what they said, so that a new policy gets its telemetry without writing a line of it. How one is
 //! added is in `CONTRIBUTING.md`.
 
@@ -21,7 +21,7 @@ mod testing;
 
 pub use contract::{
     Answer, Authenticated, Body, Carried, Decision, Effects, Outcome, RequestView, ResponseHeaders, ResponseView,
-    Stages,
+    Stages, Step, Waiting,
 };
 pub use services::Services;
 
@@ -61,14 +61,14 @@ macro_rules! compiled {
             }
 
             /// Before the route is chosen.
-            pub fn before_route(&self, request: &mut RequestView<'_>) -> Outcome {
+            pub fn before_route(&self, request: &mut RequestView<'_>) -> Step {
                 match self {
                     $(Self::$policy(policy) => policy.before_route(request),)+
                 }
             }
 
             /// With the route chosen.
-            pub fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
+            pub fn on_request(&self, request: &mut RequestView<'_>) -> Step {
                 match self {
                     $(Self::$policy(policy) => policy.on_request(request),)+
                 }

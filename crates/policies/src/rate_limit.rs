@@ -5,7 +5,7 @@
 //! what happens when there are more keys than room.
 
 use crate::Services;
-use crate::contract::{Answer, Body, Compiled, Decision, Effects, Outcome, RequestView, ResponseHeaders, Stages};
+use crate::contract::{Answer, Body, Compiled, Decision, Effects, Outcome, RequestView, ResponseHeaders, Stages, Step};
 use crate::expression::evaluate;
 use crate::limiter::{LimitId, Place, Windows};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -43,7 +43,7 @@ impl Compiled for RateLimiter {
         Self { limits, key: spec.key.clone(), expose_headers: spec.expose_headers }
     }
 
-    fn on_request(&self, request: &mut RequestView<'_>) -> Outcome {
+    fn on_request(&self, request: &mut RequestView<'_>) -> Step {
         let key = match &self.key {
             LimitKey::All => None,
             LimitKey::Request(expression) => evaluate(expression, request),
@@ -63,12 +63,14 @@ impl Compiled for RateLimiter {
         let state = if shared { RateLimitState::WithinShared } else { RateLimitState::Within };
         let tightest = taken.iter().min_by_key(|(_, place)| place.remaining());
         let headers = tightest.filter(|_| self.expose_headers).map(|(most, place)| expose(*most, place));
-        Effects { rate_limit: state, response_headers: headers.unwrap_or_default(), ..Effects::default() }.go_on()
+        Effects { rate_limit: state, response_headers: headers.unwrap_or_default(), ..Effects::default() }
+            .go_on()
+            .into()
     }
 }
 
 impl RateLimiter {
-    fn reject(&self, most: u32, place: &Place<'_>) -> Outcome {
+    fn reject(&self, most: u32, place: &Place<'_>) -> Step {
         let detail = "the limit of requests is reached; try again later";
         let body = Body::FlexProblem { detail, error: "Too Many Requests" };
         let mut refusal = Answer::refusal(Reason::RateLimited, body);
@@ -78,7 +80,7 @@ impl RateLimiter {
             refusal.headers = expose(most, place);
             refusal = refusal.with(RETRY_AFTER, HeaderValue::from(place.reset().div_ceil(1000)));
         }
-        Outcome { decision: Decision::Reject(refusal), effects: Effects { rate_limit, ..Effects::default() } }
+        Outcome { decision: Decision::Reject(refusal), effects: Effects { rate_limit, ..Effects::default() } }.into()
     }
 }
 
@@ -94,7 +96,7 @@ fn expose(most: u32, place: &Place<'_>) -> ResponseHeaders {
 mod tests {
     use super::*;
     use crate::contract::Authenticated;
-    use crate::testing::Request;
+    use crate::testing::{Request, done};
     use std::num::NonZeroU32;
     use std::time::{Duration, Instant};
     use weir_config::Expression;
@@ -129,7 +131,7 @@ mod tests {
         /// The status, and the values of the three headers.
         fn ask(&self, policy: &RateLimiter, mut request: Request, millis: u64) -> (u16, [u64; 3]) {
             request.now = self.epoch + Duration::from_millis(millis);
-            let Outcome { decision, effects } = policy.on_request(&mut request.view());
+            let Outcome { decision, effects } = done(policy.on_request(&mut request.view()));
             let (status, headers) = match decision {
                 Decision::Continue => {
                     assert_eq!(effects.rate_limit, RateLimitState::Within);

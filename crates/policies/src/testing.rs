@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use crate::{Authenticated, Carried, Policy, RequestView, ResponseView, Services};
+use crate::{Authenticated, Carried, Outcome, Policy, RequestView, ResponseView, Services, Step};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use std::path::Path;
 use std::time::Instant;
@@ -65,6 +65,14 @@ pub(crate) fn api(name: &str, config: &str) -> Api {
     );
     let config = load_text(Path::new("test"), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     config.apis.into_iter().next().unwrap()
+}
+
+/// What a policy answers that does not wait.
+pub(crate) fn done(step: Step) -> Outcome {
+    match step {
+        Step::Done(outcome) => outcome,
+        Step::Wait(_) => panic!("it waits"),
+    }
 }
 
 /// What a response has after the policy, sorted; the values of one name are joined.

@@ -55,9 +55,9 @@ async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>
     }
     let target = {
         let mut consumer = None;
-        before_route(flow, &mut head, &mut consumer)?;
+        before_route(flow, &mut head, &mut consumer).await?;
         let target = route(flow, &head)?;
-        request_policies(flow, &target, &mut head, &mut consumer)?;
+        request_policies(flow, &target, &mut head, &mut consumer).await?;
         target
     };
     upstream(flow, &target, head).await

@@ -7,9 +7,11 @@ use crate::answer::Refusal;
 use crate::pipeline::Flow;
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use weir_event::{PolicyRun, RateLimitState, Verdict};
-use weir_policies::{Authenticated, Carried, Decision, Outcome, Policy, RequestView, ResponseHeaders, Stages};
+use weir_policies::{Authenticated, Carried, Decision, Outcome, RequestView, ResponseHeaders, Stages, Step, Waiting};
 
 /// A policy that the request has passed, and that has a say in the response.
 pub(crate) struct Passed {
@@ -22,25 +24,26 @@ pub(crate) struct Passed {
 }
 
 /// Runs those that are asked before the route is chosen.
-pub(crate) fn before_route(
+pub(crate) async fn before_route(
     flow: &mut Flow,
     head: &mut Head,
     consumer: &mut Option<Authenticated>,
 ) -> Result<(), Refusal> {
-    let table = flow.listener.map(|listener| &flow.exchange.snapshot().listeners[listener]);
-    if table.is_none_or(|table| !table.is_asked_before_route) {
+    let Some(listener) = flow.listener else { return Ok(()) };
+    if !flow.exchange.snapshot().listeners[listener].is_asked_before_route {
         return Ok(());
     }
     let snapshot = Rc::clone(flow.exchange.snapshot());
-    let Some(table) = flow.listener.map(|listener| &snapshot.listeners[listener]) else { return Ok(()) };
+    let table = &snapshot.listeners[listener];
     let found = {
         let exchange = flow.exchange.borrow();
         let path = exchange.target.path();
-        table.router.api_of(path).map(|(api, in_api)| (api, path.len() - in_api.len().min(path.len())))
+        table.router.api_of(path).map(|(api, rest)| (api, path.len() - rest.len()))
     };
     let Some((api, in_api)) = found else { return Ok(()) };
     flow.api = Some(api);
-    let asked = run_all(flow, &table.apis[api], in_api, head, consumer, Stages::BEFORE_ROUTE, Policy::before_route);
+    let chain = Chain { api: &table.apis[api], in_api, stage: Stages::BEFORE_ROUTE };
+    let asked = chain.run(flow, head, consumer).await;
     if asked.is_err() {
         answered_early(flow, head);
     }
@@ -48,92 +51,160 @@ pub(crate) fn before_route(
 }
 
 /// Runs every policy that applies.
-pub(crate) fn request_policies(
+pub(crate) async fn request_policies(
     flow: &mut Flow,
     target: &Target,
     head: &mut Head,
     consumer: &mut Option<Authenticated>,
 ) -> Result<(), Refusal> {
     flow.api = Some(target.api_index());
-    run_all(flow, target.api(), target.in_api(), head, consumer, Stages::REQUEST, Policy::on_request)
+    let chain = Chain { api: target.api(), in_api: target.in_api(), stage: Stages::REQUEST };
+    chain.run(flow, head, consumer).await
 }
 
-/// `in_api` is where the path after the base path begins.
-fn run_all(
-    flow: &mut Flow,
-    api: &ApiEntry,
+/// The policies of an API, at one stage.
+struct Chain<'a> {
+    api: &'a ApiEntry,
+    /// Where the path after the base path begins.
     in_api: usize,
-    head: &mut Head,
-    consumer: &mut Option<Authenticated>,
     stage: Stages,
-    ask: impl Fn(&Policy, &mut RequestView<'_>) -> Outcome,
-) -> Result<(), Refusal> {
-    for (index, bound) in api.policies.iter().enumerate() {
-        if bound.policy.stages().has(stage) && applies(flow, in_api, bound, head) {
-            run(flow, index, bound, head, consumer, &ask)?;
-        }
-    }
-    Ok(())
 }
 
-fn applies(flow: &Flow, in_api: usize, bound: &BoundPolicy, head: &Head) -> bool {
-    let exchange = flow.exchange.borrow();
-    let request = head.for_rules(exchange.target.path());
-    bound.rules.matches(&request, path_in_api(request.path, in_api))
-}
-
-/// Of the path asked for, the part after the base path: what the rules of policies look at.
-fn path_in_api(path: &str, in_api: usize) -> &str {
-    path.get(in_api..).filter(|rest| !rest.is_empty()).unwrap_or("/")
-}
-
-fn run(
-    flow: &mut Flow,
+/// A policy that was asked, and has not answered yet.
+struct Asked {
     index: usize,
-    bound: &BoundPolicy,
-    head: &mut Head,
-    consumer: &mut Option<Authenticated>,
-    ask: impl Fn(&Policy, &mut RequestView<'_>) -> Outcome,
-) -> Result<(), Refusal> {
-    let mut exchange = flow.exchange.borrow_mut();
-    let started = flow.exchange.worker().clock.now();
-    let Outcome { decision, effects } = ask(
-        &bound.policy,
-        &mut RequestView {
+    /// How long it took to say that it waits.
+    took: Duration,
+    since: Instant,
+    waiting: Waiting,
+}
+
+impl Chain<'_> {
+    async fn run(&self, flow: &mut Flow, head: &mut Head, consumer: &mut Option<Authenticated>) -> Result<(), Refusal> {
+        let mut next = 0;
+        while let Some(Asked { index, took, since, waiting }) = self.ask_from(&mut next, flow, head, consumer)? {
+            let outcome = waiting.await;
+            let waited = flow.exchange.worker().clock.now().saturating_duration_since(since);
+            self.settle(index, outcome, Took { took: took + waited, waited }, flow, head, consumer)?;
+        }
+        Ok(())
+    }
+
+    /// Asks one after the other, until one waits.
+    fn ask_from(
+        &self,
+        next: &mut usize,
+        flow: &mut Flow,
+        head: &mut Head,
+        consumer: &mut Option<Authenticated>,
+    ) -> Result<Option<Asked>, Refusal> {
+        while let Some(bound) = self.api.policies.get(*next) {
+            let index = *next;
+            *next += 1;
+            if !bound.policy.stages().has(self.stage) || !self.applies(flow, bound, head) {
+                continue;
+            }
+            let (step, took, now) = self.ask(flow, bound, head, consumer);
+            match step {
+                Step::Done(outcome) => {
+                    self.settle(index, outcome, Took { took, waited: Duration::ZERO }, flow, head, consumer)?;
+                }
+                Step::Wait(waiting) => return Ok(Some(Asked { index, took, since: now, waiting })),
+            }
+        }
+        Ok(None)
+    }
+
+    fn applies(&self, flow: &Flow, bound: &BoundPolicy, head: &Head) -> bool {
+        let exchange = flow.exchange.borrow();
+        let request = head.for_rules(exchange.target.path());
+        // Rules look at the part of the path after the base path.
+        let path = request.path.get(self.in_api..).filter(|rest| !rest.is_empty()).unwrap_or("/");
+        bound.rules.matches(&request, path)
+    }
+
+    /// What the policy says, how long it took to say it, and the time then.
+    fn ask(
+        &self,
+        flow: &Flow,
+        bound: &BoundPolicy,
+        head: &mut Head,
+        consumer: &Option<Authenticated>,
+    ) -> (Step, Duration, Instant) {
+        let exchange = flow.exchange.borrow();
+        let started = flow.exchange.worker().clock.now();
+        let mut request = RequestView {
             method: &head.method,
             path: exchange.target.path(),
             query: exchange.target.query(),
             headers: &mut head.headers,
             consumer: consumer.as_ref(),
             now: started,
-        },
-    );
-    let took = flow.exchange.worker().clock.now().saturating_duration_since(started);
-    let verdict = match &decision {
-        Decision::Continue => Verdict::Continue,
-        Decision::Respond(_) => Verdict::Answered,
-        Decision::Reject(_) => Verdict::Rejected,
-    };
-    exchange.policies.push(PolicyRun { policy: bound.name, verdict, took });
-    if let Some(who) = effects.identity {
-        exchange.consumer = who.consumer().clone();
-        exchange.auth = who.kind();
-        *consumer = Some(who);
+        };
+        let step = if self.stage == Stages::REQUEST {
+            bound.policy.on_request(&mut request)
+        } else {
+            bound.policy.before_route(&mut request)
+        };
+        let now = flow.exchange.worker().clock.now();
+        (step, now.saturating_duration_since(started), now)
     }
-    exchange.rate_limit = worse(exchange.rate_limit, effects.rate_limit);
-    let (headers, carried) = (effects.response_headers, effects.carried);
-    let answer = match decision {
-        Decision::Continue => {
-            if bound.policy.stages().has(Stages::RESPONSE) || !headers.is_empty() {
-                let run = exchange.policies.len() - 1;
-                flow.passed.push(Passed { policy: index, run, headers, carried });
-            }
-            return Ok(());
+
+    /// Records what the policy said, and has its effects.
+    fn settle(
+        &self,
+        index: usize,
+        outcome: Outcome,
+        Took { took, waited }: Took,
+        flow: &mut Flow,
+        head: &mut Head,
+        consumer: &mut Option<Authenticated>,
+    ) -> Result<(), Refusal> {
+        let Outcome { decision, effects } = outcome;
+        let bound = &self.api.policies[index];
+        let verdict = match &decision {
+            Decision::Continue => Verdict::Continue,
+            Decision::Respond(_) => Verdict::Answered,
+            Decision::Reject(_) => Verdict::Rejected,
+        };
+        let mut exchange = flow.exchange.borrow_mut();
+        exchange.policies.push(PolicyRun { policy: bound.name, verdict, took, waited });
+        if let Some(who) = effects.identity {
+            exchange.consumer = who.consumer().clone();
+            exchange.auth = who.kind();
+            *consumer = Some(who);
         }
-        Decision::Respond(answer) | Decision::Reject(answer) => answer,
-    };
-    exchange.answered_by = bound.name;
-    Err(Refusal::from(answer))
+        exchange.rate_limit = worse(exchange.rate_limit, effects.rate_limit);
+        let (headers, carried) = (effects.response_headers, effects.carried);
+        let answer = match decision {
+            Decision::Continue => {
+                set(&mut head.headers, effects.request_headers);
+                if bound.policy.stages().has(Stages::RESPONSE) || !headers.is_empty() {
+                    let run = exchange.policies.len() - 1;
+                    flow.passed.push(Passed { policy: index, run, headers, carried });
+                }
+                return Ok(());
+            }
+            Decision::Respond(answer) | Decision::Reject(answer) => answer,
+        };
+        exchange.answered_by = bound.name;
+        Err(Refusal::from(answer))
+    }
+}
+
+/// How long a policy took, and how much of that it waited for others.
+struct Took {
+    took: Duration,
+    waited: Duration,
+}
+
+fn set(headers: &mut HeaderMap, changes: Vec<(HeaderName, Option<HeaderValue>)>) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
+        }
+    }
 }
 
 /// Of two limits that a request met, what the event says: exceeded before within, shared before its own.

@@ -7,7 +7,7 @@ use super::{Metric, catalogue, histogram::Reading};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Turn, Verdict};
+use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
@@ -89,7 +89,7 @@ impl Cells {
                 add(&self.other_failed, u64::from(answer.is_failure()));
             }
         }
-        self.overhead.observe_duration(exchange.meter.spent(Turn::Gateway));
+        self.overhead.observe_duration(exchange.overhead());
         self.request_body.observe(exchange.bytes_in);
         self.response_body.observe(exchange.bytes_out);
         if let Some(cell) = self.limits.get(exchange.rate_limit as usize) {
@@ -434,7 +434,7 @@ mod tests {
         exchange.reason = Reason::AuthenticationFailed;
         let policy = names.register("basic");
         let took = Duration::from_micros(3);
-        exchange.policies.push(PolicyRun { policy, verdict: Verdict::Rejected, took });
+        exchange.policies.push(PolicyRun { policy, verdict: Verdict::Rejected, took, waited: Duration::ZERO });
         metrics.observe(0, &exchange);
         let rejected =
             r#"weir_requests_rejected_total{api="orders",policy="basic",reason="authentication_failed",route="r"} 1"#;
