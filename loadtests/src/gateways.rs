@@ -143,7 +143,6 @@ fn exchange(start_us: i64, rng: &mut fastrand::Rng) -> Exchange {
         policy: NameId(80),
         verdict: Verdict::Continue,
         took: Duration::from_micros(rng.u64(1..20)),
-        waited: Duration::ZERO,
     });
     exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));

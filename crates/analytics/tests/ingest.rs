@@ -69,12 +69,7 @@ fn every_column_comes_back_as_it_went_in() {
     full.link = Duration::from_micros(77);
     full.generation = 5;
     full.attrs = vec![(Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")), (Bytes::new(), Bytes::new())];
-    full.policies.push(PolicyRun {
-        policy: NameId(3),
-        verdict: Verdict::Rejected,
-        took: Duration::from_micros(9),
-        waited: Duration::ZERO,
-    });
+    full.policies.push(PolicyRun { policy: NameId(3), verdict: Verdict::Rejected, took: Duration::from_micros(9) });
     full.attempts.push(Attempt {
         outcome: Reason::ConnectionTimeout,
         connect: Duration::from_micros(8),

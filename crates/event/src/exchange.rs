@@ -23,8 +23,6 @@ pub struct PolicyRun {
     pub verdict: Verdict,
     /// Request and response side together.
     pub took: Duration,
-    /// Of this, the time that it waited for somebody else's server. It is in no record.
-    pub waited: Duration,
 }
 
 /// One try at the upstream.
@@ -124,6 +122,8 @@ pub struct Exchange {
     pub link: Duration,
 
     pub policies: SmallVec<[PolicyRun; 4]>,
+    /// How long policies waited for somebody else's server, all together. It is in no record.
+    pub waited: Duration,
     pub attempts: SmallVec<[Attempt; 1]>,
     pub trace: TraceFacts,
     /// How many requests this event stands for: 1 unless shed by sampling.
@@ -173,6 +173,7 @@ impl Exchange {
             bytes_out: 0,
             link: Duration::ZERO,
             policies: SmallVec::new(),
+            waited: Duration::ZERO,
             attempts: SmallVec::new(),
             trace: TraceFacts::default(),
             sample_interval: 1,
@@ -196,8 +197,7 @@ impl Exchange {
 
     /// What the gateway itself took: its part of the time, without what policies waited for others.
     pub fn overhead(&self) -> Duration {
-        let waited = self.policies.iter().map(|run| run.waited).sum();
-        self.meter.spent(Turn::Gateway).saturating_sub(waited)
+        self.meter.spent(Turn::Gateway).saturating_sub(self.waited)
     }
 
     /// Who was at fault.

@@ -71,6 +71,8 @@ vocabulary! {
         FileDescriptorsExhausted = 45 "file_descriptors_exhausted",
         /// The gateway's machine has no port left for a connection to the upstream's address.
         LocalPortExhausted = 46 "local_port_exhausted",
+        /// The keys that credentials are checked with could not be read from the server that has them.
+        IdentityProviderUnavailable = 47 "identity_provider_unavailable",
         /// The upstream's name did not resolve.
         DnsError = 60 "dns_error",
         /// The upstream refused the connection.
@@ -127,6 +129,7 @@ impl Reason {
             | Self::GatewayDraining
             | Self::FileDescriptorsExhausted
             | Self::LocalPortExhausted
+            | Self::IdentityProviderUnavailable
             | Self::Overloaded => Side::Gateway,
             Self::DnsError
             | Self::ConnectionRefused
@@ -159,9 +162,11 @@ impl Reason {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::GatewayDraining | Self::Overloaded | Self::FileDescriptorsExhausted | Self::LocalPortExhausted => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::GatewayDraining
+            | Self::Overloaded
+            | Self::FileDescriptorsExhausted
+            | Self::LocalPortExhausted
+            | Self::IdentityProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DnsError
             | Self::ConnectionRefused
             | Self::ConnectionUnreachable
@@ -194,7 +199,7 @@ impl Reason {
             Self::GatewayPanic | Self::GatewayError | Self::FileDescriptorsExhausted | Self::LocalPortExhausted => {
                 "proxy_internal_error"
             }
-            Self::GatewayDraining | Self::Overloaded => "destination_unavailable",
+            Self::GatewayDraining | Self::Overloaded | Self::IdentityProviderUnavailable => "destination_unavailable",
             Self::LoopDetected => "proxy_loop_detected",
             Self::DnsError => "dns_error",
             Self::DnsTimeout => "dns_timeout",

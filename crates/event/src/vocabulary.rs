@@ -100,17 +100,15 @@ vocabulary! {
 
 vocabulary! {
     /// What the rate limiter did; none where no limit is configured.
-    RateLimitState { None = 0 "", Within = 1 "within", Exceeded = 2 "exceeded",
+    #[derive(Default)]
+    RateLimitState {
+        #[default]
+        None = 0 "",
+        Within = 1 "within", Exceeded = 2 "exceeded",
         /// Within, but counted with other keys, because the limiter had no room for this one.
         WithinShared = 3 "within_shared",
         /// Over, of what is counted with other keys.
         ExceededShared = 4 "exceeded_shared" } unknown None
-}
-
-impl Default for RateLimitState {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 vocabulary! {

@@ -144,7 +144,9 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     runtime.block_on(beside(doors, Arc::clone(&admin), proxy, signals));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
-    drop((runtime, admin));
+    // Without waiting for a name that somebody asked for and that is not resolved.
+    runtime.shutdown_background();
+    drop(admin);
     let spool = sole(spool);
     ending.stage("shipping what is left in the spool");
     let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| earlier(deadline, AFTER_SHIPPING));
@@ -162,7 +164,8 @@ fn unless_ended(
 ) -> Result<Option<(RunOptions, Prepared)>, RunError> {
     runtime.block_on(async {
         let (done, preparing) = oneshot::channel();
-        let body = move || done.send(prepare(&options, workers).map(|prepared| (options, prepared))).ok();
+        let background = tokio::runtime::Handle::current();
+        let body = move || done.send(prepare(&options, workers, &background).map(|prepared| (options, prepared))).ok();
         // Left behind where the process is told to end.
         std::thread::Builder::new().name("weir-prepare".to_owned()).spawn(body).map_err(RunError::Thread)?;
         tokio::select! {

@@ -6,6 +6,7 @@ use crate::reload::{Cause, Fallback};
 use crate::run::RunError;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use weir_config::{Content, GatewayConfig};
 use weir_proxy::{Registry, Snapshot};
 
@@ -27,24 +28,29 @@ pub fn env(name: &str) -> Option<String> {
 }
 
 /// Takes seconds for thousands of APIs.
-pub fn prepare(options: &RunOptions, workers: u16) -> Result<Prepared, RunError> {
+pub fn prepare(options: &RunOptions, workers: u16, background: &Handle) -> Result<Prepared, RunError> {
     let folder = Arc::new(Content::read(&options.config));
-    let why = match from_folder(options, workers, &folder) {
+    let registry = || Arc::new(Registry::new(workers).with_background(background.clone()));
+    let why = match from_folder(options, &registry, &folder) {
         Ok(prepared) if !options.last_good || folder.texts().next().is_some() => return Ok(prepared),
-        Ok(prepared) => match last_good(options, workers, &folder, "the folders are empty") {
+        Ok(prepared) => match last_good(options, &registry, &folder, "the folders are empty") {
             Some(good) => return Ok(good),
             None => return Ok(prepared),
         },
         Err(error) => error,
     };
-    let good = options.last_good.then(|| last_good(options, workers, &folder, &why.to_string())).flatten();
+    let good = options.last_good.then(|| last_good(options, &registry, &folder, &why.to_string())).flatten();
     good.ok_or(why)
 }
 
-fn from_folder(options: &RunOptions, workers: u16, folder: &Arc<Content>) -> Result<Prepared, RunError> {
+fn from_folder(
+    options: &RunOptions,
+    registry: &dyn Fn() -> Arc<Registry>,
+    folder: &Arc<Content>,
+) -> Result<Prepared, RunError> {
     let config = folder.load(&env)?;
     let state = state_folder(options.state.as_deref(), &config.spool.path);
-    let registry = Arc::new(Registry::new(workers));
+    let registry = registry();
     let number = Generations::below(&state).number_of(folder);
     let snapshot = Snapshot::compile(&config, number, &registry)?;
     let (folder, running) = (Arc::clone(folder), Arc::clone(folder));
@@ -52,11 +58,16 @@ fn from_folder(options: &RunOptions, workers: u16, folder: &Arc<Content>) -> Res
 }
 
 /// The newest kept generation that can be run.
-fn last_good(options: &RunOptions, workers: u16, folder: &Arc<Content>, why: &str) -> Option<Prepared> {
+fn last_good(
+    options: &RunOptions,
+    registry: &dyn Fn() -> Arc<Registry>,
+    folder: &Arc<Content>,
+    why: &str,
+) -> Option<Prepared> {
     let state = state_folder(options.state.as_deref(), &folder.spool_path(&env));
     Generations::below(&state).newest_first().find_map(|Kept { number, content }| {
         let config = content.load(&env).ok()?;
-        let registry = Arc::new(Registry::new(workers));
+        let registry = registry();
         let snapshot = Snapshot::compile(&config, number, &registry).ok()?;
         let fallback = Some(Fallback { generation: number, cause: Cause::LastGood, why: why.to_owned() });
         let (folder, running) = (Arc::clone(folder), Arc::new(content));

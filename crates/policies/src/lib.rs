@@ -13,6 +13,7 @@ mod credentials;
 mod expression;
 mod header_injection;
 mod header_removal;
+mod jwt;
 mod limiter;
 mod rate_limit;
 mod services;
@@ -31,6 +32,7 @@ use contract::Compiled;
 use cors::Cors;
 use header_injection::HeaderInjection;
 use header_removal::HeaderRemoval;
+use jwt::Jwt;
 use rate_limit::RateLimiter;
 use weir_config::{Api, PolicyBinding};
 
@@ -90,5 +92,6 @@ compiled! {
     HeaderInjection: HeaderInjection,
     HeaderRemoval: HeaderRemoval,
     HttpBasicAuthentication: BasicAuth,
+    JwtValidation: Jwt,
     RateLimiting: RateLimiter,
 }

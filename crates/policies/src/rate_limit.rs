@@ -121,7 +121,7 @@ mod tests {
     impl Site {
         fn new() -> Self {
             let epoch = Instant::now();
-            Self { services: Services::new(epoch), api: crate::testing::api("rate-limiting-flex", LIMITS), epoch }
+            Self { services: Services::new(epoch, None), api: crate::testing::api("rate-limiting-flex", LIMITS), epoch }
         }
 
         fn policy(&self, spec: &RateLimiting) -> RateLimiter {

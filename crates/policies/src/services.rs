@@ -1,11 +1,15 @@
 //! What policies have in common with each other and with the configurations before: state that outlives a reload.
 
+pub(crate) mod http_client;
+
+use http_client::Fetch;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
+use tokio::runtime::Handle;
 
 /// For the policies of a process.
 #[derive(Debug)]
@@ -13,18 +17,25 @@ pub struct Services {
     /// Every time that a policy is asked at is from here on.
     pub(crate) epoch: Instant,
     pub(crate) kept: Kept,
+    /// Where what is no request's own runs. Without one, policies that read from other servers never do.
+    pub(crate) background: Option<Handle>,
 }
 
 impl Services {
     /// With no state yet. Every time that a policy is asked at is from `epoch` on.
-    pub fn new(epoch: Instant) -> Self {
-        Self { epoch, kept: Kept::default() }
+    pub fn new(epoch: Instant, background: Option<Handle>) -> Self {
+        Self { epoch, kept: Kept::default(), background }
+    }
+
+    /// A client for documents of other servers.
+    pub(crate) fn fetch(&self) -> Fetch {
+        Fetch::default()
     }
 }
 
 impl Default for Services {
     fn default() -> Self {
-        Self::new(Instant::now())
+        Self::new(Instant::now(), None)
     }
 }
 
@@ -42,6 +53,23 @@ impl Kept {
         I: Eq + Hash + Send + 'static,
         T: Send + Sync + 'static,
     {
+        self.find_or(id, |id| Arc::new(make(id)))
+    }
+
+    /// The same, of a state that somebody beside it is to know.
+    pub(crate) fn get_or_make_linked<I, T>(&self, id: I, make: impl FnOnce(Weak<T>) -> T) -> Arc<T>
+    where
+        I: Eq + Hash + Send + 'static,
+        T: Send + Sync + 'static,
+    {
+        self.find_or(id, |_| Arc::new_cyclic(|this| make(Weak::clone(this))))
+    }
+
+    fn find_or<I, T>(&self, id: I, make: impl FnOnce(&I) -> Arc<T>) -> Arc<T>
+    where
+        I: Eq + Hash + Send + 'static,
+        T: Send + Sync + 'static,
+    {
         let mut by_type = self.by_type.lock().unwrap_or_else(PoisonError::into_inner);
         let of_type = by_type.entry(TypeId::of::<(I, T)>()).or_insert_with(|| Box::new(HashMap::<I, Weak<T>>::new()));
         let of_type: &mut HashMap<I, Weak<T>> = of_type.downcast_mut().expect("it was made for this type");
@@ -49,7 +77,7 @@ impl Kept {
         if let Some(kept) = of_type.get(&id).and_then(Weak::upgrade) {
             return kept;
         }
-        let new = Arc::new(make(&id));
+        let new = make(&id);
         of_type.insert(id, Arc::downgrade(&new));
         new
     }

@@ -7,7 +7,7 @@ use crate::body::{Incoming, Reply, ResponseBody};
 use crate::connection::Connection;
 use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
-use crate::request_policies::{Passed, before_route, request_policies};
+use crate::request_policies::{Passed, before_route, begins_before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::upstream::upstream;
@@ -53,12 +53,14 @@ async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>
     if let Some(answer) = own_answer(flow, &mut head)? {
         return Ok(answer);
     }
-    let target = {
-        let mut consumer = None;
-        before_route(flow, &mut head, &mut consumer).await?;
-        let target = route(flow, &head)?;
-        request_policies(flow, &target, &mut head, &mut consumer).await?;
-        target
-    };
+    // Boxed, what is seldom: a request of which no policy waits does not carry room for it.
+    let mut consumer = None;
+    if begins_before_route(flow) {
+        Box::pin(before_route(flow, &mut head, &mut consumer)).await?;
+    }
+    let target = route(flow, &head)?;
+    if let Some(rest) = request_policies(flow, &target, &mut head, &mut consumer)? {
+        Box::pin(rest.run(flow, &mut head, &mut consumer)).await?;
+    }
     upstream(flow, &target, head).await
 }

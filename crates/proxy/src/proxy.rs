@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
@@ -50,6 +51,12 @@ impl Registry {
             open: Arc::default(),
             descriptors: Arc::default(),
         }
+    }
+
+    /// With a runtime for what policies do beside the requests. Without one, they read nothing from other servers.
+    #[must_use]
+    pub fn with_background(self, background: Handle) -> Self {
+        Self { policies: Services::new(Instant::now(), Some(background)), ..self }
     }
 }
 

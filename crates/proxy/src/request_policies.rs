@@ -23,45 +23,6 @@ pub(crate) struct Passed {
     pub(crate) carried: Option<Carried>,
 }
 
-/// Runs those that are asked before the route is chosen.
-pub(crate) async fn before_route(
-    flow: &mut Flow,
-    head: &mut Head,
-    consumer: &mut Option<Authenticated>,
-) -> Result<(), Refusal> {
-    let Some(listener) = flow.listener else { return Ok(()) };
-    if !flow.exchange.snapshot().listeners[listener].is_asked_before_route {
-        return Ok(());
-    }
-    let snapshot = Rc::clone(flow.exchange.snapshot());
-    let table = &snapshot.listeners[listener];
-    let found = {
-        let exchange = flow.exchange.borrow();
-        let path = exchange.target.path();
-        table.router.api_of(path).map(|(api, rest)| (api, path.len() - rest.len()))
-    };
-    let Some((api, in_api)) = found else { return Ok(()) };
-    flow.api = Some(api);
-    let chain = Chain { api: &table.apis[api], in_api, stage: Stages::BEFORE_ROUTE };
-    let asked = chain.run(flow, head, consumer).await;
-    if asked.is_err() {
-        answered_early(flow, head);
-    }
-    asked
-}
-
-/// Runs every policy that applies.
-pub(crate) async fn request_policies(
-    flow: &mut Flow,
-    target: &Target,
-    head: &mut Head,
-    consumer: &mut Option<Authenticated>,
-) -> Result<(), Refusal> {
-    flow.api = Some(target.api_index());
-    let chain = Chain { api: target.api(), in_api: target.in_api(), stage: Stages::REQUEST };
-    chain.run(flow, head, consumer).await
-}
-
 /// The policies of an API, at one stage.
 struct Chain<'a> {
     api: &'a ApiEntry,
@@ -79,36 +40,107 @@ struct Asked {
     waiting: Waiting,
 }
 
+/// Runs those that are asked before the route is chosen.
+pub(crate) async fn before_route(
+    flow: &mut Flow,
+    head: &mut Head,
+    consumer: &mut Option<Authenticated>,
+) -> Result<(), Refusal> {
+    let snapshot = Rc::clone(flow.exchange.snapshot());
+    let Some(table) = flow.listener.map(|listener| &snapshot.listeners[listener]) else { return Ok(()) };
+    let found = {
+        let exchange = flow.exchange.borrow();
+        let path = exchange.target.path();
+        table.router.api_of(path).map(|(api, rest)| (api, path.len() - rest.len()))
+    };
+    let Some((api, in_api)) = found else { return Ok(()) };
+    flow.api = Some(api);
+    let chain = Chain { api: &table.apis[api], in_api, stage: Stages::BEFORE_ROUTE };
+    let asked = match chain.ask_from(0, flow, head, consumer) {
+        Ok(Some(asked)) => chain.resume(asked, flow, head, consumer).await,
+        Ok(None) => Ok(()),
+        Err(refusal) => Err(refusal),
+    };
+    if asked.is_err() {
+        answered_early(flow, head);
+    }
+    asked
+}
+
+/// Whether anything at the listener of this request is asked before a route is chosen.
+pub(crate) fn begins_before_route(flow: &Flow) -> bool {
+    flow.listener.is_some_and(|listener| flow.exchange.snapshot().listeners[listener].is_asked_before_route)
+}
+
+/// Runs every policy that applies, or those before the first that waits.
+pub(crate) fn request_policies<'t>(
+    flow: &mut Flow,
+    target: &'t Target,
+    head: &mut Head,
+    consumer: &mut Option<Authenticated>,
+) -> Result<Option<Rest<'t>>, Refusal> {
+    flow.api = Some(target.api_index());
+    let chain = Chain { api: target.api(), in_api: target.in_api(), stage: Stages::REQUEST };
+    let asked = chain.ask_from(0, flow, head, consumer)?;
+    Ok(asked.map(|asked| Rest { chain, asked }))
+}
+
+/// The policy that waits, and those behind it.
+pub(crate) struct Rest<'t> {
+    chain: Chain<'t>,
+    asked: Asked,
+}
+
+impl Rest<'_> {
+    /// Runs them.
+    pub(crate) async fn run(
+        self,
+        flow: &mut Flow,
+        head: &mut Head,
+        consumer: &mut Option<Authenticated>,
+    ) -> Result<(), Refusal> {
+        self.chain.resume(self.asked, flow, head, consumer).await
+    }
+}
+
 impl Chain<'_> {
-    async fn run(&self, flow: &mut Flow, head: &mut Head, consumer: &mut Option<Authenticated>) -> Result<(), Refusal> {
-        let mut next = 0;
-        while let Some(Asked { index, took, since, waiting }) = self.ask_from(&mut next, flow, head, consumer)? {
+    /// Goes on where a policy waits.
+    async fn resume(
+        &self,
+        asked: Asked,
+        flow: &mut Flow,
+        head: &mut Head,
+        consumer: &mut Option<Authenticated>,
+    ) -> Result<(), Refusal> {
+        let mut next = Some(asked);
+        while let Some(Asked { index, took, since, waiting }) = next {
             let outcome = waiting.await;
             let waited = flow.exchange.worker().clock.now().saturating_duration_since(since);
-            self.settle(index, outcome, Took { took: took + waited, waited }, flow, head, consumer)?;
+            flow.exchange.borrow_mut().waited += waited;
+            self.settle(index, outcome, took + waited, flow, head, consumer)?;
+            next = self.ask_from(index + 1, flow, head, consumer)?;
         }
         Ok(())
     }
 
-    /// Asks one after the other, until one waits.
+    /// Asks one after the other from the one at `first`, until one waits.
     fn ask_from(
         &self,
-        next: &mut usize,
+        first: usize,
         flow: &mut Flow,
         head: &mut Head,
         consumer: &mut Option<Authenticated>,
     ) -> Result<Option<Asked>, Refusal> {
-        while let Some(bound) = self.api.policies.get(*next) {
-            let index = *next;
-            *next += 1;
+        for (index, bound) in self.api.policies.iter().enumerate().skip(first) {
             if !bound.policy.stages().has(self.stage) || !self.applies(flow, bound, head) {
                 continue;
             }
-            let (step, took, now) = self.ask(flow, bound, head, consumer);
+            let started = flow.exchange.worker().clock.now();
+            let step = self.ask(flow, bound, head, consumer, started);
+            let now = flow.exchange.worker().clock.now();
+            let took = now.saturating_duration_since(started);
             match step {
-                Step::Done(outcome) => {
-                    self.settle(index, outcome, Took { took, waited: Duration::ZERO }, flow, head, consumer)?;
-                }
+                Step::Done(outcome) => self.settle(index, outcome, took, flow, head, consumer)?,
                 Step::Wait(waiting) => return Ok(Some(Asked { index, took, since: now, waiting })),
             }
         }
@@ -123,39 +155,39 @@ impl Chain<'_> {
         bound.rules.matches(&request, path)
     }
 
-    /// What the policy says, how long it took to say it, and the time then.
+    // Inlined, so that its answer is made where it is used: it is large.
+    #[inline(always)]
     fn ask(
         &self,
         flow: &Flow,
         bound: &BoundPolicy,
         head: &mut Head,
         consumer: &Option<Authenticated>,
-    ) -> (Step, Duration, Instant) {
+        now: Instant,
+    ) -> Step {
         let exchange = flow.exchange.borrow();
-        let started = flow.exchange.worker().clock.now();
         let mut request = RequestView {
             method: &head.method,
             path: exchange.target.path(),
             query: exchange.target.query(),
             headers: &mut head.headers,
             consumer: consumer.as_ref(),
-            now: started,
+            now,
         };
-        let step = if self.stage == Stages::REQUEST {
+        if self.stage == Stages::REQUEST {
             bound.policy.on_request(&mut request)
         } else {
             bound.policy.before_route(&mut request)
-        };
-        let now = flow.exchange.worker().clock.now();
-        (step, now.saturating_duration_since(started), now)
+        }
     }
 
     /// Records what the policy said, and has its effects.
+    #[inline(always)]
     fn settle(
         &self,
         index: usize,
         outcome: Outcome,
-        Took { took, waited }: Took,
+        took: Duration,
         flow: &mut Flow,
         head: &mut Head,
         consumer: &mut Option<Authenticated>,
@@ -168,17 +200,21 @@ impl Chain<'_> {
             Decision::Reject(_) => Verdict::Rejected,
         };
         let mut exchange = flow.exchange.borrow_mut();
-        exchange.policies.push(PolicyRun { policy: bound.name, verdict, took, waited });
+        exchange.policies.push(PolicyRun { policy: bound.name, verdict, took });
         if let Some(who) = effects.identity {
             exchange.consumer = who.consumer().clone();
             exchange.auth = who.kind();
             *consumer = Some(who);
         }
-        exchange.rate_limit = worse(exchange.rate_limit, effects.rate_limit);
+        if effects.rate_limit != RateLimitState::None {
+            exchange.rate_limit = worse(exchange.rate_limit, effects.rate_limit);
+        }
         let (headers, carried) = (effects.response_headers, effects.carried);
         let answer = match decision {
             Decision::Continue => {
-                set(&mut head.headers, effects.request_headers);
+                if !effects.request_headers.is_empty() {
+                    set(&mut head.headers, effects.request_headers);
+                }
                 if bound.policy.stages().has(Stages::RESPONSE) || !headers.is_empty() {
                     let run = exchange.policies.len() - 1;
                     flow.passed.push(Passed { policy: index, run, headers, carried });
@@ -190,12 +226,6 @@ impl Chain<'_> {
         exchange.answered_by = bound.name;
         Err(Refusal::from(answer))
     }
-}
-
-/// How long a policy took, and how much of that it waited for others.
-struct Took {
-    took: Duration,
-    waited: Duration,
 }
 
 fn set(headers: &mut HeaderMap, changes: Vec<(HeaderName, Option<HeaderValue>)>) {

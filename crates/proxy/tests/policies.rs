@@ -296,3 +296,84 @@ fn header_fields_are_added_and_removed_on_both_ways() {
     let event = gateway.event();
     assert_eq!((status(&answer), event.reason, event.side()), ("400", Reason::MalformedRequest, Side::Downstream));
 }
+
+/// Signed by openssl, with a key that is nowhere else; it never expires.
+const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6Im9uZSJ9.eyJzdWIiOiJtb2JpbGUtYXBwIn0.gyn8dZ-64wPMjVrpq6SOpy_AHaIOY3QSal5\
+     cxvvhQ3qGnlLLtc4pRVpl7EcRDOOk_wsbMwbnrqZkJIm8MlVRpoOh_dhKcgBiBQLlye__8UJIBZD2wKssvUgrH855v6mrZsf-mOj\
+     o9fIMkVnfDe7BTPDbD7xzJG8ZKwxphp2rVtnpexqW_v1zb-PdVJB07VD0mwpjsRBKzbJfUAQ2h4HEJ7QlcPPrsAVHzxCUnL0fn6J\
+     CmLThsmSPwvGWYE5WH5wj4Qjcb2YP0acUBw2fjx3gmOLbbCRor5SEp1v4MY9ZOZj0UIGK8sZT-DJlACyceZQHA54JrTm9pDlAbDc\
+     DftSEwQ";
+/// What verifies it.
+const KEYS: &str = "{\"keys\": [{\"kty\": \"RSA\", \"kid\": \"one\", \"alg\": \"RS256\", \"use\": \"sig\", \"n\": \"rMlwZJJ_xwSvnPSuxfyqqC1mX\
+     094NZEEsjSXsOkA1H7NsINI52EsUOinocot9kEZSfE9BAKDaStQCULwSaTBtdkJ-f3UXPumEYpH9e0r3JOueaubakDvUIkHCoQGl\
+     HQ-EKXBPMPlaP6ZSA9VqVI71fQqD0yqcUqhi1B8Vkl_14oBX46h1_Y2S0qC_jXek2n1ryJ1cSPe_8cfNc_Pv-SbtBGJYUJ9nJ7Ds\
+     bZjktUnjov09UlNg718rWfFrX7Xz6fNe979GIqylfyk26f_XRzwYyq45_bjy6ruaGwvh28nTazpFo9x7nFcUuNdUuMj72tRHx3Wo\
+     M8FVuqTy4Lvc2RgoQ\", \"e\": \"AQAB\"}]}";
+
+/// A server of key sets that answers when it is told to.
+struct KeyServer {
+    address: std::net::SocketAddr,
+    go: std::sync::mpsc::Sender<String>,
+}
+
+impl KeyServer {
+    fn start() -> Self {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (go, documents) = std::sync::mpsc::channel::<String>();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                common::read_request(&mut stream);
+                let Ok(document) = documents.recv() else { return };
+                let length = document.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                stream.write_all((head + &document).as_bytes()).ok();
+            }
+        });
+        Self { address, go }
+    }
+}
+
+/// The first request waits for the keys. That is neither the gateway's work nor a failure, and who gives up meanwhile is
+/// recorded as that.
+#[test]
+fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
+    use std::time::Duration;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let (upstream, keys) = (Upstream::answering(OK), KeyServer::start());
+    let config = format!(
+        "{{jwtKeyOrigin: jwks, jwksUrl: \"http://{}/keys\", skipClientIdValidation: true, claimsToHeaders: [sub]}}",
+        keys.address
+    );
+    let yaml = api(upstream.address, "") + &binding("tokens", "jwt-validation-flex", 1, &config);
+    let registry = weir_proxy::Registry::new(2).with_background(runtime.handle().clone());
+    let gateway = Gateway::start_in(registry, &yaml, &|_| None);
+
+    let head = format!(
+        "GET /a HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-agw-sub: forged\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    let mut leaves = gateway.connect();
+    leaves.send(head.as_bytes());
+    let mut waits = gateway.connect();
+    waits.send(head.as_bytes());
+    common::delay(Duration::from_millis(300));
+    drop(leaves);
+    let gone = gateway.event();
+    assert_eq!((gone.reason, gone.attempts.len()), (Reason::ClientClosed, 0));
+    keys.go.send(KEYS.to_owned()).expect("the server of keys");
+    let answer = waits.read_to_end();
+    let event = gateway.event();
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert_eq!(header(&upstream.request(), "x-agw-sub"), Some("mobile-app"));
+    assert_eq!((event.auth, event.consumer.as_ref()), (AuthKind::Jwt, b"mobile-app".as_slice()));
+    let waited = event.waited;
+    assert!(waited >= Duration::from_millis(250) && event.policies[0].took >= waited, "{waited:?}");
+    assert!(event.overhead() < Duration::from_millis(200), "{:?} beside {waited:?}", event.overhead());
+
+    let (answer, event) = get(&gateway, &format!("authorization: Bearer {TOKEN}\r\n"));
+    assert_eq!((status(&answer), event.waited), ("200", Duration::ZERO));
+    let (answer, event) = get(&gateway, "");
+    assert_eq!((status(&answer), event.reason), ("400", Reason::AuthenticationFailed));
+}

@@ -60,9 +60,7 @@ fn removed(at: &At<'_>) -> Option<Removed> {
     let text = at.filled()?;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if !is_plain {
-        return at
-            .parse(|text| Pattern::ignoring_case(text), "write a header name or a regular expression")
-            .map(Removed::Pattern);
+        return at.parse(Pattern::ignoring_case, "write a header name or a regular expression").map(Removed::Pattern);
     }
     let name = headers::name(at)?;
     if HeaderRemoval::is_kept(&name) {

@@ -9,6 +9,7 @@ mod header_injection;
 mod header_removal;
 mod headers;
 mod http_basic_authentication;
+mod jwt_validation;
 mod rate_limiting;
 mod route;
 mod tls;
@@ -20,6 +21,7 @@ pub(crate) use definition::PolicySpec;
 pub use header_injection::{HeaderInjection, HeaderValueOf, Injected};
 pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
+pub use jwt_validation::{JwtAlgorithm, JwtKeys, JwtValidation, KeySets, Mandatory, RequiredClaim};
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
@@ -28,7 +30,7 @@ pub use tls_outbound::{TlsOutbound, Verify};
 use crate::read::{At, NOT_YET, show};
 use definition::policies;
 
-policies! { ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, RateLimiting }
+policies! { ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, JwtValidation, RateLimiting }
 
 /// A policy of the catalogue: its name and how its `config` is read.
 #[derive(Clone, Copy)]
@@ -79,7 +81,7 @@ const OTHERS: [Entry; 3] = [
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 37] = [
+const TO_COME: [&str; 36] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -98,7 +100,6 @@ const TO_COME: [&str; 37] = [
     "ip-allowlist",
     "ip-blocklist",
     "json-threat-protection",
-    "jwt-validation",
     "ldap-authentication",
     "message-logging",
     "message-logging-outbound",

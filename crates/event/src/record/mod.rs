@@ -157,12 +157,7 @@ mod tests {
         exchange.upstream = Some("[2001:db8::1]:8443".parse().unwrap());
         exchange.status = 201;
         let took = Duration::from_micros(12);
-        exchange.policies.push(PolicyRun {
-            policy: NameId(9),
-            verdict: Verdict::Continue,
-            took,
-            waited: Duration::ZERO,
-        });
+        exchange.policies.push(PolicyRun { policy: NameId(9), verdict: Verdict::Continue, took });
         exchange.attempts.push(Attempt { outcome: Reason::ConnectionRefused, ..Attempt::new() });
         exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, ..Attempt::new() });
         exchange.attrs.push((Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")));

@@ -42,7 +42,10 @@ impl Gateway {
 
     /// With variables of the environment.
     pub fn start_with(yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let registry = Registry::new(2);
+        Self::start_in(Registry::new(2), yaml, env)
+    }
+
+    pub fn start_in(registry: Registry, yaml: &str, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let snapshot = Snapshot::compile(&config_with(yaml, env), 1, &registry).expect("the configuration compiles");
         let (sender, events) = channel();
         let sender = Mutex::new(sender);

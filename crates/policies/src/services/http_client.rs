@@ -1,0 +1,81 @@
+//! Documents that a policy reads from somebody else's server: one answer, of bounded size and time.
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a document was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("no TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("{0}")]
+    Connection(String),
+    #[error("answered {0}")]
+    Status(StatusCode),
+    #[error("the answer broke off, or is larger than {0} bytes")]
+    Body(usize),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("the answer is {0}")]
+    Unreadable(&'static str),
+}
+
+/// A client of its own for each that reads again and again: what it trusts is read when it is first used.
+#[derive(Debug, Default)]
+pub(crate) struct Fetch {
+    client: tokio::sync::OnceCell<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>,
+}
+
+impl Fetch {
+    /// The whole answer to a GET, if it is 200. No redirect is followed: it would lead where nobody has configured.
+    pub(crate) async fn get(&self, url: &Uri, timeout: Duration, most: usize) -> Result<Bytes, FetchError> {
+        match tokio::time::timeout(timeout, self.answer(url, most)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(FetchError::Timeout(timeout)),
+        }
+    }
+
+    async fn answer(&self, url: &Uri, most: usize) -> Result<Bytes, FetchError> {
+        let client = self.client.get_or_try_init(|| async { client() }).await?;
+        let request = Request::get(url.clone()).header(header::ACCEPT, "application/json");
+        let request = request.body(Empty::new()).map_err(|error| FetchError::Connection(error.to_string()))?;
+        let answer = client.request(request).await.map_err(|error| FetchError::Connection(causes(&error)))?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Status(answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), most).collect().await.map_err(|_| FetchError::Body(most))?;
+        Ok(body.to_bytes())
+    }
+}
+
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, FetchError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+}
+
+/// An error with what is behind it: the library's own says no more than that it could not connect.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
