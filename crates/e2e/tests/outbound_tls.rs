@@ -214,3 +214,64 @@ async fn a_service_may_be_its_own_authority() {
         }
     }
 }
+
+/// Signed with a key that is nowhere else, and what verifies it.
+const TOKEN: &str = include_str!("../../proxy/tests/common/token.txt");
+const KEYS: &str = include_str!("../../proxy/tests/common/keys.json");
+
+/// The key set of `jwt-validation-flex`, by the gateway itself, from a server that the system's roots vouch for. The gateway
+/// starts, reloads and ends whether that server is there or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_tokens_are_read_over_https_from_whom_the_system_trusts() {
+    let site = Site::new().unwrap();
+    let pki = site.path("pki");
+    std::fs::create_dir_all(&pki).unwrap();
+    authority(&pki, "known");
+    authority(&pki, "other");
+    leaf(&pki);
+    std::fs::write(pki.join("keys.json"), KEYS).unwrap();
+    let (keys, keys_at) = upstream(&site, &pki, &[]).await;
+    let plain = weir_testkit::upstream::spawn("127.0.0.1:0").await.unwrap();
+    let of = |name: &str| {
+        let mut spec = GatewaySpec::new("here", name, plain);
+        spec.more_yaml = format!(
+            "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: PolicyBinding\nmetadata: {{name: tokens}}\n\
+             spec: {{targetRef: {{name: api-0}}, policyRef: {{name: jwt-validation-flex}}, config: {{jwtKeyOrigin: jwks, \
+             jwksUrl: \"https://localhost:{}/keys.json\", skipClientIdValidation: true, jwksServiceConnectionTimeout: 3000}}}}\n",
+            keys_at.port()
+        );
+        spec
+    };
+    let status = |gateway: &Gateway, header: &str| {
+        let mut command = Command::new("curl");
+        command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header]);
+        let output = command.arg(format!("http://{}/fast", gateway.address)).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let trusting = |name: &str| pki.join(name).to_string_lossy().into_owned();
+
+    let gateway = Gateway::start_with(&site, &of("trusts"), &[("SSL_CERT_FILE", &trusting("known.pem"))]).unwrap();
+    assert_eq!(status(&gateway, &bearer), "200", "{}", site.log("trusts"));
+    assert_eq!(status(&gateway, "authorization: Bearer x.y.z"), "401");
+    assert_eq!(status(&gateway, "x: y"), "400");
+    let distrusting =
+        Gateway::start_with(&site, &of("distrusts"), &[("SSL_CERT_FILE", &trusting("other.pem"))]).unwrap();
+    assert_eq!(status(&distrusting, &bearer), "503");
+    let log = site.logged("distrusts", "a key set cannot be read").await;
+    assert!(log.contains("certificate"), "{log}");
+
+    // The server goes: what was read stays in use, also by the next configuration.
+    keys.stop(std::time::Duration::from_secs(10)).unwrap();
+    let text = std::fs::read_to_string(gateway.conf.join("gateway.yaml")).unwrap();
+    std::fs::write(gateway.conf.join("gateway.yaml"), text + "# again\n").unwrap();
+    eventually("the edit is loaded", async || {
+        (gateway.status().await.ok()?["serving"]["generation"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!(status(&gateway, &bearer), "200");
+    for gateway in [gateway, distrusting] {
+        let ended = gateway.process.stop(std::time::Duration::from_secs(20)).unwrap();
+        assert_eq!(ended.code(), Some(0));
+    }
+}

@@ -298,17 +298,9 @@ fn header_fields_are_added_and_removed_on_both_ways() {
 }
 
 /// Signed by openssl, with a key that is nowhere else; it never expires.
-const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6Im9uZSJ9.eyJzdWIiOiJtb2JpbGUtYXBwIn0.gyn8dZ-64wPMjVrpq6SOpy_AHaIOY3QSal5\
-     cxvvhQ3qGnlLLtc4pRVpl7EcRDOOk_wsbMwbnrqZkJIm8MlVRpoOh_dhKcgBiBQLlye__8UJIBZD2wKssvUgrH855v6mrZsf-mOj\
-     o9fIMkVnfDe7BTPDbD7xzJG8ZKwxphp2rVtnpexqW_v1zb-PdVJB07VD0mwpjsRBKzbJfUAQ2h4HEJ7QlcPPrsAVHzxCUnL0fn6J\
-     CmLThsmSPwvGWYE5WH5wj4Qjcb2YP0acUBw2fjx3gmOLbbCRor5SEp1v4MY9ZOZj0UIGK8sZT-DJlACyceZQHA54JrTm9pDlAbDc\
-     DftSEwQ";
+const TOKEN: &str = include_str!("common/token.txt");
 /// What verifies it.
-const KEYS: &str = "{\"keys\": [{\"kty\": \"RSA\", \"kid\": \"one\", \"alg\": \"RS256\", \"use\": \"sig\", \"n\": \"rMlwZJJ_xwSvnPSuxfyqqC1mX\
-     094NZEEsjSXsOkA1H7NsINI52EsUOinocot9kEZSfE9BAKDaStQCULwSaTBtdkJ-f3UXPumEYpH9e0r3JOueaubakDvUIkHCoQGl\
-     HQ-EKXBPMPlaP6ZSA9VqVI71fQqD0yqcUqhi1B8Vkl_14oBX46h1_Y2S0qC_jXek2n1ryJ1cSPe_8cfNc_Pv-SbtBGJYUJ9nJ7Ds\
-     bZjktUnjov09UlNg718rWfFrX7Xz6fNe979GIqylfyk26f_XRzwYyq45_bjy6ruaGwvh28nTazpFo9x7nFcUuNdUuMj72tRHx3Wo\
-     M8FVuqTy4Lvc2RgoQ\", \"e\": \"AQAB\"}]}";
+const KEYS: &str = include_str!("common/keys.json");
 
 /// A server of key sets that answers when it is told to.
 struct KeyServer {
