@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod block;
 pub mod ingest;
+mod metrics;
 pub mod query;
 pub mod rowbinary;
 pub mod schema;

@@ -4,6 +4,7 @@
 //! Everything goes through the `clickhouse` crate. Every call has a deadline: an engine that hangs must not hang
 //! the ingestor.
 
+use crate::metrics::Metrics;
 use crate::rowbinary::Rows;
 use crate::schema::{Durability, Schema};
 use clickhouse::error::Error;
@@ -72,6 +73,7 @@ pub struct Store {
     login: Arc<Login>,
     /// Of a statement that reads.
     statement: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// Has no `Debug`: it must not be shown.
@@ -127,7 +129,14 @@ impl Store {
     pub fn new(url: &str, user: &str, password: &str, schema: Schema) -> Result<Self, StoreError> {
         let login = Arc::new(Login { user: user.to_owned(), password: password.to_owned() });
         let client = client(url, &login, &schema)?;
-        Ok(Self { client, schema: Arc::new(schema), url: url.to_owned(), login, statement: STATEMENT })
+        Ok(Self {
+            client,
+            schema: Arc::new(schema),
+            url: url.to_owned(),
+            login,
+            statement: STATEMENT,
+            metrics: Arc::default(),
+        })
     }
 
     /// The same database for readers: over connections of their own, so that nobody who writes waits for one of theirs,
@@ -159,6 +168,11 @@ impl Store {
 
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// What is counted of this database, by all clones.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub fn url(&self) -> &str {
@@ -247,11 +261,13 @@ impl Store {
     }
 
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(limit, work).await {
+        let done = match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.sort(error)),
             Err(_) => Err(StoreError::TimedOut { url: self.url.clone(), after: limit }),
-        }
+        };
+        self.metrics.answered(done.as_ref().err());
+        done
     }
 
     fn sort(&self, error: Error) -> StoreError {

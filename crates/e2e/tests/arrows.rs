@@ -12,15 +12,19 @@ use std::process::Command;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-event", &[]),
     ("weir-program", &[]),
+    ("weir-metrics", &[]),
     ("weir-config", &["weir-event"]),
     ("weir-router", &["weir-event", "weir-config"]),
     ("weir-policies", &["weir-event", "weir-config"]),
     ("weir-upstream", &["weir-event", "weir-config"]),
-    ("weir-telemetry", &["weir-event", "weir-config"]),
+    ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
     ("weir-spool", &["weir-event"]),
     ("weir-proxy", &["weir-event", "weir-config", "weir-router", "weir-policies", "weir-upstream", "weir-telemetry"]),
-    ("weir-gateway", &["weir-event", "weir-config", "weir-proxy", "weir-telemetry", "weir-spool", "weir-program"]),
-    ("weir-analytics", &["weir-event", "weir-program"]),
+    (
+        "weir-gateway",
+        &["weir-event", "weir-config", "weir-metrics", "weir-proxy", "weir-telemetry", "weir-spool", "weir-program"],
+    ),
+    ("weir-analytics", &["weir-event", "weir-metrics", "weir-program"]),
     ("weir-chdb", &["weir-program"]),
     ("weir-ctl", &["weir-event", "weir-config", "weir-program"]),
 ];

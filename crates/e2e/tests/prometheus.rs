@@ -12,7 +12,7 @@ use weir_testkit::witness::Witness;
 
 fn prometheus(plant: &Plant, scrape: &str) -> (Process, String) {
     let config = format!(
-        "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: weir, static_configs: [{{targets: [\"{scrape}\"]}}]}}]\n"
+        "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: weir, static_configs: [{{targets: [{scrape}]}}]}}]\n"
     );
     let file = plant.site.path("prometheus.yml");
     std::fs::write(&file, config).unwrap();
@@ -36,7 +36,7 @@ async fn promql(base: &str, query: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_clickhouse_and_the_witness_agree() {
     let plant = Plant::start(None).await.unwrap();
-    let scrape = plant.admin().unwrap().to_string();
+    let scrape = format!("\"{}\", \"{}\"", plant.admin().unwrap(), plant.analytics_at);
     let (_prometheus, base) = prometheus(&plant, &scrape);
     let tally = Witness::start(plant.traffic(600, 400.0)).unwrap().wait().await.unwrap();
     plant.settle().await;
@@ -51,13 +51,34 @@ async fn prometheus_clickhouse_and_the_witness_agree() {
     assert_eq!(rolled, tally.sent);
     let accepted = promql(&base, "sum(weir_events_accepted_total)").await.unwrap();
     assert_eq!(accepted, tally.sent as f64);
+    eventually("weir-analytics has counted what it stored", async || {
+        let stored = promql(&base, "weir_ingest_events_total%7Boutcome=%22stored%22%7D").await?;
+        (stored == tally.sent as f64).then_some(())
+    })
+    .await;
+    assert_eq!(promql(&base, "sum(weir_ingest_block_events_sum)").await, Some(tally.sent as f64));
+    assert_eq!(
+        promql(&base, "weir_ingest_lag_seconds_count%20-%20weir_ingest_block_duration_seconds_count").await,
+        Some(0.0)
+    );
+    assert_eq!(promql(&base, "weir_ingest_writer").await, Some(1.0));
+    assert_eq!(promql(&base, "weir_ingest_open_intents").await, Some(0.0));
+    assert_eq!(promql(&base, "weir_ingest_waiting_bytes").await, Some(0.0));
+    assert!(promql(&base, "weir_clickhouse_statements_total%7Banswer=%22ok%22%7D").await > Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promtool_has_nothing_to_say() {
     let plant = Plant::start(None).await.unwrap();
     Witness::start(plant.traffic(50, 400.0)).unwrap().wait().await.unwrap();
-    let (_, metrics) = get(&format!("http://{}/metrics", plant.admin().unwrap())).await.unwrap();
+    for program in [plant.admin().unwrap(), plant.analytics_at] {
+        let (status, metrics) = get(&format!("http://{program}/metrics")).await.unwrap();
+        assert_eq!(status, 200);
+        check(&metrics);
+    }
+}
+
+fn check(metrics: &str) {
     let mut check = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

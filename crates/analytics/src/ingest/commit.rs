@@ -11,6 +11,7 @@ use super::offer::{Refusal, Stored};
 use super::side_tables::{self, DeadLetter};
 use super::verify::{self, Verdict};
 use crate::block::{Block, lease_column};
+use crate::metrics::BlockOutcome;
 use crate::store::{Class, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +36,17 @@ enum Outcome {
     Unclear,
     /// Another one writes.
     Lost,
+}
+
+impl Outcome {
+    fn counted(&self) -> BlockOutcome {
+        match self {
+            Self::Stored => BlockOutcome::Stored,
+            Self::Absent(_) => BlockOutcome::Absent,
+            Self::Unclear => BlockOutcome::Unclear,
+            Self::Lost => BlockOutcome::Lost,
+        }
+    }
 }
 
 /// What becomes of the offers of a batch.
@@ -227,16 +239,30 @@ impl Committer {
             pause.after("the state folder cannot be written; make room or correct its permissions", &error).await;
         }
         failpoint::pass("ingest.after_intent");
+        let (began, metrics) = (Instant::now(), self.store.metrics());
+        metrics.begun();
+        let (events, newest_us) = (built.intent.rows, built.intent.last_us);
+        let outcome = self.written(session, offers, built).await;
+        let lag = u64::try_from(now_us() - newest_us).unwrap_or_default();
+        metrics.ended(outcome.counted(), events, began.elapsed(), Duration::from_micros(lag));
+        outcome
+    }
+
+    /// Inserts a block whose intent is on disk, and takes the intent away once its outcome is known.
+    async fn written(&self, session: &Arc<Session>, offers: &Arc<Vec<Offer>>, built: Built) -> Outcome {
         let Built { block, intent, recipe, .. } = built;
         let token = intent.block.clone();
         let outcome = match self.insert(session, block, &token).await {
             Ok(()) => Outcome::Stored,
             // Refused before anything of it was written.
             Err(error) if error.class() == Class::Fenced => {
+                self.store.metrics().retried(Class::Fenced);
                 self.lease.lost(session);
                 Outcome::Lost
             }
             Err(error) => {
+                self.store.metrics().retried(error.class());
+                let mut pause = Pause::new();
                 pause.after("the outcome of an insert is not known; verifying it", &error).await;
                 let open = Open { session, offers, intent: &intent, recipe };
                 match self.settle(open, error, pause).await {
@@ -275,7 +301,10 @@ impl Committer {
                     let token = format!("{}/{tries}", open.intent.block);
                     match self.insert_again(&open, &token).await {
                         Ok(()) => continue,
-                        Err(error) => last = error,
+                        Err(error) => {
+                            self.store.metrics().retried(error.class());
+                            last = error;
+                        }
                     }
                 }
                 Err(error) => {

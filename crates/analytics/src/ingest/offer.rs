@@ -111,6 +111,11 @@ impl Ingest {
         self.lease.role()
     }
 
+    /// Whether this process holds the lease to write.
+    pub fn writes(&self) -> bool {
+        self.lease.session().is_some()
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

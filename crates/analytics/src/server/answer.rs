@@ -36,6 +36,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
+/// Prometheus' text format.
+pub(super) fn metrics(body: Vec<u8>) -> Answer {
+    answer(StatusCode::OK, weir_metrics::CONTENT_TYPE, body)
+}
+
 pub(super) fn html(body: &'static str) -> Answer {
     answer(StatusCode::OK, "text/html; charset=utf-8", body)
 }

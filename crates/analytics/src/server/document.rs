@@ -48,6 +48,44 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::Stored,
+        Self::Partly,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Rejected,
+        Self::Token,
+        Self::Identity,
+        Self::Version,
+        Self::Clock,
+        Self::Underway,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Stopping,
+        Self::Standby,
+    ];
+
+    /// As an answer has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Partly => "partly",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Rejected => "rejected",
+            Self::Token => "token",
+            Self::Identity => "identity",
+            Self::Version => "version",
+            Self::Clock => "clock",
+            Self::Underway => "underway",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Stopping => "stopping",
+            Self::Standby => "standby",
+        }
+    }
+
     pub fn status(self) -> StatusCode {
         match self {
             Self::Stored => StatusCode::OK,

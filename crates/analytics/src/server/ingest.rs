@@ -41,21 +41,27 @@ impl No {
 
 impl Server {
     pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
+        let answer = self.chunk_answer(request).await;
+        self.answered.chunk(&answer);
+        answer.respond()
+    }
+
+    async fn chunk_answer(&self, request: Request<Incoming>) -> ChunkAnswer {
         let (grant, bytes, room) = match self.enter(request, MAX_CHUNK).await {
             Ok(entered) => entered,
             Err(no) => {
-                let answer = ChunkAnswer { error: Some(no.why), clock: no.clock, ..ChunkAnswer::new(no.result) };
-                return answer.respond();
+                return ChunkAnswer { error: Some(no.why), clock: no.clock, ..ChunkAnswer::new(no.result) };
             }
         };
+        self.answered.received(bytes.len());
         let received = Some(Received::of(&bytes));
         let header = match Ingest::header(&bytes) {
             Ok(header) => header,
-            Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) }.respond(),
+            Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) },
         };
         let chunk = Some(ChunkName::new(header.stream_id, header.first, header.last));
         let answer = self.offered(&grant, header, bytes, room).await;
-        ChunkAnswer { received, chunk, ..answer }.respond()
+        ChunkAnswer { received, chunk, ..answer }
     }
 
     async fn offered(

@@ -13,6 +13,7 @@ mod guarded;
 mod health;
 mod ingest;
 mod ledger;
+mod metrics;
 mod page;
 mod places;
 mod queries;
@@ -57,6 +58,7 @@ pub struct Server {
     admin: Admin,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
+    answered: metrics::Answered,
     bounds: Bounds,
     places: Arc<Places>,
     readers: Arc<Readers>,
@@ -104,6 +106,7 @@ impl Server {
             admin,
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock: clock::ClockWatch::new(settings.max_clock_difference),
+            answered: metrics::Answered::default(),
             bounds,
             places: Places::new(bounds),
             readers: Readers::new(bounds),
@@ -152,8 +155,8 @@ impl Server {
 
     async fn route(self: Arc<Self>, request: Request<Incoming>, client: Client) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        // Gateways call by whatever name leads here, and show a token; so do probes, which read nothing.
-        let is_read = !path.starts_with("/v1/") && path != "/healthz";
+        // Gateways call by whatever name leads here, and show a token; so do probes and Prometheus, which read no event.
+        let is_read = !path.starts_with("/v1/") && path != "/healthz" && path != "/metrics";
         if is_read && let Err(denied) = self.admin.called(&request) {
             return denied.answer();
         }
@@ -162,6 +165,7 @@ impl Server {
             (&Method::POST, "/v1/streams") => self.streams(request).await,
             (&Method::GET | &Method::HEAD, "/") => page::page(),
             (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
+            (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
             (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
             (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
             (&Method::POST, "/api/v1/ledger/verify") => {
@@ -183,7 +187,7 @@ impl Server {
                 self.queried(client, async move { server.api(&what, &query).await }).await
             }
             (_, "/v1/chunks" | "/v1/streams") => not_allowed("POST"),
-            (_, "/" | "/healthz") => not_allowed("GET, HEAD"),
+            (_, "/" | "/healthz" | "/metrics") => not_allowed("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
         }
     }

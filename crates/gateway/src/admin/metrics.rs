@@ -104,7 +104,7 @@ async fn write(admin: Arc<Admin>, mut out: Out) -> Result<(), Left> {
     workers(&admin, &mut few);
     spool(&admin, &mut few);
     process(&admin, &mut few);
-    super::process::metrics(&mut few);
+    weir_metrics::process::metrics(&mut few, admin.started);
     text.families(few);
     out.finish(text.finish()).await
 }
@@ -194,8 +194,6 @@ fn process(admin: &Admin, out: &mut Families) {
     out.gauge(&catalogue::OPEN_REQUESTS, &[], admin.registry.open.load(Ordering::Relaxed) as f64);
     out.counter(&catalogue::LOG_DROPPED, &[], weir_program::log::dropped());
     out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
-    let started = admin.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    out.gauge(&catalogue::START_TIME, &[], started.as_secs_f64());
 }
 
 #[cfg(test)]

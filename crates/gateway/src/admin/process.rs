@@ -2,10 +2,8 @@
 
 use crate::descriptors;
 use rustix::process::{Resource, getrlimit};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::fs;
-use weir_telemetry::metrics::{Families, catalogue};
 
 /// The facts.
 pub fn facts() -> Value {
@@ -43,23 +41,6 @@ fn variables() -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| name.starts_with("WEIR_") || name.starts_with("FLEX_")).collect();
     names.sort();
     names
-}
-
-/// What the metrics of a process are, by the names that Prometheus' own libraries give them.
-pub fn metrics(out: &mut Families) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    out.seconds(&catalogue::CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
-    let gauges = [
-        (&catalogue::OPEN_FILES, descriptors::open().map(|open| open as f64)),
-        (&catalogue::MOST_FILES, Some(descriptors::limit() as f64)),
-        (&catalogue::RESIDENT, kib(&status, "VmRSS:").map(|bytes| bytes as f64)),
-        (&catalogue::THREADS, number(&status, "Threads:").map(|threads| threads as f64)),
-    ];
-    for (metric, value) in gauges {
-        // What the system does not say has no sample.
-        value.into_iter().for_each(|value| out.gauge(metric, &[], value));
-    }
 }
 
 fn number(status: &str, name: &str) -> Option<u64> {

@@ -1,47 +1,7 @@
 //! Every metric that Weir exposes, named once. `dashboards/metrics.md` is printed from here, and a test fails when the
 //! two differ; names are OpenTelemetry's HTTP conventions in Prometheus form where those have one.
 
-/// What a metric counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    /// Prometheus' word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// One metric.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Metric {
-    pub name: &'static str,
-    pub kind: Kind,
-    /// UCUM: `s`, `By`, `{request}` …
-    pub unit: &'static str,
-    pub labels: &'static [&'static str],
-    pub help: &'static str,
-}
-
-macro_rules! catalogue {
-    ($($constant:ident $kind:ident $name:literal $unit:literal [$($label:literal)*] $help:literal;)+) => {
-        $(pub const $constant: Metric = Metric {
-            name: $name, kind: Kind::$kind, unit: $unit, labels: &[$($label),*], help: $help,
-        };)+
-        /// Every metric, in the order of the documentation.
-        pub const ALL: &[&Metric] = &[$(&$constant),+];
-    };
-}
-
-catalogue! {
+weir_metrics::catalogue! {
     REQUESTS Counter "weir_requests_total" "{request}" ["api" "route"]
         "Requests that have ended, from 0 on for each configured route; what belongs to no route has empty labels.";
     FAILED Counter "weir_requests_failed_total" "{request}" ["api" "route"]
@@ -123,38 +83,17 @@ catalogue! {
     CONFIG_FALLBACK Gauge "weir_config_fallback" "1" ["cause"]
         "1 while a kept generation runs in place of what the folders say: the folders were broken at the start (last_good), or a rollback.";
     BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
-    CPU Counter "process_cpu_seconds_total" "s" [] "CPU time of the process, of the system's part of it, too.";
-    OPEN_FILES Gauge "process_open_fds" "{file}" [] "File descriptors that the process has open.";
-    MOST_FILES Gauge "process_max_fds" "{file}" [] "File descriptors that the process may have open.";
-    RESIDENT Gauge "process_resident_memory_bytes" "By" [] "Memory of the process that is in RAM.";
-    THREADS Gauge "process_threads" "{thread}" [] "Threads of the process.";
-    START_TIME Gauge "process_start_time_seconds" "s" [] "When the process started, in seconds since the Unix epoch.";
 }
 
 /// The catalogue as the documentation shows it.
 pub fn markdown() -> String {
-    let mut out = "# Metrics\n\nPrinted from the catalogue in `crates/telemetry`; a test keeps the two the same.\n\n\
-        | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
-        .to_owned();
-    for metric in ALL {
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        let row = format!(
-            "| `{}` | {} | {} | {} | {} |\n",
-            metric.name,
-            metric.kind.as_str(),
-            metric.unit,
-            labels.join(" "),
-            metric.help
-        );
-        out += &row;
-    }
-    out
+    "# Metrics\n\nPrinted from the catalogue in `crates/telemetry`; a test keeps the two the same.\n\n".to_owned()
+        + &weir_metrics::markdown(&[all(), weir_metrics::process::all()].concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     #[test]
     fn the_documentation_is_the_catalogue() {
@@ -168,17 +107,6 @@ mod tests {
 
     #[test]
     fn names_are_prometheus_names() {
-        let mut names = HashSet::new();
-        for metric in ALL {
-            assert!(names.insert(metric.name), "{} twice", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
-            let unit = match metric.unit {
-                "s" => "_seconds",
-                "By" => "_bytes",
-                _ => "",
-            };
-            assert!(metric.name.trim_end_matches("_total").ends_with(unit), "{} is in {}", metric.name, metric.unit);
-            assert!(metric.help.ends_with('.'), "{}", metric.name);
-        }
+        assert_eq!(weir_metrics::check(&all()), Vec::<String>::new());
     }
 }

@@ -5,13 +5,10 @@
 //! worker has cells of its own: adding is a plain load and store of an atomic that no other thread writes. A scrape
 //! reads them on another thread and adds them up; it takes no lock that a worker takes.
 
+mod bounds;
 pub mod catalogue;
 mod chain;
-mod exposition;
-mod histogram;
 mod route;
 
-pub use catalogue::{Kind, Metric};
-pub use exposition::{CONTENT_TYPE, Exposition, Families};
-pub use histogram::Histogram;
 pub use route::{RouteLabels, RouteMetrics};
+pub use weir_metrics::{CONTENT_TYPE, Exposition, Families};

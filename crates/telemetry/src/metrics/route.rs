@@ -1,13 +1,14 @@
 //! The cells of one route, for every worker, and what a finished exchange adds to them.
 
+use super::Exposition;
+use super::bounds::{DURATION_NS, OVERHEAD_NS, SIZE};
+use super::catalogue;
 use super::chain::Chain;
-use super::exposition::Exposition;
-use super::histogram::{DURATION_NS, Histogram, OVERHEAD_NS, SIZE, add};
-use super::{Metric, catalogue, histogram::Reading};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
+use weir_metrics::{Family, Histogram, HistogramKind, Reading, add};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
@@ -261,7 +262,12 @@ impl RouteMetrics {
         })
     }
 
-    fn expose_sum(&self, metric: &'static Metric, cell: impl Fn(&Cells) -> &Histogram, out: &mut Exposition) {
+    fn expose_sum(
+        &self,
+        metric: &'static Family<HistogramKind, 2>,
+        cell: impl Fn(&Cells) -> &Histogram,
+        out: &mut Exposition,
+    ) {
         if let Some(sum) = self.sum(cell) {
             out.histogram(metric, &self.own(), &sum);
         }

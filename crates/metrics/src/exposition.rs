@@ -1,8 +1,8 @@
 //! Series to text, by the `prometheus` crate. A gateway may have a million series, so they are written piece by piece
 //! ([`Exposition`]), and only those few that are not of a route are collected first ([`Families`]).
 
-use super::catalogue::{Kind, Metric};
-use super::histogram::Reading;
+use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Kind, Metric};
+use crate::histogram::Reading;
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use std::collections::BTreeMap;
@@ -24,12 +24,19 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    pub(crate) fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: u64) {
-        self.push(metric, counter(metric, labels, value));
+    /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
+    pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
+        self.push(family, counter(family, labels, value));
     }
 
-    pub(crate) fn histogram(&mut self, metric: &'static Metric, labels: &[&str], reading: &Reading) {
-        self.push(metric, histogram(metric, labels, reading));
+    /// Adds a histogram's sample.
+    pub fn histogram<const N: usize>(
+        &mut self,
+        family: &'static Family<HistogramKind, N>,
+        labels: &[&str; N],
+        reading: &Reading,
+    ) {
+        self.push(family, histogram(family, labels, reading));
     }
 
     fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
@@ -89,26 +96,36 @@ pub struct Families {
 
 impl Families {
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
-    pub fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: u64) {
-        self.push(metric, counter(metric, labels, value));
+    pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
+        self.push(family, counter(family, labels, value));
+    }
+
+    /// Adds a histogram's sample.
+    pub fn histogram<const N: usize>(
+        &mut self,
+        family: &'static Family<HistogramKind, N>,
+        labels: &[&str; N],
+        reading: &Reading,
+    ) {
+        self.push(family, histogram(family, labels, reading));
     }
 
     /// Adds the sample of a counter of seconds.
-    pub fn seconds(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+    pub fn seconds<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: f64) {
         let mut counter = proto::Counter::default();
         counter.set_value(value);
-        let mut sample = sample(metric, Kind::Counter, labels);
+        let mut sample = sample(family, labels);
         sample.set_counter(counter);
-        self.push(metric, sample);
+        self.push(family, sample);
     }
 
     /// Adds a gauge's sample.
-    pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+    pub fn gauge<const N: usize>(&mut self, family: &'static Family<Gauge, N>, labels: &[&str; N], value: f64) {
         let mut gauge = proto::Gauge::default();
         gauge.set_value(value);
-        let mut sample = sample(metric, Kind::Gauge, labels);
+        let mut sample = sample(family, labels);
         sample.set_gauge(gauge);
-        self.push(metric, sample);
+        self.push(family, sample);
     }
 
     fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
@@ -119,7 +136,7 @@ impl Families {
 fn counter(metric: &Metric, labels: &[&str], value: u64) -> proto::Metric {
     let mut counter = proto::Counter::default();
     counter.set_value(value as f64);
-    let mut sample = sample(metric, Kind::Counter, labels);
+    let mut sample = sample(metric, labels);
     sample.set_counter(counter);
     sample
 }
@@ -140,7 +157,7 @@ fn histogram(metric: &Metric, labels: &[&str], reading: &Reading) -> proto::Metr
     histogram.set_bucket(buckets);
     histogram.set_sample_count(reading.counts.iter().sum());
     histogram.set_sample_sum(reading.sum as f64 / unit);
-    let mut sample = sample(metric, Kind::Histogram, labels);
+    let mut sample = sample(metric, labels);
     sample.set_histogram(histogram);
     sample
 }
@@ -158,8 +175,7 @@ fn family(metric: &Metric, samples: Vec<proto::Metric>) -> MetricFamily {
     family
 }
 
-fn sample(metric: &Metric, kind: Kind, values: &[&str]) -> proto::Metric {
-    debug_assert_eq!((metric.kind, metric.labels.len()), (kind, values.len()), "{}", metric.name);
+fn sample(metric: &Metric, values: &[&str]) -> proto::Metric {
     let mut pairs: Vec<_> = metric.labels.iter().zip(values).collect();
     pairs.sort_unstable();
     let pairs = pairs.into_iter().map(|(name, value)| {
@@ -173,19 +189,28 @@ fn sample(metric: &Metric, kind: Kind, values: &[&str]) -> proto::Metric {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue;
     use super::*;
+
+    crate::catalogue! {
+        REJECTED Counter "weir_requests_rejected_total" "{request}" ["api" "route" "policy" "reason"] "Rejected.";
+        DRAINING Gauge "weir_draining" "1" [] "Draining.";
+    }
+
+    #[test]
+    fn the_names_of_this_test_are_good_ones() {
+        assert_eq!(crate::check(&all()), Vec::<String>::new());
+    }
 
     #[test]
     fn a_family_of_many_batches_has_one_comment_and_every_sample() {
         let mut out = Exposition::default();
         let mut text = Vec::new();
         for number in 0..3 * BATCH as u64 + 1 {
-            out.counter(&catalogue::REJECTED, &["api", &number.to_string(), "line\nbreak", "r"], number);
+            out.counter(&REJECTED, &["api", &number.to_string(), "line\nbreak", "r"], number);
             text.extend(out.take());
         }
         let mut families = Families::default();
-        families.gauge(&catalogue::DRAINING, &[], 1.0);
+        families.gauge(&DRAINING, &[], 1.0);
         out.families(families);
         text.extend(out.finish());
         let text = String::from_utf8(text).unwrap();

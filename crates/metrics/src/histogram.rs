@@ -3,43 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// OpenTelemetry's boundaries for HTTP durations, in nanoseconds; the last bucket is open.
-pub(crate) const DURATION_NS: &[u64] = &[
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    75_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    750_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    7_500_000_000,
-    10_000_000_000,
-];
-/// For what a gateway or a policy adds: a gateway that takes 5 ms is broken already.
-pub(crate) const OVERHEAD_NS: &[u64] = &[
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    100_000_000,
-    500_000_000,
-    2_500_000_000,
-];
-/// Body sizes in bytes: powers of eight from 64 B to 1 GiB.
-pub(crate) const SIZE: &[u64] = &[64, 512, 4096, 32_768, 262_144, 2_097_152, 16_777_216, 134_217_728, 1_073_741_824];
-
 /// Bucket boundaries at most.
 const MOST: usize = 14;
 
@@ -52,29 +15,32 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn new(bounds: &'static [u64]) -> Self {
+    /// With these boundaries, ascending, at most 14; the last bucket is open.
+    pub fn new(bounds: &'static [u64]) -> Self {
         debug_assert!(bounds.len() <= MOST);
         Self { bounds, buckets: [const { AtomicU64::new(0) }; MOST + 1], sum: AtomicU64::new(0) }
     }
 
     /// Adds one observation. Only ever called by the one thread that owns the cell.
     #[inline]
-    pub(crate) fn observe(&self, value: u64) {
+    pub fn observe(&self, value: u64) {
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         add(&self.buckets[bucket], 1);
         add(&self.sum, value);
     }
 
-    pub(crate) fn observe_duration(&self, value: Duration) {
+    /// Adds a duration, in nanoseconds.
+    pub fn observe_duration(&self, value: Duration) {
         self.observe(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Observations.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Acquire)).sum()
     }
 
-    pub(crate) fn read(&self) -> Reading {
+    /// What is in it now.
+    pub fn read(&self) -> Reading {
         let counts = self.buckets[..=self.bounds.len()].iter().map(|bucket| bucket.load(Ordering::Acquire)).collect();
         Reading { bounds: self.bounds, counts, sum: self.sum.load(Ordering::Acquire) }
     }
@@ -82,26 +48,29 @@ impl Histogram {
 
 /// An add by the only writer: a load and a store, without the locked instruction that `fetch_add` is.
 #[inline]
-pub(crate) fn add(cell: &AtomicU64, value: u64) {
+pub fn add(cell: &AtomicU64, value: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Release);
 }
 
 /// The state of one histogram, or of several added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    pub(crate) bounds: &'static [u64],
+pub struct Reading {
+    /// The upper ends of the buckets.
+    pub bounds: &'static [u64],
     /// One more than there are bounds; not cumulative.
-    pub(crate) counts: Vec<u64>,
+    pub counts: Vec<u64>,
     /// In the unit of the bounds.
-    pub(crate) sum: u64,
+    pub sum: u64,
 }
 
 impl Reading {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing was observed.
+    pub fn is_empty(&self) -> bool {
         self.counts.iter().all(|count| *count == 0)
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds another one of the same boundaries.
+    pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
         }
@@ -112,6 +81,9 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SIZE: &[u64] = &[64, 512, 4096, 32_768, 262_144, 2_097_152, 16_777_216, 134_217_728, 1_073_741_824];
+    const DURATION_NS: &[u64] = &[5_000_000, 10_000_000, 10_000_000_000];
 
     #[test]
     fn a_boundary_belongs_to_its_bucket() {
@@ -132,6 +104,6 @@ mod tests {
         two.observe_duration(Duration::from_secs(60));
         let mut sum = one.read();
         sum.merge(&two.read());
-        assert_eq!((sum.counts[0], sum.counts[14], sum.sum), (2, 1, 60_006_000_000));
+        assert_eq!((sum.counts[0], sum.counts[3], sum.sum), (2, 1, 60_006_000_000));
     }
 }

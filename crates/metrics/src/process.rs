@@ -1,0 +1,55 @@
+//! What Prometheus' own libraries expose of every process, by their names.
+
+use crate::Families;
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+crate::catalogue! {
+    CPU Counter "process_cpu_seconds_total" "s" [] "CPU time of the process, of the system's part of it, too.";
+    OPEN_FILES Gauge "process_open_fds" "{file}" [] "File descriptors that the process has open.";
+    MOST_FILES Gauge "process_max_fds" "{file}" [] "File descriptors that the process may have open.";
+    RESIDENT Gauge "process_resident_memory_bytes" "By" [] "Memory of the process that is in RAM.";
+    THREADS Gauge "process_threads" "{thread}" [] "Threads of the process.";
+    START_TIME Gauge "process_start_time_seconds" "s" [] "When the process started, in seconds since the Unix epoch.";
+}
+
+/// The samples of this process, which began at `started`. What the system does not say has none.
+pub fn metrics(out: &mut Families, started: SystemTime) {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    out.seconds(&CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |name| number(&status, name).map(|kib| kib * 1024.0);
+    let gauges = [
+        (&OPEN_FILES, fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as f64)),
+        (&MOST_FILES, getrlimit(Resource::Nofile).current.map(|most| most as f64)),
+        (&RESIDENT, kib("VmRSS:")),
+        (&THREADS, number(&status, "Threads:")),
+        (&START_TIME, started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())),
+    ];
+    for (metric, value) in gauges {
+        value.into_iter().for_each(|value| out.gauge(metric, &[], value));
+    }
+}
+
+fn number(status: &str, name: &str) -> Option<f64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Exposition;
+
+    #[test]
+    fn every_metric_has_a_sample() {
+        let (mut families, mut out) = (Families::default(), Exposition::default());
+        metrics(&mut families, SystemTime::now());
+        out.families(families);
+        let text = String::from_utf8(out.finish()).unwrap();
+        for metric in all() {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{} ", metric.name))), "{}: {text}", metric.name);
+        }
+    }
+}
