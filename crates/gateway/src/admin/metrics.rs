@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use weir_config::WaitsFor;
+use weir_spool::SpoolStats;
 use weir_telemetry::metrics::{self, Exposition, Families, RouteMetrics, catalogue};
 
 /// What is made of the text before the client is waited for. Bytes.
@@ -146,28 +147,72 @@ fn workers(admin: &Admin, out: &mut Families) {
     }
 }
 
+/// Taken apart whole: what is new in it does not compile until somebody has decided how it is shown.
 fn spool(admin: &Admin, out: &mut Families) {
-    let stats = admin.spool.stats();
-    out.counter(&catalogue::EVENTS_WRITTEN, &[], stats.events_written);
-    for (reason, count) in stats.shed.iter() {
+    let SpoolStats {
+        events_written,
+        shed,
+        file_failures,
+        not_understood,
+        chunks_split,
+        set_aside_chunks,
+        set_aside_bytes,
+        held,
+        blocked,
+        chunks_sealed,
+        chunks_sent,
+        chunks_acked,
+        chunks_set_aside,
+        set_aside_dropped,
+        tombstones,
+        write_failures,
+        pauses,
+        adopted,
+        chunks_on_disk,
+        bytes_on_disk,
+        oldest_age,
+        rings,
+        last_error: _,
+    } = admin.spool.stats();
+    let counters = [
+        (&catalogue::EVENTS_WRITTEN, events_written),
+        (&catalogue::CHUNKS_SEALED, chunks_sealed),
+        (&catalogue::CHUNKS_SENT, chunks_sent),
+        (&catalogue::CHUNKS_ACKED, chunks_acked),
+        (&catalogue::CHUNKS_SPLIT, chunks_split),
+        (&catalogue::CHUNKS_SET_ASIDE, chunks_set_aside),
+        (&catalogue::SET_ASIDE_DROPPED, set_aside_dropped),
+        (&catalogue::TOMBSTONES, tombstones),
+        (&catalogue::NOT_UNDERSTOOD, not_understood),
+        (&catalogue::PAUSES, pauses),
+        (&catalogue::ADOPTED, adopted),
+    ];
+    for (metric, count) in counters {
+        out.counter(metric, &[], count);
+    }
+    for (reason, count) in shed.iter() {
         out.counter(&catalogue::EVENTS_SHED, &[reason.as_str()], count);
     }
-    out.counter(&catalogue::CHUNKS_ACKED, &[], stats.chunks_acked);
-    out.counter(&catalogue::CHUNKS_SENT, &[], stats.chunks_sent);
-    out.counter(&catalogue::CHUNKS_SPLIT, &[], stats.chunks_split);
-    out.counter(&catalogue::CHUNKS_SET_ASIDE, &[], stats.chunks_set_aside);
-    out.gauge(&catalogue::SET_ASIDE_CHUNKS, &[], stats.set_aside_chunks as f64);
-    out.gauge(&catalogue::SET_ASIDE_BYTES, &[], stats.set_aside_bytes as f64);
-    out.counter(&catalogue::SPOOL_FAILURES, &["write"], stats.write_failures);
-    out.counter(&catalogue::SPOOL_FAILURES, &["other"], stats.file_failures);
-    out.counter(&catalogue::NOT_UNDERSTOOD, &[], stats.not_understood);
-    out.gauge(&catalogue::SHIPPING_BLOCKED, &[], f64::from(u8::from(stats.blocked.is_some())));
-    let held = stats.held.iter().map(|life| life.chunks).sum::<u64>();
-    out.gauge(&catalogue::CHUNKS_HELD, &[], held as f64);
-    out.gauge(&catalogue::SPOOL_BYTES, &[], stats.bytes_on_disk as f64);
-    out.gauge(&catalogue::SPOOL_CHUNKS, &[], stats.chunks_on_disk as f64);
-    let age = stats.oldest_age.map_or(0.0, |age: Duration| age.as_secs_f64());
-    out.gauge(&catalogue::SPOOL_AGE, &[], age);
+    for (operation, count) in [("write", write_failures), ("other", file_failures)] {
+        out.counter(&catalogue::SPOOL_FAILURES, &[operation], count);
+    }
+    let gauges = [
+        (&catalogue::SET_ASIDE_CHUNKS, set_aside_chunks as f64),
+        (&catalogue::SET_ASIDE_BYTES, set_aside_bytes as f64),
+        (&catalogue::SHIPPING_BLOCKED, f64::from(u8::from(blocked.is_some()))),
+        (&catalogue::CHUNKS_HELD, held.iter().map(|life| life.chunks).sum::<u64>() as f64),
+        (&catalogue::SPOOL_BYTES, bytes_on_disk as f64),
+        (&catalogue::SPOOL_CHUNKS, chunks_on_disk as f64),
+        (&catalogue::SPOOL_AGE, oldest_age.map_or(0.0, |age: Duration| age.as_secs_f64())),
+    ];
+    for (metric, value) in gauges {
+        out.gauge(metric, &[], value);
+    }
+    for (worker, ring) in rings.iter().enumerate() {
+        let worker = worker.to_string();
+        out.gauge(&catalogue::RING_BYTES, &[&worker], ring.size as f64);
+        out.gauge(&catalogue::RING_USED, &[&worker], ring.used as f64);
+    }
 }
 
 fn process(admin: &Admin, out: &mut Families) {

@@ -47,6 +47,10 @@ weir_metrics::catalogue! {
         "Requests finished, each of which is an event: what the ledger must add up to.";
     EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";
     EVENTS_SHED Counter "weir_events_shed_total" "{event}" ["reason"] "Events given up, by why.";
+    RING_BYTES Gauge "weir_ring_bytes" "By" ["worker"] "Size of the ring that a worker writes events into.";
+    RING_USED Gauge "weir_ring_used_bytes" "By" ["worker"]
+        "Bytes of a ring that are not yet in chunk files. A full ring loses events (weir_events_shed_total).";
+    CHUNKS_SEALED Counter "weir_spool_chunks_sealed_total" "{chunk}" [] "Chunk files that were written.";
     CHUNKS_ACKED Counter "weir_spool_chunks_acknowledged_total" "{chunk}" [] "Chunks that weir-analytics has acknowledged.";
     SPOOL_BYTES Gauge "weir_spool_bytes" "By" [] "Bytes of chunk files on disk.";
     SPOOL_CHUNKS Gauge "weir_spool_chunks" "{chunk}" [] "Chunk files on disk, not yet acknowledged.";
@@ -64,6 +68,14 @@ weir_metrics::catalogue! {
         "Chunks that cannot be shipped, refused for good or damaged, and were set aside.";
     SET_ASIDE_CHUNKS Gauge "weir_spool_set_aside_chunks" "{chunk}" [] "Chunks that are set aside now.";
     SET_ASIDE_BYTES Gauge "weir_spool_set_aside_bytes" "By" [] "Bytes of the chunks that are set aside now.";
+    SET_ASIDE_DROPPED Counter "weir_spool_set_aside_dropped_total" "{chunk}" []
+        "Chunks that were set aside and had to go, to keep that folder within its bound.";
+    TOMBSTONES Counter "weir_spool_tombstones_total" "{range}" []
+        "Ranges of events that were given up on disk, each named in the ledger.";
+    PAUSES Counter "weir_spool_shipping_pauses_total" "{pause}" []
+        "Times that weir-analytics or the network made the shipper wait.";
+    ADOPTED Counter "weir_spool_lives_adopted_total" "{life}" []
+        "Spools of earlier processes that were taken over.";
     SPOOL_FAILURES Counter "weir_spool_failures_total" "{failure}" ["operation"]
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
     LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" []
