@@ -28,7 +28,7 @@ Exit codes:
   1  the configuration or the database's schema is wrong; the message says how to mend it
   2  usage
   3  ClickHouse could not be reached (commands only: the server waits for it)
-  4  something hung at the end, or it was told to end more than once: it left as a kill would make it")]
+  4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it")]
 pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,

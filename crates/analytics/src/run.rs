@@ -211,7 +211,7 @@ async fn ready(
             }
             Err(error) => return Err(error),
         };
-        tracing::warn!(%error, "waiting for ClickHouse; start it, or mend --clickhouse");
+        tracing::warn!(%error, "waiting for ClickHouse; start it, or correct --clickhouse");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|stop| *stop) => return Ok(false),

@@ -30,7 +30,7 @@ Exit codes:
   0  ended as it was told to
   1  it could not start, or the server ended by itself; the message says how to mend it
   2  usage
-  4  something hung at the end, or it was told to end more than once: it left as a kill would make it")]
+  4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it")]
 pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,

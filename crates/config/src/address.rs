@@ -24,7 +24,7 @@ pub(crate) enum AddressError {
     NotAnIp,
     #[error("has no port; add one, as in `http://0.0.0.0:8080`")]
     NoPort,
-    #[error("has a port that is not a number from {0} to 65535; mend it")]
+    #[error("has a port that is not a number from {0} to 65535; correct it")]
     BadPort(u16),
     #[error("carries a user name; remove it and bind a policy for credentials")]
     UserInfo,

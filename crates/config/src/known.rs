@@ -56,7 +56,7 @@ impl Reference {
     ) -> Result<T, (&Place, String)> {
         let key @ (namespace, name) = &self.key(namespace);
         known.get(key).copied().ok_or_else(|| {
-            let cure = if short { "mend the name".to_owned() } else { cure(known.keys(), kind, key) };
+            let cure = if short { "correct the name".to_owned() } else { cure(known.keys(), kind, key) };
             (&self.place, format!("there is no {kind} `{}` in namespace `{namespace}`; {cure}", show(name)))
         })
     }
@@ -74,7 +74,7 @@ fn cure<'a>(known: impl Iterator<Item = &'a Key> + Clone, kind: &str, (namespace
     names.sort_unstable();
     let hint = did_you_mean(name, names.iter().copied());
     // A list of hundreds helps nobody.
-    if names.len() > 10 && !hint.starts_with("did") { "mend the name".to_owned() } else { hint }
+    if names.len() > 10 && !hint.starts_with("did") { "correct the name".to_owned() } else { hint }
 }
 
 /// The services within APIs, by the names that they get.

@@ -77,7 +77,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
     let found = Errors::default();
     let parsed = tree::parse(text);
     for (mark, message) in parsed.mistakes {
-        let message = format!("{}; mend the YAML", message.replace(['\n', '\r'], " "));
+        let message = format!("{}; fix the YAML", message.replace(['\n', '\r'], " "));
         let (file, resource) = (path.to_owned(), String::new());
         found.borrow_mut().push(ConfigError {
             file,
@@ -96,7 +96,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
     let more = found.len().saturating_sub(MAX_MISTAKES);
     found.truncate(MAX_MISTAKES);
     if let Some(last) = found.last().filter(|_| more > 0) {
-        let message = format!("has at least {more} more mistakes than are told here; mend these first");
+        let message = format!("has at least {more} more errors that are not shown; fix these first");
         let (resource, path) = (String::new(), String::new());
         found.push(ConfigError { line: 0, column: 0, resource, path, message, ..last.clone() });
     }

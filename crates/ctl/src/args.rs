@@ -183,7 +183,7 @@ Examples:
   weirctl validate --config examples/conf.d --json | jq -r .errors[].message
 
 Exit codes:
-  0  the configuration is right
+  0  the configuration is valid
   1  it has mistakes")]
     Validate(ValidateOptions),
     /// Print the JSON Schema of every resource, for editors.

@@ -14,7 +14,7 @@ pub fn validate(options: &ValidateOptions) -> Result<Outcome, Failure> {
         (Ok(config), _) => {
             let (apis, routes) = (config.apis.len(), routes(config));
             config.warnings.iter().for_each(|warning| tell(format_args!("warning: {warning}")));
-            say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))?;
+            say(format_args!("the configuration is valid: {apis} APIs with {routes} routes"))?;
         }
         (Err(errors), _) => tell(errors),
     }

@@ -58,7 +58,7 @@ Exit codes:
   0  ended as it was told to
   1  the configuration is wrong, or the gateway cannot run it: a port is taken, the spool cannot be written
   2  usage
-  4  something hung at the end, or it was told to end more than once: it left as a kill would make it,
+  4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it,
      and the next start takes over what is in the spool")]
     Run(RunOptions),
     /// Check a configuration and tell every mistake in it, with file, line and cure.
@@ -71,7 +71,7 @@ Examples:
   weir validate --config examples/conf.d --json | jq -r .errors[].message
 
 Exit codes:
-  0  the configuration is right
+  0  the configuration is valid
   1  it has mistakes: one a line on standard error, or the list `errors` of --json
   2  usage")]
     Validate(ValidateOptions),

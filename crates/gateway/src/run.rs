@@ -298,7 +298,7 @@ async fn delay(
         return;
     }
     signals.ending().stage("waiting for `lifecycle.drainDelay`");
-    info!(?delay, "told to end: not ready any more; the ports stay open for `lifecycle.drainDelay`");
+    info!(?delay, "a signal to end: not ready any more; the ports stay open for `lifecycle.drainDelay`");
     let over = tokio::time::sleep(delay);
     tokio::pin!(over);
     let mut awaited = tokio::time::interval(doors::LOOK);

@@ -16,7 +16,7 @@ pub fn validate(options: &ValidateOptions) -> ExitCode {
         (Ok(config), _) => {
             let (apis, routes) = (config.apis.len(), routes(config));
             config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            say(format_args!("the configuration is right: {apis} APIs with {routes} routes"))
+            say(format_args!("the configuration is valid: {apis} APIs with {routes} routes"))
         }
         (Err(errors), _) => {
             errors.iter().for_each(|error| eprintln!("{error}"));

@@ -132,7 +132,7 @@ impl Ending {
         // On a thread of its own: what hangs may hold the log.
         let (done, said) = sync_channel(1);
         let say = move || {
-            let why = if hurried { "told to end more than once" } else { "the time to end is over" };
+            let why = if hurried { "a second signal to end came" } else { "the time to end is over" };
             error!(stage, "{why}: the process ends by force, with exit code {FORCED}");
             crate::log::flush(SAY);
             done.send(()).ok();
@@ -225,7 +225,7 @@ async fn over(deadline: Option<Instant>) {
 
 /// What a program says when it is told to end once more.
 pub fn tell_hurry() {
-    warn!("told to end once more: what is open is cut");
+    warn!("a second signal to end: open requests are cut off");
 }
 
 #[cfg(test)]

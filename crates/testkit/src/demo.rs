@@ -93,7 +93,7 @@ pub async fn run(options: Options) -> io::Result<bool> {
     let witness = Witness::start(plan)?;
     tokio::select! {
         shown = first_figure(&addresses, began) => shown?,
-        () = ends.come() => return Err(io::Error::other("told to end before there was a figure")),
+        () = ends.come() => return Err(io::Error::other("a signal to end before there was a figure")),
     }
     explain(&addresses, &running, &dir);
     watch(&witness, &mut running, options.seconds, &mut ends).await?;

@@ -8,7 +8,7 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl Iterator<Item = &'a st
     match near {
         Some((distance, name)) if distance <= (name.len() / 3).max(1) => format!("did you mean `{name}`?"),
         Some(_) => format!("known are {}", list(known)),
-        None => "nothing may stand here".to_owned(),
+        None => "no keys are allowed here".to_owned(),
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(did_you_mean("service", known.into_iter()), "did you mean `services`?");
         assert_eq!(did_you_mean("Adress", known.into_iter()), "did you mean `address`?");
         assert_eq!(did_you_mean("x", known.into_iter()), "known are `services`, `policies`, `address`");
-        assert_eq!(did_you_mean("x", [].into_iter()), "nothing may stand here");
+        assert_eq!(did_you_mean("x", [].into_iter()), "no keys are allowed here");
         assert_eq!((distance("abcd", "abdc"), distance("", "abc"), distance("a", "a")), (1, 3, 0));
     }
 }

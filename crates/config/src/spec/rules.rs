@@ -34,7 +34,7 @@ fn pattern(at: &At<'_>, compile: impl FnOnce(&str) -> Result<Pattern, PatternErr
     match compile(&at.text()?) {
         Ok(pattern) => Some(pattern),
         Err(PatternError { column: Some(column), message }) => {
-            at.refuse(format!("{message}; mend the pattern at its column {column}"))
+            at.refuse(format!("{message}; fix the pattern at its column {column}"))
         }
         Err(PatternError { column: None, message }) => at.refuse(message),
     }
