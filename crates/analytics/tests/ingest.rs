@@ -96,6 +96,42 @@ fn every_column_comes_back_as_it_went_in() {
     engine.assert_rolled_up();
 }
 
+/// Whatever its status: a response that broke off has failed, a policy's answer has not, and nothing counts twice.
+#[test]
+fn a_consumer_has_the_failures_that_the_overview_has() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let edge = stream("on-prem", "edge", 4);
+    let now = now_us();
+    let cases = [
+        ("whole", 200, Reason::None),
+        ("whole", 204, Reason::PolicyAnswered),
+        ("whole", 200, Reason::ClientClosed),
+        ("failed", 200, Reason::ResponseIncomplete),
+        ("failed", 404, Reason::ResponseIncomplete),
+        ("failed", 200, Reason::GatewayPanic),
+        ("failed", 500, Reason::None),
+        ("failed", 502, Reason::ConnectionRefused),
+        ("refused", 404, Reason::None),
+        ("refused", 401, Reason::AuthenticationFailed),
+        ("refused", 403, Reason::PolicyAnswered),
+    ];
+    let events = cases.iter().enumerate().map(|(seq, (consumer, status, reason))| {
+        let mut exchange = exchange(seq as u64, now);
+        exchange.consumer = Bytes::from_static(consumer.as_bytes());
+        (exchange.status, exchange.reason) = (*status, *reason);
+        (seq as u64, exchange)
+    });
+    analytics.store(&chunk_of(&edge, events, &[]));
+    let sql =
+        "SELECT consumer, sum(n), sum(failed), sum(refused) FROM weir.consumers_1m GROUP BY consumer ORDER BY consumer";
+    assert_eq!(engine.sql(sql).trim_end(), "failed\t5\t5\t0\nrefused\t3\t0\t3\nwhole\t3\t0\t0");
+    engine.assert_rolled_up();
+    let overview = analytics.api("overview");
+    let errors: u64 = overview["rows"].as_array().expect("rows").iter().filter_map(|row| row["errors"].as_u64()).sum();
+    assert_eq!(errors, 5, "{overview}");
+}
+
 #[test]
 fn an_event_is_of_the_day_that_it_is_of() {
     let engine = Engine::start();

@@ -97,7 +97,7 @@ fn samples() -> Vec<(&'static str, Vec<Accounted>)> {
     ]
 }
 
-/// `WEIR_GOLDEN=write cargo test -p weir-analytics --test ledger_samples` writes them anew.
+/// `BLESS=1 cargo test -p weir-analytics --test ledger_samples` writes them anew.
 #[test]
 fn the_documents_are_the_golden_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/ledger");
@@ -105,7 +105,7 @@ fn the_documents_are_the_golden_files() {
         let ledger = summary(&accounts, NOW, Some(NOW - 86_400_000), Some(NOW - 40));
         let text = serde_json::to_string_pretty(&ledger).unwrap() + "\n";
         let path = folder.join(format!("{name}.json"));
-        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+        if std::env::var_os("BLESS").is_some() {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(&path, &text).unwrap();
         }

@@ -14,12 +14,12 @@ fn cluster() -> Schema {
     Schema { layout: Layout::Cluster("main".to_owned()), ..Schema::single("weir") }
 }
 
-/// `WEIR_GOLDEN=write cargo test -p weir-analytics --test schema` writes them anew.
+/// `BLESS=1 cargo test -p weir-analytics --test schema` writes them anew.
 #[test]
 fn the_renderings_are_the_golden_files() {
     for (name, schema) in [("single", Schema::single("weir")), ("cluster", cluster())] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.sql"));
-        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+        if std::env::var_os("BLESS").is_some() {
             std::fs::write(&path, schema.render()).expect("written");
         }
         let golden = std::fs::read_to_string(&path).expect("the golden file");

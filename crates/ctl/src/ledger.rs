@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// docs/ledger.md shows what is printed of the documents that weir-analytics keeps as golden files.
-    /// `WEIR_GOLDEN=write cargo test -p weir-ctl` writes it anew.
+    /// `BLESS=1 cargo test -p weir-ctl` writes it anew.
     #[test]
     fn the_samples_of_the_documentation_are_what_is_printed() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -234,7 +234,7 @@ mod tests {
             (rest, count) = (after, count + 1);
         }
         made += rest;
-        if std::env::var_os("WEIR_GOLDEN").is_some_and(|mode| mode == "write") {
+        if std::env::var_os("BLESS").is_some() {
             std::fs::write(&path, &made).unwrap();
         }
         assert_eq!(count, 6);

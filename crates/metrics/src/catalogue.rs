@@ -67,24 +67,8 @@ impl<K, const LABELS: usize> Deref for Family<K, LABELS> {
     }
 }
 
-/// A constant for each metric, and `ALL`, every one of them in the order of the documentation.
-///
-/// ```
-/// weir_metrics::catalogue! {
-///     SEEN Counter "weir_seen_total" "{thing}" ["kind"] "Things that were seen.";
-/// }
-/// let mut families = weir_metrics::Families::default();
-/// families.counter(&SEEN, &["new"], 3);
-/// ```
-///
-/// A label too few does not compile:
-///
-/// ```compile_fail
-/// weir_metrics::catalogue! {
-///     SEEN Counter "weir_seen_total" "{thing}" ["kind"] "Things that were seen.";
-/// }
-/// weir_metrics::Families::default().counter(&SEEN, &[], 3);
-/// ```
+/// A constant for each metric, and `all()`, every one of them in the order of the documentation:
+/// `NAME Kind "name" "unit" ["label" …] "Meaning.";`
 #[macro_export]
 macro_rules! catalogue {
     ($($constant:ident $kind:ident $name:literal $unit:literal [$($label:literal)*] $help:literal;)+) => {

@@ -56,8 +56,10 @@ const BY_MINUTE: [(&str, &str, &str); 4] = [
          [n, failed, refused, limited, total_us, bytes_in, bytes_out] AS sums, toUInt64(max_total_us) AS most, \
          map(0, toUInt64(0)) AS buckets",
         "SELECT [toString(toDateTime(ts, 'UTC') - toSecond(ts)), organization, environment, site, api, consumer, toString(entry)] AS key, \
-         arrayMap(each -> toUInt64(each * sample_interval), [1, toUInt64(intDiv(status, 100) >= 5), \
-         toUInt64(intDiv(status, 100) = 4), toUInt64(rate_limit LIKE 'exceeded%'), total_us, bytes_in, bytes_out]) AS sums, \
+         arrayMap(each -> toUInt64(each * sample_interval), [1, toUInt64(intDiv(status, 100) >= 5 \
+         OR side = 'upstream' OR (side = 'gateway' AND NOT startsWith(reason, 'policy_ans'))), \
+         toUInt64(intDiv(status, 100) = 4 \
+         AND (side IN ('', 'downstream') OR startsWith(reason, 'policy_ans'))), toUInt64(rate_limit LIKE 'exceeded%'), total_us, bytes_in, bytes_out]) AS sums, \
          toUInt64(total_us) AS most, map(0, toUInt64(0)) AS buckets",
     ),
     (

@@ -1,6 +1,7 @@
 //! Traffic per site and API, and per minute: from the minute roll-up alone.
 
 use super::quantile::quantile;
+use crate::schema::FAILED;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -39,11 +40,6 @@ struct Group {
 /// What the gateway itself refused: the request's fault, or a policy's answer, but no failure of gateway or upstream.
 const REJECTED: &str = "side = 'downstream' AND reason NOT IN ('client_closed', 'client_idle_timeout') \
                         OR reason = 'policy_answered'";
-
-/// What failed: an answer that says so, or one that the upstream or the gateway did not bring to its end, whatever its
-/// status was. A policy's answer is none.
-pub(super) const FAILED: &str =
-    "(status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered')";
 
 /// Totals and quantiles of the last `minutes`, a row a site and API.
 pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> {

@@ -1,7 +1,7 @@
 //! Single events: all of one trace, the last that failed, the slowest. From raw rows, under the names of
 //! [`FIELDS`]; ids are hex, times RFC 3339, as in [`weir_event::json`].
 
-use super::overview::FAILED;
+use crate::schema::FAILED;
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 use weir_event::TraceId;

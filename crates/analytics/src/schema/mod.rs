@@ -15,6 +15,7 @@ pub use durability::Durability;
 pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
 pub use rollups::{ROLLUPS, Rollup};
+pub(crate) use selects::FAILED;
 pub use selects::seqs_select;
 
 use std::time::Duration;

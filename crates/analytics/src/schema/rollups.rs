@@ -4,7 +4,8 @@
 //! like the others. Its table and its view are steps of their own ([`super::steps`]).
 
 use super::selects::{
-    attempts_select, consumers_select, hour_select, links_select, minute_select, policies_select, sum_columns,
+    FAILED, REFUSED, attempts_select, consumers_select, hour_select, links_select, minute_select, policies_select,
+    sum_columns,
 };
 
 /// A table that a view fills with sums over a minute or an hour.
@@ -109,8 +110,8 @@ fn requests() -> Vec<Check> {
 }
 
 fn consumers() -> Vec<Check> {
-    let failed = "sumIf(toUInt64(sample_interval), status >= 500)";
-    let refused = "sumIf(toUInt64(sample_interval), status >= 400 AND status < 500)";
+    let failed = format!("sumIf(toUInt64(sample_interval), {FAILED})");
+    let refused = format!("sumIf(toUInt64(sample_interval), {REFUSED})");
     let mut checks =
         vec![Check::new("sum(n)", WEIGHT), Check::new("sum(failed)", failed), Check::new("sum(refused)", refused)];
     checks.extend(["total_us", "bytes_in", "bytes_out"].map(Check::of));

@@ -6,6 +6,16 @@
 
 use weir_event::field::{FIELDS, Field};
 
+/// A request that failed: an answer that says so, or one that the upstream or the gateway did not bring to its end, whatever
+/// its status was. A policy's answer is none.
+pub(crate) const FAILED: &str =
+    "(status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered')";
+
+/// A request that was refused for the client's own reasons. One that failed is none, whatever its status: it is counted
+/// once.
+pub(crate) const REFUSED: &str =
+    "(status >= 400 AND status < 500 AND side != 'upstream' AND (side != 'gateway' OR reason = 'policy_answered'))";
+
 /// The keys of the roll-ups besides the time: name and type.
 pub fn key_columns() -> impl Iterator<Item = &'static Field> {
     FIELDS.iter().filter(|field| field.rollup == "k" && field.name != "ts")
@@ -59,8 +69,8 @@ pub fn consumers_select(source: &str) -> String {
     format!(
         "SELECT toStartOfMinute(e.ts) AS t, {keys},\n \
          sum(toUInt64(e.sample_interval)) AS n,\n \
-         sumIf(toUInt64(e.sample_interval), e.status >= 500) AS failed,\n \
-         sumIf(toUInt64(e.sample_interval), e.status >= 400 AND e.status < 500) AS refused,\n \
+         sumIf(toUInt64(e.sample_interval), {FAILED}) AS failed,\n \
+         sumIf(toUInt64(e.sample_interval), {REFUSED}) AS refused,\n \
          sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,\n{} \
          max(e.total_us) AS max_total_us\nFROM {source} AS e\nGROUP BY t, {keys}",
         weighted(&["total_us", "bytes_in", "bytes_out"]),

@@ -116,6 +116,7 @@ const ROLLUPS: &[Step] = &[
     step!(81, "attempts_1m", "081_attempts_1m.sql"),
     step!(82, "attempts_1m_mv", "082_attempts_1m_mv.sql"),
     cluster_step!(83, "attempts_1m", "083_attempts_1m_distributed.sql"),
+    step!(84, "consumers_1m_mv", "084_consumers_1m_mv.sql"),
 ];
 
 fn all() -> impl Iterator<Item = &'static Step> {
