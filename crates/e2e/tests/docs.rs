@@ -141,6 +141,36 @@ fn the_page_about_the_lifecycle_is_right() {
     assert!(std::fs::read_to_string(root().join("README.md")).unwrap().contains("docs/lifecycle.md"));
 }
 
+/// Every policy has its part of the page with every key that it takes, and the page knows no other; its example loads.
+#[test]
+fn the_page_about_policies_is_right() {
+    let path = root().join("docs/policies.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    for block in yaml_blocks(&page) {
+        weir_config::load_text(&path, &block, &env).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+    let schema = weir_config::json_schema();
+    let parts: Vec<_> = page.split("\n## ").skip(1).collect();
+    for policy in weir_config::policy::names() {
+        let head = format!("`{policy}`");
+        let part = parts.iter().find(|part| part.lines().next().is_some_and(|line| line.contains(&head)));
+        let part = part.unwrap_or_else(|| panic!("{policy} has no part of the page"));
+        if policy.starts_with("tls") {
+            continue;
+        }
+        let keys: Vec<_> =
+            schema["$defs"][format!("policy:{policy}")]["properties"].as_object().unwrap().keys().collect();
+        assert!(!keys.is_empty());
+        let lacks: Vec<_> = keys.iter().filter(|key| !part.contains(&format!("`{key}`"))).collect();
+        assert!(lacks.is_empty(), "{policy}: {lacks:?} are not on the page");
+        let rows = part.lines().filter(|line| line.starts_with("| `"));
+        for key in rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(", ").collect::<Vec<_>>()) {
+            let key = key.trim().trim_matches('`').to_owned();
+            assert!(keys.contains(&&key), "{policy} has no key `{key}`");
+        }
+    }
+}
+
 #[test]
 fn the_readmes_configurations_load() {
     let readme = root().join("README.md");

@@ -242,7 +242,7 @@ async fn what_stands_behind_a_gateway_ends_when_it_is_told_twice() {
         plant.signal(part, Signal::TERM);
         if part == Part::Engine {
             // It closes its tables now, for some seconds; unless it is told a third time.
-            let log = async || plant.site.log("engine").contains("told to end once more").then_some(());
+            let log = async || plant.site.log("engine").contains("a second signal to end").then_some(());
             eventually("it has heard that", log).await;
             plant.signal(part, Signal::TERM);
         }

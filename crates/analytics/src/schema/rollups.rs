@@ -4,7 +4,7 @@
 //! like the others. Its table and its view are steps of their own ([`super::steps`]).
 
 use super::selects::{
-    FAILED, REFUSED, attempts_select, consumers_select, hour_select, links_select, minute_select, policies_select,
+    FAILED, attempts_select, consumers_select, hour_select, links_select, minute_select, policies_select, refused,
     sum_columns,
 };
 
@@ -111,7 +111,7 @@ fn requests() -> Vec<Check> {
 
 fn consumers() -> Vec<Check> {
     let failed = format!("sumIf(toUInt64(sample_interval), {FAILED})");
-    let refused = format!("sumIf(toUInt64(sample_interval), {REFUSED})");
+    let refused = format!("sumIf(toUInt64(sample_interval), {})", refused());
     let mut checks =
         vec![Check::new("sum(n)", WEIGHT), Check::new("sum(failed)", failed), Check::new("sum(refused)", refused)];
     checks.extend(["total_us", "bytes_in", "bytes_out"].map(Check::of));

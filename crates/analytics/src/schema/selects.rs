@@ -13,8 +13,9 @@ pub(crate) const FAILED: &str =
 
 /// A request that was refused for the client's own reasons. One that failed is none, whatever its status: it is counted
 /// once.
-pub(crate) const REFUSED: &str =
-    "(status >= 400 AND status < 500 AND side != 'upstream' AND (side != 'gateway' OR reason = 'policy_answered'))";
+pub(super) fn refused() -> String {
+    format!("(status >= 400 AND status < 500 AND NOT {FAILED})")
+}
 
 /// The keys of the roll-ups besides the time: name and type.
 pub fn key_columns() -> impl Iterator<Item = &'static Field> {
@@ -65,12 +66,12 @@ pub fn hour_select(source: &str) -> String {
 
 /// One row a minute and consumer of an API.
 pub fn consumers_select(source: &str) -> String {
-    let keys = "organization, environment, site, api, consumer, entry";
+    let (keys, refused) = ("organization, environment, site, api, consumer, entry", refused());
     format!(
         "SELECT toStartOfMinute(e.ts) AS t, {keys},\n \
          sum(toUInt64(e.sample_interval)) AS n,\n \
          sumIf(toUInt64(e.sample_interval), {FAILED}) AS failed,\n \
-         sumIf(toUInt64(e.sample_interval), {REFUSED}) AS refused,\n \
+         sumIf(toUInt64(e.sample_interval), {refused}) AS refused,\n \
          sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,\n{} \
          max(e.total_us) AS max_total_us\nFROM {source} AS e\nGROUP BY t, {keys}",
         weighted(&["total_us", "bytes_in", "bytes_out"]),

@@ -72,13 +72,17 @@ fn synced(trace: &Path) -> BTreeSet<PathBuf> {
     synced
 }
 
-/// The files of every part that was written since `begun`.
+/// The files of every part that was written since `begun`. One that still has the name of an insert or merge under way was
+/// acknowledged to nobody: a renewal of the lease, or a report, when the engine was killed.
 fn part_files(folder: &Path, begun: SystemTime, found: &mut impl FnMut(PathBuf)) {
     let entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let is_part = folder.join("checksums.txt").exists();
     for path in entries {
         let metadata = fs::symlink_metadata(&path).unwrap();
         if metadata.is_dir() {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp_")) {
+                continue;
+            }
             part_files(&path, begun, found);
         } else if is_part && metadata.modified().unwrap() >= begun {
             found(path.canonicalize().unwrap());
