@@ -79,6 +79,35 @@ fn taken(words: Vec<String>) {
     assert!(output.status.code() == Some(2) && said.contains("'--no-such-option'"), "{words:?}: {said}");
 }
 
+/// The README is of a length that is read, every page of `docs/` is in it, every file that it or a page names is there, and
+/// the commands of the page about installing are taken.
+#[test]
+fn the_pages_are_where_the_readme_says() {
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let readme = read(&root().join("README.md"));
+    assert!(readme.lines().count() <= 250 && readme.lines().all(|line| line.chars().count() <= 100));
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("SECURITY.md")];
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let name = format!("docs/{}", path.file_name().unwrap().to_string_lossy());
+            assert!(readme.contains(&format!("`{name}`")), "the README does not name {name}");
+            pages.push(path);
+        }
+    }
+    for page in pages {
+        for word in read(&page).split('`').skip(1).step_by(2) {
+            let folders = ["docs/", "examples/", "crates/", "dashboards/", "loadtests/"];
+            let is_path = folders.iter().any(|folder| word.starts_with(folder)) && !word.contains([' ', '<', '*', '{']);
+            let path = word.split(':').next().unwrap_or(word);
+            assert!(!is_path || root().join(path).exists(), "{}: there is no `{word}`", page.display());
+        }
+    }
+    for (_, line) in shell_lines(&read(&root().join("docs/installing.md"))) {
+        commands(&line).filter(|words| words.first().is_some_and(|word| word.starts_with("weir"))).for_each(taken);
+    }
+}
+
 /// A metric that the README names is one of the catalogue.
 #[test]
 fn the_readmes_metrics_are_in_the_catalogue() {
