@@ -4,7 +4,6 @@
 //! intents of the last run, and only then the port: who finds it open can send.
 
 use crate::args::{Args, Verb};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -170,12 +169,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
 
 /// What the limit of open files allows of what is asked for. The limit is raised as far as this user may.
 fn bounds(args: &Args) -> Bounds {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = weir_program::open_files::raise_limit().unwrap_or(u64::MAX);
     let (asked, bounds) = (args.bounds(), args.bounds().within(files));
     if bounds != asked {
         tracing::warn!(

@@ -1,7 +1,7 @@
 //! File descriptors: as many as the system lets this process have, and some of them kept back from connections, so that
 //! probes, scrapes and the spool work when clients have used up the rest.
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use tracing::{info, warn};
 use weir_config::Limits;
@@ -18,15 +18,6 @@ const OTHERS: usize = 16;
 const LEAST: usize = 16;
 /// Connections of the data plane that are tried in any case; where the system has no descriptor for one, it says so.
 const CONNECTIONS: usize = 4;
-
-/// As many as the system lets this user have: each connection is one.
-pub fn raise_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
-}
 
 /// How many there may be.
 pub fn limit() -> usize {

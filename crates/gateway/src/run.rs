@@ -91,7 +91,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
     let log = logging::start(&options.log, config.log_level);
     tell_warnings(&config);
-    descriptors::raise_limit();
+    weir_program::open_files::raise_limit();
     fallback.iter().for_each(tell_fallback);
     let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone())?;
     let generations = Generations::below(&state);

@@ -10,6 +10,7 @@ pub mod ending;
 mod failure;
 pub mod help;
 pub mod log;
+pub mod open_files;
 pub mod operator;
 mod output;
 pub mod supervisor;
