@@ -92,18 +92,58 @@ impl Cipher {
 /// Always on with TLS 1.3, as Flex has it: named or not.
 const TLS13_CIPHERS: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// Suites that Flex takes and that are without forward secrecy or authenticated encryption: known, and never offered.
-const WEAK_CIPHERS: [&str; 9] = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
-    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
-    "TLS_RSA_WITH_AES_128_CBC_SHA",
-    "TLS_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_RSA_WITH_AES_256_CBC_SHA",
-    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+/// Of the key exchange and of the cipher in IANA's names of suites up to TLS 1.2.
+const EXCHANGE: [&str; 15] = [
+    "RSA", "DH", "DHE", "ECDH", "ECDHE", "DSS", "ECDSA", "PSK", "SRP", "SHA", "KRB5", "anon", "EXPORT", "NULL",
+    "ECCPWD",
 ];
+const CIPHER: [&str; 27] = [
+    "NULL", "RC2", "RC4", "40", "56", "128", "256", "DES", "DES40", "3DES", "EDE", "IDEA", "SEED", "CBC", "AES", "GCM",
+    "CCM", "8", "CAMELLIA", "ARIA", "CHACHA20", "POLY1305", "SHA", "SHA256", "SHA384", "MD5", "CBC3",
+];
+/// What OpenSSL's names are made of beside those.
+const OPENSSL: [&str; 14] = [
+    "EDH",
+    "ADH",
+    "AECDH",
+    "EXP",
+    "AES128",
+    "AES256",
+    "CCM8",
+    "CAMELLIA128",
+    "CAMELLIA256",
+    "ARIA128",
+    "ARIA256",
+    "ARIA",
+    "DES",
+    "CBC3",
+];
+/// Of TLS 1.3, and not in the library.
+const CCM_13: [&str; 2] = ["TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"];
+
+/// Whether it is the name of a suite, IANA's or OpenSSL's. One that is not offered is without forward secrecy or authenticated
+/// encryption (RFC 9325 4.2), or is not in the TLS library.
+fn is_suite(name: &str) -> bool {
+    let of = |text: &str, by: char, words: &[&[&str]]| {
+        text.split(by).all(|word| words.iter().any(|words| words.contains(&word)))
+    };
+    match name.strip_prefix("TLS_") {
+        Some(rest) => match rest.split_once("_WITH_") {
+            Some((exchange, cipher)) => of(exchange, '_', &[&EXCHANGE]) && of(cipher, '_', &[&CIPHER]),
+            None => CCM_13.contains(&name),
+        },
+        None => name.contains('-') && of(name, '-', &[&EXCHANGE, &CIPHER, &OPENSSL]),
+    }
+}
+
+/// IANA's name of a suite that OpenSSL calls by another.
+fn by_openssl(name: &str) -> Option<&'static str> {
+    let known = Cipher::NAMES.iter().find(|(iana, _)| {
+        let short = iana.replace("TLS_", "").replace("_WITH", "").replace("AES_", "AES").replace('_', "-");
+        short == name || short.trim_end_matches("-SHA256") == name && name.ends_with("POLY1305")
+    });
+    known.map(|(iana, _)| *iana)
+}
 
 impl Tls {
     /// Flex's name for it.
@@ -177,7 +217,7 @@ impl TlsOffer {
             said.push("TLS below 1.2 is not spoken, 1.2 is the lowest".to_owned());
         }
         if weak > 0 {
-            said.push(format!("{weak} of the `ciphers` are weak and are not offered"));
+            said.push(format!("{weak} of the `ciphers` are weak, or not in the TLS library, and are not offered"));
         }
         if let Some(at) = ciphers.as_ref().or(min.as_ref()).filter(|_| !said.is_empty()) {
             at.warn(format!("is taken otherwise than written: {}", said.join("; ")));
@@ -197,6 +237,7 @@ enum Suite {
     Strong(Cipher),
     /// Of TLS 1.3, which is on anyway.
     Tls13,
+    /// Known, and not offered.
     Weak,
 }
 
@@ -216,16 +257,68 @@ fn version(at: &At<'_>) -> Option<TlsVersion> {
 }
 
 fn cipher(at: &At<'_>) -> Option<Suite> {
-    if WEAK_CIPHERS.iter().any(|weak| at.says(weak)) {
-        return Some(Suite::Weak);
-    }
     let of_12 = Cipher::NAMES.map(|(name, cipher)| (name, Suite::Strong(cipher)));
     let of_13 = TLS13_CIPHERS.map(|name| (name, Suite::Tls13));
-    at.choice(&[of_12.as_slice(), of_13.as_slice()].concat())
+    let offered = [of_12.as_slice(), of_13.as_slice()].concat();
+    if at.is_described() {
+        return at.choice(&offered);
+    }
+    let name = at.text()?;
+    let iana = by_openssl(&name).unwrap_or(&name);
+    match offered.iter().find(|(known, _)| *known == iana) {
+        Some((_, suite)) => Some(*suite),
+        None if is_suite(&name) => Some(Suite::Weak),
+        None => at.choice(&offered),
+    }
 }
 
 /// Each once, in the order of the first time.
 fn once<T: Ord + Copy>(list: Option<Vec<T>>) -> Option<Vec<T>> {
     let mut seen = BTreeSet::new();
     list.map(|list| list.into_iter().filter(|item| seen.insert(*item)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_is_known_by_its_words() {
+        for name in [
+            "TLS_RSA_WITH_AES_128_CBC_SHA",
+            "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+            "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+            "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8",
+            "TLS_ECDHE_RSA_WITH_ARIA_256_GCM_SHA384",
+            "TLS_DH_anon_WITH_RC4_128_MD5",
+            "TLS_RSA_EXPORT_WITH_DES40_CBC_SHA",
+            "TLS_AES_128_CCM_SHA256",
+            "ECDHE-RSA-AES128-SHA",
+            "AES256-GCM-SHA384",
+            "DES-CBC3-SHA",
+            "ADH-AES128-SHA256",
+            "DHE-RSA-CAMELLIA256-SHA",
+        ] {
+            assert!(is_suite(name), "{name}");
+        }
+        for name in [
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265",
+            "TLS_ECDHE_RSA_AES_128_GCM_SHA256",
+            "TLS_RSA_WITH_",
+            "ECDHE-RSA-AES182-SHA",
+            "HIGH",
+            "AES",
+            "",
+        ] {
+            assert!(!is_suite(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_suite_may_have_the_name_that_openssl_gives_it() {
+        assert_eq!(by_openssl("ECDHE-RSA-AES128-GCM-SHA256"), Some("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
+        assert_eq!(by_openssl("ECDHE-ECDSA-AES256-GCM-SHA384"), Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"));
+        assert_eq!(by_openssl("ECDHE-RSA-CHACHA20-POLY1305"), Some("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"));
+        assert_eq!(by_openssl("ECDHE-RSA-AES128-SHA"), None);
+    }
 }

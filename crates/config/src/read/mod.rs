@@ -189,6 +189,11 @@ impl<'a> At<'a> {
         matches!(self.value, Value::Scalar(written) if written == text)
     }
 
+    /// Whether there is nothing to be read: what is asked for is only described.
+    pub fn is_described(&self) -> bool {
+        self.scope.recorder.is_some()
+    }
+
     /// Whether its text is that of an environment variable.
     pub fn is_variable(&self) -> bool {
         self.substitute && matches!(self.value, Value::Scalar(text) if text.starts_with('$') && !text.starts_with("$$"))
