@@ -127,6 +127,7 @@ impl<'a> Fields<'a> {
         let unknown = self.entries.iter().zip(&self.taken).filter(|(_, taken)| !**taken);
         for ((key, _), _) in unknown.take(MAX_ERRORS) {
             let hint = did_you_mean(&key.text, self.known.iter().copied());
+            let hint = if hint.starts_with("did") { hint } else { self.at.elsewhere(&key.text).unwrap_or(hint) };
             at_key(&self.at, key).refuse::<()>(format!("unknown key `{}`; {hint}", show(&key.text)));
         }
     }

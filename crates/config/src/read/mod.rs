@@ -5,6 +5,7 @@
 //! what [`Fields`] was not asked for is refused.
 
 mod describe;
+mod elsewhere;
 mod fields;
 mod nearest;
 
@@ -212,6 +213,12 @@ impl<'a> At<'a> {
 
     pub fn set_weir(&self, is_weir: bool) {
         self.scope.is_weir.set(is_weir);
+    }
+
+    /// What is said of a key that is not known here, and is near to none that is: where else the resource has it.
+    pub(super) fn elsewhere(&self, key: &str) -> Option<String> {
+        let kind = self.scope.resource.split(' ').next().unwrap_or_default();
+        elsewhere::belongs(kind, key)
     }
 
     fn child(&self, node: &'a Node, path: String) -> Self {
