@@ -9,11 +9,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, Part, Plant, eventually};
+use weir_e2e::{DEADLINE, Part, Plant, Setup, eventually};
 use weir_testkit::witness::Witness;
 
-/// More than weir-analytics takes by default.
+/// More than the weir-analytics of these tests takes.
 const CONNECTIONS: usize = 1030;
+const BOUND: [&str; 2] = ["--connections", "1024"];
 /// Clients that ask in a loop.
 const CLIENTS: usize = 100;
 
@@ -64,6 +65,11 @@ fn answered(address: SocketAddr, head: &str, status: &str) -> Duration {
 const CHUNK_WITHOUT_TOKEN: &str = "POST /v1/chunks HTTP/1.1\r\ncontent-length: 0";
 const HEALTH: &str = "GET /healthz HTTP/1.1";
 
+/// A plant whose weir-analytics takes fewer connections than a test holds.
+async fn bounded() -> Plant {
+    Plant::with(&Setup { analytics: &BOUND, ..Setup::default() }).await.unwrap()
+}
+
 /// How long a few requests to the gateway take until their events are acknowledged.
 async fn shipped(plant: &Plant) -> Duration {
     Witness::start(plant.traffic(40, 400.0)).unwrap().wait().await.unwrap();
@@ -75,7 +81,7 @@ async fn shipped(plant: &Plant) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_keep_no_gateway_from_it() {
     more_open_files();
-    let plant = Plant::start(None).await.unwrap();
+    let plant = bounded().await;
     let page = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", plant.analytics_at).repeat(300);
     let held = unread(plant.analytics_at, &page);
     let waited = shipped(&plant).await;
@@ -100,8 +106,11 @@ async fn answers_that_nobody_reads_keep_no_gateway_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_of_an_engine_that_hangs_keep_nobody_from_it() {
     more_open_files();
-    let plant = Plant::start(None).await.unwrap();
+    let plant = bounded().await;
     plant.signal(Part::Engine, Signal::STOP);
+    // The last answer of before is fresh for a moment.
+    let hangs = async || ask(plant.analytics_at, HEALTH).0.starts_with("HTTP/1.1 503").then_some(());
+    eventually("weir-analytics has noticed that the engine hangs", hangs).await;
     let health = format!("{HEALTH}\r\nhost: {}\r\n\r\n", plant.analytics_at);
     let held = unread(plant.analytics_at, &health);
     for (head, status) in
@@ -144,7 +153,7 @@ async fn most_at_once(client: clickhouse::Client, over: Arc<AtomicBool>, most: A
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn queries_in_a_loop_delay_no_gateway() {
-    let plant = Plant::start(None).await.unwrap();
+    let plant = bounded().await;
     Witness::start(plant.traffic(1000, 1000.0)).unwrap().wait().await.unwrap();
     plant.settle().await;
     many_rows(&plant).await;
