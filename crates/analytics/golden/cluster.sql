@@ -680,3 +680,11 @@ SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, api, consume
  max(e.total_us) AS max_total_us
 FROM `weir`.access_events_local AS e
 GROUP BY t, organization, environment, site, api, consumer, entry;
+
+-- 085 rollup_fills
+CREATE TABLE IF NOT EXISTS `weir`.rollup_fills ON CLUSTER `main` (
+  step UInt32 COMMENT 'the last step that changed a roll-up when every day was held against raw',
+  filled DateTime('UTC')
+)
+ENGINE = MergeTree
+ORDER BY step;

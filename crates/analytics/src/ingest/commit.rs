@@ -4,6 +4,7 @@
 //! answered "not now", and the others go on.
 
 use super::batch::{Batch, Built, Offer, Recipe, build_again, build_alone};
+use super::days::Days;
 use super::intent::{Intent, Intents};
 use super::lease::{Lease, Session};
 use super::now_us;
@@ -24,6 +25,7 @@ pub(super) struct Committer {
     store: Store,
     lease: Lease,
     intents: Arc<Intents>,
+    days: Arc<Days>,
     insert: String,
 }
 
@@ -75,10 +77,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const TRIES: u32 = 3;
 
 impl Committer {
-    pub(super) fn new(store: Store, lease: Lease, intents: Arc<Intents>) -> Self {
+    pub(super) fn new(store: Store, lease: Lease, intents: Arc<Intents>, days: Arc<Days>) -> Self {
         let table = store.schema().local("access_events");
         let insert = format!("INSERT INTO {table} ({}) FORMAT Native", Block::insert_columns());
-        Self { store, lease, intents, insert }
+        Self { store, lease, intents, days, insert }
     }
 
     /// Commits batches until there are no more, and says how long each took.
@@ -233,6 +235,7 @@ impl Committer {
     }
 
     async fn commit_block(&self, session: &Arc<Session>, offers: &Arc<Vec<Offer>>, built: Built) -> Outcome {
+        let _taken = self.days.take(built.recipe.day).await;
         failpoint::pass("ingest.before_intent");
         let mut pause = Pause::new();
         while let Err(error) = self.intents.write(&built.intent) {

@@ -109,6 +109,18 @@ impl Lease {
         self.session.borrow().clone()
     }
 
+    /// The session, once this process is the writer.
+    pub async fn next_session(&self) -> Arc<Session> {
+        let mut sessions = self.session.subscribe();
+        loop {
+            if let Some(session) = sessions.borrow_and_update().clone() {
+                return session;
+            }
+            // Never an error: `self` has the sender.
+            let _changed = sessions.changed().await;
+        }
+    }
+
     /// Whether `session` is the one of now.
     pub fn is_current(&self, session: &Arc<Session>) -> bool {
         self.session.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, session))

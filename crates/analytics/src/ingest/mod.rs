@@ -7,6 +7,8 @@
 
 mod batch;
 mod commit;
+mod days;
+mod fill;
 pub mod intent;
 pub mod known;
 pub mod lease;

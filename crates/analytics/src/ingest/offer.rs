@@ -2,6 +2,8 @@
 
 use super::batch::{Job, Offer, batcher};
 use super::commit::Committer;
+use super::days::Days;
+use super::fill;
 use super::intent::Intents;
 use super::known::Underway;
 use super::lease::{Lease, Session};
@@ -101,8 +103,14 @@ impl Ingest {
     /// Starts the batcher and the committer; the handle ends when every clone is dropped and all is settled or on disk.
     pub fn start(store: Store, lease: Lease, intents: Arc<Intents>, limits: Limits) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(limits.queue);
-        let committer = Committer::new(store.clone(), lease.clone(), intents);
-        let handle = tokio::spawn(batcher(queue, committer, limits));
+        let days = Arc::<Days>::default();
+        let committer = Committer::new(store.clone(), lease.clone(), intents, Arc::clone(&days));
+        let filling = tokio::spawn(fill::run(store.clone(), lease.clone(), days));
+        let handle = tokio::spawn(async move {
+            batcher(queue, committer, limits).await;
+            // Interrupted anywhere, it begins again at the next start.
+            filling.abort();
+        });
         (Self { store, lease, jobs, limits }, handle)
     }
 

@@ -7,9 +7,11 @@
 
 use super::intent::{Intent, Intents, StateError};
 use super::lease::Term;
+use super::now_us;
 use super::repair::{self, RepairError};
 use crate::schema::{ROLLUPS, Rollup};
 use crate::store::{Store, StoreError};
+use std::time::Duration;
 use weir_event::failpoint;
 
 /// What is known of a block.
@@ -103,14 +105,17 @@ pub(super) async fn audit_recent(store: &Store, term: Term) -> Result<(), StoreE
     Ok(())
 }
 
-async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
+/// Whether raw, `stored_seqs` and every roll-up that is still kept have the same of `day`.
+pub(super) async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreError> {
     let rows =
         format!("SELECT count() FROM {} WHERE toDate(ts) = {}", store.schema().local("access_events"), date(day));
     let noted = format!("SELECT sum(n) FROM {} WHERE day = {}", store.schema().local("stored_seqs"), date(day));
     if store.number(&rows, &[]).await? != store.number(&noted, &[]).await? {
         return Ok(false);
     }
-    sums_agree(store, ROLLUPS.iter(), (day * 86_400, (day + 1) * 86_400)).await
+    let age = Duration::from_secs(u64::try_from(now_us() / 1_000_000 - day * 86_400).unwrap_or_default());
+    let kept = ROLLUPS.iter().filter(|rollup| age < store.schema().retention.of(rollup));
+    sums_agree(store, kept, (day * 86_400, (day + 1) * 86_400)).await
 }
 
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,

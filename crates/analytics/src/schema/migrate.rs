@@ -5,7 +5,7 @@
 //! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
 //! checksum: it is set again where it differs.
 
-use super::{Layout, ROLLUPS, Rollup, Schema, durability, steps};
+use super::{Layout, ROLLUPS, Schema, durability, steps};
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -116,8 +116,7 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
         ("streams", "toDateTime(reported)", seqs),
         ("dead_chunks", "toDateTime(received)", seqs),
     ];
-    let kept = |rollup: &Rollup| if rollup.is_hours { keep.hours } else { keep.minutes };
-    tables.extend(ROLLUPS.iter().map(|rollup| (rollup.table, "t", kept(rollup))));
+    tables.extend(ROLLUPS.iter().map(|rollup| (rollup.table, "t", keep.of(rollup))));
     for (table, time, duration) in tables {
         let name = format!("{table}{}", schema.layout.local_suffix());
         let found = "SELECT countSubstrings(create_table_query, {wanted:String}) FROM system.tables \

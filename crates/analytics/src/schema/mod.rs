@@ -17,6 +17,7 @@ pub use render::Layout;
 pub use rollups::{ROLLUPS, Rollup};
 pub(crate) use selects::FAILED;
 pub use selects::seqs_select;
+pub(crate) use steps::rollups_step;
 
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ impl Retention {
     /// `stored_seqs` and what the ledger needs besides it: a week longer than the rows that they speak of.
     pub fn seqs(&self) -> Duration {
         self.raw + Duration::from_secs(7 * 86_400)
+    }
+
+    /// How long the rows of a roll-up are kept.
+    pub fn of(&self, rollup: &Rollup) -> Duration {
+        if rollup.is_hours { self.hours } else { self.minutes }
     }
 }
 

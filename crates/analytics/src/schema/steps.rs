@@ -117,6 +117,7 @@ const ROLLUPS: &[Step] = &[
     step!(82, "attempts_1m_mv", "082_attempts_1m_mv.sql"),
     cluster_step!(83, "attempts_1m", "083_attempts_1m_distributed.sql"),
     step!(84, "consumers_1m_mv", "084_consumers_1m_mv.sql"),
+    step!(85, "rollup_fills", "085_rollup_fills.sql"),
 ];
 
 fn all() -> impl Iterator<Item = &'static Step> {
@@ -140,6 +141,11 @@ pub(super) fn is_known(number: u32) -> bool {
 /// The highest number of all.
 pub(super) fn last() -> u32 {
     all().map(|step| step.number).max().unwrap_or_default()
+}
+
+/// The last step of those that make and change the roll-ups: after it, days that are stored already have to be filled.
+pub(crate) fn rollups_step() -> u32 {
+    ROLLUPS.iter().map(|step| step.number).max().unwrap_or_default()
 }
 
 fn render(step: &Step, schema: &Schema) -> String {
