@@ -345,3 +345,102 @@ async fn a_lease_that_is_claimed_again_is_not_taken_for_lost() {
     lease.lost(&session);
     looking.await.expect("it looks");
 }
+
+/// What becomes of the one statement that a [`Cutter`] waits for.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// It does not arrive.
+    Statement,
+    /// It is done, and its answer does not arrive.
+    Answer,
+}
+
+/// Between a client and ClickHouse: passes everything on but for one statement.
+struct Cutter {
+    address: String,
+    armed: Arc<Mutex<Option<(&'static str, Cut)>>>,
+}
+
+impl Cutter {
+    fn start(engine: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address").to_string();
+        let armed = Arc::<Mutex<Option<(&'static str, Cut)>>>::default();
+        let (of_connections, engine) = (Arc::clone(&armed), engine.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (armed, server) = (Arc::clone(&of_connections), TcpStream::connect(&engine).expect("the engine"));
+                std::thread::spawn(move || Self::pass(client, server, &armed));
+            }
+        });
+        Self { address, armed }
+    }
+
+    fn pass(mut client: TcpStream, mut server: TcpStream, armed: &Mutex<Option<(&'static str, Cut)>>) {
+        let (mut back, mut answers) = (client.try_clone().expect("cloned"), server.try_clone().expect("cloned"));
+        let is_cut = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let cuts = Arc::clone(&is_cut);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(count @ 1..) = answers.read(&mut buffer) {
+                if cuts.load(std::sync::atomic::Ordering::SeqCst) || back.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            let _closed_already = back.shutdown(Shutdown::Both);
+        });
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..count]).replace('+', " ").replace("%20", " ");
+            let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+            let cut = armed.filter(|(statement, _)| text.contains(statement)).map(|(_, cut)| cut);
+            if let Some(cut) = cut {
+                *armed = None;
+                is_cut.store(true, std::sync::atomic::Ordering::SeqCst);
+                if matches!(cut, Cut::Statement) {
+                    break;
+                }
+            }
+            drop(armed);
+            if server.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _closed_already = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    }
+}
+
+/// Whatever of a claim gets no answer, its epoch is this process's own: nobody waits for the end of the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_without_an_answer_is_not_that_of_another() {
+    let (engine, state) = (Engine::start(), TempDir::new().expect("a folder"));
+    let cutter = Cutter::start(engine.url().trim_start_matches("http://"));
+    let store = Store::new(&format!("http://{}", cutter.address), "", "", Schema::single("weir")).expect("a store");
+    migrate(&store).await.expect("migrated");
+    let intents = Intents::open(state.path()).expect("the state");
+    let lease = Lease::new(store, &intents.holder(), Duration::from_secs(600));
+    assert!(lease.campaign(&mut Watching::default(), &intents).await.expect("claimed"));
+    let session = lease.session().expect("a session");
+    let claims = ["INSERT INTO `weir`.leases", "SELECT toString(lease) FROM `weir`.leases WHERE epoch ="];
+    for (statement, cut) in claims.into_iter().flat_map(|claim| [(claim, Cut::Statement), (claim, Cut::Answer)]) {
+        for looks_first in [false, true] {
+            let what = format!("{statement} {cut:?}, looks first: {looks_first}");
+            let before = session.term();
+            *cutter.armed.lock().expect("armed") = Some((statement, cut));
+            lease.again(&session).await.expect_err(&what);
+            if looks_first {
+                assert!(lease.confirm(&session).await.expect("looked at"), "{what}");
+            }
+            let term = lease.again(&session).await.expect("claimed").expect(&what);
+            assert!(lease.is_current(&session) && session.term() == term && term.epoch > before.epoch, "{what}");
+            assert!(lease.holds(term).await.expect("read"), "{what}");
+        }
+    }
+    // The session is over meanwhile: the next one begins without waiting.
+    *cutter.armed.lock().expect("armed") = Some((claims[1], Cut::Answer));
+    lease.again(&session).await.expect_err("no answer");
+    lease.lost(&session);
+    assert!(lease.campaign(&mut Watching::default(), &intents).await.expect("claimed"), "it is its own claim");
+    let leases = "SELECT count() - uniqExact(epoch) FROM weir.leases";
+    assert_eq!(engine.number(leases), 0, "one lease an epoch");
+}

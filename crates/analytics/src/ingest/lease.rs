@@ -92,6 +92,15 @@ pub struct Lease {
 struct Seen {
     writer: String,
     own: Option<Term>,
+    /// A claim of this process of which no answer says who has the epoch: its insert may have arrived, or arrive yet.
+    claiming: Option<Term>,
+}
+
+impl Seen {
+    /// The claim without an outcome, where `current` is it.
+    fn claimed(&self, current: &Current) -> Option<Term> {
+        self.claiming.filter(|claim| claim.epoch == current.epoch && claim.id.to_string() == current.id)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -164,8 +173,9 @@ impl Lease {
     /// Whether the newest lease is of this state folder, so that its process is surely gone. After a lease of this
     /// process, a foreign one under its own name is that of a copy of the folder.
     fn is_mine(&self, current: &Current) -> bool {
-        let own = lock(&self.seen).own;
-        *current.holder == *self.holder && own.is_none_or(|own| own.id.to_string() == current.id)
+        let seen = lock(&self.seen);
+        let is_own = seen.own.is_none_or(|own| own.id.to_string() == current.id) || seen.claimed(current).is_some();
+        *current.holder == *self.holder && is_own
     }
 
     /// Takes the lease from whoever has it, for a command; the writer goes on when it is released.
@@ -194,15 +204,39 @@ impl Lease {
     async fn claim_next(&self, session: &Session) -> Result<Option<Term>, StoreError> {
         let _claiming = session.claiming.lock().await;
         let term = session.term();
-        let current = self.current().await?;
-        if current.is_none_or(|current| current.id != term.id.to_string()) {
-            return Ok(None);
-        }
-        let next = self.claim(term.epoch + 1).await?;
+        let Some(current) = self.current().await? else { return Ok(None) };
+        let next = match self.taken_up(&current) {
+            Some(claimed) => Some(claimed),
+            None if current.id == term.id.to_string() => self.claim(term.epoch + 1).await?,
+            None => None,
+        };
         if let Some(next) = next {
             *lock(&session.term) = next;
         }
         Ok(next)
+    }
+
+    /// The claim of this process whose outcome was not known, where `current` is it: it is known now.
+    fn taken_up(&self, current: &Current) -> Option<Term> {
+        let mut seen = lock(&self.seen);
+        let claimed = seen.claimed(current)?;
+        (seen.own, seen.claiming) = (Some(claimed), None);
+        Some(claimed)
+    }
+
+    /// Whether the newest lease is that of `session`. Where that is a claim of its own whose outcome was not known, it
+    /// becomes the term of the session.
+    async fn is_newest(&self, session: &Session) -> Result<bool, StoreError> {
+        let _claiming = session.claiming.lock().await;
+        let Some(current) = self.current().await? else { return Ok(false) };
+        let claimed = lock(&self.seen).claimed(&current);
+        if let Some(term) = claimed {
+            // First: a term that is in use has ended those before it.
+            self.fence(term).await?;
+            self.taken_up(&current);
+            *lock(&session.term) = term;
+        }
+        Ok(current.id == session.term().id.to_string())
     }
 
     /// `session` is over.
@@ -226,10 +260,7 @@ impl Lease {
     /// Whether what `session` remembers is still what the store has: nobody claimed since, and it is the same run of
     /// the same server. Ends the session if not.
     pub async fn confirm(&self, session: &Arc<Session>) -> Result<bool, StoreError> {
-        let is_newest = {
-            let _claiming = session.claiming.lock().await;
-            self.holds(session.term()).await?
-        };
+        let is_newest = self.is_newest(session).await?;
         let run = self.run().await?;
         let same_run = match (&session.run, &run) {
             (Some(one), Some(other)) => one.is(other),
@@ -316,9 +347,15 @@ impl Lease {
         Ok(Some(Current { epoch, id, holder, renewed_ms, released: released != 0 }))
     }
 
-    /// Claims `epoch`; none when somebody else has it.
+    /// Claims `epoch`; none when somebody else has it. After an error it may be this process's or not: the next claim of
+    /// it is the same one.
     async fn claim(&self, epoch: u64) -> Result<Option<Term>, StoreError> {
-        let (id, leases) = (BlockId::new(now_us()), self.store.schema().all("leases"));
+        let term = {
+            let mut seen = lock(&self.seen);
+            let again = seen.claiming.filter(|claim| claim.epoch == epoch);
+            *seen.claiming.insert(again.unwrap_or_else(|| Term { epoch, id: BlockId::new(now_us()) }))
+        };
+        let (id, leases) = (term.id, self.store.schema().all("leases"));
         let sql = format!(
             "INSERT INTO {leases} (epoch, lease, holder, claimed) \
              SETTINGS insert_deduplication_token = 'epoch-{epoch}', async_insert = 0 \
@@ -328,11 +365,15 @@ impl Lease {
         // Every claim is answered with success; who has the epoch is read back.
         let sql = format!("SELECT toString(lease) FROM {leases} WHERE epoch = {epoch}");
         let found = self.store.rows::<String>(&sql, &[]).await?;
-        let term = Term { epoch, id };
+        let mut seen = lock(&self.seen);
+        if found.is_empty() {
+            return Ok(None);
+        }
+        seen.claiming = None;
         if found != [id.to_string()] {
             return Ok(None);
         }
-        lock(&self.seen).own = Some(term);
+        seen.own = Some(term);
         Ok(Some(term))
     }
 
