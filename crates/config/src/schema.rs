@@ -3,7 +3,7 @@
 //! It is made by the readers themselves (see `read/describe.rs`). What only a load can know is not in it: references,
 //! clashes, patterns, certificates.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -79,6 +79,7 @@ fn described(read: impl FnOnce(&At<'_>)) -> Value {
         errors: &errors,
         is_weir: Cell::new(true),
         recorder: Some(&recorder),
+        keys: RefCell::default(),
     };
     read(&At::any(&scope));
     recorder.schema("")

@@ -1,6 +1,7 @@
 //! A gateway as a process, with a configuration made for the test.
 
 use crate::{DEADLINE, Site};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -174,6 +175,27 @@ impl Gateway {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
         kib.map(|kib: u64| kib / 1024).ok_or_else(|| io::Error::other("the system does not say"))
+    }
+
+    /// How many connections of clients the process has at one of its ports.
+    pub fn connections_at(&self, port: SocketAddr) -> io::Result<usize> {
+        const LISTENS: &str = "0A";
+        let process = format!("/proc/{}", self.process.id());
+        let mut own = HashSet::new();
+        for file in std::fs::read_dir(format!("{process}/fd"))? {
+            // One that was closed since the folder was read.
+            let Ok(target) = std::fs::read_link(file?.path()) else { continue };
+            let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
+            own.extend(inode.map(str::to_owned));
+        }
+        // `sl local_address rem_address st …`: addresses as `0100007F:26AD`, the inode is the tenth column.
+        let of_port = format!(":{:04X}", port.port());
+        let is_one = |line: &&str| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let [_, local, _, state, ..] = columns[..] else { return false };
+            local.ends_with(&of_port) && state != LISTENS && columns.get(9).is_some_and(|inode| own.contains(*inode))
+        };
+        Ok(std::fs::read_to_string(format!("{process}/net/tcp"))?.lines().filter(is_one).count())
     }
 
     /// The `/status` document.

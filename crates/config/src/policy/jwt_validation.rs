@@ -222,7 +222,7 @@ fn algorithm(fields: &mut Fields<'_>) -> Option<JwtAlgorithm> {
     let known = method.as_ref().map_or(Some(Method::Rsa), |at| at.choice(&METHODS));
     let bits = length.as_ref().map_or(Some(256), |at| at.choice(&LENGTHS));
     match (known?, bits?) {
-        (Method::None, _) => method?.refuse("`none` lets everybody write his own token; write `rsa`, `es` or `hmac`"),
+        (Method::None, _) => method?.refuse("`none` accepts tokens that nobody signed; write `rsa`, `es` or `hmac`"),
         (known, bits) => {
             let found = JwtAlgorithm::of(known, bits);
             found.or_else(|| length?.refuse("there is no such length for `es`; write 256 or 384"))

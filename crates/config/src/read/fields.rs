@@ -102,7 +102,8 @@ impl<'a> Fields<'a> {
     pub fn missing<T>(&self, name: &str, cure: &str) -> Option<T> {
         let mut at = self.at.clone();
         at.path = self.at.join(name);
-        at.refuse(format!("is missing; {cure}"))
+        at.missing(cure);
+        None
     }
 
     /// Known, and refused when it is there.

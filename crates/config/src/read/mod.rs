@@ -87,6 +87,34 @@ pub(crate) struct Scope<'a> {
     pub is_weir: Cell<bool>,
     /// Where readers that are run to be described say what they ask for.
     pub recorder: Option<&'a Recorder>,
+    /// Told by [`Scope::tell_missing`].
+    pub keys: RefCell<Keys>,
+}
+
+/// Of one resource: the keys that are missing, and those that stand in the wrong place. One may be the other.
+#[derive(Default)]
+pub(crate) struct Keys {
+    missing: Vec<ConfigError>,
+    /// Paths.
+    misplaced: Vec<String>,
+}
+
+impl Scope<'_> {
+    /// Tells what is missing in the resource, when all of it is read. What is there in the wrong place is not missing.
+    pub fn tell_missing(&self) {
+        let Keys { missing, misplaced } = self.keys.take();
+        let is_there = |error: &ConfigError| misplaced.iter().any(|path| explains(path, &error.path));
+        let mut errors = self.errors.borrow_mut();
+        let room = MAX_ERRORS.saturating_sub(errors.len());
+        errors.extend(missing.into_iter().filter(|error| !is_there(error)).take(room));
+    }
+}
+
+/// Whether a key that stands at `misplaced` may be what is missing at `missing`: the same key in the same item of a list.
+fn explains(misplaced: &str, missing: &str) -> bool {
+    let (within, key) = misplaced.rsplit_once('.').unwrap_or(("", misplaced));
+    let item = within.rfind(']').map_or("", |end| &within[..=end]);
+    missing.strip_prefix(item).is_some_and(|rest| rest.split('.').any(|step| step == key))
 }
 
 /// What readers are described by.
@@ -218,7 +246,20 @@ impl<'a> At<'a> {
     /// What is said of a key that is not known here, and is near to none that is: where else the resource has it.
     pub(super) fn elsewhere(&self, key: &str) -> Option<String> {
         let kind = self.scope.resource.split(' ').next().unwrap_or_default();
-        elsewhere::belongs(kind, key)
+        let found = elsewhere::belongs(kind, &self.path, key)?;
+        self.scope.keys.borrow_mut().misplaced.push(self.join(key));
+        Some(found)
+    }
+
+    /// Tells, when the resource is read, that this is missing.
+    pub(super) fn missing(&self, cure: &str) {
+        if self.scope.recorder.is_some() {
+            return;
+        }
+        let missing = &mut self.scope.keys.borrow_mut().missing;
+        if missing.len() < MAX_ERRORS {
+            missing.push(self.place().error(format!("is missing; {cure}")));
+        }
     }
 
     fn child(&self, node: &'a Node, path: String) -> Self {

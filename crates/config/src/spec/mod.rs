@@ -10,7 +10,7 @@ mod policy_binding;
 mod rules;
 mod service;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -101,8 +101,13 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
         }
         return;
     }
-    let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default(), recorder: None };
-    let at = At::new(&scope, node);
+    let keys = RefCell::default();
+    let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default(), recorder: None, keys };
+    document(&At::new(&scope, node), node, drafts);
+    scope.tell_missing();
+}
+
+fn document(at: &At<'_>, node: &Node, drafts: &mut Drafts) {
     if let Some(version) = foreign(node) {
         return at.warn(format!("is of `{}`, which is no resource of the gateway; it is passed over", show(version)));
     }
