@@ -139,11 +139,8 @@ fn exchange(start_us: i64, rng: &mut fastrand::Rng) -> Exchange {
     rng.fill(&mut exchange.trace.span.0);
     let took = Duration::from_micros(rng.u64(500..50_000));
     exchange.upstream = Some(([10, 1, 0, rng.u8(..4)], 8080).into());
-    exchange.policies.push(PolicyRun {
-        policy: NameId(80),
-        verdict: Verdict::Continue,
-        took: Duration::from_micros(rng.u64(1..20)),
-    });
+    let run = PolicyRun::new(NameId(80), Verdict::Continue);
+    exchange.policies.push(PolicyRun { took: Duration::from_micros(rng.u64(1..20)), ..run });
     exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
     exchange.finish(Outcome::Completed, now + took);

@@ -688,3 +688,17 @@ CREATE TABLE IF NOT EXISTS `weir`.rollup_fills ON CLUSTER `main` (
 )
 ENGINE = MergeTree
 ORDER BY step;
+
+-- 090 access_events_starts
+ALTER TABLE `weir`.access_events_local ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS policy_start_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS policy_waited_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS attempt_start_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS waited_us UInt32 CODEC(T64, ZSTD(1));
+
+-- 091 access_events_starts_distributed
+ALTER TABLE `weir`.access_events ON CLUSTER `main`
+  ADD COLUMN IF NOT EXISTS policy_start_us Array(UInt32),
+  ADD COLUMN IF NOT EXISTS policy_waited_us Array(UInt32),
+  ADD COLUMN IF NOT EXISTS attempt_start_us Array(UInt32),
+  ADD COLUMN IF NOT EXISTS waited_us UInt32;

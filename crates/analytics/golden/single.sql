@@ -612,3 +612,10 @@ CREATE TABLE IF NOT EXISTS `weir`.rollup_fills (
 )
 ENGINE = MergeTree
 ORDER BY step;
+
+-- 090 access_events_starts
+ALTER TABLE `weir`.access_events
+  ADD COLUMN IF NOT EXISTS policy_start_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS policy_waited_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS attempt_start_us Array(UInt32) CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS waited_us UInt32 CODEC(T64, ZSTD(1));

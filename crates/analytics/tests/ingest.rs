@@ -69,8 +69,12 @@ fn every_column_comes_back_as_it_went_in() {
     full.link = Duration::from_micros(77);
     full.generation = 5;
     full.attrs = vec![(Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")), (Bytes::new(), Bytes::new())];
-    full.policies.push(PolicyRun { policy: NameId(3), verdict: Verdict::Rejected, took: Duration::from_micros(9) });
+    let of = |start: u64, took: u64, waited: u64| [start, took, waited].map(Duration::from_micros);
+    for [start, took, waited] in [of(1, 9, 0), of(10, 300, 290)] {
+        full.policies.push(PolicyRun { start, took, waited, ..PolicyRun::new(NameId(3), Verdict::Rejected) });
+    }
     full.attempts.push(Attempt {
+        start: Duration::from_micros(311),
         outcome: Reason::ConnectionTimeout,
         connect: Duration::from_micros(8),
         ..Attempt::new()

@@ -36,8 +36,12 @@ pub struct Span {
     pub attempt_upstreams: Vec<String>,
     pub attempt_outcomes: Vec<String>,
     pub attempt_us: Vec<u32>,
+    /// Empty where the gateway did not say, like all starts.
+    pub attempt_start_us: Vec<u32>,
     pub policy_names: Vec<String>,
     pub policy_us: Vec<u32>,
+    pub policy_start_us: Vec<u32>,
+    pub policy_waited_us: Vec<u32>,
 }
 
 /// One line of the picture: a span, how deep it stands, and when it began, in µs after the first.
@@ -124,14 +128,24 @@ fn draw(out: &mut String, row: &Row<'_>, end: i64) {
     );
     let indent = row.depth * 2 + 2;
     let _ = writeln!(out, "{:indent$}{} {} → {}   {}", "", span.method, span.path, span.status, why(span));
-    for (name, took) in span.policy_names.iter().zip(&span.policy_us) {
-        let _ = writeln!(out, "{:indent$}policy {name} {}", "", in_millis(u64::from(*took)));
+    for (number, (name, took)) in span.policy_names.iter().zip(&span.policy_us).enumerate() {
+        let waited = span.policy_waited_us.get(number).filter(|waited| **waited > 0);
+        let waited =
+            waited.map_or(String::new(), |waited| format!(", of which {} waiting", in_millis(u64::from(*waited))));
+        let begun = since(&span.policy_start_us, number);
+        let _ = writeln!(out, "{:indent$}policy {name} {}{waited}{begun}", "", in_millis(u64::from(*took)));
     }
     for (number, (address, outcome)) in span.attempt_upstreams.iter().zip(&span.attempt_outcomes).enumerate() {
         let took = span.attempt_us.get(number).map_or(0, |took| u64::from(*took));
         let outcome = if outcome.is_empty() { "answered" } else { outcome };
-        let _ = writeln!(out, "{:indent$}attempt {} {address} {outcome} {}", "", number + 1, in_millis(took));
+        let begun = since(&span.attempt_start_us, number);
+        let _ = writeln!(out, "{:indent$}attempt {} {address} {outcome} {}{begun}", "", number + 1, in_millis(took));
     }
+}
+
+/// When a part of a request began, where that is known.
+fn since(starts: &[u32], number: usize) -> String {
+    starts.get(number).map_or(String::new(), |start| format!(" at +{}", in_millis(u64::from(*start))))
 }
 
 fn why(span: &Span) -> String {
@@ -215,6 +229,20 @@ mod tests {
         let picture = render("t", vec![edge]);
         assert!(picture.contains("→ 502   upstream: connection_refused"), "{picture}");
         assert!(picture.contains("attempt 1 10.0.0.1:80 connection_refused 4.900 ms"), "{picture}");
+    }
+
+    #[test]
+    fn what_waited_and_when_it_began_is_shown_where_it_is_known() {
+        let mut edge = span("on-prem", "2026-11-23 06:41:25.000000", "00000000000000a0", "", 5000);
+        (edge.policy_names, edge.policy_us) = (vec!["jwt-validation-flex".to_owned()], vec![900]);
+        assert!(render("t", vec![edge.clone()]).contains("policy jwt-validation-flex 0.900 ms\n"));
+        (edge.policy_start_us, edge.policy_waited_us, edge.attempt_start_us) = (vec![20], vec![850], vec![930]);
+        let picture = render("t", vec![edge]);
+        assert!(
+            picture.contains("policy jwt-validation-flex 0.900 ms, of which 0.850 ms waiting at +0.020 ms"),
+            "{picture}"
+        );
+        assert!(picture.contains("attempt 1 10.0.0.1:80 answered 4.900 ms at +0.930 ms"), "{picture}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn exchange(number: u64) -> Exchange {
         u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
     let took = Duration::from_micros(500 + number % 5_000);
     let policy = NameId(4);
-    exchange.policies.push(PolicyRun { policy, verdict: Verdict::Continue, took: Duration::from_micros(3) });
+    exchange.policies.push(PolicyRun { took: Duration::from_micros(3), ..PolicyRun::new(policy, Verdict::Continue) });
     exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
     exchange.hand_to(Turn::Gateway, now + took);

@@ -21,8 +21,19 @@ use std::time::{Duration, Instant};
 pub struct PolicyRun {
     pub policy: NameId,
     pub verdict: Verdict,
-    /// Request and response side together.
+    /// When it was first asked, after the start of the exchange.
+    pub start: Duration,
+    /// Request and response side together, what it waited included.
     pub took: Duration,
+    /// How long it waited for somebody else's server.
+    pub waited: Duration,
+}
+
+impl PolicyRun {
+    /// A run that took no time.
+    pub fn new(policy: NameId, verdict: Verdict) -> Self {
+        Self { policy, verdict, start: Duration::ZERO, took: Duration::ZERO, waited: Duration::ZERO }
+    }
 }
 
 /// One try at the upstream.
@@ -32,6 +43,8 @@ pub struct Attempt {
     pub address: Option<SocketAddr>,
     /// `Reason::None` when a response head came.
     pub outcome: Reason,
+    /// When it began, after the start of the exchange.
+    pub start: Duration,
     /// Resolving and connecting; zero on a connection from the pool.
     pub connect: Duration,
     /// The TLS handshake; zero without one.
@@ -46,7 +59,8 @@ impl Attempt {
     /// An attempt that has not done anything yet.
     pub fn new() -> Self {
         let zero = Duration::ZERO;
-        Self { address: None, outcome: Reason::None, connect: zero, tls: zero, first_byte: zero, took: zero }
+        let (address, outcome) = (None, Reason::None);
+        Self { address, outcome, start: zero, connect: zero, tls: zero, first_byte: zero, took: zero }
     }
 }
 
@@ -122,7 +136,7 @@ pub struct Exchange {
     pub link: Duration,
 
     pub policies: SmallVec<[PolicyRun; 4]>,
-    /// How long policies waited for somebody else's server, all together. It is in no record.
+    /// How long policies waited for somebody else's server, all together: the sum over [`Exchange::policies`].
     pub waited: Duration,
     pub attempts: SmallVec<[Attempt; 1]>,
     pub trace: TraceFacts,

@@ -72,6 +72,12 @@ pub fn to_json(event: &Event<'_>, stream: &Stream, name: impl Fn(NameId) -> Opti
     set("policy_names", event.policies().map(|run| named(run.policy)).collect());
     set("policy_verdicts", event.policies().map(|run| run.verdict().as_str()).collect());
     set("policy_us", event.policies().map(|run| run.us).collect());
+    // Empty where the gateway's schema could not say.
+    let starts = event.schema.has_starts();
+    set("policy_start_us", event.policies().filter(|_| starts).map(|run| run.start_us).collect());
+    set("policy_waited_us", event.policies().filter(|_| starts).map(|run| run.waited_us).collect());
+    set("attempt_start_us", event.attempts().filter(|_| starts).map(|attempt| attempt.start_us).collect());
+    set("waited_us", json!(event.waited_us()));
     set("attempt_upstreams", event.attempts().map(|attempt| address(attempt.socket())).collect());
     set("attempt_outcomes", event.attempts().map(|attempt| attempt.outcome().as_str()).collect());
     set("attempt_us", event.attempts().map(|attempt| attempt.total_us).collect());

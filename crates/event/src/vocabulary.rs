@@ -3,11 +3,11 @@
 //! kind of value rather than as an error: a newer gateway must not lose events at an older ingestor.
 
 macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $byte:literal $word:literal),+ $(,)? } unknown $unknown:ident) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $byte:literal $word:literal),+ $(,)? } unknown $unknown:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
-        pub enum $name { $($(#[$vdoc])* $variant = $byte),+ }
+        pub enum $name { $($(#[doc = $vdoc])* $variant = $byte),+ }
 
         impl $name {
             /// Every value, in wire order.
@@ -16,6 +16,11 @@ macro_rules! vocabulary {
             /// The word that metrics, columns and people see.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
+            }
+
+            /// What it means, as its comment says; empty where the word says it all. Lines begin with a space.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($vdoc),*)),+ }
             }
 
             /// From its byte on the wire.
@@ -100,15 +105,19 @@ vocabulary! {
 
 vocabulary! {
     /// What the rate limiter did; none where no limit is configured.
-    #[derive(Default)]
     RateLimitState {
-        #[default]
         None = 0 "",
         Within = 1 "within", Exceeded = 2 "exceeded",
         /// Within, but counted with other keys, because the limiter had no room for this one.
         WithinShared = 3 "within_shared",
         /// Over, of what is counted with other keys.
         ExceededShared = 4 "exceeded_shared" } unknown None
+}
+
+impl Default for RateLimitState {
+    fn default() -> Self {
+        Self::None
+    }
 }
 
 vocabulary! {

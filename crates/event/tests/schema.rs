@@ -9,6 +9,9 @@ use weir_event::{NameId, Schema};
 /// Four requests to a gateway of commit a23da7b, none of which it could ask where it came from.
 const SCHEMA_1: &[u8] = include_bytes!("fixtures/schema-1.chunk");
 
+/// Four requests of the version before starts were in the record, the last of a peer gateway.
+const SCHEMA_2: &[u8] = include_bytes!("fixtures/schema-2.chunk");
+
 fn rows(chunk: &Chunk) -> Vec<serde_json::Value> {
     let name = |id: NameId| chunk.header.name(id).map(str::to_owned);
     chunk.events().map(|event| to_json(&event, &chunk.header.stream, name)).collect()
@@ -39,6 +42,27 @@ fn records_of_schema_1_read_as_they_were_written() {
         ("user_agent", "\"curl/7.88.1\""),
     ] {
         assert_eq!(row[field].to_string(), expected, "{field}");
+    }
+}
+
+/// Nothing is known of starts, and what stands behind the entries is where it was.
+#[test]
+fn records_of_schema_2_read_as_they_were_written() {
+    let chunk = Chunk::decode(SCHEMA_2).unwrap();
+    assert_eq!((chunk.header.schema, chunk.header.count), (Schema::V2, 4));
+    let rows = rows(&chunk);
+    let of = |field: &str| rows.iter().map(|row| row[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("path"), ["/orders/1", "/orders/2", "/orders/3", "/orders/4"]);
+    assert_eq!(of("entry"), [1, 1, 1, 0]);
+    assert_eq!(of("waited_us"), [0, 0, 0, 0]);
+    for row in &rows {
+        assert_eq!(row["policy_names"], serde_json::json!(["rate-limiting-flex"]));
+        assert_eq!(row["attempt_upstreams"], serde_json::json!(["127.0.0.1:19000"]));
+        assert!(row["policy_us"][0].as_u64().is_some() && row["attempt_us"][0].as_u64() > Some(0), "{row}");
+        for unknown in ["policy_start_us", "policy_waited_us", "attempt_start_us"] {
+            assert_eq!(row[unknown], serde_json::json!([]), "{unknown}");
+        }
+        assert_eq!(row["user_agent"], "curl/7.88.1");
     }
 }
 

@@ -160,7 +160,7 @@ impl ExchangeRef {
             let metrics = self.0.place.get().map_or(&self.0.snapshot.unrouted, |place| {
                 &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
             });
-            self.0.worker.record(&exchange, metrics);
+            self.0.worker.record(&mut exchange, metrics);
             self.0.snapshot.open.fetch_sub(1, Ordering::Relaxed);
             self.0.connection.end_exchange(now, self.0.request_whole.get());
         }

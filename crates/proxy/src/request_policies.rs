@@ -5,12 +5,13 @@
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::pipeline::Flow;
+use crate::record::ExchangeRef;
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use weir_event::{PolicyRun, RateLimitState, Verdict};
+use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict};
 use weir_policies::{Authenticated, Carried, Decision, Outcome, RequestView, ResponseHeaders, Stages, Step, Waiting};
 
 /// A policy that the request has passed, and that has a say in the response.
@@ -34,10 +35,60 @@ struct Chain<'a> {
 /// A policy that was asked, and has not answered yet.
 struct Asked {
     index: usize,
-    /// How long it took to say that it waits.
-    took: Duration,
+    started: Instant,
+    /// Since when it waits.
     since: Instant,
     waiting: Waiting,
+}
+
+/// When a policy was asked, when it had answered, and how long of that it waited.
+struct Times {
+    started: Instant,
+    ended: Instant,
+    waited: Duration,
+}
+
+/// The wait of a policy. Dropped before its end - the client gave up - the policy is recorded with what it waited.
+struct Wait {
+    exchange: ExchangeRef,
+    policy: NameId,
+    started: Instant,
+    since: Instant,
+    ended: bool,
+}
+
+impl Wait {
+    fn end(mut self) -> Times {
+        self.ended = true;
+        let times = self.times();
+        self.exchange.borrow_mut().waited += times.waited;
+        times
+    }
+
+    fn times(&self) -> Times {
+        let ended = self.exchange.worker().clock.now();
+        Times { started: self.started, ended, waited: ended.saturating_duration_since(self.since) }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if !self.ended && !std::thread::panicking() {
+            let times = self.times();
+            let mut exchange = self.exchange.borrow_mut();
+            let run = times.run(&exchange, self.policy, Verdict::Skipped);
+            exchange.waited += times.waited;
+            exchange.policies.push(run);
+        }
+    }
+}
+
+impl Times {
+    fn run(&self, exchange: &Exchange, policy: NameId, verdict: Verdict) -> PolicyRun {
+        let Self { started, ended, waited } = *self;
+        let start = started.saturating_duration_since(exchange.started);
+        PolicyRun { policy, verdict, start, took: ended.saturating_duration_since(started), waited }
+    }
 }
 
 /// Runs those that are asked before the route is chosen.
@@ -113,11 +164,11 @@ impl Chain<'_> {
         consumer: &mut Option<Authenticated>,
     ) -> Result<(), Refusal> {
         let mut next = Some(asked);
-        while let Some(Asked { index, took, since, waiting }) = next {
+        while let Some(Asked { index, started, since, waiting }) = next {
+            let (exchange, policy) = (flow.exchange.clone(), self.api.policies[index].name);
+            let wait = Wait { exchange, policy, started, since, ended: false };
             let outcome = waiting.await;
-            let waited = flow.exchange.worker().clock.now().saturating_duration_since(since);
-            flow.exchange.borrow_mut().waited += waited;
-            self.settle(index, outcome, took + waited, flow, head, consumer)?;
+            self.settle(index, outcome, wait.end(), flow, head, consumer)?;
             next = self.ask_from(index + 1, flow, head, consumer)?;
         }
         Ok(())
@@ -137,11 +188,13 @@ impl Chain<'_> {
             }
             let started = flow.exchange.worker().clock.now();
             let step = self.ask(flow, bound, head, consumer, started);
-            let now = flow.exchange.worker().clock.now();
-            let took = now.saturating_duration_since(started);
+            let ended = flow.exchange.worker().clock.now();
             match step {
-                Step::Done(outcome) => self.settle(index, outcome, took, flow, head, consumer)?,
-                Step::Wait(waiting) => return Ok(Some(Asked { index, took, since: now, waiting })),
+                Step::Done(outcome) => {
+                    let times = Times { started, ended, waited: Duration::ZERO };
+                    self.settle(index, outcome, times, flow, head, consumer)?;
+                }
+                Step::Wait(waiting) => return Ok(Some(Asked { index, started, since: ended, waiting })),
             }
         }
         Ok(None)
@@ -187,7 +240,7 @@ impl Chain<'_> {
         &self,
         index: usize,
         outcome: Outcome,
-        took: Duration,
+        times: Times,
         flow: &mut Flow,
         head: &mut Head,
         consumer: &mut Option<Authenticated>,
@@ -200,7 +253,8 @@ impl Chain<'_> {
             Decision::Reject(_) => Verdict::Rejected,
         };
         let mut exchange = flow.exchange.borrow_mut();
-        exchange.policies.push(PolicyRun { policy: bound.name, verdict, took });
+        let run = times.run(&exchange, bound.name, verdict);
+        exchange.policies.push(run);
         if let Some(who) = effects.identity {
             exchange.consumer = who.consumer().clone();
             exchange.auth = who.kind();

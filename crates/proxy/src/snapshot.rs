@@ -141,7 +141,7 @@ pub enum SnapshotError {
 impl Snapshot {
     /// Compiles `config` as generation `generation`; `registry` keeps names and origins over reloads.
     pub fn compile(config: &GatewayConfig, generation: u32, registry: &Registry) -> Result<Self, SnapshotError> {
-        let pseudonym = config.identity.gateway.clone();
+        let pseudonym = config.startup.identity.gateway.clone();
         let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
         let mut listeners = Vec::new();
         for address in addresses(&config.apis) {

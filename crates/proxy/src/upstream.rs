@@ -124,7 +124,8 @@ struct Trying {
 
 impl Trying {
     fn begin(flow: &Flow, address: Option<SocketAddr>, started: Instant) -> Self {
-        let attempt = Attempt { address, ..Attempt::new() };
+        let start = started.saturating_duration_since(flow.exchange.borrow().started);
+        let attempt = Attempt { address, start, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
     }
 

@@ -120,8 +120,9 @@ impl Worker {
         kept.1.clone()
     }
 
-    /// Counts a finished exchange and hands it to the sink under its number.
-    pub(crate) fn record(&self, exchange: &Exchange, metrics: &RouteMetrics) {
+    /// Counts a finished exchange and hands it to the sink under its number. Mutable, for what is decided at the end
+    /// (whether its spans are kept) is a field of it and comes first.
+    pub(crate) fn record(&self, exchange: &mut Exchange, metrics: &RouteMetrics) {
         metrics.observe(self.index, exchange);
         let seq = self.accepted.get();
         self.sink.borrow_mut().record(seq, exchange);

@@ -354,6 +354,9 @@ fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
     drop(leaves);
     let gone = gateway.event();
     assert_eq!((gone.reason, gone.attempts.len()), (Reason::ClientClosed, 0));
+    let waited = gone.waited;
+    assert!(waited >= Duration::from_millis(250) && gone.overhead() < Duration::from_millis(200), "{gone:?}");
+    assert_eq!((gone.policies[0].verdict, gone.policies[0].waited), (Verdict::Skipped, waited));
     keys.go.send(KEYS.to_owned()).expect("the server of keys");
     let answer = waits.read_to_end();
     let event = gateway.event();
@@ -362,6 +365,12 @@ fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
     assert_eq!((event.auth, event.consumer.as_ref()), (AuthKind::Jwt, b"mobile-app".as_slice()));
     let waited = event.waited;
     assert!(waited >= Duration::from_millis(250) && event.policies[0].took >= waited, "{waited:?}");
+    let (policy, attempt) = (event.policies[0], event.attempts[0]);
+    assert_eq!(policy.waited, waited);
+    assert!(
+        attempt.start >= policy.start + policy.took && attempt.start + attempt.took <= event.meter.total(),
+        "{event:?}"
+    );
     assert!(event.overhead() < Duration::from_millis(200), "{:?} beside {waited:?}", event.overhead());
 
     let (answer, event) = get(&gateway, &format!("authorization: Bearer {TOKEN}\r\n"));

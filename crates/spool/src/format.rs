@@ -242,8 +242,8 @@ mod tests {
     #[test]
     fn every_ring_that_was_ever_written_is_read_and_no_later_one() {
         assert_eq!((schema(1, 0), schema(1, 1)), (Ok(Schema::V1), Ok(Schema::V1)));
-        assert_eq!(schema(2, 2), Ok(Schema::V2));
-        for (version, number) in [(2, 3), (3, 2), (0, 1)] {
+        assert_eq!((schema(2, 2), schema(2, 3)), (Ok(Schema::V2), Ok(Schema::V3)));
+        for (version, number) in [(2, Schema::NEWEST.number() + 1), (3, 2), (0, 1)] {
             assert_eq!(schema(version, number), Err(HeaderError::Version), "{version} {number}");
         }
     }

@@ -19,8 +19,17 @@ use weir_spool::Appended;
 
 /// The spool of commit a23da7b: its rings hold six events that no chunk file has. Answers its one life's folder.
 fn of_an_earlier_version() -> (TempDir, PathBuf) {
+    unpacked("spool-a23da7b.tar.xz")
+}
+
+/// A spool of schema 2: four events in a chunk, two more in its ring alone.
+fn of_schema_2() -> (TempDir, PathBuf) {
+    unpacked("spool-schema-2.tar.xz")
+}
+
+fn unpacked(name: &str) -> (TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spool-a23da7b.tar.xz");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     assert!(Command::new("tar").arg("-C").arg(root.path()).arg("-xf").arg(fixture).status().unwrap().success());
     fs::remove_dir_all(root.path().join("set-aside")).unwrap();
     let mut folders = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -107,13 +116,27 @@ fn without_header_and_note_the_chunks_say_the_schema() {
 
 /// With its header, and without: then by the note of its life.
 #[test]
+fn a_ring_of_schema_2_becomes_chunks_of_schema_2() {
+    for damage in [&b""[..], b"nothing"] {
+        let (root, folder) = of_schema_2();
+        write_over(&folder, 0, damage);
+        let heard = shipped(root.path(), &folder);
+        assert_eq!(events(&heard), 6);
+        assert!(heard.iter().all(|heard| heard.schema == Schema::V2), "{heard:?}");
+        let entries: Vec<_> = heard.iter().flat_map(|heard| heard.entries.clone()).collect();
+        assert_eq!(entries, [true, true, true, false, true, true], "{heard:?}");
+    }
+}
+
+/// With its header, and without: then by the note of its life.
+#[test]
 fn a_ring_of_this_version_becomes_chunks_of_its_schema() {
     for damage in [&b""[..], b"nothing"] {
         let (root, folder) = of_this_version();
         write_over(&folder, 0, damage);
         let heard = shipped(root.path(), &folder);
         assert_eq!(events(&heard), 10);
-        assert!(heard.iter().all(|heard| heard.schema == Schema::V2), "{heard:?}");
+        assert!(heard.iter().all(|heard| heard.schema == Schema::NEWEST), "{heard:?}");
         assert!(heard.iter().all(|heard| heard.entries.iter().all(|entry| !entry)), "{heard:?}");
     }
 }
@@ -129,7 +152,8 @@ fn a_ring_of_a_newer_schema_is_kept() {
     let (with_note, of_note) = of_this_version();
     write_over(&of_note, 0, b"nothing");
     let note = fs::read_to_string(of_note.join("identity.json")).unwrap();
-    let changed = note.replace("\"schema\":2", &format!("\"schema\":{newer}"));
+    let of = |schema: u16| format!("\"schema\":{schema}");
+    let changed = note.replace(&of(Schema::NEWEST.number()), &of(newer));
     assert_ne!(changed, note);
     fs::write(of_note.join("identity.json"), changed).unwrap();
 

@@ -42,7 +42,7 @@ fn exchange() -> Exchange {
     (exchange.method, exchange.status, exchange.bytes_out) = (Method::Get, 200, 1024);
     let took = Duration::from_millis(7);
     let policy = NameId(0);
-    exchange.policies.push(PolicyRun { policy, verdict: Verdict::Continue, took: Duration::from_micros(2) });
+    exchange.policies.push(PolicyRun { took: Duration::from_micros(2), ..PolicyRun::new(policy, Verdict::Continue) });
     exchange.attempts.push(Attempt { first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(20));
     exchange.hand_to(Turn::Gateway, now + took);

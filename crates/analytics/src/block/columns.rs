@@ -110,7 +110,8 @@ columns! {
     bytes_in: Plain, bytes_to_upstream: Plain, bytes_from_upstream: Plain, bytes_out: Plain, policy_names: Words,
     policy_verdicts: Words, policy_us: Numbers, attempt_upstreams: Words, attempt_outcomes: Words,
     attempt_us: Numbers, trace_id: Plain, span_id: Plain, parent_span_id: Plain, sampled: Plain, kept: Dictionary,
-    sample_interval: Plain, attrs: Pairs, block: Plain, ts_received: Plain, entry: Plain,
+    sample_interval: Plain, attrs: Pairs, block: Plain, ts_received: Plain, entry: Plain, policy_start_us: Numbers,
+    policy_waited_us: Numbers, attempt_start_us: Numbers, waited_us: Plain,
 }
 
 /// A chunk that rows are being taken from: what all of them share, looked up once.
@@ -266,11 +267,19 @@ impl BlockBuilder {
         columns.policy_names.offsets.push(count);
         columns.policy_verdicts.offsets.push(count);
         columns.policy_us.offsets.push(count);
+        let has_starts = event.schema.has_starts();
+        columns.policy_start_us.offsets.push(if has_starts { count } else { 0 });
+        columns.policy_waited_us.offsets.push(if has_starts { count } else { 0 });
+        columns.waited_us.push(event.waited_us().to_le_bytes());
         for run in policies {
             let name = || source.header.name(NameId(run.policy)).unwrap_or_default();
             columns.policy_names.words.push_name(run.policy, name);
             columns.policy_verdicts.words.push_word(run.verdict, || run.verdict().as_str());
             columns.policy_us.numbers.push(run.us.to_le_bytes());
+            if has_starts {
+                columns.policy_start_us.numbers.push(run.start_us.to_le_bytes());
+                columns.policy_waited_us.numbers.push(run.waited_us.to_le_bytes());
+            }
         }
     }
 
@@ -281,6 +290,8 @@ impl BlockBuilder {
         columns.attempt_upstreams.offsets.push(count);
         columns.attempt_outcomes.offsets.push(count);
         columns.attempt_us.offsets.push(count);
+        let has_starts = event.schema.has_starts();
+        columns.attempt_start_us.offsets.push(if has_starts { count } else { 0 });
         for attempt in attempts {
             let socket = attempt.socket();
             if self.upstream.0 != socket {
@@ -289,6 +300,9 @@ impl BlockBuilder {
             columns.attempt_upstreams.words.push(self.upstream.1.as_bytes());
             columns.attempt_outcomes.words.push_word(attempt.outcome, || attempt.outcome().as_str());
             columns.attempt_us.numbers.push(attempt.total_us.to_le_bytes());
+            if has_starts {
+                columns.attempt_start_us.numbers.push(attempt.start_us.to_le_bytes());
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! The text of a view is frozen in its migration; a test holds it against these functions. Whoever adds a key or a
 //! sum to [`FIELDS`] adds a step that alters table and view.
 
-use weir_event::field::{FIELDS, Field};
+use weir_event::field::{FIELDS, Field, Rollup};
 
 /// A request that failed: an answer that says so, or one that the upstream or the gateway did not bring to its end, whatever
 /// its status was. A policy's answer is none.
@@ -19,12 +19,12 @@ pub(super) fn refused() -> String {
 
 /// The keys of the roll-ups besides the time: name and type.
 pub fn key_columns() -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(|field| field.rollup == "k" && field.name != "ts")
+    FIELDS.iter().filter(|field| field.rollup == Rollup::Key && field.name != "ts")
 }
 
 /// What the roll-ups sum, each weighted with `sample_interval`.
 pub fn sum_columns() -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(|field| field.rollup == "s")
+    FIELDS.iter().filter(|field| field.rollup == Rollup::Sum)
 }
 
 /// The runs of sequence numbers in `source`, per stream and block.

@@ -120,8 +120,14 @@ const ROLLUPS: &[Step] = &[
     step!(85, "rollup_fills", "085_rollup_fills.sql"),
 ];
 
+/// Fields of the event that came later: from 90.
+const FIELDS: &[Step] = &[
+    step!(90, "access_events_starts", "090_access_events_starts.sql"),
+    cluster_step!(91, "access_events_starts_distributed", "091_access_events_starts_distributed.sql"),
+];
+
 fn all() -> impl Iterator<Item = &'static Step> {
-    [FIRST, INGEST, LEDGER, ROLLUPS].into_iter().flatten()
+    [FIRST, INGEST, LEDGER, ROLLUPS, FIELDS].into_iter().flatten()
 }
 
 /// Every step of `schema`'s layout, in order.

@@ -438,7 +438,7 @@ pub fn exchange(seq: u64, start_us: i64) -> Exchange {
     exchange.trace.trace.0[..8].copy_from_slice(&(seq + 1).to_be_bytes());
     exchange.trace.span.0 = (seq + 1).to_be_bytes();
     let took = Duration::from_micros(seq + 3);
-    exchange.policies.push(PolicyRun { policy: NameId(6), verdict: Verdict::Continue, took });
+    exchange.policies.push(PolicyRun { took, ..PolicyRun::new(NameId(6), Verdict::Continue) });
     exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, took, ..Attempt::new() });
     exchange.hand_to(Turn::Upstream, now + Duration::from_micros(50));
     exchange.hand_to(Turn::Client, now + Duration::from_micros(100 + seq * 13));

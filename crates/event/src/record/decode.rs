@@ -1,6 +1,6 @@
 //! The reader's side: bytes in, an event read in place.
 
-use super::{AttemptEntry, FIXED_V1, Fixed, MAX_RECORD, PolicyEntry, RecordError, Schema};
+use super::{AttemptEntry, Fixed, MAX_RECORD, PolicyEntry, RecordError, Schema};
 use crate::ids::{SpanId, TraceId};
 use crate::names::NameId;
 use crate::reason::{Outcome, Reason};
@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// One event, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
+    pub schema: Schema,
     pub fixed: Fixed,
     policies: &'a [u8],
     attempts: &'a [u8],
@@ -33,13 +34,14 @@ impl<'a> Event<'a> {
         }
         let mut reader = Reader::new(bytes);
         let fixed = fixed(schema, &mut reader).ok_or(RecordError::Short)?;
-        let event = Self::read(fixed, &mut reader).ok_or(RecordError::Short)?;
+        let event = Self::read(schema, fixed, &mut reader).ok_or(RecordError::Short)?;
         if reader.is_empty() { Ok(event) } else { Err(RecordError::Trailing) }
     }
 
-    fn read(fixed: Fixed, reader: &mut Reader<'a>) -> Option<Self> {
-        let policies = reader.bytes(usize::from(fixed.policies) * PolicyEntry::SIZE)?;
-        let attempts = reader.bytes(usize::from(fixed.attempts) * AttemptEntry::SIZE)?;
+    fn read(schema: Schema, fixed: Fixed, reader: &mut Reader<'a>) -> Option<Self> {
+        let sizes = schema.sizes();
+        let policies = reader.bytes(usize::from(fixed.policies) * sizes.policy)?;
+        let attempts = reader.bytes(usize::from(fixed.attempts) * sizes.attempt)?;
         let method_original = reader.text16()?;
         let host = reader.text16()?;
         let path = reader.text16()?;
@@ -53,6 +55,7 @@ impl<'a> Event<'a> {
         }
         let attrs = reader.bytes(reader.remaining() - ahead.remaining())?;
         Some(Self {
+            schema,
             fixed,
             policies,
             attempts,
@@ -69,14 +72,12 @@ impl<'a> Event<'a> {
 
     /// The policies that ran, in the order in which they did.
     pub fn policies(&self) -> impl ExactSizeIterator<Item = PolicyEntry> + use<'a> {
-        let (entries, _) = self.policies.as_chunks::<{ PolicyEntry::SIZE }>();
-        entries.iter().map(PolicyEntry::get)
+        self.policies.chunks_exact(self.schema.sizes().policy).map(|entry| PolicyEntry::get(&whole(entry)))
     }
 
     /// The upstream attempts, in the order in which they were made.
     pub fn attempts(&self) -> impl ExactSizeIterator<Item = AttemptEntry> + use<'a> {
-        let (entries, _) = self.attempts.as_chunks::<{ AttemptEntry::SIZE }>();
-        entries.iter().map(AttemptEntry::get)
+        self.attempts.chunks_exact(self.schema.sizes().attempt).map(|entry| AttemptEntry::get(&whole(entry)))
     }
 
     /// The configured extras.
@@ -150,6 +151,11 @@ impl<'a> Event<'a> {
         self.fixed.entry != 0
     }
 
+    /// How long policies waited for somebody else's server, all together; a part of `gateway_us`. In microseconds.
+    pub fn waited_us(&self) -> u32 {
+        self.policies().fold(0, |sum, entry| sum.saturating_add(entry.waited_us))
+    }
+
     /// Attempts past the first.
     pub fn retries(&self) -> u8 {
         self.fixed.attempts.saturating_sub(1)
@@ -169,15 +175,18 @@ impl<'a> Event<'a> {
 }
 
 fn fixed(schema: Schema, reader: &mut Reader<'_>) -> Option<Fixed> {
-    match schema {
-        Schema::V1 => {
-            // What it does not say is as if it were 1.
-            let mut fixed = [1; Fixed::SIZE];
-            fixed[..FIXED_V1].copy_from_slice(reader.bytes(FIXED_V1)?);
-            Some(Fixed::get(&fixed))
-        }
-        Schema::V2 => reader.array().map(Fixed::get),
-    }
+    let size = schema.sizes().fixed;
+    // What an earlier schema does not say is as if it were 1.
+    let mut fixed = [1; Fixed::SIZE];
+    fixed[..size].copy_from_slice(reader.bytes(size)?);
+    Some(Fixed::get(&fixed))
+}
+
+/// An entry of an earlier schema, with zeros for what came later.
+fn whole<const SIZE: usize>(entry: &[u8]) -> [u8; SIZE] {
+    let mut whole = [0; SIZE];
+    whole[..entry.len()].copy_from_slice(entry);
+    whole
 }
 
 impl PolicyEntry {

@@ -18,7 +18,13 @@ pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
     fixed_of(exchange, seq, policies.len() as u8, attempts.len() as u8, attrs.len() as u8).put(&mut fixed);
     out.extend_from_slice(&fixed);
     for run in policies {
-        let entry = PolicyEntry { policy: run.policy.0, verdict: run.verdict as u8, us: us32(run.took) };
+        let entry = PolicyEntry {
+            policy: run.policy.0,
+            verdict: run.verdict as u8,
+            us: us32(run.took),
+            start_us: us32(run.start),
+            waited_us: us32(run.waited),
+        };
         let mut bytes = [0; PolicyEntry::SIZE];
         entry.put(&mut bytes);
         out.extend_from_slice(&bytes);
@@ -33,6 +39,7 @@ pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
             tls_us: us32(attempt.tls),
             first_byte_us: us32(attempt.first_byte),
             total_us: us32(attempt.took),
+            start_us: us32(attempt.start),
         };
         let mut bytes = [0; AttemptEntry::SIZE];
         entry.put(&mut bytes);

@@ -1,14 +1,14 @@
 //! The flat form of one event: a fixed part, then what varies in length. Little-endian.
 //!
 //! ```text
-//! Fixed (FIXED_SIZE bytes) · policies × { name u32, verdict u8, µs u32 }
-//!   · attempts × { address 16, port u16, outcome u8, connect µs u32, tls µs u32, first byte µs u32, total µs u32 }
+//! Fixed (FIXED_SIZE bytes) · policies × { name u32, verdict u8, µs u32, start µs u32, waited µs u32 }
+//!   · attempts × { address 16, port u16, outcome u8, connect µs u32, tls µs u32, first byte µs u32, total µs u32, start µs u32 }
 //!   · method_original · host · path · query · user_agent · consumer · tls_cipher   each { len u16, bytes }
 //!   · attrs × { key { len u16, bytes }, value { len u16, bytes } }
 //! ```
 //!
 //! A gateway writes the newest [`Schema`]; every one is read, because rings and chunks outlive the gateway that wrote
-//! them. What a version adds stands at the end of its fixed part, so that the older one is a prefix of the newer.
+//! them. What a version adds stands at the end of the fixed part or of an entry, so that the older one is a prefix of the newer.
 //!
 //! Writing is straight copies into one buffer (measured against prost structs: 2 µs an event cheaper). Reading
 //! borrows from the bytes and never panics on any of them; see the fuzz target `record`.
@@ -29,15 +29,33 @@ pub enum Schema {
     V1 = 1,
     /// With `entry`.
     V2 = 2,
+    /// With the start of each policy and attempt, and how long each policy waited.
+    V3 = 3,
 }
 
 impl Schema {
     /// What this version of Weir writes.
-    pub const NEWEST: Self = Self::V2;
+    pub const NEWEST: Self = Self::V3;
 
     /// The number that rings and chunks carry.
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// Whether it says when policies and attempts began, and how long policies waited.
+    pub const fn has_starts(self) -> bool {
+        matches!(self, Self::V3)
+    }
+
+    const fn sizes(self) -> Sizes {
+        let (whole, fixed_v1) = (Fixed::SIZE, Fixed::SIZE - size_of::<u8>());
+        let (policy, attempt) = (PolicyEntry::SIZE, AttemptEntry::SIZE);
+        let (policy_v1, attempt_v1) = (policy - 2 * size_of::<u32>(), attempt - size_of::<u32>());
+        match self {
+            Self::V1 => Sizes { fixed: fixed_v1, policy: policy_v1, attempt: attempt_v1 },
+            Self::V2 => Sizes { fixed: whole, policy: policy_v1, attempt: attempt_v1 },
+            Self::V3 => Sizes { fixed: whole, policy, attempt },
+        }
     }
 
     /// None where it is of a newer version of Weir.
@@ -45,6 +63,7 @@ impl Schema {
         match number {
             1 => Some(Self::V1),
             2 => Some(Self::V2),
+            3 => Some(Self::V3),
             _ => None,
         }
     }
@@ -106,18 +125,24 @@ flat! {
     }
 }
 
-/// The fixed part of a record of [`Schema::V1`].
-const FIXED_V1: usize = Fixed::SIZE - size_of::<u8>();
+/// Bytes of the parts of a record, in one schema.
+#[derive(Clone, Copy)]
+struct Sizes {
+    fixed: usize,
+    policy: usize,
+    attempt: usize,
+}
 
 flat! {
     /// One policy of a record.
-    pub struct PolicyEntry { policy: u32, verdict: u8, us: u32 }
+    pub struct PolicyEntry { policy: u32, verdict: u8, us: u32, start_us: u32, waited_us: u32 }
 }
 
 flat! {
     /// One upstream attempt of a record.
     pub struct AttemptEntry {
         address: [u8; 16], port: u16, outcome: u8, connect_us: u32, tls_us: u32, first_byte_us: u32, total_us: u32,
+        start_us: u32,
     }
 }
 
@@ -157,8 +182,9 @@ mod tests {
         exchange.upstream = Some("[2001:db8::1]:8443".parse().unwrap());
         exchange.status = 201;
         let took = Duration::from_micros(12);
-        exchange.policies.push(PolicyRun { policy: NameId(9), verdict: Verdict::Continue, took });
-        exchange.attempts.push(Attempt { outcome: Reason::ConnectionRefused, ..Attempt::new() });
+        let (start, waited) = (Duration::from_micros(3), Duration::from_micros(5));
+        exchange.policies.push(PolicyRun { start, took, waited, ..PolicyRun::new(NameId(9), Verdict::Continue) });
+        exchange.attempts.push(Attempt { start: took, outcome: Reason::ConnectionRefused, ..Attempt::new() });
         exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, ..Attempt::new() });
         exchange.attrs.push((Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")));
         exchange.hand_to(Turn::Upstream, now + Duration::from_micros(40));
@@ -177,7 +203,9 @@ mod tests {
         assert_eq!(event.client().to_string(), "192.0.2.7");
         assert_eq!(event.upstream().unwrap().to_string(), "[2001:db8::1]:8443");
         assert_eq!((event.fixed.gateway_us, event.fixed.upstream_us, event.total_us()), (40, 60, 100));
-        assert_eq!(event.policies().map(|entry| entry.us).collect::<Vec<_>>(), [12]);
+        let policies: Vec<_> = event.policies().map(|entry| (entry.start_us, entry.us, entry.waited_us)).collect();
+        assert_eq!((policies, event.waited_us()), (vec![(3, 12, 5)], 5));
+        assert_eq!(event.attempts().map(|entry| entry.start_us).collect::<Vec<_>>(), [12, 0]);
         assert_eq!(
             event.attempts().map(|entry| entry.outcome()).collect::<Vec<_>>(),
             [Reason::ConnectionRefused, Reason::None]
@@ -195,18 +223,29 @@ mod tests {
         assert!(!bytes.windows(6).any(|window| window == b"s3cret"));
     }
 
-    /// The record of `exchange` as [`Schema::V1`] has it.
-    fn encode_v1(exchange: &Exchange, out: &mut Vec<u8>) {
-        encode(exchange, 0, out);
-        out.remove(FIXED_V1);
+    /// The record of `exchange` as an earlier schema has it: each part cut to its size there.
+    fn encode_as(schema: Schema, exchange: &Exchange, out: &mut Vec<u8>) {
+        let mut newest = Vec::new();
+        encode(exchange, 0, &mut newest);
+        let (of, whole) = (schema.sizes(), Schema::NEWEST.sizes());
+        let mut parts = vec![(whole.fixed, of.fixed)];
+        parts.extend(exchange.policies.iter().map(|_| (whole.policy, of.policy)));
+        parts.extend(exchange.attempts.iter().map(|_| (whole.attempt, of.attempt)));
+        let mut rest = &newest[..];
+        for (size, kept) in parts {
+            out.extend_from_slice(&rest[..kept]);
+            rest = &rest[size..];
+        }
+        out.extend_from_slice(rest);
     }
+
+    const ALL: [Schema; 3] = [Schema::V1, Schema::V2, Schema::V3];
 
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        let (mut newest, mut first) = (Vec::new(), Vec::new());
-        encode(&exchange(), 0, &mut newest);
-        encode_v1(&exchange(), &mut first);
-        for (schema, mut bytes) in [(Schema::V2, newest), (Schema::V1, first)] {
+        for schema in ALL {
+            let mut bytes = Vec::new();
+            encode_as(schema, &exchange(), &mut bytes);
             for len in 0..bytes.len() {
                 assert_eq!(Event::decode(schema, &bytes[..len]).err(), Some(RecordError::Short), "{schema:?} {len}");
             }
@@ -216,25 +255,27 @@ mod tests {
         }
     }
 
+    /// What a schema cannot say reads as: the request entered here, and nothing is known of starts and waiting.
     #[test]
-    fn a_request_entered_here_unless_the_record_says_otherwise() {
-        for entry in [true, false] {
+    fn an_earlier_record_reads_without_what_came_later() {
+        for schema in ALL {
             let mut exchange = exchange();
-            exchange.entry = entry;
+            exchange.entry = false;
             let mut bytes = Vec::new();
-            encode(&exchange, 0, &mut bytes);
-            assert_eq!(Event::decode(Schema::V2, &bytes).unwrap().entry(), entry);
-            bytes.clear();
-            encode_v1(&exchange, &mut bytes);
-            let event = Event::decode(Schema::V1, &bytes).unwrap();
-            assert!(event.entry(), "what schema 1 cannot say");
+            encode_as(schema, &exchange, &mut bytes);
+            let event = Event::decode(schema, &bytes).unwrap();
+            assert_eq!(event.entry(), schema == Schema::V1, "{schema:?}");
             assert_eq!((event.path, event.fixed.attrs), (&b"/api/users/7"[..], 1));
+            let starts = if schema.has_starts() { (3, 5, 12) } else { (0, 0, 0) };
+            let (policy, attempt) = (event.policies().next().unwrap(), event.attempts().next().unwrap());
+            assert_eq!((policy.start_us, policy.waited_us, attempt.start_us), starts, "{schema:?}");
+            assert_eq!((policy.us, attempt.outcome(), event.attempts().len()), (12, Reason::ConnectionRefused, 2));
         }
     }
 
     #[test]
     fn a_schema_reads_as_it_was_written_and_a_later_one_not_at_all() {
-        for schema in [Schema::V1, Schema::V2] {
+        for schema in ALL {
             assert_eq!(Schema::from_number(schema.number()), Some(schema));
         }
         assert_eq!(Schema::from_number(Schema::NEWEST.number() + 1), None);

@@ -286,7 +286,7 @@ impl Connection {
         exchange.blame(reason);
         let outcome = if status.is_some() { Outcome::Completed } else { Outcome::Cancelled };
         exchange.finish(outcome, now);
-        self.worker.record(&exchange, &snapshot.unrouted);
+        self.worker.record(&mut exchange, &snapshot.unrouted);
         trace.trace
     }
 }

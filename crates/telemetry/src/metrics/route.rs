@@ -440,7 +440,7 @@ mod tests {
         exchange.reason = Reason::AuthenticationFailed;
         let policy = names.register("basic");
         let took = Duration::from_micros(3);
-        exchange.policies.push(PolicyRun { policy, verdict: Verdict::Rejected, took });
+        exchange.policies.push(PolicyRun { took, ..PolicyRun::new(policy, Verdict::Rejected) });
         metrics.observe(0, &exchange);
         let rejected =
             r#"weir_requests_rejected_total{api="orders",policy="basic",reason="authentication_failed",route="r"} 1"#;
