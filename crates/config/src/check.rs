@@ -13,14 +13,15 @@ use crate::read::Place;
 use crate::spec::Drafts;
 
 /// Tells every clash, at the later of the two places, naming the earlier one.
-pub(crate) fn check(drafts: &Drafts, admin: SocketAddr) -> Vec<ConfigError> {
+pub(crate) fn check(drafts: &Drafts) -> Vec<ConfigError> {
     let (apis, settings) = (&drafts.apis, &drafts.settings);
+    let admin = settings.admin();
     let mut errors = names(&drafts.names);
     let listens: Vec<_> = apis.iter().filter_map(|api| api.listen.as_ref()).collect();
     errors.extend(listeners(&listens));
     errors.extend(ports::mistakes(apis));
-    let admin_place = settings.admin.0.as_ref().map(|(_, place)| place);
-    let probe = settings.probe.0.as_ref().and_then(|(address, place)| Some(((*address)?, place)));
+    let admin_place = settings.place("admin.address");
+    let probe = settings.probe().zip(settings.place("probe"));
     for (listen, place) in &listens {
         if overlap(listen.address, admin) {
             errors.push(place.error(taken(listen.address, "admin listener", admin_place)));

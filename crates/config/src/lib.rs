@@ -9,7 +9,6 @@
 
 mod address;
 mod api;
-mod assemble;
 mod build;
 mod check;
 mod content;
@@ -44,8 +43,8 @@ pub use files::Seen;
 pub use live::{Cached, Live, Pinned};
 pub use load::{load, load_text};
 pub use model::{
-    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Timeouts,
-    UpstreamHost,
+    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Startup,
+    Timeouts, UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{Authorities, KeyPair, Validity};

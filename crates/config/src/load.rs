@@ -3,17 +3,17 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::assemble::assemble;
 use crate::build::build;
 use crate::check;
 use crate::custom::Custom;
+use crate::environment::Variables;
 use crate::error::{ConfigError, ConfigErrors, Warnings};
 use crate::files::{self, Files, Outside, Seen};
 use crate::link::link;
 use crate::model::GatewayConfig;
 use crate::ports;
 use crate::read::{Env, Errors, World};
-use crate::spec::{self, Drafts};
+use crate::spec::{self, Drafts, Settings};
 use crate::tree::{self, Value};
 
 /// How many mistakes of one file are told: past that the file is of another kind altogether.
@@ -36,7 +36,7 @@ pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, 
     let (outside, warnings) = (Outside::default(), Errors::default());
     let custom = Custom::default();
     let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
-    let mut drafts = Drafts::default();
+    let mut drafts = Drafts::of_environment(env, &errors);
     for (path, file) in &files.files {
         match &file.text {
             Ok(text) => read_file(path, text, world, &errors, &mut drafts),
@@ -56,7 +56,7 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
             read_file(path, text, world, &errors, &mut drafts);
         }
     }
-    drafts.settings.spool_path.value().unwrap_or_else(|| GatewayConfig::default().spool.path)
+    drafts.settings.into_spool_path()
 }
 
 /// Loads the documents of one text, told as `name` in mistakes: for what is not in a file yet.
@@ -68,9 +68,15 @@ pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) 
     let (outside, warnings) = (Outside::default(), Errors::default());
     let custom = Custom::default();
     let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
-    let mut drafts = Drafts::default();
+    let mut drafts = Drafts::of_environment(env, &errors);
     read_file(name, text, world, &errors, &mut drafts);
     finish(drafts, world, errors)
+}
+
+impl Drafts {
+    fn of_environment(env: Env<'_>, errors: &Errors) -> Self {
+        Self { settings: Settings::of_environment(&Variables { env, errors }), ..Self::default() }
+    }
 }
 
 fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
@@ -104,12 +110,11 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
 }
 
 fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
-    let admin = drafts.settings.admin.0.as_ref().map_or(GatewayConfig::default().admin, |(address, _)| *address);
     errors.borrow_mut().extend(world.custom.mistakes(world.warnings));
     errors.borrow_mut().extend(link(&mut drafts, world.warnings));
     ports::settle(&mut drafts.apis, world.warnings);
-    errors.borrow_mut().extend(check::check(&drafts, admin));
-    let config = assemble(std::mem::take(&mut drafts.settings), world.env, &errors);
+    errors.borrow_mut().extend(check::check(&drafts));
+    let config = std::mem::take(&mut drafts.settings).into_config(&errors);
     if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
         return Err(errors);
     }

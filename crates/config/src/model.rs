@@ -17,16 +17,7 @@ use crate::units::{ByteSize, Secret};
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatewayConfig {
-    /// Who this gateway says it is, in events, metrics and spans.
-    pub identity: Identity,
-    /// Where admin, `/metrics` and the probes are served. Default `127.0.0.1:9901`.
-    pub admin: SocketAddr,
-    /// A second address for the probes alone (Flex's `probe.port`); `None` unless configured.
-    pub probe: Option<SocketAddr>,
-    /// Where events are shipped; `None` keeps them in the spool.
-    pub analytics: Option<Analytics>,
-    /// Where events wait for shipping.
-    pub spool: Spool,
+    pub startup: Startup,
     /// Timeouts of every API.
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -39,8 +30,6 @@ pub struct GatewayConfig {
     /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
     /// column `entry`). Their headers are believed only if they are `trusted_peers` as well. Default none.
     pub peer_gateways: Vec<IpNet>,
-    /// The least severe level that the programs log. Default `info`.
-    pub log_level: LogLevel,
     /// What `Host` says to upstreams (`upstreamHost`, or `FLEX_REWRITE_HOST_HEADER`).
     pub upstream_host: UpstreamHost,
     /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
@@ -55,16 +44,63 @@ pub struct GatewayConfig {
     pub warnings: Warnings,
 }
 
+/// What only a start reads: a change takes effect when the process is started again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Startup {
+    /// Who this gateway says it is, in events, metrics and spans.
+    pub identity: Identity,
+    /// Where admin, `/metrics` and the probes are served. Default `127.0.0.1:9901`.
+    pub admin: SocketAddr,
+    /// A second address for the probes alone (Flex's `probe.port`); `None` unless configured.
+    pub probe: Option<SocketAddr>,
+    /// Where events are shipped; `None` keeps them in the spool.
+    pub analytics: Option<Analytics>,
+    /// Where events wait for shipping.
+    pub spool: Spool,
+    /// The least severe level that the programs log. Default `info`.
+    pub log_level: LogLevel,
+}
+
+impl Default for Startup {
+    fn default() -> Self {
+        Self {
+            identity: Identity::default(),
+            admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
+            probe: None,
+            analytics: None,
+            spool: Spool::default(),
+            log_level: LogLevel::default(),
+        }
+    }
+}
+
+impl Startup {
+    /// The keys of a `Configuration` that only a start reads.
+    pub const KEYS: [&'static str; 6] =
+        ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
+
+    /// Those of [`Startup::KEYS`] in which `other` differs.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self { identity, admin, probe, analytics, spool, log_level } = self;
+        let differs = [
+            *identity != other.identity,
+            *admin != other.admin,
+            *probe != other.probe,
+            *analytics != other.analytics,
+            *spool != other.spool,
+            *log_level != other.log_level,
+        ];
+        Self::KEYS.into_iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
 impl GatewayConfig {
     /// All but the APIs and what loading them found: what thousands of APIs take need not be kept for a setting.
     pub fn settings(&self) -> Self {
-        let Self { analytics, spool, trusted_peers, peer_gateways, .. } = self;
         Self {
-            identity: self.identity.clone(),
-            analytics: analytics.clone(),
-            spool: spool.clone(),
-            trusted_peers: trusted_peers.clone(),
-            peer_gateways: peer_gateways.clone(),
+            startup: self.startup.clone(),
+            trusted_peers: self.trusted_peers.clone(),
+            peer_gateways: self.peer_gateways.clone(),
             apis: Vec::new(),
             outside: Seen::default(),
             warnings: Warnings::default(),
@@ -76,18 +112,13 @@ impl GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
-            identity: Identity::default(),
-            admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
-            probe: None,
-            analytics: None,
-            spool: Spool::default(),
+            startup: Startup::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             reload: Reload::default(),
             lifecycle: Lifecycle::default(),
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
-            log_level: LogLevel::default(),
             upstream_host: UpstreamHost::default(),
             preserve_request_id: false,
             drain: Duration::from_secs(25),

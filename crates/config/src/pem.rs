@@ -85,6 +85,12 @@ impl fmt::Debug for Authorities {
 /// `{key, crt}`, either of them as `keyFile`, `crtFile` under `gateway.weir.dev/v1`.
 pub(crate) fn key_pair(at: &At<'_>) -> Option<KeyPair> {
     let mut fields = at.fields()?;
+    fields.mean([
+        ("crt", "The certificate and its chain in PEM"),
+        ("crtFile", "The same, in a file that is read again when it changes"),
+        ("key", "Its private key in PEM"),
+        ("keyFile", "The same, in a file that is read again when it changes"),
+    ]);
     let chain = required(&mut fields, "crt", "crtFile", certificates);
     let key = required(&mut fields, "key", "keyFile", private_key);
     fields.finish();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::custom::Custom;
 use crate::files::Outside;
+use crate::model::GatewayConfig;
 use crate::policy;
 use crate::read::{At, Errors, Recorder, Scope, World};
 use crate::spec;
@@ -56,7 +57,7 @@ pub fn json_schema() -> Value {
 /// The `config` of a bound policy is what the policy of that name takes.
 fn bind(bound: &mut Value, policies: &[(&'static str, Value)]) {
     let names: Vec<_> = policies.iter().map(|(name, _)| name).collect();
-    bound["properties"]["policyRef"]["properties"]["name"] = json!({"enum": names});
+    bound["properties"]["policyRef"]["properties"]["name"] = json!({"enum": names, "description": "Its name"});
     let rule = |(name, _): &(&str, Value)| {
         json!({
             "if": {"properties": {"policyRef": {"properties": {"name": {"const": name}}}}},
@@ -66,8 +67,18 @@ fn bind(bound: &mut Value, policies: &[(&'static str, Value)]) {
     bound["allOf"] = policies.iter().map(rule).collect();
 }
 
+/// The settings of `config`, under the keys that a `Configuration` has for them.
+pub(crate) fn described_settings(config: &GatewayConfig) -> Value {
+    let mut settings = spec::Settings::of(config);
+    recorded(|at| spec::settings(at, &mut settings)).values("").unwrap_or_else(|| json!({}))
+}
+
 /// What a reader asks for.
 fn described(read: impl FnOnce(&At<'_>)) -> Value {
+    recorded(read).schema("")
+}
+
+fn recorded(read: impl FnOnce(&At<'_>)) -> Recorder {
     let (errors, warnings) = (Errors::default(), Errors::default());
     let (outside, recorder) = (Outside::default(), Recorder::default());
     let custom = Custom::default();
@@ -82,5 +93,5 @@ fn described(read: impl FnOnce(&At<'_>)) -> Value {
         keys: RefCell::default(),
     };
     read(&At::any(&scope));
-    recorder.schema("")
+    recorder
 }

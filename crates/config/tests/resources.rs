@@ -27,19 +27,19 @@ fn flex() -> GatewayConfig {
 #[test]
 fn settings() {
     let config = flex();
-    assert_eq!(config.identity.organization, "acme");
-    assert_eq!(config.identity.gateway, "edge-1");
-    assert_eq!(config.admin.to_string(), "127.0.0.1:9902");
-    assert_eq!(config.probe.unwrap().to_string(), "[::]:3000");
-    let analytics = config.analytics.unwrap();
+    assert_eq!(config.startup.identity.organization, "acme");
+    assert_eq!(config.startup.identity.gateway, "edge-1");
+    assert_eq!(config.startup.admin.to_string(), "127.0.0.1:9902");
+    assert_eq!(config.startup.probe.unwrap().to_string(), "[::]:3000");
+    let analytics = config.startup.analytics.unwrap();
     assert_eq!(analytics.endpoint, "https://analytics.example.com/base");
     assert_eq!(analytics.token.expose(), "t0ken");
-    assert_eq!(config.spool.max_bytes, ByteSize::mib(64));
-    assert_eq!(config.spool.max_age, Duration::from_secs(7200));
+    assert_eq!(config.startup.spool.max_bytes, ByteSize::mib(64));
+    assert_eq!(config.startup.spool.max_age, Duration::from_secs(7200));
     assert_eq!(config.trusted_peers.len(), 2);
     let peers: Vec<_> = config.peer_gateways.iter().map(ToString::to_string).collect();
     assert_eq!(peers, ["10.1.0.7/32", "2001:db8::/32"]);
-    assert_eq!(config.log_level, LogLevel::Debug);
+    assert_eq!(config.startup.log_level, LogLevel::Debug);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn is_the_one_that_users_have() {
 fn meets(root: &Value, schema: &Value, value: &Value) -> bool {
     let words = schema.as_object().unwrap();
     words.iter().all(|(word, meaning)| match word.as_str() {
-        "$schema" | "$defs" | "title" | "description" | "then" => true,
+        "$schema" | "$defs" | "title" | "description" | "default" | "then" => true,
         "$ref" => meets(root, root.pointer(meaning.as_str().unwrap().trim_start_matches('#')).unwrap(), value),
         "type" => {
             let names = meaning.as_array().cloned().unwrap_or_else(|| vec![meaning.clone()]);

@@ -182,12 +182,12 @@ fn shipping(analytics: &str) -> String {
 fn an_ingestor_is_believed_by_authorities_of_ones_own() {
     let tls = format!("tls: {{trustedCA: \"{CRT}\", certificate: {{crt: \"{CRT}\", key: $KEY}}}}");
     let config = load(&shipping(&format!("endpoint: \"https://a\", token: t, {tls}"))).unwrap();
-    let analytics = config.analytics.as_ref().unwrap();
+    let analytics = config.startup.analytics.as_ref().unwrap();
     assert_eq!(analytics.tls.authorities.as_ref().unwrap().certificates.len(), 1);
     assert_eq!(analytics.tls.certificate.as_ref().unwrap().chain.len(), 1);
     assert!(!format!("{config:?}").contains("[0, 0, 0]"), "a key is not shown");
     let config = load(&shipping("endpoint: \"https://a\", token: t")).unwrap();
-    assert_eq!(config.analytics.unwrap().tls, weir_config::AnalyticsTls::default());
+    assert_eq!(config.startup.analytics.unwrap().tls, weir_config::AnalyticsTls::default());
     let told = |analytics: &str| load(&shipping(analytics)).unwrap_err().to_string();
     let plain = told(&format!("endpoint: \"http://127.0.0.1:1\", token: t, {tls}"));
     assert!(plain.contains("has no effect, since the endpoint is plain http"), "{plain}");

@@ -229,7 +229,7 @@ impl Reloader {
     }
 
     fn tell_fixed(&self, config: &GatewayConfig) {
-        let changed = fixed_changes(&self.started_with, config);
+        let changed = self.started_with.startup.differences(&config.startup);
         let before = std::mem::replace(&mut lock(&self.stats.state).restart, changed.clone());
         for fixed in changed.iter().filter(|fixed| !before.contains(fixed)) {
             warn!("`{fixed}` changed: it takes effect when the gateway is started again");
@@ -299,27 +299,9 @@ fn tell_waiting(waiting: &Waiting, still: bool, running: &GatewayConfig) {
     }
 }
 
-/// What only a start reads.
-pub const FIXED: [&str; 6] =
-    ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
-
-/// What differs of that, in the order of [`FIXED`].
-fn fixed_changes(old: &GatewayConfig, new: &GatewayConfig) -> Vec<&'static str> {
-    let changed = [
-        old.identity != new.identity,
-        old.admin != new.admin,
-        old.probe != new.probe,
-        old.analytics != new.analytics,
-        old.spool != new.spool,
-        old.log_level != new.log_level,
-    ];
-    FIXED.into_iter().zip(changed).filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
-}
-
 /// What is taken of an edit: all but what only a start reads.
 fn as_it_runs(started_with: &GatewayConfig, taken: GatewayConfig) -> GatewayConfig {
-    let GatewayConfig { identity, admin, probe, analytics, spool, log_level, .. } = started_with.clone();
-    GatewayConfig { identity, admin, probe, analytics, spool, log_level, ..taken }
+    GatewayConfig { startup: started_with.startup.clone(), ..taken }
 }
 
 /// Nothing that is guarded here can be left half-done.

@@ -89,7 +89,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         return Ok(());
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
-    let log = logging::start(&options.log, config.log_level);
+    let log = logging::start(&options.log, config.startup.log_level);
     tell_warnings(&config);
     weir_program::open_files::raise_limit();
     fallback.iter().for_each(tell_fallback);
@@ -97,18 +97,18 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let generations = Generations::below(&state);
     let number = snapshot.generation();
 
-    let admin = Door::open("spec.admin.address", config.admin, options.take_over)?;
+    let admin = Door::open("spec.admin.address", config.startup.admin, options.take_over)?;
     let probe = |address| Door::open("spec.probe.port", address, options.take_over);
-    let probe = config.probe.map(probe).transpose()?;
+    let probe = config.startup.probe.map(probe).transpose()?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let doors = Doors { admin, probe, hand_over: HandOver::within(&config.spool.path) };
+    let doors = Doors { admin, probe, hand_over: HandOver::within(&config.startup.spool.path) };
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
-    if let Some(analytics) = &config.analytics {
+    if let Some(analytics) = &config.startup.analytics {
         spool.ship_to(endpoint(analytics)?)?;
     }
     let spool = Arc::new(spool);
@@ -139,7 +139,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
-    let admin = Admin::new(parts, settings.identity.clone());
+    let admin = Admin::new(parts, settings.startup.identity.clone());
 
     runtime.block_on(beside(doors, Arc::clone(&admin), proxy, signals));
     ending.stage("ending the threads beside the workers");
@@ -371,7 +371,7 @@ fn cores() -> u16 {
 
 fn identity(config: &GatewayConfig, name: Option<String>) -> Identity {
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let names = &config.identity;
+    let names = &config.startup.identity;
     Identity {
         organization: names.organization.clone(),
         environment: names.environment.clone(),
@@ -383,14 +383,14 @@ fn identity(config: &GatewayConfig, name: Option<String>) -> Identity {
 
 fn spool_config(config: &GatewayConfig) -> SpoolConfig {
     SpoolConfig {
-        max_bytes: config.spool.max_bytes.bytes(),
-        max_age: config.spool.max_age,
-        ring_bytes: config.spool.ring_bytes.bytes(),
+        max_bytes: config.startup.spool.max_bytes.bytes(),
+        max_age: config.startup.spool.max_age,
+        ring_bytes: config.startup.spool.ring_bytes.bytes(),
         seal: Seal {
-            age: config.spool.sync_interval,
-            wire: usize::try_from(config.spool.chunk_bytes.bytes()).unwrap_or(usize::MAX),
+            age: config.startup.spool.sync_interval,
+            wire: usize::try_from(config.startup.spool.chunk_bytes.bytes()).unwrap_or(usize::MAX),
             ..Seal::default()
         },
-        ..SpoolConfig::at(&config.spool.path)
+        ..SpoolConfig::at(&config.startup.spool.path)
     }
 }

@@ -49,7 +49,7 @@ fn from_folder(
     folder: &Arc<Content>,
 ) -> Result<Prepared, RunError> {
     let config = folder.load(&env)?;
-    let state = state_folder(options.state.as_deref(), &config.spool.path);
+    let state = state_folder(options.state.as_deref(), &config.startup.spool.path);
     let registry = registry();
     let number = Generations::below(&state).number_of(folder);
     let snapshot = Snapshot::compile(&config, number, &registry)?;

@@ -27,6 +27,8 @@ pub(super) struct Shape {
     is_object: bool,
     /// Whether it is a key of Weir's own `apiVersion` alone.
     is_weir: bool,
+    meaning: Option<String>,
+    default: Option<Value>,
 }
 
 impl Shape {
@@ -59,6 +61,10 @@ impl Shape {
     pub fn weir(&mut self) {
         self.is_weir = true;
     }
+
+    pub fn means(&mut self, meaning: &str, default: Option<Value>) {
+        (self.meaning, self.default) = (Some(meaning.to_owned()), default);
+    }
 }
 
 impl Recorder {
@@ -84,10 +90,31 @@ impl Recorder {
         if !shape.required.is_empty() && shape.values.is_none() {
             schema["required"] = json!(shape.required);
         }
+        if let Some(meaning) = &shape.meaning {
+            // How it is written stands behind what it means.
+            let written = schema["description"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            schema["description"] = json!(format!("{meaning}{written}"));
+        }
+        if let Some(default) = shape.default.as_ref().filter(|default| !default.is_null() && **default != "") {
+            schema["default"] = default.clone();
+        }
         if shape.is_weir {
-            schema["description"] = json!("Under `apiVersion: gateway.weir.dev/v1` alone.");
+            let before = schema["description"].as_str().map(|text| format!("{text}. ")).unwrap_or_default();
+            schema["description"] = json!(format!("{before}Under `apiVersion: gateway.weir.dev/v1` alone."));
         }
         schema
+    }
+
+    /// What the values below `path` are, of those that say it: a nested object by their names.
+    pub fn values(&self, path: &str) -> Option<Value> {
+        let shapes = self.0.borrow();
+        let shape = shapes.get(path)?;
+        if shape.default.is_some() {
+            return shape.default.clone();
+        }
+        let within = shape.fields.iter().filter_map(|(name, path)| Some(((*name).to_owned(), self.values(path)?)));
+        let within: Map<_, _> = within.collect();
+        (!within.is_empty()).then_some(Value::Object(within))
     }
 }
 

@@ -81,6 +81,13 @@ impl<'a> Fields<'a> {
         self.take(name).unwrap_or_else(|| At { path: self.at.join(name), value: EMPTY, ..self.at.clone() })
     }
 
+    /// What keys mean, for the description.
+    pub fn mean<const N: usize>(&self, meanings: [(&'static str, &'static str); N]) {
+        for (name, meaning) in meanings {
+            At { path: self.at.join(name), ..self.at.clone() }.means(meaning, None);
+        }
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, _)| key.text == name)
     }

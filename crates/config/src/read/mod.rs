@@ -147,6 +147,11 @@ impl<'a> At<'a> {
         true
     }
 
+    /// Says in the description what it means, and what it is where nobody sets it.
+    pub fn means(&self, meaning: &str, default: Option<serde_json::Value>) {
+        self.describe(|shape| shape.means(meaning, default));
+    }
+
     /// As [`At::describe`], of a single value.
     fn describe_leaf(&self, words: impl FnOnce() -> serde_json::Value) -> bool {
         let substitute = self.substitute;

@@ -90,6 +90,11 @@ impl ApiDraft {
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft> {
     let mut fields = spec.fields()?;
+    fields.mean([
+        ("address", "Where it listens, `http://host:port/path` or `https://…` with a `tls` policy; APIs with other paths may share the port"),
+        ("services", "The upstreams behind it, by name"),
+        ("policies", "Policies of this API alone, in the order of the list"),
+    ]);
     let listen = fields.required("address", |at| Some((at.parse_cured(address::listen)?, at.place())));
     let services = fields.take("services");
     let services_place = fields.place_of("services");
@@ -150,6 +155,10 @@ struct RouteSpec {
 fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
+    fields.mean([
+        ("address", "`http://host:port` or `https://…`; a path is put before that of every request"),
+        ("routes", "Which requests go to it; without any: all"),
+    ]);
     let (address, prefix) = super::service::address(&mut fields);
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
@@ -162,6 +171,7 @@ fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
 
 fn route(at: &At<'_>) -> Option<RouteSpec> {
     let mut fields = at.fields()?;
+    fields.mean([("rules", "A request that meets one of them takes the route"), ("config", "How it is sent on")]);
     let rules = fields.optional("rules", rules).unwrap_or_default();
     let destination_path = fields.optional("config", route_config).flatten();
     fields.finish();
@@ -170,6 +180,7 @@ fn route(at: &At<'_>) -> Option<RouteSpec> {
 
 fn route_config(at: &At<'_>) -> Option<Option<String>> {
     let mut fields = at.fields()?;
+    fields.mean([("destinationPath", "Put before the path that is sent on")]);
     let path = fields.optional("destinationPath", |at| at.parse_cured(address::base_path));
     fields.finish();
     Some(path.filter(|path| !path.is_empty()))

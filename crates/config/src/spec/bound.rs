@@ -36,6 +36,11 @@ pub(crate) struct Destination {
 
 /// Reads the three keys from `fields`, which are those of `at`.
 pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
+    fields.mean([
+        ("policyRef", "Which policy it is"),
+        ("config", "Its settings (`docs/policies.md`); `$NAME` is an environment variable"),
+        ("rules", "For requests that meet one of them; without any: all"),
+    ]);
     let reference = fields.required("policyRef", policy_ref);
     let config = fields.take_map("config").with_env();
     let ruled = fields.take("rules");
@@ -63,6 +68,7 @@ pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
 /// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
 fn policy_ref(at: &At<'_>) -> Option<Option<policy::Entry>> {
     let mut fields = at.fields()?;
+    fields.mean([("name", "Its name"), ("namespace", "`default`"), ("kind", "`Extension`")]);
     let entry = fields.required("name", policy::find);
     let namespace = fields.optional("namespace", |at| Some((name(at)?, at.clone())));
     fields.optional("kind", |at| at.choice(&[("Extension", ())]));

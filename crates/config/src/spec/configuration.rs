@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::settings::{Section, Settings};
 use crate::address;
 use crate::model::{AnalyticsTls, LogLevel, ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{authorities, key_pair};
-use crate::read::{At, Fields, NOT_YET, Place};
-use crate::units::{ByteSize, Secret, parse_duration};
+use crate::read::{At, NOT_YET};
+use crate::units::{ByteSize, parse_duration};
 
 const FLEX_ONLY: [&str; 8] = [
     "sharedStorage",
@@ -23,152 +24,213 @@ const FLEX_ONLY: [&str; 8] = [
     "internalMetrics",
 ];
 
-/// A setting, with the place that set it.
-pub(crate) struct Slot<T>(pub Option<(T, Place)>);
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<T> Slot<T> {
-    pub fn value(self) -> Option<T> {
-        self.0.map(|(value, _)| value)
-    }
-
-    /// Reads `name` into the slot. Tells when it is set already.
-    fn read<'a>(&mut self, fields: &mut Fields<'a>, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) {
-        if let Some(at) = fields.take(name) {
-            self.set(&at, read);
-        }
-    }
-
-    fn set<'a>(&mut self, at: &At<'a>, read: impl FnOnce(&At<'a>) -> Option<T>) {
-        match &self.0 {
-            Some((_, first)) => at.refuse(format!("is set here and at {first}; remove one")).unwrap_or_default(),
-            None => self.0 = read(at).map(|value| (value, at.place())),
-        }
-    }
-}
-
-/// What all `Configuration` resources set, together.
-#[derive(Default)]
-pub(crate) struct Settings {
-    pub organization: Slot<String>,
-    pub environment: Slot<String>,
-    pub site: Slot<String>,
-    pub gateway: Slot<String>,
-    pub admin: Slot<SocketAddr>,
-    pub endpoint: Slot<http::Uri>,
-    pub token: Slot<Secret>,
-    pub analytics_tls: Slot<AnalyticsTls>,
-    pub spool_path: Slot<PathBuf>,
-    pub spool_max_bytes: Slot<ByteSize>,
-    pub spool_max_age: Slot<Duration>,
-    pub spool_ring_bytes: Slot<ByteSize>,
-    pub spool_chunk_bytes: Slot<ByteSize>,
-    pub spool_sync_interval: Slot<Duration>,
-    pub trusted_peers: Slot<Vec<IpNet>>,
-    pub peer_gateways: Slot<Vec<IpNet>>,
-    pub connections: Slot<u32>,
-    pub connections_per_address: Slot<u32>,
-    pub open_requests: Slot<u32>,
-    pub header_fields: Slot<u32>,
-    pub upload_min_rate: Slot<ByteSize>,
-    pub upload_max_time: Slot<Duration>,
-    pub reload_mode: Slot<ReloadMode>,
-    pub quiet_period: Slot<Duration>,
-    pub removal_period: Slot<Duration>,
-    pub worker_timeout: Slot<Duration>,
-    pub drain_delay: Slot<Duration>,
-    pub stream_idle: Slot<Duration>,
-    pub upstream_response: Slot<Duration>,
-    pub upstream_connection_idle: Slot<Duration>,
-    /// `None` inside: switched off.
-    pub probe: Slot<Option<SocketAddr>>,
-    pub log_level: Slot<LogLevel>,
-    pub upstream_host: Slot<UpstreamHost>,
-}
-
-pub(super) fn read(spec: &At<'_>, settings: &mut Settings) {
-    let Some(mut fields) = spec.fields() else { return };
-    read_weir(&mut fields, settings);
-    fields.optional("timeouts", |at| timeouts(at, settings));
-    settings.probe.read(&mut fields, "probe", probe);
-    fields.optional("logging", |at| logging(at, settings));
-    fields.not_yet(&FLEX_ONLY);
-    if let Some(at) = fields.take("platformConnection") {
+/// Reads what one resource sets. Of each row: the key, what it means, the field that it sets, how it is read.
+pub(crate) fn read(spec: &At<'_>, settings: &mut Settings) {
+    let Some(fields) = spec.fields() else { return };
+    let mut all = Section::new(fields, settings);
+    all.section_of_weir("identity", |section| {
+        let mut row = |name, meaning, field| section.row(name, meaning, field, identity);
+        row("organization", "Whose gateway it is", |values| &mut values.config.startup.identity.organization);
+        row("environment", "Such as production or staging", |values| &mut values.config.startup.identity.environment);
+        row("site", "Where it runs: a data centre, a region of a cloud", |values| {
+            &mut values.config.startup.identity.site
+        });
+        row("gateway", "Its name; by default that of the host", |values| &mut values.config.startup.identity.gateway);
+    });
+    all.section_of_weir("admin", |section| {
+        let meaning = "Where admin, metrics and probes are served";
+        let read = |at: &At<'_>| at.parse_cured(address::socket);
+        section.row("address", meaning, |values| &mut values.config.startup.admin, read);
+    });
+    all.section_of_weir("analytics", analytics);
+    all.section_of_weir("spool", spool);
+    all.section_of_weir("limits", limits);
+    all.section_of_weir("reload", reload);
+    all.section_of_weir("lifecycle", |section| {
+        section.row(
+            "workerTimeout",
+            "Liveness fails when a worker has stood still for this long (`docs/lifecycle.md`)",
+            |values| &mut values.config.lifecycle.worker_timeout,
+            |at| period(at, 2000),
+        );
+        section.row(
+            "drainDelay",
+            "From SIGTERM until ports close; requests are served meanwhile",
+            |values| &mut values.config.lifecycle.drain_delay,
+            |at| period(at, 0),
+        );
+    });
+    all.row_of_weir(
+        "upstreamHost",
+        "What `Host` says to upstreams: `authority` (host and port, RFC 9110 7.2), `name` (without the port), `original` \
+         (what the client sent)",
+        |values| &mut values.config.upstream_host,
+        |at| at.choice(&UpstreamHost::NAMES),
+    );
+    all.row_of_weir(
+        "trustedPeers",
+        "Networks whose `X-Forwarded-*` and `Forwarded` are believed",
+        |values| &mut values.config.trusted_peers,
+        |at| at.items(network),
+    );
+    all.row_of_weir(
+        "peerGateways",
+        "Networks of other Weir gateways: what comes from there entered the fleet there (`entry` of the event is 0)",
+        |values| &mut values.config.peer_gateways,
+        |at| at.items(network),
+    );
+    all.section("timeouts", |section| {
+        let mut row = |name, meaning, field| section.row_of_seconds(name, meaning, field, seconds);
+        row("streamIdleSeconds", "No byte either way", |values| &mut values.config.timeouts.stream_idle);
+        row(
+            "upstreamResponseSeconds",
+            "From the end of the request to the head of the upstream's response",
+            |values| &mut values.config.timeouts.upstream_response,
+        );
+        row("upstreamConnectionIdleSeconds", "An unused upstream connection is closed", |values| {
+            &mut values.config.timeouts.upstream_connection_idle
+        });
+    });
+    all.row("probe", "A port for the probes alone", |values| &mut values.config.startup.probe, probe);
+    all.section("logging", |section| {
+        section.section("runtimeLogs", |section| {
+            section.row(
+                "logLevel",
+                "The least severe level that is logged",
+                |values| &mut values.config.startup.log_level,
+                |at| at.choice(&LogLevel::NAMES),
+            );
+            section.fields().not_yet(&["outputs"]);
+        });
+        section.fields().not_yet(&["outputs", "accessLogs"]);
+    });
+    all.fields().not_yet(&FLEX_ONLY);
+    if let Some(at) = all.fields().take("platformConnection") {
         at.warn("has no effect: this gateway reads its configuration from files");
     }
-    fields.finish();
+    all.finish();
 }
 
-fn read_weir(fields: &mut Fields<'_>, settings: &mut Settings) {
-    section(fields, "identity", |fields| {
-        settings.organization.read(fields, "organization", identity);
-        settings.environment.read(fields, "environment", identity);
-        settings.site.read(fields, "site", identity);
-        settings.gateway.read(fields, "gateway", identity);
-    });
-    section(fields, "admin", |fields| {
-        settings.admin.read(fields, "address", |at| at.parse_cured(address::socket));
-    });
-    section(fields, "analytics", |fields| {
-        settings.endpoint.read(fields, "endpoint", endpoint);
-        settings.token.read(fields, "token", At::secret);
-        settings.analytics_tls.read(fields, "tls", analytics_tls);
-    });
-    section(fields, "spool", |fields| {
-        settings.spool_path.read(fields, "path", absolute_path);
-        settings.spool_max_bytes.read(fields, "maxBytes", |at| size(at, ByteSize::mib(1)..=ByteSize::new(u64::MAX)));
-        settings.spool_max_age.read(fields, "maxAge", age);
-        settings.spool_ring_bytes.read(fields, "ringBytes", ring_bytes);
-        settings.spool_chunk_bytes.read(fields, "chunkBytes", |at| size(at, ByteSize::kib(64)..=ByteSize::mib(16)));
-        settings.spool_sync_interval.read(fields, "syncInterval", sync_interval);
-    });
-    section(fields, "limits", |fields| {
-        settings.connections.read(fields, "connections", count);
-        settings.connections_per_address.read(fields, "connectionsPerAddress", count);
-        settings.open_requests.read(fields, "openRequests", count);
-        settings.header_fields.read(fields, "headerFields", header_fields);
-        settings.upload_min_rate.read(fields, "uploadMinRate", |at| size(at, ByteSize::new(0)..=ByteSize::gib(1)));
-        settings.upload_max_time.read(fields, "uploadMaxTime", upload_time);
-    });
-    section(fields, "reload", |fields| {
-        settings.reload_mode.read(fields, "mode", |at| at.choice(&ReloadMode::NAMES));
-        settings.quiet_period.read(fields, "quietPeriod", |at| period(at, 50));
-        settings.removal_period.read(fields, "removalPeriod", |at| period(at, 0));
-    });
-    section(fields, "lifecycle", |fields| {
-        settings.worker_timeout.read(fields, "workerTimeout", |at| period(at, 2000));
-        settings.drain_delay.read(fields, "drainDelay", |at| period(at, 0));
-    });
-    if let Some(at) = fields.take_weir("upstreamHost") {
-        settings.upstream_host.set(&at.with_env(), |at| at.choice(&UpstreamHost::NAMES));
-    }
-    if let Some(at) = fields.take_weir("trustedPeers") {
-        settings.trusted_peers.set(&at.with_env(), |at| at.items(network));
-    }
-    if let Some(at) = fields.take_weir("peerGateways") {
-        settings.peer_gateways.set(&at.with_env(), |at| at.items(network));
-    }
+fn analytics(section: &mut Section<'_, '_>) {
+    section.row(
+        "endpoint",
+        "Where events are shipped: `https`, or `http` to a loopback address; without it they stay in the spool",
+        |values| &mut values.endpoint,
+        |at| at.parse(check_endpoint, "as in `https://analytics.example.com`").map(Some),
+    );
+    let meaning = "The bearer token that names this gateway to weir-analytics";
+    section.row("token", meaning, |values| &mut values.token, |at| at.secret().map(Some));
+    section.row(
+        "tls",
+        "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`",
+        |values| &mut values.analytics_tls,
+        |at| analytics_tls(at).map(Some),
+    );
 }
 
-/// A mapping in which `$NAME` stands for an environment variable.
-fn section<'a>(fields: &mut Fields<'a>, name: &'static str, read: impl FnOnce(&mut Fields<'a>)) {
-    let Some(mut inner) = fields.take_weir(name).and_then(|at| at.with_env().fields()) else { return };
-    read(&mut inner);
-    inner.finish();
+fn spool(section: &mut Section<'_, '_>) {
+    section.row(
+        "path",
+        "The folder of rings and chunk files",
+        |values| &mut values.config.startup.spool.path,
+        absolute_path,
+    );
+    section.row(
+        "maxBytes",
+        "Past this size of all chunk files the oldest is given up; at least 1 MiB",
+        |values| &mut values.config.startup.spool.max_bytes,
+        |at| size(at, ByteSize::mib(1)..=ByteSize::new(u64::MAX)),
+    );
+    section.row(
+        "maxAge",
+        "Past this age a chunk is given up, once it has been offered; at least 1 min",
+        |values| &mut values.config.startup.spool.max_age,
+        age,
+    );
+    section.row(
+        "ringBytes",
+        "Of one worker's ring: a multiple of 4096, 64 KiB to 4 GiB",
+        |values| &mut values.config.startup.spool.ring_bytes,
+        ring_bytes,
+    );
+    section.row(
+        "chunkBytes",
+        "Of one request to weir-analytics: below what a proxy in between lets pass; 64 KiB to 16 MiB",
+        |values| &mut values.config.startup.spool.chunk_bytes,
+        |at| size(at, ByteSize::kib(64)..=ByteSize::mib(16)),
+    );
+    section.row(
+        "syncInterval",
+        "How long an event may be in the ring alone: what a power failure may cost; 50 ms to 1 min",
+        |values| &mut values.config.startup.spool.sync_interval,
+        sync_interval,
+    );
+}
+
+fn limits(section: &mut Section<'_, '_>) {
+    section.row(
+        "connections",
+        "Client connections of one port; more are closed at once",
+        |values| &mut values.config.limits.connections,
+        count,
+    );
+    section.row(
+        "connectionsPerAddress",
+        "Client connections of one address at one port; by default as many as the port takes",
+        |values| &mut values.config.limits.connections_per_address,
+        count,
+    );
+    section.row(
+        "openRequests",
+        "Requests that are open at once; more are answered 503",
+        |values| &mut values.config.limits.open_requests,
+        count,
+    );
+    section.row(
+        "headerFields",
+        "Fields of a request's head (more: 431) and of a response's (more: 502)",
+        |values| &mut values.config.limits.header_fields,
+        header_fields,
+    );
+    section.row(
+        "uploadMinRate",
+        "Bytes a second that a client must send of a request whose length it has said, the first 30 s not counted; slower: \
+         408; `0`: no limit",
+        |values| &mut values.config.limits.upload_min_rate,
+        |at| size(at, ByteSize::new(0)..=ByteSize::gib(1)),
+    );
+    section.row(
+        "uploadMaxTime",
+        "How long a client may take to send a request's body; longer: 408; by default no limit",
+        |values| &mut values.config.limits.upload_max_time,
+        |at| upload_time(at).map(Some),
+    );
+}
+
+fn reload(section: &mut Section<'_, '_>) {
+    section.row(
+        "mode",
+        "`watch`: files are loaded when they rest; `explicit`: when somebody asks (`docs/configuration-loading.md`)",
+        |values| &mut values.config.reload.mode,
+        |at| at.choice(&ReloadMode::NAMES),
+    );
+    section.row(
+        "quietPeriod",
+        "Files are complete when nothing has changed for this long; 50 ms to 1 h",
+        |values| &mut values.config.reload.quiet_period,
+        |at| period(at, 50),
+    );
+    section.row(
+        "removalPeriod",
+        "A change that removes protection waits for this long, unchanged; up to 1 h",
+        |values| &mut values.config.reload.removal_period,
+        |at| period(at, 0),
+    );
 }
 
 fn identity(at: &At<'_>) -> Option<String> {
     let check = |text: &str| if is_identity(text) { Ok(text.to_owned()) } else { Err("is no name") };
     at.parse(check, "use 1 to 128 of letters, digits, `.`, `_` and `-`")
-}
-
-fn endpoint(at: &At<'_>) -> Option<http::Uri> {
-    at.parse(check_endpoint, "as in `https://analytics.example.com`")
 }
 
 fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
@@ -188,6 +250,11 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
 /// In the words of the policy `tls-outbound`.
 fn analytics_tls(at: &At<'_>) -> Option<AnalyticsTls> {
     let mut fields = at.fields()?;
+    fields.mean([
+        ("trustedCA", "Authorities in PEM, in place of those of the system"),
+        ("trustedCAFile", "The same, in a file"),
+        ("certificate", "The gateway's own: `crt` or `crtFile`, `key` or `keyFile`"),
+    ]);
     let trusted = authorities(&mut fields);
     let certificate = fields.take("certificate").map(|at| key_pair(&at));
     fields.finish();
@@ -264,21 +331,13 @@ fn upload_time(at: &At<'_>) -> Option<Duration> {
     if time >= Duration::from_secs(1) { Some(time) } else { at.refuse("is less than a second; write at least `1s`") }
 }
 
-fn timeouts(at: &At<'_>, settings: &mut Settings) -> Option<()> {
-    let mut fields = at.fields()?;
-    settings.stream_idle.read(&mut fields, "streamIdleSeconds", seconds);
-    settings.upstream_response.read(&mut fields, "upstreamResponseSeconds", seconds);
-    settings.upstream_connection_idle.read(&mut fields, "upstreamConnectionIdleSeconds", seconds);
-    fields.finish();
-    Some(())
-}
-
 fn seconds(at: &At<'_>) -> Option<Duration> {
     at.integer(1..=31_536_000).map(Duration::from_secs)
 }
 
 fn probe(at: &At<'_>) -> Option<Option<SocketAddr>> {
     let mut fields = at.fields()?;
+    fields.mean([("enabled", "Whether it is open"), ("port", "Of all addresses of the machine, IPv4 and IPv6")]);
     let enabled = fields.required("enabled", At::boolean);
     let port = fields.optional("port", |at| at.integer(0..=65535));
     if enabled == Some(true) && port.is_none() {
@@ -289,18 +348,4 @@ fn probe(at: &At<'_>) -> Option<Option<SocketAddr>> {
     // Of both families, where the machine has both.
     let address = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, u16::try_from(port).unwrap_or_default()));
     Some(port.filter(|_| enabled == Some(true)).map(address))
-}
-
-fn logging(at: &At<'_>, settings: &mut Settings) -> Option<()> {
-    let mut fields = at.fields()?;
-    fields.optional("runtimeLogs", |at| {
-        let mut fields = at.fields()?;
-        settings.log_level.read(&mut fields, "logLevel", |at| at.choice(&LogLevel::NAMES));
-        fields.not_yet(&["outputs"]);
-        fields.finish();
-        Some(())
-    });
-    fields.not_yet(&["outputs", "accessLogs"]);
-    fields.finish();
-    Some(())
 }

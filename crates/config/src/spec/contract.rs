@@ -17,6 +17,7 @@ pub(crate) struct ContractDraft {
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ContractDraft> {
     let mut fields = spec.fields()?;
+    fields.mean([("apiId", "The name of the ApiInstance"), ("client", "Who may use it")]);
     let api = fields.required("apiId", |at| Some(Reference { name: name(at)?, namespace: None, place: at.place() }));
     let client = fields.required("client", |at| Some((client(at), at.place())));
     fields.not_yet(&["sla"]);
@@ -29,6 +30,7 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<Contract
 fn client(at: &At<'_>) -> Option<Contract> {
     let at = if at.is_weir() { at.clone().with_env() } else { at.clone() };
     let mut fields = at.fields()?;
+    fields.mean([("id", "The client's id"), ("secret", "The client's secret")]);
     let client_id = fields.required("id", At::filled);
     let secret = fields.required("secret", At::secret);
     fields.finish();

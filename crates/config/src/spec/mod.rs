@@ -9,6 +9,7 @@ mod contract;
 mod policy_binding;
 mod rules;
 mod service;
+mod settings;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -21,10 +22,11 @@ use crate::tree::{Node, Value};
 
 pub(crate) use api_instance::{ApiDraft, ChainDraft, Rank};
 pub(crate) use bound::Bound;
-pub(crate) use configuration::{Settings, Slot};
+pub(crate) use configuration::read as settings;
 pub(crate) use contract::ContractDraft;
 pub(crate) use policy_binding::{BindingDraft, Target};
 pub(crate) use service::ServiceDraft;
+pub(crate) use settings::Settings;
 
 const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
 const WEIR: &str = "gateway.weir.dev/v1";
@@ -193,7 +195,7 @@ impl Kind {
             Self::Service => drop(service::read(spec, None)),
             Self::PolicyBinding => drop(policy_binding::read(spec, None)),
             Self::Contract => drop(contract::read(spec, None)),
-            Self::Configuration => configuration::read(spec, &mut Settings::default()),
+            Self::Configuration => configuration::read(spec, &mut Settings::to_be_described()),
             Self::Secret | Self::Extension => {}
         }
     }
@@ -243,6 +245,12 @@ pub(crate) fn describe_metadata(at: &At<'_>) {
 
 fn metadata(at: &At<'_>) -> Option<Metadata> {
     let mut fields = at.fields()?;
+    fields.mean([
+        ("name", "1 to 253 of letters, digits, `.`, `_` and `-`; once a kind and namespace"),
+        ("namespace", "Default `default`"),
+        ("labels", "What selectors look for"),
+        ("annotations", "Notes of other tools, without an effect"),
+    ]);
     let name = fields.required("name", |at| Some((name(at)?, at.place())));
     let namespace = fields.optional("namespace", self::name).unwrap_or_else(|| "default".to_owned());
     let labels = fields.optional("labels", labels);

@@ -34,6 +34,10 @@ pub(crate) enum Target {
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<BindingDraft> {
     let mut fields = spec.fields()?;
+    fields.mean([
+        ("targetRef", "What the policy is bound to"),
+        ("order", "Where it stands among the policies of an API: lower numbers first on requests and last on responses; default 50"),
+    ]);
     let target = fields.required("targetRef", target);
     let bound = bound::read(spec, &mut fields);
     let order = fields.optional("order", |at| at.integer(0..=LAST_ORDER)).and_then(|order| u32::try_from(order).ok());
@@ -53,6 +57,12 @@ const KINDS: [(&str, Kind); 3] = [("ApiInstance", Kind::Api), ("Service", Kind::
 
 fn target(at: &At<'_>) -> Option<Target> {
     let mut fields = at.fields()?;
+    fields.mean([
+        ("kind", "`ApiInstance` (default), `Service` (for `tls-outbound`), or `Selector`"),
+        ("name", "Of an ApiInstance or a Service"),
+        ("namespace", "Its namespace; by default that of the binding"),
+        ("selector", "Every API that it finds"),
+    ]);
     let kind = fields.take("kind");
     let kind = kind.as_ref().map_or(Some(Kind::Api), |at| at.choice(&KINDS));
     let name = fields.take("name").map(|at| (at.clone(), name(&at)));
@@ -78,6 +88,7 @@ fn target(at: &At<'_>) -> Option<Target> {
 
 fn selector(at: &At<'_>) -> Option<BTreeMap<String, String>> {
     let mut fields = at.fields()?;
+    fields.mean([("kind", "`ApiInstance`"), ("labels", "APIs that have all of these; without any: all APIs")]);
     fields.optional("kind", |at| at.choice(&[("ApiInstance", ())]));
     let labels = fields.take("labels").map_or_else(|| Some(BTreeMap::new()), |at| labels(&at));
     fields.finish();

@@ -12,6 +12,15 @@ pub(crate) fn rules(at: &At<'_>) -> Option<Vec<Rule>> {
 
 fn rule(at: &At<'_>) -> Option<Rule> {
     let mut fields = at.fields()?;
+    fields.mean([
+        (
+            "path",
+            "A regular expression for the path after the base path; what its groups match is the path that is sent on",
+        ),
+        ("methods", "A regular expression, as in `GET|POST`"),
+        ("host", "A regular expression for the host, whatever its case"),
+        ("headers", "By name, a regular expression for the value; all must match"),
+    ]);
     let rule = Rule {
         path: fields.optional("path", |at| pattern(at, Pattern::new)),
         methods: fields.optional("methods", |at| pattern(at, Pattern::new)),

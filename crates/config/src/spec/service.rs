@@ -18,6 +18,7 @@ pub(crate) struct ServiceDraft {
 
 pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ServiceDraft> {
     let mut fields = spec.fields()?;
+    fields.mean([("address", "`http://host:port` or `https://…`; a path is put before that of every request")]);
     let (address, prefix) = address(&mut fields);
     fields.finish();
     Some(ServiceDraft { metadata, address, prefix, tls: Vec::new() })

@@ -41,7 +41,7 @@ impl Taker for Fake {
         }
         self.running = Arc::new(candidate.config.clone());
         self.generation += 1;
-        self.told.send(Told::Took(self.running.identity.site.clone())).unwrap_or_default();
+        self.told.send(Told::Took(self.running.startup.identity.site.clone())).unwrap_or_default();
         Verdict::Taken(self.generation)
     }
 

@@ -4,7 +4,7 @@
 //! a probe that is asked for meanwhile waits for one piece.
 
 use super::{Admin, Body};
-use crate::reload::{Cause, FIXED, lock};
+use crate::reload::{Cause, lock};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
-use weir_config::WaitsFor;
+use weir_config::{Startup, WaitsFor};
 use weir_spool::SpoolStats;
 use weir_telemetry::metrics::{self, Exposition, Families, RouteMetrics, catalogue};
 
@@ -229,7 +229,7 @@ fn process(admin: &Admin, out: &mut Families) {
         out.gauge(&catalogue::CONFIG_PENDING, &[name], since.as_secs_f64());
     }
     let (restart, fallback) = (reloads.restart_required(), reloads.fallback());
-    for setting in FIXED {
+    for setting in Startup::KEYS {
         out.gauge(&catalogue::CONFIG_RESTART, &[setting], f64::from(u8::from(restart.contains(&setting))));
     }
     for cause in Cause::ALL {

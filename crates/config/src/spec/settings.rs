@@ -1,0 +1,307 @@
+//! A setting is one row: where it stands in a `Configuration`, what it means, which field it sets, and how it is read.
+//!
+//! Its default is what the field has before anything is read. JSON Schema, `docs/configuration.md` and the view of what
+//! runs are made of the rows: a reader that is only described says what its field holds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::environment::Variables;
+use crate::model::{Analytics, AnalyticsTls, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
+use crate::read::{At, Errors, Fields, Place};
+use crate::units::{ByteSize, Secret};
+use crate::view::{self, REDACTED, time};
+
+/// What all `Configuration` resources set, together; before that, what the environment says, and the defaults.
+#[derive(Default)]
+pub(crate) struct Settings {
+    values: Values,
+    /// Where each was set, by its path.
+    places: BTreeMap<String, Place>,
+}
+
+/// What settings set: the configuration, and the parts of it that are none alone.
+#[derive(Default)]
+pub(super) struct Values {
+    pub config: GatewayConfig,
+    pub endpoint: Option<http::Uri>,
+    pub token: Option<Secret>,
+    pub analytics_tls: Option<AnalyticsTls>,
+}
+
+impl Settings {
+    /// Nothing but what the environment says.
+    pub fn of_environment(variables: &Variables<'_>) -> Self {
+        let mut settings = Self::default();
+        variables.apply(&mut settings.values.config);
+        settings
+    }
+
+    /// The defaults, but for the name of the machine that this runs on.
+    pub fn to_be_described() -> Self {
+        let mut settings = Self::default();
+        settings.values.config.startup.identity.gateway.clear();
+        settings
+    }
+
+    /// Those of a configuration, to be shown.
+    pub fn of(config: &GatewayConfig) -> Self {
+        let config = config.settings();
+        let analytics = config.startup.analytics.clone();
+        let (endpoint, token, analytics_tls) = match analytics {
+            Some(Analytics { endpoint, token, tls }) => (Some(endpoint), Some(token), Some(tls)),
+            None => (None, None, None),
+        };
+        Self { values: Values { config, endpoint, token, analytics_tls }, places: BTreeMap::new() }
+    }
+
+    /// Where the setting at `path` is set.
+    pub fn place(&self, path: &str) -> Option<&Place> {
+        self.places.get(path)
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.values.config.startup.admin
+    }
+
+    pub fn probe(&self) -> Option<SocketAddr> {
+        self.values.config.startup.probe
+    }
+
+    pub fn into_spool_path(self) -> PathBuf {
+        self.values.config.startup.spool.path
+    }
+
+    /// A configuration without APIs.
+    pub fn into_config(self, errors: &Errors) -> GatewayConfig {
+        let analytics = self.analytics(errors);
+        let mut config = self.values.config;
+        config.startup.analytics = analytics;
+        config
+    }
+
+    /// Both or none: an endpoint without a token would answer 401 for ever.
+    fn analytics(&self, errors: &Errors) -> Option<Analytics> {
+        const ENDPOINT: &str = "analytics.endpoint";
+        const TOKEN: &str = "analytics.token";
+        let Values { endpoint, token, analytics_tls, .. } = &self.values;
+        if let (Some(endpoint), Some(place)) = (endpoint, self.place("analytics.tls"))
+            && endpoint.scheme_str() == Some("http")
+        {
+            let message = "has no effect, since the endpoint is plain http; use https, or remove it";
+            errors.borrow_mut().push(place.error(message.to_owned()));
+        }
+        let (set, missing) = match (endpoint, token) {
+            (Some(endpoint), Some(token)) => {
+                let tls = analytics_tls.clone().unwrap_or_default();
+                return Some(Analytics { endpoint: endpoint.clone(), token: token.clone(), tls });
+            }
+            (Some(_), None) => (ENDPOINT, TOKEN),
+            (None, Some(_)) => (TOKEN, ENDPOINT),
+            (None, None) => return None,
+        };
+        // It may be there and wrong, which is told already.
+        let told = errors.borrow().iter().any(|error| error.path == missing);
+        if let Some(place) = self.place(set).filter(|_| !told) {
+            errors.borrow_mut().push(place.error(format!("`{missing}` is missing; add it")));
+        }
+        None
+    }
+}
+
+/// A mapping of settings.
+pub(super) struct Section<'a, 's> {
+    fields: Fields<'a>,
+    settings: &'s mut Settings,
+}
+
+impl<'a, 's> Section<'a, 's> {
+    pub fn new(fields: Fields<'a>, settings: &'s mut Settings) -> Self {
+        Self { fields, settings }
+    }
+
+    /// The setting `name`, which means `meaning` and sets `field`.
+    pub fn row<T: Shown>(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        field: fn(&mut Values) -> &mut T,
+        read: impl FnOnce(&At<'a>) -> Option<T>,
+    ) {
+        let at = self.fields.take(name);
+        self.set(at, meaning, field, T::shown, read);
+    }
+
+    /// As [`Section::row`], for a time that is written as a number of seconds.
+    pub fn row_of_seconds(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        field: fn(&mut Values) -> &mut Duration,
+        read: impl FnOnce(&At<'a>) -> Option<Duration>,
+    ) {
+        let at = self.fields.take(name);
+        self.set(at, meaning, field, |time| json!(time.as_secs()), read);
+    }
+
+    /// As [`Section::row`], for what Flex has no word for; `$NAME` stands for an environment variable.
+    pub fn row_of_weir<T: Shown>(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        field: fn(&mut Values) -> &mut T,
+        read: impl FnOnce(&At<'a>) -> Option<T>,
+    ) {
+        let at = self.fields.take_weir(name).map(At::with_env);
+        self.set(at, meaning, field, T::shown, read);
+    }
+
+    fn set<T>(
+        &mut self,
+        at: Option<At<'a>>,
+        meaning: &'static str,
+        field: fn(&mut Values) -> &mut T,
+        shown: fn(&T) -> Value,
+        read: impl FnOnce(&At<'a>) -> Option<T>,
+    ) {
+        let Some(at) = at else { return };
+        let (place, settings) = (at.place(), &mut *self.settings);
+        if at.is_described() {
+            read(&at);
+            return at.means(meaning, Some(shown(field(&mut settings.values))));
+        }
+        match settings.places.get(&place.path) {
+            Some(first) => at.refuse(format!("is set here and at {first}; remove one")).unwrap_or_default(),
+            None => {
+                if let Some(value) = read(&at) {
+                    *field(&mut settings.values) = value;
+                    settings.places.insert(place.path.clone(), place);
+                }
+            }
+        }
+    }
+
+    /// A mapping of Flex within this one.
+    pub fn section(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'a, '_>)) {
+        let at = self.fields.take(name);
+        self.within(at, read);
+    }
+
+    /// A mapping that Flex has no word for, in which `$NAME` stands for an environment variable.
+    pub fn section_of_weir(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'a, '_>)) {
+        let at = self.fields.take_weir(name).map(At::with_env);
+        self.within(at, read);
+    }
+
+    fn within(&mut self, at: Option<At<'a>>, read: impl FnOnce(&mut Section<'a, '_>)) {
+        let Some(fields) = at.and_then(|at| at.fields()) else { return };
+        let mut inner = Section { fields, settings: &mut *self.settings };
+        read(&mut inner);
+        inner.finish();
+    }
+
+    pub fn fields(&mut self) -> &mut Fields<'a> {
+        &mut self.fields
+    }
+
+    /// Refuses every key that was not asked for.
+    pub fn finish(self) {
+        self.fields.finish();
+    }
+}
+
+/// A value as a configuration writes it, and a secret as nobody does.
+pub(crate) trait Shown {
+    fn shown(&self) -> Value;
+}
+
+impl<T: Shown> Shown for Option<T> {
+    fn shown(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Shown::shown)
+    }
+}
+
+impl Shown for String {
+    fn shown(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// The largest stands for no limit.
+impl Shown for u32 {
+    fn shown(&self) -> Value {
+        if *self == Self::MAX { Value::Null } else { json!(self) }
+    }
+}
+
+impl Shown for bool {
+    fn shown(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> Value {
+        json!(time(*self))
+    }
+}
+
+impl Shown for ByteSize {
+    fn shown(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
+impl Shown for PathBuf {
+    fn shown(&self) -> Value {
+        json!(self.to_string_lossy())
+    }
+}
+
+impl Shown for SocketAddr {
+    fn shown(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
+impl Shown for http::Uri {
+    fn shown(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
+impl Shown for Secret {
+    fn shown(&self) -> Value {
+        json!(REDACTED)
+    }
+}
+
+impl Shown for AnalyticsTls {
+    fn shown(&self) -> Value {
+        let Self { authorities, certificate } = self;
+        let verify = authorities.as_ref().map_or(json!("system"), view::authorities);
+        json!({"verify": verify, "certificate": certificate.as_ref().map(view::key_pair)})
+    }
+}
+
+impl Shown for Vec<IpNet> {
+    fn shown(&self) -> Value {
+        json!(self.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+}
+
+macro_rules! shown_by_name {
+    ($($name:ident),+) => {$(
+        impl Shown for $name {
+            fn shown(&self) -> Value {
+                json!(Self::NAMES.iter().find(|(_, known)| known == self).map(|(name, _)| name))
+            }
+        }
+    )+};
+}
+shown_by_name!(LogLevel, ReloadMode, UpstreamHost);
