@@ -38,9 +38,9 @@ struct Counted {
 }
 
 /// Counts, and compares with the figure in `file` or records it there. False when there are too many.
-pub fn run(record: bool, file: &Path, program: Option<&Path>) -> io::Result<bool> {
+pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path>) -> io::Result<bool> {
     let program = program.map_or_else(contenders::release, |path| Ok(path.to_owned()))?;
-    let counted = count(&program)?;
+    let counted = count(&program, keep)?;
     let compiler = String::from_utf8_lossy(&Command::new("rustc").arg("--version").output()?.stdout).trim().to_owned();
     if record {
         let recorded = Recorded {
@@ -83,7 +83,7 @@ fn held(what: &str, counted: u64, recorded: f64) -> bool {
     change <= ALLOWED
 }
 
-fn count(program: &Path) -> io::Result<Counted> {
+fn count(program: &Path, keep: Option<&Path>) -> io::Result<Counted> {
     let Some(valgrind) = installed("valgrind") else {
         return Err(io::Error::other("valgrind is not installed; `make tools` does it"));
     };
@@ -110,6 +110,13 @@ fn count(program: &Path) -> io::Result<Counted> {
     send(http, COUNTED)?;
     control(&child, "--dump")?;
     drop(child);
+    if let Some(keep) = keep {
+        std::fs::create_dir_all(keep)?;
+        for path in profiles(dir.path())? {
+            std::fs::copy(&path, keep.join(path.file_name().unwrap_or_default()))?;
+        }
+        println!("guard: the profiles are in {}, for callgrind_annotate", keep.display());
+    }
     of_worker(dir.path())
 }
 
@@ -157,20 +164,26 @@ fn control(child: &Child, what: &str) -> io::Result<()> {
     Err(io::Error::other(format!("callgrind_control {what}: {text}{}", String::from_utf8_lossy(&output.stderr))))
 }
 
+/// One a thread: of what it did from zeroing to dumping.
+fn profiles(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = std::fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect::<io::Result<Vec<_>>>()?;
+    // The dump is number 1; what the end of the program writes has no number.
+    let is_dump = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("callgrind.1-"))
+    };
+    Ok(paths.into_iter().filter(is_dump).collect())
+}
+
 /// The thread that ran the pipeline is the worker's: what it did from zeroing to dumping.
 fn of_worker(dir: &Path) -> io::Result<Counted> {
     let mut most: Option<Counted> = None;
-    for file in std::fs::read_dir(dir)? {
-        let path: PathBuf = file?.path();
-        // The dump is number 1; what the end of the program writes has no number.
-        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("callgrind.1-")) {
-            let text = std::fs::read_to_string(&path)?;
-            let total = text.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse::<u64>().ok());
-            if let Some(instructions) = total.filter(|_| text.contains("weir_proxy"))
-                && most.as_ref().is_none_or(|most| most.instructions < instructions)
-            {
-                most = Some(Counted { instructions, clock_readings: calls(&text, "clock_gettime") });
-            }
+    for path in profiles(dir)? {
+        let text = std::fs::read_to_string(&path)?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse::<u64>().ok());
+        if let Some(instructions) = total.filter(|_| text.contains("weir_proxy"))
+            && most.as_ref().is_none_or(|most| most.instructions < instructions)
+        {
+            most = Some(Counted { instructions, clock_readings: calls(&text, "clock_gettime") });
         }
     }
     most.ok_or_else(|| io::Error::other("callgrind wrote no thread that ran the pipeline; was the program stripped?"))

@@ -32,7 +32,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.command {
-        Some(Command::Guard { record, file, program }) => guard::run(*record, file, program.as_deref()),
+        Some(Command::Guard { record, file, program, keep }) => {
+            guard::run(*record, file, program.as_deref(), keep.as_deref())
+        }
         Some(Command::Analytics { fleet, keep }) => analytics::run(*fleet, keep.as_deref()),
         None if options.list => Ok(list(&options)),
         None => bench(&options),

@@ -67,6 +67,9 @@ pub enum Command {
         /// The program to count; `weir` beside this one unless said.
         #[arg(long)]
         program: Option<PathBuf>,
+        /// Keeps callgrind's profiles in this folder, for `callgrind_annotate`.
+        #[arg(long)]
+        keep: Option<PathBuf>,
     },
     /// Stores events through weir-analytics in weir-chdb and asks for them: events a second,
     /// CPU an event, blocks, memory, bytes an event, query times.

@@ -69,16 +69,11 @@ fn every_column_comes_back_as_it_went_in() {
     full.link = Duration::from_micros(77);
     full.generation = 5;
     full.attrs = vec![(Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")), (Bytes::new(), Bytes::new())];
-    let of = |start: u64, took: u64, waited: u64| [start, took, waited].map(Duration::from_micros);
-    for [start, took, waited] in [of(1, 9, 0), of(10, 300, 290)] {
-        full.policies.push(PolicyRun { start, took, waited, ..PolicyRun::new(NameId(3), Verdict::Rejected) });
+    for (start_us, took, waited_us) in [(1, 9, 0), (10, 300, 290)] {
+        let took = Duration::from_micros(took);
+        full.policies.push(PolicyRun { start_us, took, waited_us, ..PolicyRun::new(NameId(3), Verdict::Rejected) });
     }
-    full.attempts.push(Attempt {
-        start: Duration::from_micros(311),
-        outcome: Reason::ConnectionTimeout,
-        connect: Duration::from_micros(8),
-        ..Attempt::new()
-    });
+    full.attempts.push(Attempt { start_us: 311, outcome: Reason::ConnectionTimeout, connect_us: 8, ..Attempt::new() });
     let mut plain = exchange(2, now);
     plain.user_agent = Some(http::HeaderValue::from_bytes(b"caf\xe9 \xff").expect("a value"));
     let bytes = chunk_of(&edge, [(0, bare), (1, full), (2, plain)], &[]);

@@ -21,18 +21,18 @@ use std::time::{Duration, Instant};
 pub struct PolicyRun {
     pub policy: NameId,
     pub verdict: Verdict,
-    /// When it was first asked, after the start of the exchange.
-    pub start: Duration,
+    /// When it was first asked, in microseconds after the start of the exchange.
+    pub start_us: u32,
+    /// How long it waited for somebody else's server, in microseconds.
+    pub waited_us: u32,
     /// Request and response side together, what it waited included.
     pub took: Duration,
-    /// How long it waited for somebody else's server.
-    pub waited: Duration,
 }
 
 impl PolicyRun {
     /// A run that took no time.
     pub fn new(policy: NameId, verdict: Verdict) -> Self {
-        Self { policy, verdict, start: Duration::ZERO, took: Duration::ZERO, waited: Duration::ZERO }
+        Self { policy, verdict, start_us: 0, waited_us: 0, took: Duration::ZERO }
     }
 }
 
@@ -43,12 +43,12 @@ pub struct Attempt {
     pub address: Option<SocketAddr>,
     /// `Reason::None` when a response head came.
     pub outcome: Reason,
-    /// When it began, after the start of the exchange.
-    pub start: Duration,
-    /// Resolving and connecting; zero on a connection from the pool.
-    pub connect: Duration,
-    /// The TLS handshake; zero without one.
-    pub tls: Duration,
+    /// When it began, in microseconds after the start of the exchange.
+    pub start_us: u32,
+    /// Resolving and connecting, in microseconds; zero on a connection from the pool.
+    pub connect_us: u32,
+    /// The TLS handshake, in microseconds; zero without one.
+    pub tls_us: u32,
     /// From the request's hand-over to the response head.
     pub first_byte: Duration,
     /// The whole attempt up to the response head, or to its failure.
@@ -58,9 +58,8 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt that has not done anything yet.
     pub fn new() -> Self {
-        let zero = Duration::ZERO;
-        let (address, outcome) = (None, Reason::None);
-        Self { address, outcome, start: zero, connect: zero, tls: zero, first_byte: zero, took: zero }
+        let (address, outcome, zero) = (None, Reason::None, Duration::ZERO);
+        Self { address, outcome, start_us: 0, connect_us: 0, tls_us: 0, first_byte: zero, took: zero }
     }
 }
 
@@ -68,6 +67,18 @@ impl Default for Attempt {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// As much of a time as a record holds: an hour and more in 32 bits.
+#[inline]
+pub fn micros(time: Duration) -> u32 {
+    u32::try_from(micros_u64(time)).unwrap_or(u32::MAX)
+}
+
+/// In 64 bits, where `Duration::as_micros` counts in 128.
+#[inline]
+pub(crate) fn micros_u64(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(time.subsec_micros()))
 }
 
 /// The trace that the request belongs to, and this gateway's place in it.

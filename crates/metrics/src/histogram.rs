@@ -31,7 +31,9 @@ impl Histogram {
 
     /// Adds a duration, in nanoseconds.
     pub fn observe_duration(&self, value: Duration) {
-        self.observe(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
+        // In 64 bits, where `Duration::as_nanos` counts in 128: 584 years.
+        let nanos = value.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(value.subsec_nanos()));
+        self.observe(nanos);
     }
 
     /// Observations.

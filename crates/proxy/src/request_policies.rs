@@ -11,7 +11,7 @@ use crate::snapshot::{ApiEntry, BoundPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict};
+use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict, micros};
 use weir_policies::{Authenticated, Carried, Decision, Outcome, RequestView, ResponseHeaders, Stages, Step, Waiting};
 
 /// A policy that the request has passed, and that has a say in the response.
@@ -86,8 +86,9 @@ impl Drop for Wait {
 impl Times {
     fn run(&self, exchange: &Exchange, policy: NameId, verdict: Verdict) -> PolicyRun {
         let Self { started, ended, waited } = *self;
-        let start = started.saturating_duration_since(exchange.started);
-        PolicyRun { policy, verdict, start, took: ended.saturating_duration_since(started), waited }
+        let start_us = micros(started.saturating_duration_since(exchange.started));
+        let took = ended.saturating_duration_since(started);
+        PolicyRun { policy, verdict, start_us, waited_us: micros(waited), took }
     }
 }
 

@@ -25,7 +25,7 @@ use std::pin::pin;
 use std::time::Instant;
 use tracing::debug;
 use weir_config::UpstreamHost;
-use weir_event::{Attempt, Protocol, Reason, Turn};
+use weir_event::{Attempt, Protocol, Reason, Turn, micros};
 use weir_upstream::{Connection, Failure, Origin};
 
 type Upstream = Connection<RequestBody>;
@@ -78,6 +78,8 @@ struct Way {
 }
 
 impl Way {
+    // Inlined, so that it is made where it stays.
+    #[inline(always)]
     fn over(flow: &Flow, connection: Upstream, started: Instant) -> Self {
         let trying = Trying::begin(flow, connection.address(), started);
         Self { connection, trying }
@@ -123,9 +125,11 @@ struct Trying {
 }
 
 impl Trying {
+    #[inline(always)]
     fn begin(flow: &Flow, address: Option<SocketAddr>, started: Instant) -> Self {
-        let start = started.saturating_duration_since(flow.exchange.borrow().started);
-        let attempt = Attempt { address, start, ..Attempt::new() };
+        // It begins where the upstream's turn does, which is when the meter was last told.
+        let start_us = micros(flow.exchange.borrow().meter.total());
+        let attempt = Attempt { address, start_us, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
     }
 

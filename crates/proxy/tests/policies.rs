@@ -4,7 +4,7 @@ mod common;
 
 use common::{Gateway, Upstream, api, header};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weir_event::{AuthKind, Exchange, RateLimitState, Reason, Side, Verdict};
+use weir_event::{AuthKind, Exchange, RateLimitState, Reason, Side, Verdict, micros};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-ratelimit-limit: theirs\r\n\r\nok";
 
@@ -356,7 +356,7 @@ fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
     assert_eq!((gone.reason, gone.attempts.len()), (Reason::ClientClosed, 0));
     let waited = gone.waited;
     assert!(waited >= Duration::from_millis(250) && gone.overhead() < Duration::from_millis(200), "{gone:?}");
-    assert_eq!((gone.policies[0].verdict, gone.policies[0].waited), (Verdict::Skipped, waited));
+    assert_eq!((gone.policies[0].verdict, gone.policies[0].waited_us), (Verdict::Skipped, micros(waited)));
     keys.go.send(KEYS.to_owned()).expect("the server of keys");
     let answer = waits.read_to_end();
     let event = gateway.event();
@@ -366,9 +366,10 @@ fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
     let waited = event.waited;
     assert!(waited >= Duration::from_millis(250) && event.policies[0].took >= waited, "{waited:?}");
     let (policy, attempt) = (event.policies[0], event.attempts[0]);
-    assert_eq!(policy.waited, waited);
+    assert_eq!(policy.waited_us, micros(waited));
+    let ended = policy.start_us + micros(policy.took);
     assert!(
-        attempt.start >= policy.start + policy.took && attempt.start + attempt.took <= event.meter.total(),
+        attempt.start_us >= ended && attempt.start_us + micros(attempt.took) <= micros(event.meter.total()),
         "{event:?}"
     );
     assert!(event.overhead() < Duration::from_millis(200), "{:?} beside {waited:?}", event.overhead());

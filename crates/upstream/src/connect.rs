@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
-use weir_event::Attempt;
+use weir_event::{Attempt, micros};
 
 /// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
 const MAX_HEAD: usize = 64 * 1024;
@@ -52,7 +52,7 @@ where
     let deadline = started + timeouts.connect;
     let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
     let dialled = timeout_at(deadline.into(), dial(origin, attempt)).await;
-    attempt.connect = started.elapsed();
+    attempt.connect_us = micros(started.elapsed());
     let stream = dialled.map_err(|_| match attempt.address {
         Some(_) => late(),
         None => Failure::DnsTimeout { host: origin.address.host.clone(), seconds: timeouts.connect.as_secs() },
@@ -64,7 +64,7 @@ where
     };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
-    attempt.tls = started.elapsed();
+    attempt.tls_us = micros(started.elapsed());
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
     handshake(origin, timeouts.fields, stream, address, descriptor).await

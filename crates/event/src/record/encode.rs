@@ -1,13 +1,12 @@
 //! The worker's side: an exchange in, its record out.
 
 use super::{AttemptEntry, Fixed, MAX_ATTEMPTS, MAX_ATTRS, MAX_PATH, MAX_POLICIES, MAX_TEXT, PolicyEntry};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, micros, micros_u64};
 use crate::meter::Turn;
 use crate::vocabulary::Kept;
 use crate::wire::put_text16;
 use http::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 /// Appends the record of a finished exchange as number `seq` of its stream.
 pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
@@ -21,9 +20,9 @@ pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
         let entry = PolicyEntry {
             policy: run.policy.0,
             verdict: run.verdict as u8,
-            us: us32(run.took),
-            start_us: us32(run.start),
-            waited_us: us32(run.waited),
+            us: micros(run.took),
+            start_us: run.start_us,
+            waited_us: run.waited_us,
         };
         let mut bytes = [0; PolicyEntry::SIZE];
         entry.put(&mut bytes);
@@ -35,11 +34,11 @@ pub fn encode(exchange: &Exchange, seq: u64, out: &mut Vec<u8>) {
             address,
             port,
             outcome: attempt.outcome as u8,
-            connect_us: us32(attempt.connect),
-            tls_us: us32(attempt.tls),
-            first_byte_us: us32(attempt.first_byte),
-            total_us: us32(attempt.took),
-            start_us: us32(attempt.start),
+            connect_us: attempt.connect_us,
+            tls_us: attempt.tls_us,
+            first_byte_us: micros(attempt.first_byte),
+            total_us: micros(attempt.took),
+            start_us: attempt.start_us,
         };
         let mut bytes = [0; AttemptEntry::SIZE];
         entry.put(&mut bytes);
@@ -89,10 +88,10 @@ fn fixed_of(exchange: &Exchange, seq: u64, policies: u8, attempts: u8, attrs: u8
         rate_limit: exchange.rate_limit as u8,
         sampled: u8::from(exchange.trace.sampled),
         kept: exchange.trace.kept.unwrap_or(Kept::None) as u8,
-        gateway_us: us64(exchange.meter.spent(Turn::Gateway)),
-        upstream_us: us64(exchange.meter.spent(Turn::Upstream)),
-        client_us: us64(exchange.meter.spent(Turn::Client)),
-        link_us: us32(exchange.link),
+        gateway_us: micros_u64(exchange.meter.spent(Turn::Gateway)),
+        upstream_us: micros_u64(exchange.meter.spent(Turn::Upstream)),
+        client_us: micros_u64(exchange.meter.spent(Turn::Client)),
+        link_us: micros(exchange.link),
         bytes_in: exchange.bytes_in,
         bytes_to_upstream: exchange.bytes_to_upstream,
         bytes_from_upstream: exchange.bytes_from_upstream,
@@ -134,14 +133,6 @@ fn header_bytes(value: &Option<HeaderValue>) -> &[u8] {
 
 fn cut(bytes: &[u8], most: usize) -> &[u8] {
     &bytes[..bytes.len().min(most)]
-}
-
-fn us32(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
-}
-
-fn us64(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// IPv4 as its IPv4-mapped IPv6 form (RFC 4291 2.5.5.2), so that one column holds both.

@@ -182,9 +182,13 @@ mod tests {
         exchange.upstream = Some("[2001:db8::1]:8443".parse().unwrap());
         exchange.status = 201;
         let took = Duration::from_micros(12);
-        let (start, waited) = (Duration::from_micros(3), Duration::from_micros(5));
-        exchange.policies.push(PolicyRun { start, took, waited, ..PolicyRun::new(NameId(9), Verdict::Continue) });
-        exchange.attempts.push(Attempt { start: took, outcome: Reason::ConnectionRefused, ..Attempt::new() });
+        exchange.policies.push(PolicyRun {
+            start_us: 3,
+            waited_us: 5,
+            took,
+            ..PolicyRun::new(NameId(9), Verdict::Continue)
+        });
+        exchange.attempts.push(Attempt { start_us: 12, outcome: Reason::ConnectionRefused, ..Attempt::new() });
         exchange.attempts.push(Attempt { address: exchange.upstream, first_byte: took, ..Attempt::new() });
         exchange.attrs.push((Bytes::from_static(b"tenant"), Bytes::from_static(b"blue")));
         exchange.hand_to(Turn::Upstream, now + Duration::from_micros(40));

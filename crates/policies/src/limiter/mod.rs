@@ -106,7 +106,8 @@ impl Place<'_> {
 }
 
 fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    // In 64 bits, where `Duration::as_millis` counts in 128.
+    time.as_secs().saturating_mul(1000).saturating_add(u64::from(time.subsec_millis()))
 }
 
 #[cfg(test)]
