@@ -114,6 +114,7 @@ vocabulary! {
         ExceededShared = 4 "exceeded_shared" } unknown None
 }
 
+#[expect(clippy::derivable_impls, reason = "comments are the only attributes that a value of a list has")]
 impl Default for RateLimitState {
     fn default() -> Self {
         Self::None
