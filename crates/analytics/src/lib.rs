@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod block;
+mod error;
 pub mod ingest;
 mod metrics;
 pub mod query;

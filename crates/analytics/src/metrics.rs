@@ -2,7 +2,7 @@
 //!
 //! Counters start at 0 with the process. `dashboards/metrics-analytics.md` is printed from here.
 
-use crate::store::{Class, StoreError};
+use crate::error::{Class, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use weir_metrics::{Families, Histogram};

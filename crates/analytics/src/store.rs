@@ -4,6 +4,7 @@
 //! Everything goes through the `clickhouse` crate. Every call has a deadline: an engine that hangs must not hang
 //! the ingestor.
 
+pub use crate::error::{Class, StoreError};
 use crate::metrics::Metrics;
 use crate::rowbinary::Rows;
 use crate::schema::{Durability, Schema};
@@ -16,53 +17,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What to do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Try again: the network, load, a server on its way up.
-    Transient,
-    /// Somebody must mend it - credentials, schema, disk -: keep the data, try again slowly, say so.
-    Operator,
-    /// It is this data that is refused: trying again cannot help.
-    Data,
-    /// The lease of the insert has ended: another one writes. Nothing of it is stored, and none will be.
-    Fenced,
-}
-
-/// What went wrong with one statement.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("ClickHouse at {url} cannot be reached: {text}")]
-    Unreachable { url: String, text: String },
-    #[error("ClickHouse at {url} did not answer within {} s", .after.as_secs())]
-    TimedOut { url: String, after: Duration },
-    #[error("ClickHouse refused the statement: {text}")]
-    Refused { code: u32, text: String },
-    #[error("the root certificates of this machine cannot be read: {0}; install its package of them")]
-    Roots(std::io::Error),
-    #[error("ClickHouse's answer cannot be read: {text}")]
-    Answer { text: String },
-}
-
-impl StoreError {
-    /// By the code of the exception; a code that nobody sorted is the operator's, since then nothing is lost.
-    pub fn class(&self) -> Class {
-        let (code, text) = match self {
-            Self::Refused { code, text } => (code, text),
-            Self::Unreachable { .. } | Self::TimedOut { .. } => return Class::Transient,
-            Self::Answer { .. } | Self::Roots(_) => return Class::Operator,
-        };
-        match code {
-            395 if text.contains("weir: the lease") => Class::Fenced,
-            // "Too many partitions for single INSERT block" has the code of "Too many parts": only that one is final.
-            252 if text.contains("Too many partitions") => Class::Data,
-            159 | 202 | 209 | 210 | 225 | 236 | 241 | 242 | 252 | 319 | 394 | 999 | 0 => Class::Transient,
-            6 | 27 | 33 | 41 | 53 | 69 | 70 | 117 | 131 | 349 | 469 => Class::Data,
-            _ => Class::Operator,
-        }
-    }
-}
 
 /// A handle on one database; clones share connections.
 #[derive(Clone)]

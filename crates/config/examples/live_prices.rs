@@ -11,7 +11,6 @@ fn main() {
     let live = Live::new(7_u64);
     let mut cached = live.cached();
     price("cached", || **cached.load());
-    price("pinned", || *live.pinned());
     price("snapshot", || *live.snapshot());
 }
 

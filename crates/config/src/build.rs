@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::api::{Api, PolicyBinding, Route, Service};
-use crate::known::{Known, ServiceAt};
+use crate::key::ServiceAt;
+use crate::known::Known;
 use crate::ports;
 use crate::spec::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft};
 

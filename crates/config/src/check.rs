@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::api::Listen;
 use crate::error::ConfigError;
-use crate::known::Key;
+use crate::key::Key;
 use crate::ports;
 use crate::read::Place;
 use crate::spec::Drafts;

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use crate::error::ConfigError;
 use crate::model::{GatewayConfig, UpstreamHost};
 use crate::read::{Env, Errors, read_bool, show};
-use crate::units::parse_duration;
-use crate::view::time;
+use crate::units::{parse_duration, time};
 
 /// A variable, and the field that it sets.
 pub(crate) struct Variable {

@@ -2,20 +2,10 @@
 
 use std::collections::HashMap;
 
+use crate::key::{Key, ServiceAt};
 use crate::policy::Reference;
 use crate::read::{Place, did_you_mean, show};
 use crate::spec::{Drafts, Metadata};
-
-/// Namespace and name.
-pub(crate) type Key = (String, String);
-
-/// Where a service is among the drafts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ServiceAt {
-    Shared(usize),
-    /// Of the API, by index, and in it.
-    Within(usize, usize),
-}
 
 /// Resources that others may name.
 pub(crate) struct Known {

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod expression;
 mod files;
+mod key;
 mod known;
 mod link;
 mod live;
@@ -40,7 +41,7 @@ pub use content::Content;
 pub use error::{ConfigError, ConfigErrors, Warnings};
 pub use expression::Expression;
 pub use files::Seen;
-pub use live::{Cached, Live, Pinned};
+pub use live::{Cached, Live};
 pub use load::{load, load_text};
 pub use model::{
     Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Startup,

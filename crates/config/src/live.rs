@@ -1,20 +1,18 @@
 //! The value that everybody reads and a reload replaces.
 //!
-//! Three verbs, each with its price (one thread of an AMD EPYC, uncontended, `examples/live_prices.rs`):
+//! Two verbs, each with its price (one thread of an AMD EPYC, uncontended, `examples/live_prices.rs`):
 //!
 //! | verb | price | what it holds |
 //! |---|---|---|
 //! | [`Live::cached`], then [`Cached::load`] | 0.5 ns: a load and a comparison | the last value loaded, until the next `load` |
-//! | [`Live::pinned`] | 8 ns: a slot of the thread, no shared counter | one of eight slots; never hold it across an await |
 //! | [`Live::snapshot`] | 12 ns: the counter of the `Arc` is written | the value, for as long as one likes |
 //!
 //! A counter that all workers write travels between their caches, which costs more the more workers there are: for a
 //! request's snapshot, clone the `Arc` of a `Cached` only where the request outlives the look.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Cache, Guard};
+use arc_swap::{ArcSwap, Cache};
 
 /// A value that is replaced as a whole. Clones show the same value.
 #[derive(Debug)]
@@ -36,11 +34,6 @@ impl<T> Live<T> {
     /// A handle for one thread, which notices a new value on its next `load`. Until then it keeps the old one alive.
     pub fn cached(&self) -> Cached<T> {
         Cached { cache: Cache::new(Arc::clone(&self.current)) }
-    }
-
-    /// A short look. Drop it before the next await: a thread has eight cheap ones, further ones cost as a snapshot.
-    pub fn pinned(&self) -> Pinned<T> {
-        Pinned { guard: self.current.load() }
     }
 
     /// The value of this moment, for one request: held to its end, whatever is published meanwhile.
@@ -68,20 +61,6 @@ impl<T> Cached<T> {
     }
 }
 
-/// See [`Live::pinned`].
-#[derive(Debug)]
-pub struct Pinned<T> {
-    guard: Guard<Arc<T>>,
-}
-
-impl<T> Deref for Pinned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,12 +69,12 @@ mod tests {
     fn a_new_value_is_seen_by_all_and_the_old_one_lives_with_its_holders() {
         let live = Live::new(1);
         let mut cached = live.cached();
-        let (held, pinned) = (live.snapshot(), live.pinned());
+        let held = live.snapshot();
         assert_eq!(**cached.load(), 1);
         let old = live.clone().publish(2);
-        assert_eq!((**cached.load(), *live.pinned(), *live.snapshot()), (2, 2, 2));
-        assert_eq!((*held, *pinned, *old), (1, 1, 1));
-        drop((held, pinned));
+        assert_eq!((**cached.load(), *live.snapshot()), (2, 2));
+        assert_eq!((*held, *old), (1, 1));
+        drop(held);
         assert_eq!(Arc::try_unwrap(old), Ok(1), "the publisher is the only holder in the end");
     }
 }

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::build::build;
 use crate::check;
-use crate::custom::Custom;
+use crate::custom;
 use crate::environment::Variables;
 use crate::error::{ConfigError, ConfigErrors, Warnings};
 use crate::files::{self, Files, Outside, Seen};
 use crate::link::link;
 use crate::model::GatewayConfig;
+use crate::policy;
 use crate::ports;
-use crate::read::{Env, Errors, World};
+use crate::read::{Custom, Env, Errors, World};
 use crate::spec::{self, Drafts, Settings};
 use crate::tree::{self, Value};
 
@@ -110,7 +111,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
 }
 
 fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
-    errors.borrow_mut().extend(world.custom.mistakes(world.warnings));
+    errors.borrow_mut().extend(custom::mistakes(world.custom, &policy::names().collect::<Vec<_>>(), world.warnings));
     errors.borrow_mut().extend(link(&mut drafts, world.warnings));
     ports::settle(&mut drafts.apis, world.warnings);
     errors.borrow_mut().extend(check::check(&drafts));

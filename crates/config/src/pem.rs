@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
 use x509_cert::der::Decode;
 use x509_cert::time::Time;
 use x509_cert::{Certificate, TbsCertificate};
@@ -200,4 +201,17 @@ fn explain(error: &Error) -> &'static str {
         Error::Base64Decode(_) => "is not base64 between its `-----BEGIN` and `-----END`",
         _ => "is no PEM text",
     }
+}
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "(redacted)";
+
+/// Certificates that vouch for others.
+pub fn authorities_view(Authorities { certificates, place }: &Authorities) -> Value {
+    json!({"certificates": certificates.len(), "written_at": place.to_string()})
+}
+
+/// A certificate with its key.
+pub fn key_pair_view(KeyPair { chain, key: _, validity: _, place }: &KeyPair) -> Value {
+    json!({"certificates": chain.len(), "key": REDACTED, "written_at": place.to_string()})
 }

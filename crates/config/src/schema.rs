@@ -8,11 +8,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::custom::Custom;
 use crate::files::Outside;
 use crate::model::GatewayConfig;
 use crate::policy;
-use crate::read::{At, Errors, Recorder, Scope, World};
+use crate::read::{At, Custom, Errors, Recorder, Scope, World};
 use crate::spec;
 
 /// A schema (draft 2020-12) that each document of a file must meet: one definition a kind, and one a policy's `config`.

@@ -2,7 +2,7 @@
 //!
 //! A [`Reason`] is the metric label, the event column and (through [`Reason::proxy_status`]) the `error` of the
 //! Proxy-Status header, so it is one list with exhaustive matches: a new reason does not compile until its side,
-//! its status, its RFC 9209 word and its retry rule are said.
+//! its status and its RFC 9209 word are said.
 
 use crate::vocabulary::vocabulary;
 use http::StatusCode;
@@ -215,23 +215,6 @@ impl Reason {
             Self::ResponseIncomplete => "http_response_incomplete",
             Self::UpstreamIdleTimeout => "connection_read_timeout",
         })
-    }
-
-    /// Whether the request cannot have reached the upstream's application, so that sending it again is safe
-    /// whatever its method.
-    pub const fn retry_is_safe(self) -> bool {
-        matches!(
-            self,
-            Self::DnsError
-                | Self::DnsTimeout
-                | Self::FileDescriptorsExhausted
-                | Self::LocalPortExhausted
-                | Self::ConnectionRefused
-                | Self::ConnectionTimeout
-                | Self::ConnectionUnreachable
-                | Self::TlsProtocolError
-                | Self::TlsCertificateError
-        )
     }
 }
 

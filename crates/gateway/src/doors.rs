@@ -5,7 +5,7 @@
 //! of before answers until it is told to end. Then it looks whether another one waits for them - who does holds a lock in
 //! the spool's folder, which both have - and lets go.
 
-use crate::run::RunError;
+use crate::error::RunError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};

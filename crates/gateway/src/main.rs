@@ -5,6 +5,7 @@ mod allocator;
 mod args;
 mod descriptors;
 mod doors;
+mod error;
 mod exit;
 mod generations;
 mod logging;

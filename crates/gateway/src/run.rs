@@ -5,6 +5,7 @@ use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::descriptors;
 use crate::doors::{self, Door, HandOver};
+use crate::error::RunError;
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
@@ -20,43 +21,17 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Analytics, AnalyticsTls, Answer, ConfigErrors, GatewayConfig, Handle, Origin, Start, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{LAST, Signals, Told, tell_hurry};
-use weir_program::operator::TokenError;
 use weir_program::supervisor;
-use weir_proxy::{Draining, OpenPorts, Ports, Proxy, ProxyError, SnapshotError};
-use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig, SpoolError};
+use weir_proxy::{Draining, OpenPorts, Ports, Proxy};
+use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig};
 
 /// What the spool leaves of the time to end, for its threads to end in.
 const AFTER_SHIPPING: Duration = Duration::from_millis(500);
 /// How much less of a core the threads beside the workers ask for: `nice` by so many steps.
 const LOWER_PRIORITY: i32 = 5;
-
-/// Why the gateway cannot run. Each is one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    #[error(transparent)]
-    Descriptors(#[from] descriptors::TooFew),
-    #[error(transparent)]
-    Operator(#[from] TokenError),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
-    Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
-    #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
-    Thread(io::Error),
-    #[error("cannot set up the gateway: {0}")]
-    System(#[from] io::Error),
-}
 
 /// Runs until told to end.
 pub fn run(options: RunOptions) -> ExitCode {

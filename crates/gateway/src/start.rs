@@ -1,9 +1,9 @@
 //! What a gateway starts with: the configuration of its folders, or, where it is told so, the last that was good.
 
 use crate::args::RunOptions;
+use crate::error::RunError;
 use crate::generations::{Generations, Kept, state_folder};
 use crate::reload::{Cause, Fallback};
-use crate::run::RunError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;

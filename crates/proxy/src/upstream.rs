@@ -282,7 +282,28 @@ fn detail(reason: Reason) -> &'static str {
             "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
         }
         Reason::MalformedRequestBody => "the request body breaks its own framing",
-        _ => "the upstream closed the connection before its response",
+        Reason::ConnectionTerminated => "the upstream closed the connection before its response",
+        Reason::ResponseIncomplete => "the upstream's response broke off",
+        // No attempt ends with one of these. A new reason gets its sentence here, or does not compile.
+        Reason::None
+        | Reason::MalformedRequest
+        | Reason::HeadersTooLarge
+        | Reason::ClientClosed
+        | Reason::RequestHeadTimeout
+        | Reason::ClientFlood
+        | Reason::ConnectionBroken
+        | Reason::NoRoute
+        | Reason::AuthenticationFailed
+        | Reason::PolicyAnswered
+        | Reason::RateLimited
+        | Reason::MethodNotAllowed
+        | Reason::GatewayPanic
+        | Reason::GatewayError
+        | Reason::LoopDetected
+        | Reason::GatewayDraining
+        | Reason::Overloaded
+        | Reason::IdentityProviderUnavailable
+        | Reason::Unknown => "the attempt failed",
     }
 }
 

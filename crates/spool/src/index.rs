@@ -9,7 +9,7 @@ use crate::ends::End;
 use crate::entry::{Entry, State, age};
 use crate::folder::{BootFolder, ChunkName};
 use crate::ledger::StreamLedger;
-use crate::lives::Life;
+use crate::life::Life;
 use crate::machine::boottime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

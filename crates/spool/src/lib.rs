@@ -26,6 +26,7 @@ mod housekeeper;
 mod index;
 mod lane;
 mod ledger;
+mod life;
 mod lives;
 mod machine;
 mod map;

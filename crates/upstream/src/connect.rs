@@ -1,10 +1,10 @@
 //! A new connection: resolve, connect, TLS, HTTP/1.1 - under one deadline, each part timed.
 
+use crate::connection::Connection;
 use crate::descriptors::Descriptor;
 use crate::failure::Failure;
 use crate::hush::Hushed;
 use crate::origin::Origin;
-use crate::pool::Connection;
 use crate::resolve::lookup;
 use crate::socket::Socket;
 use http_body::Body;

@@ -11,6 +11,7 @@
 //! [`Attempt`]: weir_event::Attempt
 
 mod connect;
+mod connection;
 mod descriptors;
 mod failure;
 mod hush;
@@ -22,10 +23,11 @@ mod socket;
 mod tls;
 
 pub use connect::{HYPERS_FIELDS, Timeouts};
+pub use connection::Connection;
 pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
-pub use pool::{Connection, Pool};
+pub use pool::Pool;
 pub use resolve::start_resolver;
 pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

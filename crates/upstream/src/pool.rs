@@ -5,79 +5,19 @@
 //! response is whole, or drops it, which closes it.
 
 use crate::connect::{Timeouts, connect};
+use crate::connection::Connection;
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
-use crate::hush::Hush;
-use crate::origin::{Origin, OriginId};
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
+use crate::origin::Origin;
+use http_body::Body;
 use std::cell::RefCell;
 use std::error::Error;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use weir_event::Attempt;
 
 /// Idle connections kept per origin and worker at most.
 const MAX_IDLE: usize = 256;
-
-/// A connection in somebody's hand. Boxed, because it changes hands half a dozen times a request.
-pub struct Connection<B>(Box<State<B>>);
-
-struct State<B> {
-    origin: OriginId,
-    sender: SendRequest<B>,
-    address: Option<SocketAddr>,
-    idle_since: Option<Instant>,
-    hush: Arc<Hush>,
-}
-
-impl<B> Connection<B> {
-    pub(crate) fn new(origin: OriginId, sender: SendRequest<B>, address: Option<SocketAddr>, hush: Arc<Hush>) -> Self {
-        Self(Box::new(State { origin, sender, address, idle_since: None, hush }))
-    }
-
-    /// The peer.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.0.address
-    }
-
-    /// The next frame of `body`, which is that of a response on this connection.
-    pub fn poll_frame(
-        &self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.0.hush.during(|| {
-            let polled = Pin::new(&mut *body).poll_frame(cx);
-            let last = matches!(polled, Poll::Ready(Some(Ok(_)))) && body.is_end_stream();
-            (polled, last)
-        })
-    }
-
-    /// How long it lay unused before it was checked out; `None` for a fresh one. A connection that lay for a
-    /// while may have been closed by the upstream at this very moment.
-    pub fn idle_for(&self, now: Instant) -> Option<Duration> {
-        self.0.idle_since.map(|since| now.saturating_duration_since(since))
-    }
-}
-
-impl<B: Body + 'static> Connection<B> {
-    /// Sends one request: it is on its way when this returns. On an error the request comes back if no byte of it was
-    /// written.
-    pub fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.0.sender.try_send_request(request)
-    }
-}
 
 /// The idle connections of one worker.
 pub struct Pool<B> {
@@ -156,7 +96,10 @@ where
 mod tests {
     use super::*;
     use crate::origin::Origins;
+    use bytes::Bytes;
+    use http::Request;
     use http_body_util::{BodyExt, Empty};
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;

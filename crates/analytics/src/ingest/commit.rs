@@ -3,13 +3,13 @@
 //! verified until its outcome is known: neither lost nor doubled. What one block or chunk suffers is its own: it is
 //! answered "not now", and the others go on.
 
-use super::batch::{Batch, Built, Offer, Recipe, build_again, build_alone};
+use super::build::{build_again, build_alone};
 use super::days::Days;
 use super::intent::{Intent, Intents};
 use super::lease::{Lease, Session};
+use super::model::{Batch, Built, DeadLetter, Offer, Recipe, Refusal, Stored};
 use super::now_us;
-use super::offer::{Refusal, Stored};
-use super::side_tables::{self, DeadLetter};
+use super::side_tables;
 use super::verify::{self, Verdict};
 use crate::block::{Block, lease_column};
 use crate::metrics::BlockOutcome;

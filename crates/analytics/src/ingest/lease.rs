@@ -14,6 +14,7 @@
 
 use super::intent::Intents;
 use super::known::Known;
+use super::term::Term;
 use super::verify;
 use super::{SettleError, now_us};
 use crate::block::BlockId;
@@ -22,13 +23,6 @@ use crate::store::{ServerRun, Store, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-
-/// One claimed epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
-    pub epoch: u64,
-    pub id: BlockId,
-}
 
 /// A time of being the writer, of one store.
 pub struct Session {

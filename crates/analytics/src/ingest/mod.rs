@@ -1,25 +1,31 @@
 //! From a chunk to an acknowledgement.
 //!
 //! [`Ingest::offer`] decodes a chunk, asks [`known`] which of its events are new, and hands those to the batcher
-//! ([`batch`]), which builds blocks of one UTC day from many chunks; [`commit`] writes them one after the other, each
+//! ([`batch`]), which has blocks of one UTC day built from many chunks ([`build`]); [`commit`] writes them one after the other, each
 //! under an intent on disk ([`intent`]) and a lease in ClickHouse ([`lease`]). Whatever is not certain is held against the tables by [`verify`] and mended,
 //! in the last resort by [`repair`]. An offer is answered only when everything in it is stored.
 
 mod batch;
+mod build;
 mod commit;
 mod days;
 mod fill;
 pub mod intent;
 pub mod known;
 pub mod lease;
+mod model;
 mod offer;
 pub mod repair;
 mod replay;
 mod side_tables;
+mod sums;
+mod term;
 pub(crate) mod verify;
 
-pub use offer::{Ingest, Limits, Refusal, Stored};
+pub use model::{Limits, Refusal, Stored};
+pub use offer::Ingest;
 pub use replay::Replayed;
+pub use term::Term;
 pub use verify::SettleError;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,94 +1,22 @@
 //! One chunk, from its bytes to the answer.
 
-use super::batch::{Job, Offer, batcher};
+use super::batch::batcher;
 use super::commit::Committer;
 use super::days::Days;
 use super::fill;
 use super::intent::Intents;
 use super::known::Underway;
 use super::lease::{Lease, Session};
+use super::model::{Job, Limits, Offer, Refusal, Stored, refuse};
 use super::now_us;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use weir_event::chunk::{ChunkError, ChunkHeader};
+use weir_event::chunk::ChunkHeader;
 use weir_event::failpoint;
 use weir_event::{Ranges, StreamId};
-
-/// How much is taken in at once, and how long an offer waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Offers in the batcher's queue; past it, an offer is refused at once. Their bytes are bounded by the room that each
-    /// holds.
-    pub queue: usize,
-    /// From the first chunk of a batch to its blocks, at least, and at most where it is lengthened. While the batch before
-    /// is being stored, a batch grows on: blocks are small and quick when there is little, large when there is much.
-    /// An insert costs the engine about the same whatever its size up to some thousand rows, so a batch waits some times
-    /// as long as the last one took to store: where inserts are slow, there are fewer.
-    pub linger: (Duration, Duration),
-    /// Rows that end a batch before its time.
-    pub batch_rows: usize,
-    /// Bytes of records, decompressed, that end it as well.
-    pub batch_bytes: usize,
-    /// How long an offer waits for its acknowledgement before it is told to come again.
-    pub patience: Duration,
-    /// Events older than this are dead letters: raw retention.
-    pub oldest: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            queue: 1024,
-            linger: (Duration::from_millis(200), Duration::from_secs(2)),
-            batch_rows: 200_000,
-            batch_bytes: 96 << 20,
-            patience: Duration::from_secs(25),
-            oldest: crate::schema::Retention::default().raw,
-        }
-    }
-}
-
-/// An offer that is safe to forget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// Events that this offer brought in.
-    pub stored: u64,
-    /// Events that were there before.
-    pub duplicate: u64,
-    /// Events out of the range of times, kept as dead letters.
-    pub dead: u64,
-}
-
-/// Why an offer is not acknowledged.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Refusal {
-    #[error("{0}")]
-    Malformed(Arc<ChunkError>),
-    #[error("{0}")]
-    Version(Arc<ChunkError>),
-    #[error("the engine refuses this chunk's events: {0}")]
-    Rejected(String),
-    #[error("these events are being stored; offer them again")]
-    Underway,
-    #[error("as much is on its way as fits; offer it again")]
-    Full,
-    #[error("not stored yet: {0}; offer it again")]
-    Unavailable(String),
-    #[error("weir-analytics is stopping; offer it again")]
-    Stopping,
-    #[error("this weir-analytics does not write now: {0}; offer it again")]
-    Standby(String),
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
 
 /// The way in. Clones share it.
 #[derive(Clone)]
@@ -194,12 +122,5 @@ impl Ingest {
         } else {
             Err(Refusal::Standby(self.lease.role()))
         }
-    }
-}
-
-pub(super) fn refuse(error: ChunkError) -> Refusal {
-    match error {
-        ChunkError::Version(_) => Refusal::Version(Arc::new(error)),
-        _ => Refusal::Malformed(Arc::new(error)),
     }
 }

@@ -9,8 +9,8 @@
 //! are dropped by whoever takes the lease next: a swap that arrives late finds nothing to swap in.
 
 use super::intent::Intent;
-use super::lease::Term;
-use super::verify;
+use super::sums::sums;
+use super::term::Term;
 use crate::block::Block;
 use crate::schema::{ROLLUPS, seqs_select};
 use crate::store::{Store, StoreError};
@@ -78,7 +78,7 @@ pub async fn day(store: &Store, day: i64, term: Term, spare: Option<&Intent>) ->
         day.stage(rollup.table, &columns, &(rollup.select)(source.as_ref().unwrap_or(&events))).await?;
     }
     day.staged("stored_seqs", "sum(n)", unique).await?;
-    for sums in verify::sums(store, ROLLUPS.iter(), |table| day.staging(table), &events).await? {
+    for sums in sums(store, ROLLUPS.iter(), |table| day.staging(table), &events).await? {
         for (found, wanted) in sums.rolled.into_iter().zip(sums.raw) {
             day.is_whole(sums.table, found, wanted)?;
         }

@@ -1,52 +1,12 @@
 //! The tables beside the events: gaps that chunks report, and events that cannot be stored as they are. Both are
 //! keyed by stream and number, so that a resend writes the same row again and readers see one.
 
-use super::batch::Offer;
+use super::model::{DeadLetter, Offer};
 use crate::block::BlockId;
 use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
 use weir_event::StreamId;
-use weir_event::chunk::{ChunkHeader, Gap};
-use weir_event::json::to_json;
-use weir_event::record::Event;
-
-/// One event that is kept apart.
-#[derive(Clone, Debug)]
-pub(super) struct DeadLetter {
-    /// Which offer of the batch it came with.
-    pub(super) offer: usize,
-    pub(super) stream: StreamId,
-    pub(super) seq: u64,
-    reason: &'static str,
-    ts_us: i64,
-    received_us: i64,
-    /// As JSON, with its times as they came.
-    event: String,
-}
-
-impl DeadLetter {
-    pub(super) fn new(
-        offer: usize,
-        header: &ChunkHeader,
-        event: &Event<'_>,
-        reason: &'static str,
-        received_us: i64,
-    ) -> Self {
-        let json = to_json(event, &header.stream, |id| header.name(id).map(str::to_owned));
-        Self {
-            offer,
-            stream: header.stream_id,
-            seq: event.fixed.seq,
-            reason,
-            ts_us: event.fixed.start_us.clamp(0, LAST_US),
-            received_us,
-            event: json.to_string(),
-        }
-    }
-}
-
-/// The last time that a `DateTime64(6)` is sure to hold (the end of 2299).
-const LAST_US: i64 = 10_413_791_999_000_000;
+use weir_event::chunk::Gap;
 
 pub(super) async fn store_dead(store: &Store, dead: &[&DeadLetter], lease: BlockId) -> Result<(), StoreError> {
     let mut rows = Rows::default();

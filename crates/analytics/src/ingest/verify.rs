@@ -6,9 +6,10 @@
 //! the day is rebuilt from raw ([`super::repair`]). Holds as long as one ingestor at a time writes ([`super::lease`]).
 
 use super::intent::{Intent, Intents, StateError};
-use super::lease::Term;
 use super::now_us;
 use super::repair::{self, RepairError};
+use super::sums::sums;
+use super::term::Term;
 use crate::schema::{ROLLUPS, Rollup};
 use crate::store::{Store, StoreError};
 use std::time::Duration;
@@ -183,34 +184,6 @@ async fn sums_agree(
         tracing::debug!(?sums, "a roll-up differs from raw");
     }
     Ok(wrong.is_none())
-}
-
-/// What a roll-up says and what raw says of the same, check by check.
-#[derive(Debug)]
-pub(super) struct Sums {
-    pub(super) table: &'static str,
-    pub(super) rolled: Vec<u64>,
-    pub(super) raw: Vec<u64>,
-}
-
-/// The sums of each roll-up in the rows `rolled`, and over those of `raw`, which is read once: each what follows `FROM`.
-pub(super) async fn sums(
-    store: &Store,
-    rollups: impl Iterator<Item = &'static Rollup>,
-    rolled: impl Fn(&'static str) -> String,
-    raw: &str,
-) -> Result<Vec<Sums>, StoreError> {
-    let all: Vec<_> = rollups.map(|rollup| (rollup.table, (rollup.checks)())).collect();
-    let of_raw: Vec<_> = all.iter().flat_map(|(_, checks)| checks).map(|check| check.raw.as_str()).collect();
-    let raw = store.rows::<Vec<u64>>(&format!("SELECT [{}] FROM {raw}", of_raw.join(", ")), &[]).await?.concat();
-    let (mut raw, mut sums) = (raw.into_iter(), Vec::new());
-    for (table, checks) in &all {
-        let of_rolled: Vec<_> = checks.iter().map(|check| check.rolled.as_str()).collect();
-        let sql = format!("SELECT [{}] FROM {}", of_rolled.join(", "), rolled(table));
-        let rolled = store.rows::<Vec<u64>>(&sql, &[]).await?.concat();
-        sums.push(Sums { table, rolled, raw: raw.by_ref().take(checks.len()).collect() });
-    }
-    Ok(sums)
 }
 
 async fn play_again(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod acknowledge;
+pub mod claims;
 pub mod facts;
 pub mod ledger;
 pub mod overview;

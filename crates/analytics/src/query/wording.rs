@@ -1,7 +1,7 @@
 //! The ledger in words: the claim, what is said of one stream, and what to do about it.
 
 use super::account::{Account, Class, Doubt, State, Unknown};
-use super::ledger::{Accounted, Ledger, Verdict};
+use super::claims::{Accounted, Ledger, Verdict};
 
 /// `2026-11-26 14:02:10 UTC`.
 pub fn time(ms: i64) -> String {

@@ -4,6 +4,7 @@
 //! is already told, so a reader goes on with the next field. Names of fields are written once, where they are read:
 //! what [`Fields`] was not asked for is refused.
 
+mod custom;
 mod describe;
 mod elsewhere;
 mod fields;
@@ -17,12 +18,12 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::custom::Custom;
 use crate::error::ConfigError;
 use crate::files::Outside;
 use crate::tree::{Mark, Node, Value, placeholder};
 use crate::units::Secret;
 
+pub(crate) use custom::Custom;
 pub(crate) use describe::Recorder;
 use describe::Shape;
 pub(crate) use fields::Fields;

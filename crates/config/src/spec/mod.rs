@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::known::{Key, ServiceAt};
+use crate::key::{Key, ServiceAt};
 use crate::read::{At, Errors, Place, Scope, World, did_you_mean, show};
 use crate::tree::{Node, Value};
 

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::environment::Variables;
 use crate::model::{Analytics, AnalyticsTls, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
+use crate::pem::{REDACTED, authorities_view, key_pair_view};
 use crate::read::{At, Errors, Fields, Place};
-use crate::units::{ByteSize, Secret};
-use crate::view::{self, REDACTED, time};
+use crate::units::{ByteSize, Secret, time};
 
 /// What all `Configuration` resources set, together; before that, what the environment says, and the defaults.
 #[derive(Default)]
@@ -284,8 +284,8 @@ impl Shown for Secret {
 impl Shown for AnalyticsTls {
     fn shown(&self) -> Value {
         let Self { authorities, certificate } = self;
-        let verify = authorities.as_ref().map_or(json!("system"), view::authorities);
-        json!({"verify": verify, "certificate": certificate.as_ref().map(view::key_pair)})
+        let verify = authorities.as_ref().map_or(json!("system"), authorities_view);
+        json!({"verify": verify, "certificate": certificate.as_ref().map(key_pair_view)})
     }
 }
 

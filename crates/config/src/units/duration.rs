@@ -16,6 +16,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     number.checked_mul(factor).map(Duration::from_millis).ok_or(UnitError::TooLarge)
 }
 
+/// A duration as a configuration writes it: `15s`, `250ms`.
+pub fn time(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

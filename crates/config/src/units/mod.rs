@@ -5,7 +5,7 @@ mod duration;
 mod secret;
 
 pub use byte_size::ByteSize;
-pub use duration::parse_duration;
+pub use duration::{parse_duration, time};
 pub use secret::Secret;
 
 use thiserror::Error;

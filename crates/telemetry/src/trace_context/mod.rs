@@ -80,13 +80,6 @@ pub fn attempt_span(server: SpanId, attempt: usize) -> SpanId {
     SpanId(id)
 }
 
-/// The server span that a parent id belongs to, if a Weir gateway made it.
-pub fn server_span(parent: SpanId) -> SpanId {
-    let mut id = parent.0;
-    id[7] &= 0xf0;
-    SpanId(id)
-}
-
 /// This gateway's place in a trace, and what it sends on.
 #[derive(Clone, Debug)]
 pub struct Continuation {
@@ -162,6 +155,13 @@ fn take_state(headers: &mut HeaderMap) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The server span that a parent id belongs to, if a Weir gateway made it.
+    fn server_span(parent: SpanId) -> SpanId {
+        let mut id = parent.0;
+        id[7] &= 0xf0;
+        SpanId(id)
+    }
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
