@@ -334,6 +334,6 @@ fn stop_signal() -> std::io::Result<(watch::Receiver<bool>, watch::Receiver<bool
 /// Until the process is told to end twice.
 async fn hurried(mut hurry: watch::Receiver<bool>) {
     if hurry.wait_for(|hurry| *hurry).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -83,7 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// One sentence with the cure.
-    pub fn start(library: Library, start: Start<'_>) -> Result<Engine, OpenError> {
+    pub fn start(library: Library, start: Start<'_>) -> Result<Self, OpenError> {
         let (gate, hold) = (start.run.pipe("open")?, start.run.pipe("hold")?);
         let arguments = arguments(&start, &gate, &hold)?;
         let (sender, news) = channel();
@@ -116,7 +116,7 @@ impl Engine {
                 None => wait(&news, &refused)?,
             }
         };
-        Ok(Engine { address, hold, news })
+        Ok(Self { address, hold, news })
     }
 
     /// What the engine says as it ends by itself, if it has.

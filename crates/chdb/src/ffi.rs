@@ -4,6 +4,8 @@
 //! program `clickhouse-local` as one call: it runs the statements of its arguments, and returns when they have ended.
 //! A process may call it once.
 
+#![expect(unsafe_code, reason = "the engine is a C library")]
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
@@ -34,7 +36,7 @@ impl Library {
     ///
     /// # Errors
     /// The loader's own words (no such file, wrong architecture), or the function that is not there.
-    pub fn load(path: &Path) -> Result<Library, LoadError> {
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
         // SAFETY: the library's initialisers run here. They are the engine's own and need nothing of us.
         let library = unsafe { libloading::Library::new(path) }.map_err(LoadError::Load)?;
         macro_rules! function {
@@ -43,7 +45,7 @@ impl Library {
                 *unsafe { library.get::<$type>($name) }.map_err(|_| LoadError::Lacks($name))?
             };
         }
-        let functions = Library {
+        let functions = Self {
             cmdline: function!("chdb_query_cmdline", Cmdline),
             error_of: function!("chdb_result_error", ErrorOf),
             version: function!("chdb_version", Version),

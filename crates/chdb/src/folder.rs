@@ -42,13 +42,13 @@ impl Folder {
     ///
     /// # Errors
     /// One sentence with the cure.
-    pub fn claim(path: &Path) -> Result<Folder, FolderError> {
+    pub fn claim(path: &Path) -> Result<Self, FolderError> {
         let access = |source| wrong(path, source);
         std::fs::create_dir_all(path).map_err(access)?;
         let path = path.canonicalize().map_err(access)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(access)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Folder { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Locked { path }),
             Err(error) => Err(access(error.into())),
         }

@@ -55,9 +55,9 @@ impl Users {
     ///
     /// # Errors
     /// One sentence with the cure.
-    pub fn load(file: Option<&Path>, listen: IpAddr) -> Result<Users, UsersError> {
+    pub fn load(file: Option<&Path>, listen: IpAddr) -> Result<Self, UsersError> {
         let Some(path) = file else {
-            return if listen.is_loopback() { Ok(Users::Open) } else { Err(UsersError::Exposed(listen)) };
+            return if listen.is_loopback() { Ok(Self::Open) } else { Err(UsersError::Exposed(listen)) };
         };
         let text =
             std::fs::read_to_string(path).map_err(|source| UsersError::Read { path: path.to_owned(), source })?;
@@ -76,12 +76,12 @@ impl Users {
         if users.is_empty() {
             return Err(UsersError::Nobody { path: path.to_owned() });
         }
-        Ok(Users::Named(users))
+        Ok(Self::Named(users))
     }
 
     /// Whether somebody may only read.
     pub fn has_readers(&self) -> bool {
-        matches!(self, Users::Named(users) if users.iter().any(|user| user.right == Right::ReadOnly))
+        matches!(self, Self::Named(users) if users.iter().any(|user| user.right == Right::ReadOnly))
     }
 }
 

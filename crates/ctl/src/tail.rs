@@ -46,9 +46,9 @@ pub async fn tail(admin: &[String], options: &TailOptions) -> Result<Outcome, Fa
             continue;
         }
         if options.json {
-            writeln!(out, "{}", terminal::json(&event.to_string()))?
+            writeln!(out, "{}", terminal::json(&event.to_string()))?;
         } else {
-            writeln!(out, "{}", row(&terminal::shown(event)))?
+            writeln!(out, "{}", row(&terminal::shown(event)))?;
         }
         out.flush()?;
         left -= 1;

@@ -17,6 +17,7 @@ fn block(pem: &str) -> String {
 }
 
 /// Flex's sample binds `tls` by a selector to APIs whatever their address says: the port must not serve clear text.
+#[expect(clippy::too_many_lines, reason = "one configuration after the other")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_was_asked_to_speak_tls_serves_no_clear_text() {
     let site = Site::new().unwrap();

@@ -39,7 +39,7 @@ impl Names {
         if name.is_empty() {
             return NameId::NONE;
         }
-        let mut table = self.table.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut table = self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(id) = table.ids.get(name) {
             return *id;
         }
@@ -52,7 +52,7 @@ impl Names {
 
     /// The name behind an id.
     pub fn name(&self, id: NameId) -> Option<Arc<str>> {
-        let table = self.table.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let table = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match id.0 {
             0 => Some("".into()),
             n => table.names.get(n as usize - 1).cloned(),
@@ -61,7 +61,7 @@ impl Names {
 
     /// Every name given after the first `known`, in the order of their ids, for a log that only appends.
     pub fn since(&self, known: usize) -> Vec<(NameId, Arc<str>)> {
-        let table = self.table.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let table = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let numbered = table.names.iter().enumerate().skip(known);
         numbered.map(|(index, name)| (NameId(index as u32 + 1), Arc::clone(name))).collect()
     }

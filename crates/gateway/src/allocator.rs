@@ -10,5 +10,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// four requests: 1 % fewer instructions. Memory that nobody uses goes back to the system by a thread of jemalloc's own:
 /// without it a gateway that has little to do after an attack keeps what the attack cost, for as long as that lasts.
 // SAFETY: jemalloc reads a C string under this name, and nothing else has it.
+#[expect(unsafe_code, reason = "the allocator reads its settings from a symbol of this name")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: &[u8; 52] = b"tcache_gc_incr_bytes:1048576,background_thread:true\0";

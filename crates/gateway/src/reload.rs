@@ -306,5 +306,5 @@ fn as_it_runs(started_with: &GatewayConfig, taken: GatewayConfig) -> GatewayConf
 
 /// Nothing that is guarded here can be left half-done.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -27,7 +27,7 @@ impl EventSink for RingSink {
 pub fn rings(rings: Vec<RingWriter>) -> Arc<SinkFactory> {
     let rings: Mutex<Vec<_>> = Mutex::new(rings.into_iter().map(Some).collect());
     Arc::new(move |worker| {
-        let mut rings = rings.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut rings = rings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ring = rings.get_mut(usize::from(worker)).and_then(Option::take);
         let ring = ring.expect("the spool made one ring a worker, and each worker asks once");
         Box::new(RingSink { ring, buffer: Vec::with_capacity(1024) })

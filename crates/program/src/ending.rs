@@ -145,6 +145,7 @@ impl Ending {
 }
 
 /// Ends the process without running anything that was registered for its end, which may wait for what hangs.
+#[expect(unsafe_code, reason = "the standard library runs what was registered")]
 fn leave(code: u8) -> ! {
     // SAFETY: ends the process; there is nothing that it could break.
     unsafe { libc::_exit(i32::from(code)) }

@@ -40,7 +40,7 @@ impl ClientIo {
 
     /// Writes our answer, and then says that all of hyper's was written.
     fn poll_instead(&mut self, cx: &mut Context<'_>, hypers: usize) -> Poll<io::Result<usize>> {
-        while let Some(ours) = self.instead.as_mut().filter(|ours| ours.has_remaining()) {
+        while let Some(ours) = self.instead.as_mut().filter(bytes::Buf::has_remaining) {
             match ready!(Pin::new(&mut self.inner).poll_write(cx, ours))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => ours.advance(written),

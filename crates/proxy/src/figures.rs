@@ -44,7 +44,7 @@ impl Figures {
     }
 
     fn routes(&self) -> MutexGuard<'_, HashMap<RouteLabels, Arc<RouteMetrics>>> {
-        self.routes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.routes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

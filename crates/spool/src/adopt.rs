@@ -180,7 +180,7 @@ impl LeftRing {
         let place = self.folder.place.as_ref();
         let same_kernel = place.map_or_else(
             || kernel_ran_at(modified_us(&self.folder.path.join("identity.json"))),
-            |place| place.same_kernel(),
+            super::machine::Place::same_kernel,
         );
         let expected = Expected {
             boot: self.folder.boot,

@@ -189,7 +189,7 @@ async fn read(response: Response<Incoming>) -> (Answer, bool) {
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let whole = body.is_ok();
     // A document that was cut off is none.
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     (Answer { status, retry_after, body }, whole)
 }
 

@@ -305,7 +305,7 @@ pub(crate) fn others(root: &Path, own: &BootId) -> io::Result<Vec<PathBuf>> {
         let path = entry.path();
         match BootId::from_hex(name.as_bytes()) {
             Some(boot) if boot != *own && (path.join("identity.json").exists() || has_chunks(&path)) => {
-                found.push(path)
+                found.push(path);
             }
             Some(boot) if boot != *own => clear_rubbish(&entry),
             _ if name.starts_with(FRESH) && !has_chunks(&path) => clear_rubbish(&entry),

@@ -13,6 +13,8 @@
 //! Another process that writes to the file would break this, as it would any shared mapping: the folder's lock is
 //! there so that none does.
 
+#![expect(unsafe_code, reason = "a ring is memory that a file backs")]
+
 use crate::format::{COMMITTED_AT, HEADER, NEXT_SEQ_AT, SEALED_AT, SEALED_SEQ_AT, SHED_AT};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;

@@ -1,5 +1,6 @@
 //! An append allocates nothing, whether it writes, wraps around or sheds.
 
+#![expect(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;

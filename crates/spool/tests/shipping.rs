@@ -30,7 +30,7 @@ fn chunk_files(folder: &Path) -> usize {
 }
 
 fn files(folder: &Path) -> usize {
-    fs::read_dir(folder).map_or(0, |files| files.count())
+    fs::read_dir(folder).map_or(0, std::iter::Iterator::count)
 }
 
 #[test]

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_the_gateway_lacks_is_not_the_upstreams_fault() {
-        for raw in [Errno::MFILE, Errno::NFILE].map(|error| error.raw_os_error()) {
+        for raw in [Errno::MFILE, Errno::NFILE].map(rustix::io::Errno::raw_os_error) {
             for failure in [
                 Failure::Connect { target: "t".into(), error: io::Error::from_raw_os_error(raw) },
                 Failure::Dns { host: "h".into(), error: io::Error::from_raw_os_error(raw) },

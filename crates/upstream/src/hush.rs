@@ -129,7 +129,7 @@ mod tests {
             hush.during(|| -> ((), bool) {
                 hushed.waker.wake_by_ref();
                 panic!("on purpose")
-            })
+            });
         }));
         assert!(panicked.is_err());
         hushed.waker.wake_by_ref();

@@ -54,7 +54,7 @@ impl Origins {
 
     /// The origin at `address`, spoken to as `tls` says; the same one for the same two, always.
     pub fn origin(&self, address: &UpstreamAddress, tls: Option<&Arc<TlsOutbound>>) -> Result<Arc<Origin>, TlsError> {
-        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let there = known.by_address.get(address).into_iter().flatten();
         if let Some((_, origin)) = there.into_iter().find(|(settings, _)| settings.as_ref() == tls) {
             return Ok(Arc::clone(origin));

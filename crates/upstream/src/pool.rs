@@ -135,7 +135,7 @@ mod tests {
     }
 
     async fn get(connection: &mut Connection<Empty<Bytes>>) -> Bytes {
-        let response = connection.send(request()).await.map_err(|error| error.into_error()).unwrap();
+        let response = connection.send(request()).await.map_err(hyper::client::conn::TrySendError::into_error).unwrap();
         response.into_body().collect().await.unwrap().to_bytes()
     }
 

@@ -16,20 +16,20 @@ trait Column {
 
 impl Column for Plain {
     fn write(&self, out: &mut Vec<u8>) {
-        Plain::write(self, out);
+        Self::write(self, out);
     }
 }
 
 impl Column for Strings {
     fn write(&self, out: &mut Vec<u8>) {
-        Strings::write(self, out);
+        Self::write(self, out);
     }
 }
 
 impl Column for Dictionary {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&STATE.to_le_bytes());
-        Dictionary::write(self, out);
+        Self::write(self, out);
     }
 }
 

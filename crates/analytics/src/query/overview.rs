@@ -60,7 +60,7 @@ pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> 
 }
 
 fn row(group: &Group) -> Value {
-    let at = |q| quantile(&group.hist, q, group.largest).map(|us| us.round());
+    let at = |q| quantile(&group.hist, q, group.largest).map(f64::round);
     json!({
         "organization": group.organization, "environment": group.environment, "site": group.site, "api": group.api,
         "requests": group.requests, "errors": group.errors, "rejected": group.rejected,

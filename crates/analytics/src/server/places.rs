@@ -73,7 +73,7 @@ impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
-            address => Self(address),
+            address @ IpAddr::V4(_) => Self(address),
         }
     }
 }

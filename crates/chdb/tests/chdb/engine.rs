@@ -50,32 +50,32 @@ fn temporary() -> TempDir {
 }
 
 impl Engine {
-    pub fn start() -> Engine {
-        Engine::with(&[])
+    pub fn start() -> Self {
+        Self::with(&[])
     }
 
-    pub fn with(arguments: &[&str]) -> Engine {
-        Engine::on(temporary(), arguments)
+    pub fn with(arguments: &[&str]) -> Self {
+        Self::on(temporary(), arguments)
     }
 
-    pub fn on(folder: TempDir, arguments: &[&str]) -> Engine {
+    pub fn on(folder: TempDir, arguments: &[&str]) -> Self {
         let mut command = command(folder.path());
         command.args(arguments);
-        Engine::run(command, folder, temporary())
+        Self::run(command, folder, temporary())
     }
 
     /// With a file of users.
-    pub fn of_users(users: &[(&str, &str)], arguments: &[&str]) -> Engine {
+    pub fn of_users(users: &[(&str, &str)], arguments: &[&str]) -> Self {
         let (folder, beside) = (temporary(), temporary());
         let lines = users.iter().map(|(name, right)| format!("{name}:{SECRET}:{right}\n"));
         let file = beside.path().join("users");
         std::fs::write(&file, lines.collect::<String>()).expect("written");
         let mut command = command(folder.path());
         command.arg("--users").arg(&file).args(arguments);
-        Engine::run(command, folder, beside)
+        Self::run(command, folder, beside)
     }
 
-    pub fn run(mut command: Command, folder: TempDir, beside: TempDir) -> Engine {
+    pub fn run(mut command: Command, folder: TempDir, beside: TempDir) -> Self {
         let log = std::fs::File::create(beside.path().join("log")).expect("a log");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("weir-chdb starts");
         let mut line = String::new();
@@ -87,7 +87,7 @@ impl Engine {
                 "weir-chdb did not start ({status}); if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine\n{log}"
             );
         };
-        Engine { child, address: address.to_owned(), folder, beside }
+        Self { child, address: address.to_owned(), folder, beside }
     }
 
     pub fn log(&self) -> String {

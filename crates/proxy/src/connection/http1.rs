@@ -227,7 +227,8 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
         builder.max_headers(fields);
     }
     let mut served = builder.serve_connection(TokioIo::new(io), service);
-    match connection.obediently(Pin::new(&mut served), |served| served.graceful_shutdown()).await {
+    match connection.obediently(Pin::new(&mut served), hyper::server::conn::http1::Connection::graceful_shutdown).await
+    {
         Some(Err(error)) => connection.http1_ended(&error),
         // A request with `Upgrade` leaves the end of its connection to whoever would have upgraded it.
         Some(Ok(())) if !connection.http1.shut.get() => {

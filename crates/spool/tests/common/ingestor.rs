@@ -238,10 +238,7 @@ fn unread(bytes: Bytes) -> Heard {
 }
 
 fn hear(bytes: Bytes, state: &Mutex<State>, answering: &Mutex<Answering>) -> (Reply, Heard) {
-    let chunk = match Chunk::decode(&bytes) {
-        Ok(chunk) => chunk,
-        Err(_) => return (Reply::Status(400), unread(bytes)),
-    };
+    let Ok(chunk) = Chunk::decode(&bytes) else { return (Reply::Status(400), unread(bytes)) };
     let name =
         |event: weir_event::Event<'_>| chunk.header.name(weir_event::NameId(event.fixed.api)).unwrap().to_owned();
     let mut heard = Heard {
