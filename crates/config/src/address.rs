@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use thiserror::Error;
 
 use crate::api::{Listen, Scheme, UpstreamAddress};
-use crate::read::NOT_YET;
+use crate::read::NOT_SUPPORTED_YET;
 
 /// Why an address is refused. Follows the address in the message, and says the cure.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -14,7 +14,7 @@ pub(crate) enum AddressError {
     NoScheme,
     #[error("has an unknown scheme; use `http` or `https`")]
     UnknownScheme,
-    #[error("is cleartext HTTP/2, which is {}; use `http` or `https`", NOT_YET)]
+    #[error("is cleartext HTTP/2, which is {}; use `http` or `https`", NOT_SUPPORTED_YET)]
     Http2,
     #[error("has no host; write it as `http://host:port`")]
     NoHost,

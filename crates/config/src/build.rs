@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::api::{Api, PolicyBinding, Route, Service};
 use crate::key::ServiceAt;
-use crate::known::Known;
 use crate::ports;
-use crate::spec::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft};
+use crate::resource_index::ResourceIndex;
+use crate::resources::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft};
 
 /// The APIs, sorted by namespace and name.
 pub(crate) fn build(mut drafts: Drafts) -> Vec<Api> {
-    let known = Known::new(&drafts);
+    let known = ResourceIndex::new(&drafts);
     let ports = ports::tls(&drafts.apis);
     let routed: Vec<_> = drafts.apis.iter().map(|api| route(api, &drafts, &known)).collect();
     let apis = std::mem::take(&mut drafts.apis).into_iter().zip(routed);
@@ -30,7 +30,7 @@ pub(crate) fn build(mut drafts: Drafts) -> Vec<Api> {
 }
 
 /// The services of an API, each once, and its routes.
-fn route(api: &ApiDraft, drafts: &Drafts, known: &Known) -> (Vec<Service>, Vec<Route>) {
+fn route(api: &ApiDraft, drafts: &Drafts, known: &ResourceIndex) -> (Vec<Service>, Vec<Route>) {
     if api.has_services {
         let services = api.services.iter().filter_map(|service| self::service(service, false)).collect();
         let routes = api.routes.iter().map(|route| Route {

@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 use crate::key::Key;
 use crate::ports;
 use crate::read::Place;
-use crate::spec::Drafts;
+use crate::resources::Drafts;
 
 /// Tells every clash, at the later of the two places, naming the earlier one.
 pub(crate) fn check(drafts: &Drafts) -> Vec<ConfigError> {

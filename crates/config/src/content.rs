@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::ConfigErrors;
-use crate::files::{self, Files, Seen};
+use crate::files::{self, FileHashes, Files};
 use crate::load::{load_files, spool_path};
 use crate::model::GatewayConfig;
 use crate::read::Env;
@@ -49,7 +49,7 @@ impl Content {
         spool_path(&self.files, env)
     }
 
-    pub(crate) fn load_seeing(&self, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
+    pub(crate) fn load_seeing(&self, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, FileHashes) {
         load_files(&self.files, env)
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::error::ConfigError;
-use crate::read::{Custom, Errors, NOT_YET, Place, did_you_mean, show};
+use crate::read::{Custom, Errors, NOT_SUPPORTED_YET, Place, did_you_mean, show};
 
 /// Places that are named beside the first.
 const MOST_PLACES: usize = 5;
@@ -17,12 +17,13 @@ pub(crate) fn mistakes(found: &Custom, known: &[&'static str], warnings: &Errors
     for (name, place) in defined {
         let uses: Vec<_> = bound.extract_if(.., |(other, _)| *other == name).map(|(_, place)| place).collect();
         if uses.is_empty() {
-            let passed =
-                format!("defines a custom policy, and those are {NOT_YET}: nothing binds it, it is passed over");
+            let passed = format!(
+                "defines a custom policy, and those are {NOT_SUPPORTED_YET}: nothing binds it, it is passed over"
+            );
             warnings.borrow_mut().push(place.error(passed));
         } else {
             mistakes.push(place.error(format!(
-                "is a custom policy, and those are {NOT_YET}; remove it and what binds it: {}",
+                "is a custom policy, and those are {NOT_SUPPORTED_YET}; remove it and what binds it: {}",
                 places(&uses)
             )));
         }
@@ -37,7 +38,7 @@ pub(crate) fn mistakes(found: &Custom, known: &[&'static str], warnings: &Errors
         } else if let [first, others @ ..] = &uses[..] {
             let others =
                 if others.is_empty() { String::new() } else { format!("; it is bound by {}, too", places(others)) };
-            mistakes.push(first.error(format!("{unknown}. Custom policies are {NOT_YET}{others}")));
+            mistakes.push(first.error(format!("{unknown}. Custom policies are {NOT_SUPPORTED_YET}{others}")));
         }
     }
     mistakes

@@ -7,7 +7,7 @@ use std::fmt;
 
 use http::HeaderName;
 
-use crate::read::{At, show};
+use crate::read::{Cursor, show};
 
 /// Something that a request has, or has not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ const CURE: &str = "write `#[attributes.headers['name']]`, `#[attributes.queryPa
                     or `#[attributes.requestPath]`";
 
 impl Expression {
-    pub(crate) fn read(at: &At<'_>) -> Option<Self> {
+    pub(crate) fn read(at: &Cursor<'_>) -> Option<Self> {
         let text = at.filled()?;
         parse(&text).or_else(|| {
             at.refuse(format!("`{}` is no expression that this version of weir knows; {CURE}", show(&text)))

@@ -208,9 +208,9 @@ impl Found {
 
 /// Files that the resources name, read once each and remembered by what was in them, so that a change is seen.
 #[derive(Debug, Default)]
-pub(crate) struct Outside(RefCell<BTreeMap<PathBuf, Result<String, String>>>);
+pub(crate) struct ReferencedFiles(RefCell<BTreeMap<PathBuf, Result<String, String>>>);
 
-impl Outside {
+impl ReferencedFiles {
     /// The text of a file, or what is wrong with it and how to mend it.
     pub fn read(&self, path: &Path) -> Result<String, String> {
         let mut seen = self.0.borrow_mut();
@@ -221,17 +221,17 @@ impl Outside {
     }
 
     /// What was read, by the hash of it.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> FileHashes {
         let hashed = |(path, text): (&PathBuf, &Result<String, String>)| (path.clone(), hash(text));
-        Seen(self.0.borrow().iter().map(hashed).collect())
+        FileHashes(self.0.borrow().iter().map(hashed).collect())
     }
 }
 
 /// The files that a configuration was made from besides those of its folders, and what was in them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen(BTreeMap<PathBuf, u64>);
+pub struct FileHashes(BTreeMap<PathBuf, u64>);
 
-impl Seen {
+impl FileHashes {
     /// The same files, and what is in them now. Costs a read of each.
     pub(crate) fn again(&self) -> Self {
         Self(self.0.keys().map(|path| (path.clone(), hash(&read_outside(path)))).collect())

@@ -18,7 +18,6 @@ mod error;
 mod expression;
 mod files;
 mod key;
-mod known;
 mod link;
 mod live;
 mod load;
@@ -29,8 +28,9 @@ pub mod policy;
 mod ports;
 mod read;
 mod removal;
+mod resource_index;
+mod resources;
 mod schema;
-mod spec;
 mod tree;
 mod units;
 pub mod view;
@@ -40,7 +40,7 @@ pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, Upst
 pub use content::Content;
 pub use error::{ConfigError, ConfigErrors, Warnings};
 pub use expression::Expression;
-pub use files::Seen;
+pub use files::FileHashes;
 pub use live::{Cached, Live};
 pub use load::{load, load_text};
 pub use model::{

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::api::Scheme;
 use crate::error::ConfigError;
-use crate::known::{Known, within};
 use crate::policy::{Reference, TlsOutbound};
 use crate::read::{Errors, MAX_ERRORS, Place, show};
-use crate::spec::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
+use crate::resource_index::{ResourceIndex, within};
+use crate::resources::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
 
 /// Mistakes that are told with the name that was perhaps meant: finding it looks at every name.
 const MOST_HINTS: usize = 100;
@@ -29,14 +29,14 @@ pub(crate) fn link(drafts: &mut Drafts, warnings: &Errors) -> Vec<ConfigError> {
     linker.order();
     for index in 0..linker.drafts.apis.len() {
         linker.routes(index);
-        linker.nobody_known(index);
+        linker.check_consumer_order(index);
     }
     linker.errors
 }
 
 struct Linker<'a> {
     drafts: &'a mut Drafts,
-    known: Known,
+    known: ResourceIndex,
     /// Contracts so far: the API and the client.
     signed: HashSet<(usize, String)>,
     selected: usize,
@@ -46,7 +46,7 @@ struct Linker<'a> {
 
 impl<'a> Linker<'a> {
     fn new(drafts: &'a mut Drafts, warnings: &'a Errors) -> Self {
-        let known = Known::new(drafts);
+        let known = ResourceIndex::new(drafts);
         Self { drafts, known, signed: HashSet::new(), selected: 0, errors: Vec::new(), warnings }
     }
 
@@ -203,7 +203,7 @@ impl<'a> Linker<'a> {
     }
 
     /// What asks for the consumer must stand after what says who that is: before it, all would be one.
-    fn nobody_known(&mut self, index: usize) {
+    fn check_consumer_order(&mut self, index: usize) {
         let chain = &self.drafts.apis[index].chain;
         let first = chain.iter().position(|bound| bound.policy.identifies()).unwrap_or(chain.len());
         let early = chain[..first].iter().filter(|bound| bound.policy.asks_who());

@@ -8,13 +8,13 @@ use crate::check;
 use crate::custom;
 use crate::environment::Variables;
 use crate::error::{ConfigError, ConfigErrors, Warnings};
-use crate::files::{self, Files, Outside, Seen};
+use crate::files::{self, FileHashes, Files, ReferencedFiles};
 use crate::link::link;
 use crate::model::GatewayConfig;
 use crate::policy;
 use crate::ports;
-use crate::read::{Custom, Env, Errors, World};
-use crate::spec::{self, Drafts, Settings};
+use crate::read::{Custom, Env, Errors, LoadContext};
+use crate::resources::{self, Drafts, Settings};
 use crate::tree::{self, Value};
 
 /// How many mistakes of one file are told: past that the file is of another kind altogether.
@@ -32,11 +32,11 @@ pub fn load(dirs: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) -> Result<Ga
 }
 
 /// As [`load`], from files that are read already; and what was seen of those that they name.
-pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, Seen) {
+pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, ConfigErrors>, FileHashes) {
     let errors = RefCell::new(files.errors.clone());
-    let (outside, warnings) = (Outside::default(), Errors::default());
+    let (outside, warnings) = (ReferencedFiles::default(), Errors::default());
     let custom = Custom::default();
-    let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
+    let world = LoadContext { env, outside: &outside, warnings: &warnings, custom: &custom };
     let mut drafts = Drafts::of_environment(env, &errors);
     for (path, file) in &files.files {
         match &file.text {
@@ -49,11 +49,12 @@ pub(crate) fn load_files(files: &Files, env: Env<'_>) -> (Result<GatewayConfig, 
 
 /// Where the files say that the spool is, as far as they can be read: also of a configuration that is wrong.
 pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
-    let (errors, outside) = (Errors::default(), Outside::default());
+    let (errors, outside) = (Errors::default(), ReferencedFiles::default());
     let mut drafts = Drafts::default();
     for (path, file) in &files.files {
         if let Ok(text) = &file.text {
-            let world = World { env, outside: &outside, warnings: &Errors::default(), custom: &Custom::default() };
+            let world =
+                LoadContext { env, outside: &outside, warnings: &Errors::default(), custom: &Custom::default() };
             read_file(path, text, world, &errors, &mut drafts);
         }
     }
@@ -66,9 +67,9 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
 /// As [`load`].
 pub fn load_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<GatewayConfig, ConfigErrors> {
     let errors = Errors::default();
-    let (outside, warnings) = (Outside::default(), Errors::default());
+    let (outside, warnings) = (ReferencedFiles::default(), Errors::default());
     let custom = Custom::default();
-    let world = World { env, outside: &outside, warnings: &warnings, custom: &custom };
+    let world = LoadContext { env, outside: &outside, warnings: &warnings, custom: &custom };
     let mut drafts = Drafts::of_environment(env, &errors);
     read_file(name, text, world, &errors, &mut drafts);
     finish(drafts, world, errors)
@@ -80,7 +81,7 @@ impl Drafts {
     }
 }
 
-fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
+fn read_file(path: &Path, text: &str, world: LoadContext<'_>, errors: &Errors, drafts: &mut Drafts) {
     let found = Errors::default();
     let parsed = tree::parse(text);
     for (mark, message) in parsed.mistakes {
@@ -96,7 +97,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
         });
     }
     for document in parsed.documents.iter().filter(|document| !matches!(document.value, Value::Null)) {
-        spec::resource(path, document, world, &found, drafts);
+        resources::resource(path, document, world, &found, drafts);
     }
     let mut found = found.into_inner();
     found.sort();
@@ -110,7 +111,7 @@ fn read_file(path: &Path, text: &str, world: World<'_>, errors: &Errors, drafts:
     errors.borrow_mut().extend(found);
 }
 
-fn finish(mut drafts: Drafts, world: World<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
+fn finish(mut drafts: Drafts, world: LoadContext<'_>, errors: Errors) -> Result<GatewayConfig, ConfigErrors> {
     errors.borrow_mut().extend(custom::mistakes(world.custom, &policy::names().collect::<Vec<_>>(), world.warnings));
     errors.borrow_mut().extend(link(&mut drafts, world.warnings));
     ports::settle(&mut drafts.apis, world.warnings);

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::api::Api;
 use crate::error::Warnings;
-use crate::files::Seen;
+use crate::files::FileHashes;
 use crate::pem::{Authorities, KeyPair};
 use crate::units::{ByteSize, Secret};
 
@@ -39,7 +39,7 @@ pub struct GatewayConfig {
     /// The APIs, sorted by namespace and name. No two of them share a port and overlap in base path.
     pub apis: Vec<Api>,
     /// The files that the resources name, and what was in them; for the [`Watcher`](crate::Watcher).
-    pub outside: Seen,
+    pub outside: FileHashes,
     /// What of the resources has no effect, or another one than it seems.
     pub warnings: Warnings,
 }
@@ -102,7 +102,7 @@ impl GatewayConfig {
             trusted_peers: self.trusted_peers.clone(),
             peer_gateways: self.peer_gateways.clone(),
             apis: Vec::new(),
-            outside: Seen::default(),
+            outside: FileHashes::default(),
             warnings: Warnings::default(),
             ..*self
         }
@@ -123,7 +123,7 @@ impl Default for GatewayConfig {
             preserve_request_id: false,
             drain: Duration::from_secs(25),
             apis: Vec::new(),
-            outside: Seen::default(),
+            outside: FileHashes::default(),
             warnings: Warnings::default(),
         }
     }

@@ -15,7 +15,7 @@ use x509_cert::der::Decode;
 use x509_cert::time::Time;
 use x509_cert::{Certificate, TbsCertificate};
 
-use crate::read::{At, Fields, Place};
+use crate::read::{Cursor, Mapping, Place};
 
 /// A certificate with its key.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ impl fmt::Debug for Authorities {
 }
 
 /// `{key, crt}`, either of them as `keyFile`, `crtFile` under `gateway.weir.dev/v1`.
-pub(crate) fn key_pair(at: &At<'_>) -> Option<KeyPair> {
+pub(crate) fn key_pair(at: &Cursor<'_>) -> Option<KeyPair> {
     let mut fields = at.fields()?;
     fields.mean([
         ("crt", "The certificate and its chain in PEM"),
@@ -132,26 +132,27 @@ fn seconds(time: Time) -> u64 {
 }
 
 /// `trustedCA`, or `trustedCAFile` under `gateway.weir.dev/v1`. The outer `None`: neither is there.
-pub(crate) fn authorities(fields: &mut Fields<'_>) -> Option<Option<Authorities>> {
-    let read = |at: &At<'_>, text: &str| Some(Authorities { certificates: certificates(at, text)?, place: at.place() });
+pub(crate) fn authorities(fields: &mut Mapping<'_>) -> Option<Option<Authorities>> {
+    let read =
+        |at: &Cursor<'_>, text: &str| Some(Authorities { certificates: certificates(at, text)?, place: at.place() });
     either(fields, "trustedCA", "trustedCAFile", read)
 }
 
 fn required<T>(
-    fields: &mut Fields<'_>,
+    fields: &mut Mapping<'_>,
     inline: &'static str,
     file: &'static str,
-    read: impl FnOnce(&At<'_>, &str) -> Option<T>,
+    read: impl FnOnce(&Cursor<'_>, &str) -> Option<T>,
 ) -> Option<T> {
     either(fields, inline, file, read).unwrap_or_else(|| fields.missing(inline, "add its PEM text"))
 }
 
 /// The PEM text of a field, or of the file that another one names. The outer `None`: neither is there.
 fn either<T>(
-    fields: &mut Fields<'_>,
+    fields: &mut Mapping<'_>,
     inline: &'static str,
     file: &'static str,
-    read: impl FnOnce(&At<'_>, &str) -> Option<T>,
+    read: impl FnOnce(&Cursor<'_>, &str) -> Option<T>,
 ) -> Option<Option<T>> {
     let there = fields.has(file);
     let inner = fields.take(inline).map(|at| (at.filled(), at));
@@ -164,12 +165,12 @@ fn either<T>(
     }
 }
 
-fn path_of(at: &At<'_>) -> Option<PathBuf> {
+fn path_of(at: &Cursor<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(at.filled()?);
     if path.is_absolute() { Some(path) } else { at.refuse("is not an absolute path; begin it with `/`") }
 }
 
-fn certificates(at: &At<'_>, text: &str) -> Option<Vec<CertificateDer<'static>>> {
+fn certificates(at: &Cursor<'_>, text: &str) -> Option<Vec<CertificateDer<'static>>> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match read {
         Ok(certificates) if certificates.is_empty() => {
@@ -180,7 +181,7 @@ fn certificates(at: &At<'_>, text: &str) -> Option<Vec<CertificateDer<'static>>>
     }
 }
 
-fn private_key(at: &At<'_>, text: &str) -> Option<PrivateKeyDer<'static>> {
+fn private_key(at: &Cursor<'_>, text: &str) -> Option<PrivateKeyDer<'static>> {
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return at.refuse("is an encrypted key, which cannot be read without its password; write it decrypted");
     }

@@ -8,7 +8,7 @@ use crate::api::{Listen, Scheme};
 use crate::error::ConfigError;
 use crate::policy::Tls;
 use crate::read::{Errors, Place};
-use crate::spec::ApiDraft;
+use crate::resources::ApiDraft;
 
 /// The TLS of each address that has it.
 pub(crate) fn tls(apis: &[ApiDraft]) -> HashMap<SocketAddr, Arc<Tls>> {

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::files::Outside;
+use crate::files::ReferencedFiles;
 use crate::model::GatewayConfig;
 use crate::policy;
-use crate::read::{At, Custom, Errors, Recorder, Scope, World};
-use crate::spec;
+use crate::read::{Cursor, Custom, Errors, LoadContext, Recorder, Scope};
+use crate::resources;
 
 /// A schema (draft 2020-12) that each document of a file must meet: one definition a kind, and one a policy's `config`.
 pub fn json_schema() -> Value {
@@ -22,18 +22,18 @@ pub fn json_schema() -> Value {
     for (name, config) in &policies {
         definitions.insert(format!("policy:{name}"), config.clone());
     }
-    let metadata = described(spec::describe_metadata);
-    for kind in spec::Kind::all() {
+    let metadata = described(resources::describe_metadata);
+    for kind in resources::Kind::all() {
         let mut spec = described(|at| kind.describe(at));
         match kind {
-            spec::Kind::ApiInstance => bind(&mut spec["properties"]["policies"]["items"], &policies),
-            spec::Kind::PolicyBinding => bind(&mut spec, &policies),
+            resources::Kind::ApiInstance => bind(&mut spec["properties"]["policies"]["items"], &policies),
+            resources::Kind::PolicyBinding => bind(&mut spec, &policies),
             _ => {}
         }
         let resource = json!({
             "type": "object",
             "properties": {
-                "apiVersion": {"enum": spec::api_versions().collect::<Vec<_>>()},
+                "apiVersion": {"enum": resources::api_versions().collect::<Vec<_>>()},
                 "kind": {"const": kind.name()},
                 "metadata": metadata,
                 "spec": spec,
@@ -44,7 +44,8 @@ pub fn json_schema() -> Value {
         });
         definitions.insert(kind.name().to_owned(), resource);
     }
-    let kinds: Vec<_> = spec::Kind::all().map(|kind| json!({"$ref": format!("#/$defs/{}", kind.name())})).collect();
+    let kinds: Vec<_> =
+        resources::Kind::all().map(|kind| json!({"$ref": format!("#/$defs/{}", kind.name())})).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A resource of Weir",
@@ -68,20 +69,20 @@ fn bind(bound: &mut Value, policies: &[(&'static str, Value)]) {
 
 /// The settings of `config`, under the keys that a `Configuration` has for them.
 pub(crate) fn described_settings(config: &GatewayConfig) -> Value {
-    let mut settings = spec::Settings::of(config);
-    recorded(|at| spec::settings(at, &mut settings)).values("").unwrap_or_else(|| json!({}))
+    let mut settings = resources::Settings::of(config);
+    recorded(|at| resources::settings(at, &mut settings)).values("").unwrap_or_else(|| json!({}))
 }
 
 /// What a reader asks for.
-fn described(read: impl FnOnce(&At<'_>)) -> Value {
+fn described(read: impl FnOnce(&Cursor<'_>)) -> Value {
     recorded(read).schema("")
 }
 
-fn recorded(read: impl FnOnce(&At<'_>)) -> Recorder {
+fn recorded(read: impl FnOnce(&Cursor<'_>)) -> Recorder {
     let (errors, warnings) = (Errors::default(), Errors::default());
-    let (outside, recorder) = (Outside::default(), Recorder::default());
+    let (outside, recorder) = (ReferencedFiles::default(), Recorder::default());
     let custom = Custom::default();
-    let world = World { env: &|_| None, outside: &outside, warnings: &warnings, custom: &custom };
+    let world = LoadContext { env: &|_| None, outside: &outside, warnings: &warnings, custom: &custom };
     let scope = Scope {
         file: Path::new(""),
         resource: String::new(),
@@ -91,6 +92,6 @@ fn recorded(read: impl FnOnce(&At<'_>)) -> Recorder {
         recorder: Some(&recorder),
         keys: RefCell::default(),
     };
-    read(&At::any(&scope));
+    read(&Cursor::any(&scope));
     recorder
 }

@@ -32,7 +32,7 @@ fn the_page_of_the_configuration_is_current() {
          `kind`, `metadata` and `spec`. Keys marked *weir* need `apiVersion: gateway.weir.dev/v1`; in them, and in the `config` of a \
          policy, `$NAME` is an environment variable and `$$` a dollar sign. Sizes are `64MiB`, `1GB` or a number of bytes; times `24h`, \
          `30m`, `90s` or `250ms`. Unknown keys are refused.\n\n\
-         Made of the readers in `crates/config/src/spec`.\n\n## Metadata\n",
+         Made of the readers in `crates/config/src/resources`.\n\n## Metadata\n",
     );
     table(&mut page, &definitions["Service"]["properties"]["metadata"], &|key| {
         !["Timestamp", "finalizers", "generation", "managedFields", "ownerReferences", "resourceVersion", "uid"]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::PolicySpec;
 use crate::expression::Expression;
-use crate::read::At;
+use crate::read::Cursor;
 
 /// Where a request carries the client's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const ORIGINS: [(&str, Origin); 2] =
 impl PolicySpec for ClientIdEnforcement {
     const NAME: &'static str = "client-id-enforcement-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let origin = fields.take("credentialsOriginHasHttpBasicAuthenticationHeader");
         let origin = origin.as_ref().map_or(Some(Origin::Custom), |at| at.choice(&ORIGINS));

@@ -6,7 +6,7 @@ use http::{HeaderName, Method};
 use serde_json::{Value, json};
 
 use super::{PolicySpec, headers};
-use crate::read::At;
+use crate::read::Cursor;
 
 /// Who may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +62,9 @@ impl PolicySpec for Cors {
     const NAME: &'static str = "cors-flex";
     const IS_FIRST: bool = true;
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
-        let public = fields.optional("publicResource", At::boolean);
+        let public = fields.optional("publicResource", Cursor::boolean);
         let credentials = fields.optional("supportCredentials", |at| Some((at.boolean()?, at.clone())));
         let groups = fields.take("originGroups");
         fields.finish();
@@ -120,7 +120,7 @@ fn group_view(Group { origins, max_age, methods, headers, exposed }: &Group) -> 
     })
 }
 
-fn group(at: &At<'_>, seen: &mut BTreeSet<Origin>) -> Option<Group> {
+fn group(at: &Cursor<'_>, seen: &mut BTreeSet<Origin>) -> Option<Group> {
     let mut fields = at.fields()?;
     let origins = fields.required("origins", |at| at.items(|at| new_origin(at, seen)));
     let max_age = fields.optional("accessControlMaxAge", |at| at.integer(0..=86_400));
@@ -142,16 +142,16 @@ fn group(at: &At<'_>, seen: &mut BTreeSet<Origin>) -> Option<Group> {
 }
 
 /// `None` inside for one that is not allowed.
-fn method(at: &At<'_>) -> Option<Option<Method>> {
+fn method(at: &Cursor<'_>) -> Option<Option<Method>> {
     let mut fields = at.fields()?;
     let read = |text: &str| Method::from_bytes(text.as_bytes()).map_err(|_| "is no method");
     let name = fields.required("methodName", |at| at.parse(read, "write one such as `PUT`"));
-    let allowed = fields.optional("isAllowed", At::boolean);
+    let allowed = fields.optional("isAllowed", Cursor::boolean);
     fields.finish();
     Some(Some(name?).filter(|_| allowed.unwrap_or(true)))
 }
 
-fn new_origin(at: &At<'_>, seen: &mut BTreeSet<Origin>) -> Option<Origin> {
+fn new_origin(at: &Cursor<'_>, seen: &mut BTreeSet<Origin>) -> Option<Origin> {
     let origin = origin(at)?;
     if seen.insert(origin.clone()) {
         Some(origin)
@@ -160,7 +160,7 @@ fn new_origin(at: &At<'_>, seen: &mut BTreeSet<Origin>) -> Option<Origin> {
     }
 }
 
-fn origin(at: &At<'_>) -> Option<Origin> {
+fn origin(at: &Cursor<'_>) -> Option<Origin> {
     at.parse(parse, "write `scheme://host[:port]` and nothing behind it")
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::read::At;
+use crate::read::Cursor;
 
 /// The checked configuration of a policy, and what is known of every policy of its kind.
 pub(crate) trait PolicySpec: Sized {
@@ -16,7 +16,7 @@ pub(crate) trait PolicySpec: Sized {
     const IS_FIRST: bool = false;
 
     /// Reads `config`. Every field is asked for before the first `?`: the schema is made of what is asked for.
-    fn read(at: &At<'_>) -> Option<Self>;
+    fn read(at: &Cursor<'_>) -> Option<Self>;
 
     /// As it is shown to operators: everything but its secrets, for which [`crate::view::REDACTED`] stands.
     fn view(&self) -> Value;

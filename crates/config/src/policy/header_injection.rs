@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::PolicySpec;
 use super::headers::{self, counted};
 use crate::expression::Expression;
-use crate::read::At;
+use crate::read::Cursor;
 
 /// What is added to requests on their way to the upstream, and to responses on their way to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum HeaderValueOf {
 impl PolicySpec for HeaderInjection {
     const NAME: &'static str = "header-injection-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let mut count = 0;
         let inbound = fields.optional("inboundHeaders", |at| at.items(counted(&mut count, injected)));
@@ -62,7 +62,7 @@ impl PolicySpec for HeaderInjection {
     }
 }
 
-fn injected(at: &At<'_>) -> Option<Injected> {
+fn injected(at: &Cursor<'_>) -> Option<Injected> {
     let mut fields = at.fields()?;
     let name = fields.required("key", key);
     let value = fields.required("value", value);
@@ -70,7 +70,7 @@ fn injected(at: &At<'_>) -> Option<Injected> {
     Some(Injected { name: name?, value: value? })
 }
 
-fn of_response(at: &At<'_>) -> Option<Injected> {
+fn of_response(at: &Cursor<'_>) -> Option<Injected> {
     let field = injected(at)?;
     match &field.value {
         HeaderValueOf::Expression(Expression::Header(_)) | HeaderValueOf::Text(_) => Some(field),
@@ -80,7 +80,7 @@ fn of_response(at: &At<'_>) -> Option<Injected> {
     }
 }
 
-fn key(at: &At<'_>) -> Option<HeaderName> {
+fn key(at: &Cursor<'_>) -> Option<HeaderName> {
     let name = headers::name(at)?;
     match headers::owner(&name) {
         Some(why) => at.refuse(format!("`{name}` cannot be injected: it {why}")),
@@ -88,7 +88,7 @@ fn key(at: &At<'_>) -> Option<HeaderName> {
     }
 }
 
-fn value(at: &At<'_>) -> Option<HeaderValueOf> {
+fn value(at: &Cursor<'_>) -> Option<HeaderValueOf> {
     let text = at.text()?;
     if text.trim_start().starts_with("#[") {
         return Expression::read(at).map(HeaderValueOf::Expression);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::PolicySpec;
 use super::headers::{self, counted};
 use crate::pattern::Pattern;
-use crate::read::At;
+use crate::read::Cursor;
 
 /// What is taken from requests on their way to the upstream, and from responses on their way to the client.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ impl HeaderRemoval {
 impl PolicySpec for HeaderRemoval {
     const NAME: &'static str = "header-removal-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let mut count = 0;
         let inbound = fields.optional("inboundHeaders", |at| at.items(counted(&mut count, removed)));
@@ -56,7 +56,7 @@ impl PolicySpec for HeaderRemoval {
     }
 }
 
-fn removed(at: &At<'_>) -> Option<Removed> {
+fn removed(at: &Cursor<'_>) -> Option<Removed> {
     let text = at.filled()?;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if !is_plain {

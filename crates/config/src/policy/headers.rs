@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::read::At;
+use crate::read::Cursor;
 
 /// Why a field is not a policy's.
 pub(super) fn owner(name: &HeaderName) -> Option<&'static str> {
@@ -20,13 +20,16 @@ pub(super) fn owner(name: &HeaderName) -> Option<&'static str> {
 }
 
 /// A field name as it is written in a configuration.
-pub(super) fn name(at: &At<'_>) -> Option<HeaderName> {
+pub(super) fn name(at: &Cursor<'_>) -> Option<HeaderName> {
     let read = |text: &str| HeaderName::try_from(text).map_err(|_| "is no header name");
     at.parse(read, "use letters, digits and `-`")
 }
 
 /// Reads an item by `read`, and counts it, right or wrong.
-pub(super) fn counted<T>(count: &mut usize, read: impl Fn(&At<'_>) -> Option<T>) -> impl FnMut(&At<'_>) -> Option<T> {
+pub(super) fn counted<T>(
+    count: &mut usize,
+    read: impl Fn(&Cursor<'_>) -> Option<T>,
+) -> impl FnMut(&Cursor<'_>) -> Option<T> {
     move |at| {
         *count += 1;
         read(at)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::PolicySpec;
-use crate::read::At;
+use crate::read::Cursor;
 use crate::units::Secret;
 use crate::view::REDACTED;
 
@@ -18,10 +18,10 @@ pub struct HttpBasicAuthentication {
 impl PolicySpec for HttpBasicAuthentication {
     const NAME: &'static str = "http-basic-authentication-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let username = fields.required("username", username);
-        let password = fields.required("password", At::secret);
+        let password = fields.required("password", Cursor::secret);
         fields.finish();
         Some(Self { username: username?, password: password? })
     }
@@ -40,7 +40,7 @@ impl PolicySpec for HttpBasicAuthentication {
     }
 }
 
-fn username(at: &At<'_>) -> Option<String> {
+fn username(at: &Cursor<'_>) -> Option<String> {
     let name = at.filled()?;
     if name.contains(':') {
         at.refuse("contains `:`, which basic authentication cannot carry; remove it")

@@ -11,7 +11,7 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::{PolicySpec, headers};
 use crate::expression::Expression;
-use crate::read::{At, Fields, show};
+use crate::read::{Cursor, Mapping, show};
 use crate::units::Secret;
 use crate::view::{REDACTED, time};
 use crate::{address, view};
@@ -134,18 +134,18 @@ impl JwtAlgorithm {
 impl PolicySpec for JwtValidation {
     const NAME: &'static str = "jwt-validation-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let token = token(&mut fields);
         let algorithm = algorithm(&mut fields);
         let keys = keys(at, &mut fields, algorithm);
         let client_id = fields.optional("clientIdExpression", claim_of_token);
-        let skips_client = fields.optional("skipClientIdValidation", At::boolean);
+        let skips_client = fields.optional("skipClientIdValidation", Cursor::boolean);
         let audiences = audiences(at, &mut fields);
         let mandatory = Mandatory {
-            audience: fields.optional("mandatoryAudClaim", At::boolean).unwrap_or(false),
-            expiration: fields.optional("mandatoryExpClaim", At::boolean).unwrap_or(false),
-            not_before: fields.optional("mandatoryNbfClaim", At::boolean).unwrap_or(false),
+            audience: fields.optional("mandatoryAudClaim", Cursor::boolean).unwrap_or(false),
+            expiration: fields.optional("mandatoryExpClaim", Cursor::boolean).unwrap_or(false),
+            not_before: fields.optional("mandatoryNbfClaim", Cursor::boolean).unwrap_or(false),
         };
         let claims = claims(&mut fields);
         let forwarded = fields.optional("claimsToHeaders", |at| at.items(forwarded));
@@ -203,7 +203,7 @@ impl PolicySpec for JwtValidation {
 }
 
 /// `None` inside: where bearer tokens are.
-fn token(fields: &mut Fields<'_>) -> Option<Option<Expression>> {
+fn token(fields: &mut Mapping<'_>) -> Option<Option<Expression>> {
     let origins = [("httpBearerAuthenticationHeader", true), ("customExpression", false)];
     let bearer = fields.take("jwtOrigin").map_or(Some(true), |at| at.choice(&origins));
     let expression = fields.take("jwtExpression").map(|at| Expression::read(&at));
@@ -216,7 +216,7 @@ fn token(fields: &mut Fields<'_>) -> Option<Option<Expression>> {
     }
 }
 
-fn algorithm(fields: &mut Fields<'_>) -> Option<JwtAlgorithm> {
+fn algorithm(fields: &mut Mapping<'_>) -> Option<JwtAlgorithm> {
     let method = fields.take("signingMethod");
     let length = fields.take("signingKeyLength");
     let known = method.as_ref().map_or(Some(Method::Rsa), |at| at.choice(&METHODS));
@@ -230,7 +230,7 @@ fn algorithm(fields: &mut Fields<'_>) -> Option<JwtAlgorithm> {
     }
 }
 
-fn keys(at: &At<'_>, fields: &mut Fields<'_>, algorithm: Option<JwtAlgorithm>) -> Option<JwtKeys> {
+fn keys(at: &Cursor<'_>, fields: &mut Mapping<'_>, algorithm: Option<JwtAlgorithm>) -> Option<JwtKeys> {
     let is_set = fields.take("jwtKeyOrigin");
     let is_set = is_set.as_ref().map_or(Some(false), |at| at.choice(&[("text", false), ("jwks", true)]));
     let text = fields.take("textKey");
@@ -255,7 +255,7 @@ fn keys(at: &At<'_>, fields: &mut Fields<'_>, algorithm: Option<JwtAlgorithm>) -
 }
 
 /// At least as long as the hash (RFC 7518 3.2).
-fn secret(at: &At<'_>, algorithm: JwtAlgorithm) -> Option<Secret> {
+fn secret(at: &Cursor<'_>, algorithm: JwtAlgorithm) -> Option<Secret> {
     let secret = at.secret()?;
     let least = match algorithm {
         JwtAlgorithm::Hs384 => 48,
@@ -270,7 +270,7 @@ fn secret(at: &At<'_>, algorithm: JwtAlgorithm) -> Option<Secret> {
 }
 
 /// PEM with or without its first and last line, as Flex takes it.
-fn public(at: &At<'_>, algorithm: JwtAlgorithm) -> Option<String> {
+fn public(at: &Cursor<'_>, algorithm: JwtAlgorithm) -> Option<String> {
     let text = at.filled()?;
     let body =
         text.trim().trim_start_matches("-----BEGIN PUBLIC KEY-----").trim_end_matches("-----END PUBLIC KEY-----");
@@ -294,7 +294,7 @@ fn public(at: &At<'_>, algorithm: JwtAlgorithm) -> Option<String> {
 }
 
 /// One or several, with commas between them.
-fn urls(at: &At<'_>) -> Option<Vec<Uri>> {
+fn urls(at: &Cursor<'_>) -> Option<Vec<Uri>> {
     let read = |text: &str| text.split(',').map(|url| check_url(url.trim())).collect::<Result<Vec<_>, _>>();
     at.parse(read, "as in `https://idp.example.com/.well-known/jwks.json`")
 }
@@ -313,8 +313,8 @@ fn check_url(text: &str) -> Result<Uri, &'static str> {
     }
 }
 
-fn audiences(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {
-    let validates = fields.optional("validateAudClaim", At::boolean).unwrap_or(false);
+fn audiences(at: &Cursor<'_>, fields: &mut Mapping<'_>) -> Option<Vec<String>> {
+    let validates = fields.optional("validateAudClaim", Cursor::boolean).unwrap_or(false);
     let supported = fields.take("supportedAudiences");
     if let Some(at) = supported.as_ref().filter(|at| !validates && !at.says("")) {
         at.warn("has no effect without `validateAudClaim: true`");
@@ -329,8 +329,8 @@ fn audiences(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {
     }
 }
 
-fn claims(fields: &mut Fields<'_>) -> Option<Vec<RequiredClaim>> {
-    let validates = fields.optional("validateCustomClaim", At::boolean).unwrap_or(false);
+fn claims(fields: &mut Mapping<'_>) -> Option<Vec<RequiredClaim>> {
+    let validates = fields.optional("validateCustomClaim", Cursor::boolean).unwrap_or(false);
     let mut read = |name, mandatory| match fields.take(name) {
         Some(at) => {
             if !validates {
@@ -347,9 +347,9 @@ fn claims(fields: &mut Fields<'_>) -> Option<Vec<RequiredClaim>> {
 }
 
 /// `value` is the text itself, or an expression that compares the claim with one.
-fn claim(at: &At<'_>, mandatory: bool) -> Option<RequiredClaim> {
+fn claim(at: &Cursor<'_>, mandatory: bool) -> Option<RequiredClaim> {
     let mut fields = at.fields()?;
-    let name = fields.required("key", At::filled);
+    let name = fields.required("key", Cursor::filled);
     let value = fields.required("value", |at| Some((at.text()?, at.clone())));
     fields.finish();
     let (name, (text, at)) = (name?, value?);
@@ -369,7 +369,7 @@ fn claim(at: &At<'_>, mandatory: bool) -> Option<RequiredClaim> {
 }
 
 /// `#[vars.claimSet.name]`
-fn claim_of_token(at: &At<'_>) -> Option<String> {
+fn claim_of_token(at: &Cursor<'_>) -> Option<String> {
     let text = at.filled()?;
     let inner = text.trim().strip_prefix("#[").and_then(|rest| rest.strip_suffix(']'));
     match inner.and_then(|inner| claim_name(inner.trim())) {
@@ -393,7 +393,7 @@ fn quoted(text: &str) -> Option<&str> {
     (!inner.contains(['\'', '"', '\\'])).then_some(inner)
 }
 
-fn forwarded(at: &At<'_>) -> Option<(String, HeaderName)> {
+fn forwarded(at: &Cursor<'_>) -> Option<(String, HeaderName)> {
     let claim = at.filled()?;
     let name = HeaderName::try_from(format!("{FORWARDED}{claim}"));
     match name {

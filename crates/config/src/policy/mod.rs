@@ -27,7 +27,7 @@ pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
-use crate::read::{At, NOT_YET, show};
+use crate::read::{Cursor, NOT_SUPPORTED_YET, show};
 use definition::policies;
 
 policies! { ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, JwtValidation, RateLimiting }
@@ -43,13 +43,13 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy)]
 pub(crate) enum Read {
     /// The chain of an API, under rules and in an order.
-    Chain(fn(&At<'_>) -> Option<Policy>),
+    Chain(fn(&Cursor<'_>) -> Option<Policy>),
     /// The routes of an API, under rules and in an order.
-    Route(fn(&At<'_>) -> Option<RouteTo>),
+    Route(fn(&Cursor<'_>) -> Option<RouteTo>),
     /// The port of an API.
-    Port(fn(&At<'_>) -> Option<Tls>),
+    Port(fn(&Cursor<'_>) -> Option<Tls>),
     /// A service.
-    Service(fn(&At<'_>) -> Option<TlsOutbound>),
+    Service(fn(&Cursor<'_>) -> Option<TlsOutbound>),
 }
 
 impl Entry {
@@ -62,7 +62,7 @@ impl Entry {
     }
 
     /// Reads only for what is asked for.
-    pub fn describe(&self, config: &At<'_>) {
+    pub fn describe(&self, config: &Cursor<'_>) {
         let config = config.clone().with_env();
         match self.read {
             Read::Chain(read) => drop(read(&config)),
@@ -81,7 +81,7 @@ const OTHERS: [Entry; 3] = [
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const TO_COME: [&str; 36] = [
+const FLEX_UNSUPPORTED: [&str; 36] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -133,7 +133,7 @@ pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> + Clone {
 }
 
 /// The policy that a `policyRef.name` names; `None` inside for one that does nothing here.
-pub(crate) fn find(at: &At<'_>) -> Option<Option<Entry>> {
+pub(crate) fn find(at: &Cursor<'_>) -> Option<Option<Entry>> {
     let name = at.text()?;
     if let Some(entry) = catalogue().find(|entry| entry.name == name) {
         return Some(Some(*entry));
@@ -145,8 +145,8 @@ pub(crate) fn find(at: &At<'_>) -> Option<Option<Entry>> {
     if name.starts_with("tls-in") {
         return at.refuse(format!("unknown policy `{}`; did you mean `{}`?", show(&name), Tls::NAME));
     }
-    if TO_COME.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
-        return at.refuse(format!("policy `{name}` is {NOT_YET}; remove it"));
+    if FLEX_UNSUPPORTED.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {
+        return at.refuse(format!("policy `{name}` is {NOT_SUPPORTED_YET}; remove it"));
     }
     at.unknown_policy(name)
 }
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_policy_is_either_here_or_to_come() {
-        assert!(TO_COME.is_sorted());
+        assert!(FLEX_UNSUPPORTED.is_sorted());
         for name in names() {
-            assert!(!TO_COME.contains(&name.trim_end_matches("-flex")), "{name}");
+            assert!(!FLEX_UNSUPPORTED.contains(&name.trim_end_matches("-flex")), "{name}");
         }
     }
 }

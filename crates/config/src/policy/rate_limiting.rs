@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::PolicySpec;
 use crate::expression::Expression;
-use crate::read::At;
+use crate::read::Cursor;
 use crate::view;
 
 /// The limits of an API, or of each of its keys. A request must be within all of them.
@@ -52,15 +52,15 @@ pub enum LimitKey {
 impl PolicySpec for RateLimiting {
     const NAME: &'static str = "rate-limiting-flex";
 
-    fn read(at: &At<'_>) -> Option<Self> {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let limits = fields.required("rateLimits", limits);
         let selector = fields.take("keySelector").map(|at| Expression::read(&at).map(LimitKey::Request));
         let by = fields.take_weir("keyBy");
         let by = by.map(|at| (at.choice(&[("consumer", ())]), at));
-        let expose_headers = fields.optional("exposeHeaders", At::boolean);
+        let expose_headers = fields.optional("exposeHeaders", Cursor::boolean);
         // Each gateway counts for itself either way, as Flex does without a shared storage.
-        fields.optional("clusterizable", At::boolean);
+        fields.optional("clusterizable", Cursor::boolean);
         fields.finish();
         let key = match (selector, by) {
             (None, None) => Some(LimitKey::All),
@@ -87,7 +87,7 @@ impl PolicySpec for RateLimiting {
     }
 }
 
-fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
+fn limits(at: &Cursor<'_>) -> Option<Vec<RateLimit>> {
     let (mut limits, mut windows, mut count) = (Vec::new(), BTreeSet::new(), 0);
     at.items(|at| {
         count += 1;
@@ -105,7 +105,7 @@ fn limits(at: &At<'_>) -> Option<Vec<RateLimit>> {
     Some(limits)
 }
 
-fn limit(at: &At<'_>) -> Option<RateLimit> {
+fn limit(at: &Cursor<'_>) -> Option<RateLimit> {
     let longest = u64::try_from(RateLimit::LONGEST_WINDOW.as_millis()).unwrap_or(u64::MAX);
     let mut fields = at.fields()?;
     let requests = fields.required("maximumRequests", |at| at.integer(1..=RateLimit::MOST_REQUESTS.into()));

@@ -1,8 +1,8 @@
 //! `route`: an API's requests go to a Service of its own resource. One binding is one route of the API.
 
 use crate::address;
-use crate::read::{At, Fields, Place};
-use crate::spec::name;
+use crate::read::{Cursor, Mapping, Place};
+use crate::resources::name;
 
 /// A resource named by another one.
 #[derive(Debug, Clone)]
@@ -24,16 +24,16 @@ pub(crate) struct RouteTo {
 impl RouteTo {
     pub const NAME: &'static str = "route";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    pub(super) fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let service = fields.required("destinationRef", destination);
-        let path = fields.optional("destinationPath", |at| at.parse_cured(address::base_path));
+        let path = fields.optional("destinationPath", |at| at.parse_with_hint(address::base_path));
         fields.finish();
         Some(Self { service: service?, path: path.filter(|path| !path.is_empty()) })
     }
 }
 
-fn destination(at: &At<'_>) -> Option<Reference> {
+fn destination(at: &Cursor<'_>) -> Option<Reference> {
     let mut fields = at.fields()?;
     fields.optional("kind", |at| at.choice(&[("Service", ())]));
     let reference = Reference::read(&mut fields);
@@ -43,7 +43,7 @@ fn destination(at: &At<'_>) -> Option<Reference> {
 
 impl Reference {
     /// The keys `name` and `namespace`.
-    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+    pub fn read(fields: &mut Mapping<'_>) -> Option<Self> {
         let written = fields.required("name", |at| Some((name(at)?, at.place())));
         let namespace = fields.optional("namespace", name_or_none).flatten();
         let (name, place) = written?;
@@ -52,6 +52,6 @@ impl Reference {
 }
 
 /// Flex writes `""` for none.
-pub(crate) fn name_or_none(at: &At<'_>) -> Option<Option<String>> {
+pub(crate) fn name_or_none(at: &Cursor<'_>) -> Option<Option<String>> {
     if at.text()?.is_empty() { Some(None) } else { name(at).map(Some) }
 }

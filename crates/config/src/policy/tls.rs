@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::pem::{Authorities, KeyPair, authorities, key_pair};
-use crate::read::{At, Fields};
+use crate::read::{Cursor, Mapping};
 
 /// A port's side of TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl Tls {
     /// Flex's name for it.
     pub const NAME: &'static str = "tls";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    pub(super) fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let certificates = certificates(&mut fields);
         let client = client(&mut fields);
@@ -159,7 +159,7 @@ impl Tls {
     }
 }
 
-fn certificates(fields: &mut Fields<'_>) -> Option<Vec<KeyPair>> {
+fn certificates(fields: &mut Mapping<'_>) -> Option<Vec<KeyPair>> {
     let one = fields.take("certificate").map(|at| key_pair(&at));
     let several = fields.take_weir("certificates").map(|at| (at.items(key_pair), at));
     match (one, several) {
@@ -173,9 +173,9 @@ fn certificates(fields: &mut Fields<'_>) -> Option<Vec<KeyPair>> {
     }
 }
 
-fn client(fields: &mut Fields<'_>) -> Option<ClientCertificates> {
+fn client(fields: &mut Mapping<'_>) -> Option<ClientCertificates> {
     let required = fields.take("requireClientCertificate");
-    let asked = required.as_ref().map_or(Some(false), At::boolean);
+    let asked = required.as_ref().map_or(Some(false), Cursor::boolean);
     let trusted = authorities(fields);
     match (asked?, trusted) {
         (false, None | Some(Some(_))) => Some(ClientCertificates::Ignored),
@@ -186,7 +186,7 @@ fn client(fields: &mut Fields<'_>) -> Option<ClientCertificates> {
 }
 
 impl TlsOffer {
-    pub(super) fn read(fields: &mut Fields<'_>, alpn: &[Alpn]) -> Option<Self> {
+    pub(super) fn read(fields: &mut Mapping<'_>, alpn: &[Alpn]) -> Option<Self> {
         let alpn =
             fields.take("alpn").map_or_else(|| Some(alpn.to_vec()), |at| once(at.items(|at| at.choice(&Alpn::NAMES))));
         let min = fields.take_either("minversion", "minVersion");
@@ -248,15 +248,15 @@ impl Suite {
 }
 
 /// `None` inside: a version that nobody should speak, and that is raised.
-fn lowest_version(at: &At<'_>) -> Option<Option<TlsVersion>> {
+fn lowest_version(at: &Cursor<'_>) -> Option<Option<TlsVersion>> {
     if at.says("1.0") || at.says("1.1") { Some(None) } else { version(at).map(Some) }
 }
 
-fn version(at: &At<'_>) -> Option<TlsVersion> {
+fn version(at: &Cursor<'_>) -> Option<TlsVersion> {
     at.choice(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
 }
 
-fn cipher(at: &At<'_>) -> Option<Suite> {
+fn cipher(at: &Cursor<'_>) -> Option<Suite> {
     let of_12 = Cipher::NAMES.map(|(name, cipher)| (name, Suite::Strong(cipher)));
     let of_13 = TLS13_CIPHERS.map(|name| (name, Suite::Tls13));
     let offered = [of_12.as_slice(), of_13.as_slice()].concat();

@@ -7,7 +7,7 @@ use rustls_pki_types::ServerName;
 
 use super::tls::{Alpn, TlsOffer};
 use crate::pem::{Authorities, KeyPair, authorities, key_pair};
-use crate::read::{At, Fields};
+use crate::read::{Cursor, Mapping};
 
 /// The gateway's side of TLS to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl TlsOutbound {
     /// Flex's name for it.
     pub const NAME: &'static str = "tls-outbound";
 
-    pub(super) fn read(at: &At<'_>) -> Option<Self> {
+    pub(super) fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let verify = verify(&mut fields);
         let certificate = fields.take("certificate");
@@ -54,9 +54,9 @@ impl TlsOutbound {
     }
 }
 
-fn verify(fields: &mut Fields<'_>) -> Option<Verify> {
+fn verify(fields: &mut Mapping<'_>) -> Option<Verify> {
     let skip = fields.take("skipValidation");
-    let skip = skip.as_ref().map_or(Some(false), At::boolean);
+    let skip = skip.as_ref().map_or(Some(false), Cursor::boolean);
     match (skip?, authorities(fields)) {
         (true, None | Some(Some(_))) => Some(Verify::Nothing),
         (false, Some(Some(trusted))) => Some(Verify::By(trusted)),
@@ -65,6 +65,6 @@ fn verify(fields: &mut Fields<'_>) -> Option<Verify> {
     }
 }
 
-fn server_name(at: &At<'_>) -> Option<ServerName<'static>> {
+fn server_name(at: &Cursor<'_>) -> Option<ServerName<'static>> {
     at.parse(|text| ServerName::try_from(text).map(|name| name.to_owned()), "write a name, as in `orders.example.com`")
 }

@@ -1,13 +1,13 @@
 //! Reading specs from marked trees, with every mistake collected on the way.
 //!
-//! A reader is a function from an [`At`] - a value and where it stands - to `Option<T>`: `None` means that the mistake
+//! A reader is a function from a [`Cursor`] - a value and where it stands - to `Option<T>`: `None` means that the mistake
 //! is already told, so a reader goes on with the next field. Names of fields are written once, where they are read:
-//! what [`Fields`] was not asked for is refused.
+//! what [`Mapping`] was not asked for is refused.
 
 mod custom;
 mod describe;
 mod elsewhere;
-mod fields;
+mod mapping;
 mod nearest;
 
 use std::cell::{Cell, RefCell};
@@ -19,18 +19,18 @@ use std::rc::Rc;
 use serde_json::json;
 
 use crate::error::ConfigError;
-use crate::files::Outside;
+use crate::files::ReferencedFiles;
 use crate::tree::{Mark, Node, Value, placeholder};
 use crate::units::Secret;
 
 pub(crate) use custom::Custom;
 pub(crate) use describe::Recorder;
 use describe::Shape;
-pub(crate) use fields::Fields;
+pub(crate) use mapping::Mapping;
 pub(crate) use nearest::{did_you_mean, list};
 
 /// Said of what Flex has and weir has not.
-pub(crate) const NOT_YET: &str = "not supported yet by this version of weir";
+pub(crate) const NOT_SUPPORTED_YET: &str = "not supported yet by this version of weir";
 
 /// How many mistakes of one file are kept.
 pub(crate) const MAX_ERRORS: usize = 1_000;
@@ -40,10 +40,10 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What resources may ask for beyond their own text.
 #[derive(Clone, Copy)]
-pub(crate) struct World<'a> {
+pub(crate) struct LoadContext<'a> {
     pub env: Env<'a>,
     /// The files that they name.
-    pub outside: &'a Outside,
+    pub outside: &'a ReferencedFiles,
     /// What is taken, and yet worth a word.
     pub warnings: &'a Errors,
     /// The policies that are not known.
@@ -82,7 +82,7 @@ pub(crate) struct Scope<'a> {
     pub file: &'a Path,
     /// `ApiInstance "orders"`, once known.
     pub resource: String,
-    pub world: World<'a>,
+    pub world: LoadContext<'a>,
     pub errors: &'a Errors,
     /// Whether its `apiVersion` is Weir's own.
     pub is_weir: Cell<bool>,
@@ -123,7 +123,7 @@ const ANY: &Node = &Node { mark: Mark { line: 0, column: 0 }, value: Value::Any 
 
 /// A value and where it stands.
 #[derive(Clone)]
-pub(crate) struct At<'a> {
+pub(crate) struct Cursor<'a> {
     scope: &'a Scope<'a>,
     value: &'a Value,
     mark: Mark,
@@ -131,7 +131,7 @@ pub(crate) struct At<'a> {
     substitute: bool,
 }
 
-impl<'a> At<'a> {
+impl<'a> Cursor<'a> {
     pub fn new(scope: &'a Scope<'a>, node: &'a Node) -> Self {
         Self { scope, value: &node.value, mark: node.mark, path: String::new(), substitute: false }
     }
@@ -153,7 +153,7 @@ impl<'a> At<'a> {
         self.describe(|shape| shape.means(meaning, default));
     }
 
-    /// As [`At::describe`], of a single value.
+    /// As [`Cursor::describe`], of a single value.
     fn describe_leaf(&self, words: impl FnOnce() -> serde_json::Value) -> bool {
         let substitute = self.substitute;
         self.describe(|shape| shape.leaf(if substitute { describe::or_variable(words()) } else { words() }))
@@ -195,7 +195,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// Says of what is taken that it has no effect, or another one than it seems. As bounded as [`At::refuse`].
+    /// Says of what is taken that it has no effect, or another one than it seems. As bounded as [`Cursor::refuse`].
     pub fn warn(&self, message: impl Into<String>) {
         if self.scope.recorder.is_some() {
             return;
@@ -214,7 +214,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// An `Extension`, as [`At::unknown_policy`].
+    /// An `Extension`, as [`Cursor::unknown_policy`].
     pub fn custom_policy(&self, name: String, place: Place) {
         self.scope.world.custom.define(name, place);
     }
@@ -308,11 +308,11 @@ impl<'a> At<'a> {
     /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `cure`".
     pub fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>, cure: &str) -> Option<T> {
         self.describe(|shape| shape.leaf(json!({"description": cure})));
-        self.parse_cured(|text| read(text).map_err(|error| format!("{error}; {cure}")))
+        self.parse_with_hint(|text| read(text).map_err(|error| format!("{error}; {cure}")))
     }
 
-    /// As [`At::parse`], for errors that say their own cure.
-    pub fn parse_cured<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    /// As [`Cursor::parse`], for errors that say their own cure.
+    pub fn parse_with_hint<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         read(&text).map_or_else(|error| self.refuse(format!("{} {error}", self.quote(&text))), Some)
     }
@@ -377,8 +377,8 @@ impl<'a> At<'a> {
     }
 
     /// A mapping whose keys are known.
-    pub fn fields(&self) -> Option<Fields<'a>> {
-        Fields::new(self)
+    pub fn fields(&self) -> Option<Mapping<'a>> {
+        Mapping::new(self)
     }
 
     /// The value for a message. What came from the environment is never shown, only its variable's name; and of a URL

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::eyes::Eyes;
+use super::fs_events::FsEvents;
 use super::{Answer, Candidate, Message, Origin, Start, Taker, Verdict, Waiting, WaitsFor};
 use crate::content::Content;
-use crate::files::Seen;
+use crate::files::FileHashes;
 use crate::model::ReloadMode;
 use crate::removal::{cuts, openings, removals};
 
@@ -29,7 +29,7 @@ type Env = Box<dyn Fn(&str) -> Option<String> + Send>;
 
 pub(super) struct Loader<T> {
     dirs: Vec<PathBuf>,
-    eyes: Option<Eyes>,
+    eyes: Option<FsEvents>,
     env: Env,
     taker: T,
     /// What of the folders was decided on last, taken or not.
@@ -38,7 +38,7 @@ pub(super) struct Loader<T> {
     running: Arc<Content>,
     origin: Origin,
     /// The last load named these files.
-    outside: Seen,
+    outside: FileHashes,
     /// What was decided on runs.
     in_place: bool,
     pending: Option<Pending>,
@@ -51,7 +51,7 @@ pub(super) struct Loader<T> {
 /// A change that is not decided on.
 struct Pending {
     waiting: Waiting,
-    mark: (u64, Seen),
+    mark: (u64, FileHashes),
     /// Since when it says what it says.
     same_since: Instant,
     /// What it takes away is known: it waits until then.
@@ -62,13 +62,13 @@ struct Pending {
 /// A candidate that may be taken another time.
 struct Retry {
     candidate: Candidate,
-    outside: Seen,
+    outside: FileHashes,
     at: Instant,
     delay: Duration,
 }
 
 impl<T: Taker> Loader<T> {
-    pub fn new(start: Start, eyes: Option<Eyes>, env: Env, taker: T) -> Self {
+    pub fn new(start: Start, eyes: Option<FsEvents>, env: Env, taker: T) -> Self {
         let now = Instant::now();
         let outside = taker.running().outside.clone();
         Self {
@@ -91,7 +91,7 @@ impl<T: Taker> Loader<T> {
 
     pub fn run(mut self, inbox: &Receiver<Message>, touched: &AtomicBool) {
         loop {
-            self.eyes.iter_mut().for_each(Eyes::open);
+            self.eyes.iter_mut().for_each(FsEvents::open);
             let due = self.retry.as_ref().map_or(self.look_at, |retry| retry.at.min(self.look_at));
             match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Message::Touched) => {
@@ -147,7 +147,7 @@ impl<T: Taker> Loader<T> {
         let outside = self.outside.again();
         if content.hash == self.decided.hash && outside == self.outside {
             if self.decided.files.is_swapped() {
-                self.eyes.iter_mut().for_each(Eyes::open_again);
+                self.eyes.iter_mut().for_each(FsEvents::open_again);
                 self.decided = content;
             }
             return self.settle();
@@ -175,7 +175,7 @@ impl<T: Taker> Loader<T> {
     }
 
     /// A change that was not there at the last look.
-    fn note(&mut self, mark: (u64, Seen), now: Instant) {
+    fn note(&mut self, mark: (u64, FileHashes), now: Instant) {
         let since = self.pending.as_ref().map_or_else(SystemTime::now, |pending| pending.waiting.since);
         let told_at = self.pending.as_ref().map_or(now, |pending| pending.told_at);
         let waiting = Waiting { since, waits_for: WaitsFor::Quiet, removals: Vec::new() };
@@ -241,14 +241,14 @@ impl<T: Taker> Loader<T> {
 
     fn decided_on(&mut self, content: Arc<Content>) {
         if self.decided.files.is_swapped() {
-            self.eyes.iter_mut().for_each(Eyes::open_again);
+            self.eyes.iter_mut().for_each(FsEvents::open_again);
         }
         self.decided = content;
         self.settle();
     }
 
     /// `tried`: what was waited for before this attempt.
-    fn take(&mut self, candidate: Candidate, outside: Seen, tried: Option<Duration>) -> Answer {
+    fn take(&mut self, candidate: Candidate, outside: FileHashes, tried: Option<Duration>) -> Answer {
         self.outside = outside.clone();
         self.retry = None;
         match self.taker.take(&candidate, tried.is_some()) {

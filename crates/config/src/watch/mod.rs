@@ -5,7 +5,7 @@
 //! two seconds it looks without an event too, for file systems that send none (NFS, some container mounts), folders that
 //! come later, and certificates and keys that the resources name elsewhere.
 
-mod eyes;
+mod fs_events;
 mod loader;
 
 use std::io;
@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use crate::content::Content;
 use crate::error::ConfigErrors;
 use crate::model::GatewayConfig;
-use eyes::Eyes;
+use fs_events::FsEvents;
 use loader::Loader;
 
 /// Whoever runs a configuration. Called on the watcher's thread.
@@ -195,7 +195,7 @@ impl Watcher {
                 wake.send(Message::Touched).unwrap_or_default();
             }
         };
-        let eyes = events.then(|| Eyes::new(&start.dirs, wake)).flatten();
+        let eyes = events.then(|| FsEvents::new(&start.dirs, wake)).flatten();
         let loader = Loader::new(start, eyes, Box::new(env), taker);
         let run = move || loader.run(&inbox, &touched);
         thread::Builder::new().name("weir-config".to_owned()).spawn(run)?;

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::key::{Key, ServiceAt};
-use crate::read::{At, Errors, Place, Scope, World, did_you_mean, show};
+use crate::read::{Cursor, Errors, LoadContext, Place, Scope, did_you_mean, show};
 use crate::tree::{Node, Value};
 
 pub(crate) use api_instance::{ApiDraft, ChainDraft, Rank};
@@ -96,7 +96,7 @@ impl Metadata {
 }
 
 /// Reads one resource into `drafts`.
-pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Errors, drafts: &mut Drafts) {
+pub(crate) fn resource(file: &Path, node: &Node, world: LoadContext<'_>, errors: &Errors, drafts: &mut Drafts) {
     if let Some(items) = list_items(node) {
         for item in items {
             resource(file, item, world, errors, drafts);
@@ -105,11 +105,11 @@ pub(crate) fn resource(file: &Path, node: &Node, world: World<'_>, errors: &Erro
     }
     let keys = RefCell::default();
     let scope = Scope { file, resource: title(node), world, errors, is_weir: Cell::default(), recorder: None, keys };
-    document(&At::new(&scope, node), node, drafts);
+    document(&Cursor::new(&scope, node), node, drafts);
     scope.tell_missing();
 }
 
-fn document(at: &At<'_>, node: &Node, drafts: &mut Drafts) {
+fn document(at: &Cursor<'_>, node: &Node, drafts: &mut Drafts) {
     if let Some(version) = foreign(node) {
         return at.warn(format!("is of `{}`, which is no resource of the gateway; it is passed over", show(version)));
     }
@@ -133,7 +133,7 @@ fn document(at: &At<'_>, node: &Node, drafts: &mut Drafts) {
     }
     // What the cluster says of the resource.
     fields.take("status");
-    let spec = fields.take("spec").map(At::rooted);
+    let spec = fields.take("spec").map(Cursor::rooted);
     if spec.is_none() && kind.is_some() {
         fields.missing::<()>("spec", "add it");
     }
@@ -189,7 +189,7 @@ impl Kind {
     }
 
     /// Reads only for what is asked for.
-    pub fn describe(self, spec: &At<'_>) {
+    pub fn describe(self, spec: &Cursor<'_>) {
         match self {
             Self::ApiInstance => drop(api_instance::read(spec, None)),
             Self::Service => drop(service::read(spec, None)),
@@ -206,7 +206,7 @@ impl Kind {
     }
 }
 
-fn api_version(at: &At<'_>) -> Option<Version> {
+fn api_version(at: &Cursor<'_>) -> Option<Version> {
     let text = at.text()?;
     match text.as_str() {
         WEIR => Some(Version::Weir),
@@ -218,7 +218,7 @@ fn api_version(at: &At<'_>) -> Option<Version> {
     }
 }
 
-fn kind(at: &At<'_>) -> Option<Kind> {
+fn kind(at: &Cursor<'_>) -> Option<Kind> {
     let text = at.text()?;
     if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
         return Some(*kind);
@@ -239,11 +239,11 @@ pub(crate) fn api_versions() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads only for what is asked for.
-pub(crate) fn describe_metadata(at: &At<'_>) {
+pub(crate) fn describe_metadata(at: &Cursor<'_>) {
     metadata(at);
 }
 
-fn metadata(at: &At<'_>) -> Option<Metadata> {
+fn metadata(at: &Cursor<'_>) -> Option<Metadata> {
     let mut fields = at.fields()?;
     fields.mean([
         ("name", "1 to 253 of letters, digits, `.`, `_` and `-`; once a kind and namespace"),
@@ -264,19 +264,19 @@ fn metadata(at: &At<'_>) -> Option<Metadata> {
     Some(Metadata { name, namespace, labels: labels.unwrap_or_default(), place })
 }
 
-fn labels(at: &At<'_>) -> Option<BTreeMap<String, String>> {
+fn labels(at: &Cursor<'_>) -> Option<BTreeMap<String, String>> {
     let labels = at.entries(|key, value| Some((key.to_owned(), value.text()?)))?;
     Some(labels.into_iter().collect())
 }
 
 /// A name that may become part of metric labels and routes.
-pub(crate) fn name(at: &At<'_>) -> Option<String> {
+pub(crate) fn name(at: &Cursor<'_>) -> Option<String> {
     let text = at.text()?;
     check_name(at, &text).then_some(text)
 }
 
 /// Tells when `name` is no name: 1 to 253 characters of `A-Za-z0-9._-`.
-pub(crate) fn check_name(at: &At<'_>, name: &str) -> bool {
+pub(crate) fn check_name(at: &Cursor<'_>, name: &str) -> bool {
     let well =
         (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !well {

@@ -2,20 +2,20 @@
 
 use std::rc::Rc;
 
-use super::{ANY, At, MAX_ERRORS, NOT_YET, Place, Shape, did_you_mean, show};
+use super::{ANY, Cursor, MAX_ERRORS, NOT_SUPPORTED_YET, Place, Shape, did_you_mean, show};
 use crate::tree::{Key, Node, Value};
 
-/// The keys of one mapping. Ask for each known one, then [`Fields::finish`].
-pub(crate) struct Fields<'a> {
-    at: At<'a>,
+/// The keys of one mapping. Ask for each known one, then [`Mapping::finish`].
+pub(crate) struct Mapping<'a> {
+    at: Cursor<'a>,
     entries: Vec<(&'a Key, &'a Rc<Node>)>,
     taken: Vec<bool>,
     known: Vec<&'static str>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Mapping<'a> {
     /// Tells keys that are there twice; only the first counts.
-    pub(super) fn new(at: &At<'a>) -> Option<Self> {
+    pub(super) fn new(at: &Cursor<'a>) -> Option<Self> {
         if at.describe(Shape::object) {
             return Some(Self { at: at.clone(), taken: Vec::new(), entries: Vec::new(), known: Vec::new() });
         }
@@ -39,13 +39,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of `name`, unless it is absent or null.
-    pub fn take(&mut self, name: &'static str) -> Option<At<'a>> {
+    pub fn take(&mut self, name: &'static str) -> Option<Cursor<'a>> {
         let (at, node) = self.find(name)?;
         (!matches!(node.value, Value::Null)).then_some(at)
     }
 
-    /// As [`Fields::take`], for what Flex has no word for: refused under its `apiVersion`.
-    pub fn take_weir(&mut self, name: &'static str) -> Option<At<'a>> {
+    /// As [`Mapping::take`], for what Flex has no word for: refused under its `apiVersion`.
+    pub fn take_weir(&mut self, name: &'static str) -> Option<Cursor<'a>> {
         let at = self.take(name)?;
         at.describe(Shape::weir);
         if at.is_weir() {
@@ -54,20 +54,20 @@ impl<'a> Fields<'a> {
         at.refuse("is not a key of Flex; write `apiVersion: gateway.weir.dev/v1` for it")
     }
 
-    /// As [`Fields::take`], for what Flex spells in two ways. Tells when both are there.
-    pub fn take_either(&mut self, name: &'static str, other: &'static str) -> Option<At<'a>> {
+    /// As [`Mapping::take`], for what Flex spells in two ways. Tells when both are there.
+    pub fn take_either(&mut self, name: &'static str, other: &'static str) -> Option<Cursor<'a>> {
         match (self.take(name), self.take(other)) {
             (Some(_), Some(at)) => at.refuse(format!("is the same as `{name}`, which is here too; remove one")),
             (one, other) => one.or(other),
         }
     }
 
-    pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+    pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(&Cursor<'a>) -> Option<T>) -> Option<T> {
         self.take(name).and_then(|at| read(&at))
     }
 
     /// Tells when `name` is absent or null.
-    pub fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+    pub fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&Cursor<'a>) -> Option<T>) -> Option<T> {
         self.at.describe(|shape| shape.require(name));
         match self.take(name) {
             Some(at) => read(&at),
@@ -76,15 +76,15 @@ impl<'a> Fields<'a> {
     }
 
     /// The mapping `name`, or an empty one in its place, so that what is missing in it is told.
-    pub fn take_map(&mut self, name: &'static str) -> At<'a> {
+    pub fn take_map(&mut self, name: &'static str) -> Cursor<'a> {
         const EMPTY: &Value = &Value::Map(Vec::new());
-        self.take(name).unwrap_or_else(|| At { path: self.at.join(name), value: EMPTY, ..self.at.clone() })
+        self.take(name).unwrap_or_else(|| Cursor { path: self.at.join(name), value: EMPTY, ..self.at.clone() })
     }
 
     /// What keys mean, for the description.
     pub fn mean<const N: usize>(&self, meanings: [(&'static str, &'static str); N]) {
         for (name, meaning) in meanings {
-            At { path: self.at.join(name), ..self.at.clone() }.means(meaning, None);
+            Cursor { path: self.at.join(name), ..self.at.clone() }.means(meaning, None);
         }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
         let found = self.entries.iter().find(|(key, _)| key.text == name);
         let node = found.map(|(_, node)| *node);
         let path = self.at.join(name);
-        node.map_or_else(|| At { path: path.clone(), ..self.at.clone() }, |node| self.at.child(node, path.clone()))
+        node.map_or_else(|| Cursor { path: path.clone(), ..self.at.clone() }, |node| self.at.child(node, path.clone()))
             .place()
     }
 
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
     /// Keys of Flex that this version cannot honour, and will not ignore.
     pub fn not_yet(&mut self, names: &[&'static str]) {
         for name in names {
-            self.refuse(name, &format!("is {NOT_YET}; remove it"));
+            self.refuse(name, &format!("is {NOT_SUPPORTED_YET}; remove it"));
         }
     }
 
@@ -141,11 +141,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Every key with its value, null or not.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'a str, At<'a>)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a str, Cursor<'a>)> {
         self.entries.iter().map(|(key, node)| (key.text.as_str(), self.at.child(node, self.at.join(&key.text))))
     }
 
-    fn find(&mut self, name: &'static str) -> Option<(At<'a>, &'a Node)> {
+    fn find(&mut self, name: &'static str) -> Option<(Cursor<'a>, &'a Node)> {
         if self.at.describe(|shape| shape.field(name, self.at.join(name))) {
             return Some((self.at.child(ANY, self.at.join(name)), ANY));
         }
@@ -158,7 +158,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The place of the key itself.
-fn at_key<'a>(at: &At<'a>, key: &Key) -> At<'a> {
+fn at_key<'a>(at: &Cursor<'a>, key: &Key) -> Cursor<'a> {
     let mut place = at.clone();
     (place.mark, place.path) = (key.mark, at.join(&key.text));
     place

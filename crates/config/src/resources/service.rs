@@ -4,7 +4,7 @@ use super::Metadata;
 use crate::address;
 use crate::api::UpstreamAddress;
 use crate::policy::TlsOutbound;
-use crate::read::{At, Fields, Place};
+use crate::read::{Cursor, Mapping, Place};
 
 /// A service as far as it could be read, in its own resource or within an ApiInstance.
 pub(crate) struct ServiceDraft {
@@ -16,7 +16,7 @@ pub(crate) struct ServiceDraft {
     pub tls: Vec<(Option<TlsOutbound>, Place)>,
 }
 
-pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ServiceDraft> {
+pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ServiceDraft> {
     let mut fields = spec.fields()?;
     fields.mean([("address", "`http://host:port` or `https://…`; a path is put before that of every request")]);
     let (address, prefix) = address(&mut fields);
@@ -25,9 +25,9 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ServiceD
 }
 
 /// The address of a service, and its path.
-pub(super) fn address(fields: &mut Fields<'_>) -> (Option<UpstreamAddress>, String) {
+pub(super) fn address(fields: &mut Mapping<'_>) -> (Option<UpstreamAddress>, String) {
     let read = fields.required("address", |at| {
-        let (address, path) = at.parse_cured(address::upstream)?;
+        let (address, path) = at.parse_with_hint(address::upstream)?;
         if !path.is_empty() {
             at.warn(format!(
                 "carries the path `{path}`, which is put before that of every request, as `destinationPath` is"

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::environment::Variables;
 use crate::model::{Analytics, AnalyticsTls, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
 use crate::pem::{REDACTED, authorities_view, key_pair_view};
-use crate::read::{At, Errors, Fields, Place};
+use crate::read::{Cursor, Errors, Mapping, Place};
 use crate::units::{ByteSize, Secret, time};
 
 /// What all `Configuration` resources set, together; before that, what the environment says, and the defaults.
@@ -116,12 +116,12 @@ impl Settings {
 
 /// A mapping of settings.
 pub(super) struct Section<'a, 's> {
-    fields: Fields<'a>,
+    fields: Mapping<'a>,
     settings: &'s mut Settings,
 }
 
 impl<'a, 's> Section<'a, 's> {
-    pub fn new(fields: Fields<'a>, settings: &'s mut Settings) -> Self {
+    pub fn new(fields: Mapping<'a>, settings: &'s mut Settings) -> Self {
         Self { fields, settings }
     }
 
@@ -131,7 +131,7 @@ impl<'a, 's> Section<'a, 's> {
         name: &'static str,
         meaning: &'static str,
         field: fn(&mut Values) -> &mut T,
-        read: impl FnOnce(&At<'a>) -> Option<T>,
+        read: impl FnOnce(&Cursor<'a>) -> Option<T>,
     ) {
         let at = self.fields.take(name);
         self.set(at, meaning, field, T::shown, read);
@@ -143,7 +143,7 @@ impl<'a, 's> Section<'a, 's> {
         name: &'static str,
         meaning: &'static str,
         field: fn(&mut Values) -> &mut Duration,
-        read: impl FnOnce(&At<'a>) -> Option<Duration>,
+        read: impl FnOnce(&Cursor<'a>) -> Option<Duration>,
     ) {
         let at = self.fields.take(name);
         self.set(at, meaning, field, |time| json!(time.as_secs()), read);
@@ -155,19 +155,19 @@ impl<'a, 's> Section<'a, 's> {
         name: &'static str,
         meaning: &'static str,
         field: fn(&mut Values) -> &mut T,
-        read: impl FnOnce(&At<'a>) -> Option<T>,
+        read: impl FnOnce(&Cursor<'a>) -> Option<T>,
     ) {
-        let at = self.fields.take_weir(name).map(At::with_env);
+        let at = self.fields.take_weir(name).map(Cursor::with_env);
         self.set(at, meaning, field, T::shown, read);
     }
 
     fn set<T>(
         &mut self,
-        at: Option<At<'a>>,
+        at: Option<Cursor<'a>>,
         meaning: &'static str,
         field: fn(&mut Values) -> &mut T,
         shown: fn(&T) -> Value,
-        read: impl FnOnce(&At<'a>) -> Option<T>,
+        read: impl FnOnce(&Cursor<'a>) -> Option<T>,
     ) {
         let Some(at) = at else { return };
         let (place, settings) = (at.place(), &mut *self.settings);
@@ -194,18 +194,18 @@ impl<'a, 's> Section<'a, 's> {
 
     /// A mapping that Flex has no word for, in which `$NAME` stands for an environment variable.
     pub fn section_of_weir(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'a, '_>)) {
-        let at = self.fields.take_weir(name).map(At::with_env);
+        let at = self.fields.take_weir(name).map(Cursor::with_env);
         self.within(at, read);
     }
 
-    fn within(&mut self, at: Option<At<'a>>, read: impl FnOnce(&mut Section<'a, '_>)) {
+    fn within(&mut self, at: Option<Cursor<'a>>, read: impl FnOnce(&mut Section<'a, '_>)) {
         let Some(fields) = at.and_then(|at| at.fields()) else { return };
         let mut inner = Section { fields, settings: &mut *self.settings };
         read(&mut inner);
         inner.finish();
     }
 
-    pub fn fields(&mut self) -> &mut Fields<'a> {
+    pub fn fields(&mut self) -> &mut Mapping<'a> {
         &mut self.fields
     }
 

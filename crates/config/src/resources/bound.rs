@@ -3,7 +3,7 @@
 use super::{name, rules::rules};
 use crate::pattern::Rule;
 use crate::policy::{self, Policy, Read, RouteTo, Tls, TlsOutbound};
-use crate::read::{At, Fields, Place};
+use crate::read::{Cursor, Mapping, Place};
 
 /// A bound policy, by where it belongs. `None` inside is one that could not be read, which is told already.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub(crate) struct Destination {
 }
 
 /// Reads the three keys from `fields`, which are those of `at`.
-pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
+pub(super) fn read(at: &Cursor<'_>, fields: &mut Mapping<'_>) -> Option<Bound> {
     fields.mean([
         ("policyRef", "Which policy it is"),
         ("config", "Its settings (`docs/policies.md`); `$NAME` is an environment variable"),
@@ -66,7 +66,7 @@ pub(super) fn read(at: &At<'_>, fields: &mut Fields<'_>) -> Option<Bound> {
 }
 
 /// The catalogue name. Policies of Flex are in the namespace `default`, where they are also found when none is named.
-fn policy_ref(at: &At<'_>) -> Option<Option<policy::Entry>> {
+fn policy_ref(at: &Cursor<'_>) -> Option<Option<policy::Entry>> {
     let mut fields = at.fields()?;
     fields.mean([("name", "Its name"), ("namespace", "`default`"), ("kind", "`Extension`")]);
     let entry = fields.required("name", policy::find);

@@ -11,7 +11,7 @@ use crate::address;
 use crate::api::{Contract, Listen, UpstreamAddress};
 use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
-use crate::read::{At, Place};
+use crate::read::{Cursor, Place};
 
 /// An API, and as much of it as could be read where something is wrong, so that clashes are told all the same; and
 /// what other resources add to it.
@@ -88,14 +88,14 @@ impl ApiDraft {
     }
 }
 
-pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft> {
+pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ApiDraft> {
     let mut fields = spec.fields()?;
     fields.mean([
         ("address", "Where it listens, `http://host:port/path` or `https://…` with a `tls` policy; APIs with other paths may share the port"),
         ("services", "The upstreams behind it, by name"),
         ("policies", "Policies of this API alone, in the order of the list"),
     ]);
-    let listen = fields.required("address", |at| Some((at.parse_cured(address::listen)?, at.place())));
+    let listen = fields.required("address", |at| Some((at.parse_with_hint(address::listen)?, at.place())));
     let services = fields.take("services");
     let services_place = fields.place_of("services");
     let specs = services.as_ref().and_then(|at| at.entries(service)).unwrap_or_default();
@@ -126,7 +126,7 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ApiDraft
     Some(draft)
 }
 
-fn policy(at: &At<'_>) -> Option<(Bound, &'static str)> {
+fn policy(at: &Cursor<'_>) -> Option<(Bound, &'static str)> {
     let mut fields = at.fields()?;
     let bound = bound::read(at, &mut fields);
     fields.finish();
@@ -152,7 +152,7 @@ struct RouteSpec {
 }
 
 /// A service without routes gets one that takes everything.
-fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
+fn service(name: &str, at: &Cursor<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
     fields.mean([
@@ -169,7 +169,7 @@ fn service(name: &str, at: &At<'_>) -> Option<ServiceSpec> {
     Some(spec)
 }
 
-fn route(at: &At<'_>) -> Option<RouteSpec> {
+fn route(at: &Cursor<'_>) -> Option<RouteSpec> {
     let mut fields = at.fields()?;
     fields.mean([("rules", "A request that meets one of them takes the route"), ("config", "How it is sent on")]);
     let rules = fields.optional("rules", rules).unwrap_or_default();
@@ -178,10 +178,10 @@ fn route(at: &At<'_>) -> Option<RouteSpec> {
     Some(RouteSpec { rules, destination_path })
 }
 
-fn route_config(at: &At<'_>) -> Option<Option<String>> {
+fn route_config(at: &Cursor<'_>) -> Option<Option<String>> {
     let mut fields = at.fields()?;
     fields.mean([("destinationPath", "Put before the path that is sent on")]);
-    let path = fields.optional("destinationPath", |at| at.parse_cured(address::base_path));
+    let path = fields.optional("destinationPath", |at| at.parse_with_hint(address::base_path));
     fields.finish();
     Some(path.filter(|path| !path.is_empty()))
 }

@@ -6,14 +6,14 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// Watches folders, and for each the folder above it, where a link or a name is swapped.
-pub(super) struct Eyes {
+pub(super) struct FsEvents {
     watcher: RecommendedWatcher,
     /// The folders as they are watched: absolute, as events name them.
     dirs: Vec<PathBuf>,
     watched: Vec<PathBuf>,
 }
 
-impl Eyes {
+impl FsEvents {
     /// `None` where the system has no such thing, or no more of it. Calls `wake` whenever something may have changed.
     pub fn new(dirs: &[PathBuf], wake: impl Fn() + Send + 'static) -> Option<Self> {
         let dirs: Vec<_> = dirs.iter().filter_map(|dir| std::path::absolute(dir).ok()).collect();

@@ -10,7 +10,7 @@ use super::settings::{Section, Settings};
 use crate::address;
 use crate::model::{AnalyticsTls, LogLevel, ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{authorities, key_pair};
-use crate::read::{At, NOT_YET};
+use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
 
 const FLEX_ONLY: [&str; 8] = [
@@ -25,7 +25,7 @@ const FLEX_ONLY: [&str; 8] = [
 ];
 
 /// Reads what one resource sets. Of each row: the key, what it means, the field that it sets, how it is read.
-pub(crate) fn read(spec: &At<'_>, settings: &mut Settings) {
+pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
     let Some(fields) = spec.fields() else { return };
     let mut all = Section::new(fields, settings);
     all.section_of_weir("identity", |section| {
@@ -39,7 +39,7 @@ pub(crate) fn read(spec: &At<'_>, settings: &mut Settings) {
     });
     all.section_of_weir("admin", |section| {
         let meaning = "Where admin, metrics and probes are served";
-        let read = |at: &At<'_>| at.parse_cured(address::socket);
+        let read = |at: &Cursor<'_>| at.parse_with_hint(address::socket);
         section.row("address", meaning, |values| &mut values.config.startup.admin, read);
     });
     all.section_of_weir("analytics", analytics);
@@ -228,7 +228,7 @@ fn reload(section: &mut Section<'_, '_>) {
     );
 }
 
-fn identity(at: &At<'_>) -> Option<String> {
+fn identity(at: &Cursor<'_>) -> Option<String> {
     let check = |text: &str| if is_identity(text) { Ok(text.to_owned()) } else { Err("is no name") };
     at.parse(check, "use 1 to 128 of letters, digits, `.`, `_` and `-`")
 }
@@ -248,7 +248,7 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
 }
 
 /// In the words of the policy `tls-outbound`.
-fn analytics_tls(at: &At<'_>) -> Option<AnalyticsTls> {
+fn analytics_tls(at: &Cursor<'_>) -> Option<AnalyticsTls> {
     let mut fields = at.fields()?;
     fields.mean([
         ("trustedCA", "Authorities in PEM, in place of those of the system"),
@@ -263,7 +263,7 @@ fn analytics_tls(at: &At<'_>) -> Option<AnalyticsTls> {
     Some(AnalyticsTls { authorities: trusted.flatten(), certificate: certificate.flatten() })
 }
 
-fn absolute_path(at: &At<'_>) -> Option<PathBuf> {
+fn absolute_path(at: &Cursor<'_>) -> Option<PathBuf> {
     let check = |text: &str| match PathBuf::from(text) {
         path if path.is_absolute() && !text.contains('\0') => Ok(path),
         _ => Err("is not an absolute path"),
@@ -271,7 +271,7 @@ fn absolute_path(at: &At<'_>) -> Option<PathBuf> {
     at.parse(check, "begin it with `/`")
 }
 
-fn size(at: &At<'_>, range: std::ops::RangeInclusive<ByteSize>) -> Option<ByteSize> {
+fn size(at: &Cursor<'_>, range: std::ops::RangeInclusive<ByteSize>) -> Option<ByteSize> {
     let size = at.parse(str::parse::<ByteSize>, "as in `64MiB`, `1GB` or a number of bytes")?;
     if range.contains(&size) {
         Some(size)
@@ -280,7 +280,7 @@ fn size(at: &At<'_>, range: std::ops::RangeInclusive<ByteSize>) -> Option<ByteSi
     }
 }
 
-fn ring_bytes(at: &At<'_>) -> Option<ByteSize> {
+fn ring_bytes(at: &Cursor<'_>) -> Option<ByteSize> {
     let size = size(at, ByteSize::kib(64)..=ByteSize::gib(4))?;
     if size.bytes().is_multiple_of(4096) {
         Some(size)
@@ -289,12 +289,12 @@ fn ring_bytes(at: &At<'_>) -> Option<ByteSize> {
     }
 }
 
-fn age(at: &At<'_>) -> Option<Duration> {
+fn age(at: &Cursor<'_>) -> Option<Duration> {
     let age = at.parse(parse_duration, "as in `24h`, `30m` or `90s`")?;
     if age >= Duration::from_secs(60) { Some(age) } else { at.refuse("is less than a minute; write at least `1m`") }
 }
 
-fn sync_interval(at: &At<'_>) -> Option<Duration> {
+fn sync_interval(at: &Cursor<'_>) -> Option<Duration> {
     let interval = at.parse(parse_duration, "as in `1s` or `250ms`")?;
     if (Duration::from_millis(50)..=Duration::from_secs(60)).contains(&interval) {
         Some(interval)
@@ -303,7 +303,7 @@ fn sync_interval(at: &At<'_>) -> Option<Duration> {
     }
 }
 
-fn period(at: &At<'_>, least_ms: u64) -> Option<Duration> {
+fn period(at: &Cursor<'_>, least_ms: u64) -> Option<Duration> {
     let period = at.parse(parse_duration, "as in `2s` or `500ms`")?;
     if (Duration::from_millis(least_ms)..=Duration::from_secs(3600)).contains(&period) {
         Some(period)
@@ -312,38 +312,38 @@ fn period(at: &At<'_>, least_ms: u64) -> Option<Duration> {
     }
 }
 
-fn network(at: &At<'_>) -> Option<IpNet> {
+fn network(at: &Cursor<'_>) -> Option<IpNet> {
     let parse = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
     at.parse(|text| parse(text).map_err(|_| "is no network"), "as in `10.0.0.0/8`")
 }
 
-fn count(at: &At<'_>) -> Option<u32> {
+fn count(at: &Cursor<'_>) -> Option<u32> {
     at.integer(1..=10_000_000).and_then(|count| u32::try_from(count).ok())
 }
 
 /// More than a table of them holds (32 768) nobody could take.
-fn header_fields(at: &At<'_>) -> Option<u32> {
+fn header_fields(at: &Cursor<'_>) -> Option<u32> {
     at.integer(20..=10_000).and_then(|count| u32::try_from(count).ok())
 }
 
-fn upload_time(at: &At<'_>) -> Option<Duration> {
+fn upload_time(at: &Cursor<'_>) -> Option<Duration> {
     let time = at.parse(parse_duration, "as in `1h` or `90s`")?;
     if time >= Duration::from_secs(1) { Some(time) } else { at.refuse("is less than a second; write at least `1s`") }
 }
 
-fn seconds(at: &At<'_>) -> Option<Duration> {
+fn seconds(at: &Cursor<'_>) -> Option<Duration> {
     at.integer(1..=31_536_000).map(Duration::from_secs)
 }
 
-fn probe(at: &At<'_>) -> Option<Option<SocketAddr>> {
+fn probe(at: &Cursor<'_>) -> Option<Option<SocketAddr>> {
     let mut fields = at.fields()?;
     fields.mean([("enabled", "Whether it is open"), ("port", "Of all addresses of the machine, IPv4 and IPv6")]);
-    let enabled = fields.required("enabled", At::boolean);
+    let enabled = fields.required("enabled", Cursor::boolean);
     let port = fields.optional("port", |at| at.integer(0..=65535));
     if enabled == Some(true) && port.is_none() {
         fields.missing::<()>("port", "add one, as in `port: 3000`");
     }
-    fields.refuse("path", &format!("is {NOT_YET}; probes are at `/probes/liveness` and `/probes/readiness`"));
+    fields.refuse("path", &format!("is {NOT_SUPPORTED_YET}; probes are at `/probes/liveness` and `/probes/readiness`"));
     fields.finish();
     // Of both families, where the machine has both.
     let address = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, u16::try_from(port).unwrap_or_default()));

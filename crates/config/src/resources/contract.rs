@@ -3,8 +3,8 @@
 use super::Metadata;
 use crate::api::Contract;
 use crate::policy::Reference;
-use crate::read::{At, Place};
-use crate::spec::name;
+use crate::read::{Cursor, Place};
+use crate::resources::name;
 
 /// A contract as far as it could be read.
 pub(crate) struct ContractDraft {
@@ -15,7 +15,7 @@ pub(crate) struct ContractDraft {
     pub place: Place,
 }
 
-pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<ContractDraft> {
+pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ContractDraft> {
     let mut fields = spec.fields()?;
     fields.mean([("apiId", "The name of the ApiInstance"), ("client", "Who may use it")]);
     let api = fields.required("apiId", |at| Some(Reference { name: name(at)?, namespace: None, place: at.place() }));
@@ -27,12 +27,12 @@ pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<Contract
 }
 
 /// `$NAME` stands for an environment variable under `gateway.weir.dev/v1` alone: Flex takes a secret as it is written.
-fn client(at: &At<'_>) -> Option<Contract> {
+fn client(at: &Cursor<'_>) -> Option<Contract> {
     let at = if at.is_weir() { at.clone().with_env() } else { at.clone() };
     let mut fields = at.fields()?;
     fields.mean([("id", "The client's id"), ("secret", "The client's secret")]);
-    let client_id = fields.required("id", At::filled);
-    let secret = fields.required("secret", At::secret);
+    let client_id = fields.required("id", Cursor::filled);
+    let secret = fields.required("secret", Cursor::secret);
     fields.finish();
     Some(Contract { client_id: client_id?, secret: secret? })
 }

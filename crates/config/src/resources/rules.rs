@@ -3,14 +3,14 @@
 use http::HeaderName;
 
 use crate::pattern::{Pattern, PatternError, Rule};
-use crate::read::At;
+use crate::read::Cursor;
 
 /// A list of rules; an empty one means every request.
-pub(crate) fn rules(at: &At<'_>) -> Option<Vec<Rule>> {
+pub(crate) fn rules(at: &Cursor<'_>) -> Option<Vec<Rule>> {
     at.items(rule)
 }
 
-fn rule(at: &At<'_>) -> Option<Rule> {
+fn rule(at: &Cursor<'_>) -> Option<Rule> {
     let mut fields = at.fields()?;
     fields.mean([
         (
@@ -31,7 +31,7 @@ fn rule(at: &At<'_>) -> Option<Rule> {
     Some(rule)
 }
 
-fn header(name: &str, at: &At<'_>) -> Option<(HeaderName, Pattern)> {
+fn header(name: &str, at: &Cursor<'_>) -> Option<(HeaderName, Pattern)> {
     let pattern = pattern(at, Pattern::new);
     match HeaderName::try_from(name) {
         Ok(name) => Some((name, pattern?)),
@@ -39,7 +39,7 @@ fn header(name: &str, at: &At<'_>) -> Option<(HeaderName, Pattern)> {
     }
 }
 
-fn pattern(at: &At<'_>, compile: impl FnOnce(&str) -> Result<Pattern, PatternError>) -> Option<Pattern> {
+fn pattern(at: &Cursor<'_>, compile: impl FnOnce(&str) -> Result<Pattern, PatternError>) -> Option<Pattern> {
     match compile(&at.text()?) {
         Ok(pattern) => Some(pattern),
         Err(PatternError { column: Some(column), message }) => {

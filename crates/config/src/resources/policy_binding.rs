@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::bound::{self, Bound};
 use super::{Metadata, labels, name};
 use crate::policy::{Reference, name_or_none};
-use crate::read::{At, Fields, Place};
+use crate::read::{Cursor, Mapping, Place};
 
 /// Where a binding without an `order` stands, and the policies that are written within an ApiInstance.
 pub(crate) const DEFAULT_ORDER: u32 = 50;
@@ -32,7 +32,7 @@ pub(crate) enum Target {
     },
 }
 
-pub(super) fn read(spec: &At<'_>, metadata: Option<Metadata>) -> Option<BindingDraft> {
+pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<BindingDraft> {
     let mut fields = spec.fields()?;
     fields.mean([
         ("targetRef", "What the policy is bound to"),
@@ -55,7 +55,7 @@ enum Kind {
 
 const KINDS: [(&str, Kind); 3] = [("ApiInstance", Kind::Api), ("Service", Kind::Service), ("Selector", Kind::Selector)];
 
-fn target(at: &At<'_>) -> Option<Target> {
+fn target(at: &Cursor<'_>) -> Option<Target> {
     let mut fields = at.fields()?;
     fields.mean([
         ("kind", "`ApiInstance` (default), `Service` (for `tls-outbound`), or `Selector`"),
@@ -68,7 +68,7 @@ fn target(at: &At<'_>) -> Option<Target> {
     let name = fields.take("name").map(|at| (at.clone(), name(&at)));
     let namespace = fields.optional("namespace", name_or_none).flatten();
     let chosen = fields.take("selector").map(|at| (at.clone(), selector(&at)));
-    let reference = |fields: &Fields<'_>, name: Option<(At<'_>, Option<String>)>| {
+    let reference = |fields: &Mapping<'_>, name: Option<(Cursor<'_>, Option<String>)>| {
         let (at, name) = name.or_else(|| fields.missing("name", "add it"))?;
         Some(Reference { name: name?, namespace: namespace.clone(), place: at.place() })
     };
@@ -86,7 +86,7 @@ fn target(at: &At<'_>) -> Option<Target> {
     target
 }
 
-fn selector(at: &At<'_>) -> Option<BTreeMap<String, String>> {
+fn selector(at: &Cursor<'_>) -> Option<BTreeMap<String, String>> {
     let mut fields = at.fields()?;
     fields.mean([("kind", "`ApiInstance`"), ("labels", "APIs that have all of these; without any: all APIs")]);
     fields.optional("kind", |at| at.choice(&[("ApiInstance", ())]));

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use crate::key::{Key, ServiceAt};
 use crate::policy::Reference;
 use crate::read::{Place, did_you_mean, show};
-use crate::spec::{Drafts, Metadata};
+use crate::resources::{Drafts, Metadata};
 
 /// Resources that others may name.
-pub(crate) struct Known {
+pub(crate) struct ResourceIndex {
     pub apis: HashMap<Key, usize>,
     pub services: HashMap<Key, ServiceAt>,
 }
 
-impl Known {
+impl ResourceIndex {
     pub fn new(drafts: &Drafts) -> Self {
         let key = |metadata: &Option<Metadata>| metadata.as_ref().map(Metadata::key);
         let apis = drafts.apis.iter().enumerate();
