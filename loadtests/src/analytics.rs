@@ -1,4 +1,4 @@
-//! The way of events from the ingest door into the embedded engine, and what it answers then: events stored a second,
+//! The way of events from the ingest port into the embedded engine, and what it answers then: events stored a second,
 //! the CPU that each program takes for an event, blocks, memory, bytes an event, query times.
 //!
 //! Chunks are offered as a gateway's shipper offers them, by streams of their own; stored means acknowledged, which means

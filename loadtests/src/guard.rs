@@ -74,7 +74,7 @@ fn held(what: &str, counted: u64, recorded: f64) -> bool {
     println!("guard: {each:.digits$} {what} a request, {:+.1} % beside the recorded {recorded}", change * 100.0);
     if change > ALLOWED {
         println!(
-            "more than {:.0} % over: mend it, or if it is worth its price record it: make guard ARGS=--record",
+            "more than {:.0} % over: fix it, or if it is worth its price record it: make guard ARGS=--record",
             ALLOWED * 100.0
         );
     } else if change < -ALLOWED {

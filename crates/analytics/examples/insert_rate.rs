@@ -1,4 +1,4 @@
-//! How many events a second a running `weir-analytics` takes, from the door to raw and every roll-up.
+//! How many events a second a running `weir-analytics` takes, from the port to raw and every roll-up.
 //!
 //! `cargo run -p weir-analytics --example insert_rate --profile demo -- ADDRESS TOKEN [CHUNKS] [SENDERS]`, where the
 //! token speaks for organization `acme`. Each sender offers chunks of 10,000 events of a stream of its own, one after

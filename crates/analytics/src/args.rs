@@ -25,7 +25,7 @@ Examples:
 
 Exit codes:
   0  ended as it was told to, or the command is done
-  1  the configuration or the database's schema is wrong; the message says how to mend it
+  1  the configuration or the database's schema is wrong; the message says how to fix it
   2  usage
   3  ClickHouse could not be reached (commands only: the server waits for it)
   4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it")]

@@ -8,7 +8,7 @@
 //! The same task compacts the accounts of streams ([`Auditor::compact`]) before the rows that they rest on expire.
 
 use crate::ingest::now_us;
-use crate::ingest::verify::quiet;
+use crate::ingest::verify::wait_for_inserts;
 use crate::query::facts::{self, Parts};
 use crate::rowbinary::Rows;
 use crate::store::{ServerRun, Store, StoreError};
@@ -269,7 +269,7 @@ impl Auditor {
         let suspects: Vec<u64> = findings.iter().filter_map(differs).collect();
         if !suspects.is_empty() {
             // Every insert whose run was seen above has ended after this: its rows are there, or never will be.
-            quiet(&self.store).await?;
+            wait_for_inserts(&self.store).await?;
             let mut have: HashMap<u64, (Ranges, u64)> = HashMap::new();
             for run in self.rows_of(day, &suspects).await? {
                 let (ranges, rows) = have.entry(run.stream).or_default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Class {
     /// Try again: the network, load, a server on its way up.
     Transient,
-    /// Somebody must mend it - credentials, schema, disk -: keep the data, try again slowly, say so.
+    /// Somebody must fix it - credentials, schema, disk -: keep the data, try again slowly, say so.
     Operator,
     /// It is this data that is refused: trying again cannot help.
     Data,

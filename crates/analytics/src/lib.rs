@@ -1,6 +1,6 @@
 //! The ingestor: chunks from gateways in, ClickHouse rows out, exactly once; and the answers made from them.
 //!
-//! A chunk comes in by HTTP ([`server`]), is decoded and held against what is stored ([`ingest::known`]), its new
+//! A chunk comes in by HTTP ([`server`]), is decoded and held against what is stored ([`ingest::stored_seqs`]), its new
 //! events are built into Native blocks of one UTC day each ([`block`]) and committed with an intent on disk
 //! ([`ingest::commit`]); only then is it acknowledged. [`schema`] owns the tables, [`query`] reads them for the API
 //! and the page.

@@ -30,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// What blocks that are under way get after them.
 const COMMITTING: Duration = Duration::from_secs(30);
 
-/// Why the program ended before its time: each a sentence with its cure.
+/// Why the program ended before its time: each a sentence with its fix.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
@@ -135,7 +135,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let failed = |source| RunError::Listen { address: args.listen, source };
     let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let limits = Limits { oldest: args.retention_raw, ..Limits::default() };
+    let limits = Limits { max_event_age: args.retention_raw, ..Limits::default() };
     let (ingest, committing) = Ingest::start(store.clone(), lease.clone(), Arc::clone(&intents), limits);
     let keeping = tokio::spawn(lease.clone().keep(intents));
     if tls.is_none() && !address.ip().is_loopback() {

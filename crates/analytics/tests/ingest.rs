@@ -7,7 +7,7 @@ use common::{Analytics, Engine, chunk, chunk_of, exchange, name, now_us, stream}
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_analytics::ingest::known::Known;
+use weir_analytics::ingest::stored_seqs::StoredSeqs;
 use weir_analytics::schema::Schema;
 use weir_analytics::store::Store;
 use weir_event::Ranges;
@@ -258,7 +258,7 @@ async fn streams_that_are_wanted_together_are_read_together() {
     analytics.store(&chunk(&streams[7], 200..300, start, 100));
     let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
     let queries = || engine.number("SELECT value FROM system.events WHERE event = 'SelectQuery'");
-    let (known, before) = (Arc::new(Known::default()), queries());
+    let (known, before) = (Arc::new(StoredSeqs::default()), queries());
     let loads = streams.iter().map(|stream| {
         let (known, store, id) = (Arc::clone(&known), store.clone(), stream.id());
         tokio::spawn(async move { known.load(&store, id).await })
@@ -284,7 +284,7 @@ async fn a_stream_that_cannot_be_read_is_read_when_it_can() {
     analytics.store(&chunk(&edge, 0..100, now_us() - 1_000_000, 100));
     drop(analytics);
     let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
-    let known = Arc::new(Known::default());
+    let known = Arc::new(StoredSeqs::default());
     engine.kill();
     let (one, other) = tokio::join!(known.load(&store, edge.id()), known.load(&store, edge.id()));
     assert!(one.is_err() && other.is_err());

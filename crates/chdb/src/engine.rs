@@ -82,7 +82,7 @@ impl Engine {
     /// Starts the engine and waits until it answers, however long it loads its tables.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn start(library: Library, start: Start<'_>) -> Result<Self, OpenError> {
         let (gate, hold) = (start.run.pipe("open")?, start.run.pipe("hold")?);
         let arguments = arguments(&start, &gate, &hold)?;

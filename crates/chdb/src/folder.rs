@@ -41,7 +41,7 @@ impl Folder {
     /// Makes the folder if need be, and locks it.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn claim(path: &Path) -> Result<Self, FolderError> {
         let access = |source| wrong(path, source);
         std::fs::create_dir_all(path).map_err(access)?;
@@ -62,7 +62,7 @@ impl Folder {
     /// Refuses an engine that is older than the one that had the folder last: it might not know what it finds.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn check_version(&self, has: &str) -> Result<(), FolderError> {
         let wrote = match std::fs::read_to_string(self.path.join(VERSION)) {
             Ok(text) => text.trim().to_owned(),
@@ -78,7 +78,7 @@ impl Folder {
     /// Notes which engine has the folder, and removes what an earlier weir-chdb kept in it.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn note_version(&self, has: &str) -> Result<(), FolderError> {
         for name in OF_BEFORE {
             let _not_there = std::fs::remove_file(self.path.join(name));
@@ -93,7 +93,7 @@ impl Folder {
     /// A folder for this user alone, for the time of the start.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn run(&self) -> Result<Run, FolderError> {
         let path = self.path.join(RUN);
         // Of a start that was killed.
@@ -113,7 +113,7 @@ impl Run {
     /// Writes a file for this user alone, whole or not at all.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, FolderError> {
         let path = self.path.join(name);
         write(&path, text).map_err(|source| wrong(&self.path, source))?;
@@ -123,7 +123,7 @@ impl Run {
     /// Makes a named pipe for this user alone.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn pipe(&self, name: &str) -> Result<PathBuf, FolderError> {
         let path = self.path.join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)

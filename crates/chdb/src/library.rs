@@ -19,7 +19,7 @@ pub enum LibraryError {
 /// Finds the library: where `named` says; beside the program; in `../lib`; in a repository above it.
 ///
 /// # Errors
-/// One sentence with the cure.
+/// One sentence with the fix.
 pub fn find(named: Option<&Path>, program: &Path) -> Result<PathBuf, LibraryError> {
     if let Some(named) = named {
         let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());

@@ -36,7 +36,7 @@ use crate::ffi::Library;
 use crate::folder::{Folder, Run, broken_parts};
 use crate::users::Users;
 
-/// Why the program did not start, or ended by itself: each is one sentence with its cure.
+/// Why the program did not start, or ended by itself: each is one sentence with its fix.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]

@@ -54,7 +54,7 @@ impl Users {
     /// Reads the file, if one is given; without one only loopback addresses may be listened on.
     ///
     /// # Errors
-    /// One sentence with the cure.
+    /// One sentence with the fix.
     pub fn load(file: Option<&Path>, listen: IpAddr) -> Result<Self, UsersError> {
         let Some(path) = file else {
             return if listen.is_loopback() { Ok(Self::Open) } else { Err(UsersError::Exposed(listen)) };

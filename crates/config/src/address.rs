@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::api::{Listen, Scheme, UpstreamAddress};
 use crate::read::NOT_SUPPORTED_YET;
 
-/// Why an address is refused. Follows the address in the message, and says the cure.
+/// Why an address is refused. Follows the address in the message, and says the fix.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum AddressError {
     #[error("has no scheme; write it as `http://host:port`")]

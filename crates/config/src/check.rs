@@ -63,7 +63,7 @@ fn listeners(listens: &[&(Listen, Place)]) -> Vec<ConfigError> {
     for pair @ (listen, place) in listens {
         let earlier = ports.entry(listen.address.port()).or_default();
         if let Some((why, other)) = earlier.iter().find_map(|(other, at)| Some((clash(listen, other)?, at))) {
-            errors.push(place.error(format!("{why} at {other}; {}", why.cure())));
+            errors.push(place.error(format!("{why} at {other}; {}", why.fix())));
         }
         earlier.push(pair);
     }
@@ -78,7 +78,7 @@ enum Clash {
 }
 
 impl Clash {
-    const fn cure(&self) -> &'static str {
+    const fn fix(&self) -> &'static str {
         match self {
             Self::Scheme(_) => "one port speaks either http or https",
             Self::Address(_) => "write the same IP address in both, or use another port",

@@ -109,7 +109,7 @@ impl Variables<'_> {
         self.read(name, "write true or false", |text| read_bool(text).ok())
     }
 
-    fn read<T>(&self, name: &str, cure: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    fn read<T>(&self, name: &str, fix: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = (self.env)(name)?;
         let value = read(text.trim());
         if value.is_none() {
@@ -119,7 +119,7 @@ impl Variables<'_> {
                 column: 0,
                 resource: String::new(),
                 path: name.to_owned(),
-                message: format!("`{}` cannot be used; {cure}", show(&text)),
+                message: format!("`{}` cannot be used; {fix}", show(&text)),
             });
         }
         value

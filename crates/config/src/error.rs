@@ -1,4 +1,4 @@
-//! Mistakes in a configuration, all of them, each with its place and its cure.
+//! Mistakes in a configuration, all of them, each with its place and its fix.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct ConfigError {
     pub resource: String,
     /// The field within the spec (within the resource for `metadata` and the like), or empty: `services.a.routes[3]`.
     pub path: String,
-    /// What is wrong and how to mend it. One line, whatever the file contained.
+    /// What is wrong and how to fix it. One line, whatever the file contained.
     pub message: String,
 }
 

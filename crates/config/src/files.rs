@@ -211,7 +211,7 @@ impl Found {
 pub(crate) struct ReferencedFiles(RefCell<BTreeMap<PathBuf, Result<String, String>>>);
 
 impl ReferencedFiles {
-    /// The text of a file, or what is wrong with it and how to mend it.
+    /// The text of a file, or what is wrong with it and how to fix it.
     pub fn read(&self, path: &Path) -> Result<String, String> {
         let mut seen = self.0.borrow_mut();
         if seen.len() >= MAX_FILES && !seen.contains_key(path) {
@@ -276,12 +276,12 @@ fn read_file(path: &Path, real: &Path) -> Result<String, ConfigError> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
-    let cure = match error.kind() {
+    let fix = match error.kind() {
         io::ErrorKind::NotFound => "create it, or name another with `--config`",
         io::ErrorKind::PermissionDenied => "let the gateway's user read it",
         _ => "see whether its file system is well",
     };
-    mistake(path, 0, format!("cannot be read: {}; {cure}", error.kind()))
+    mistake(path, 0, format!("cannot be read: {}; {fix}", error.kind()))
 }
 
 fn mistake(path: &Path, line: usize, message: String) -> ConfigError {

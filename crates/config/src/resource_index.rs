@@ -46,14 +46,14 @@ impl Reference {
     ) -> Result<T, (&Place, String)> {
         let key @ (namespace, name) = &self.key(namespace);
         known.get(key).copied().ok_or_else(|| {
-            let cure = if short { "correct the name".to_owned() } else { cure(known.keys(), kind, key) };
-            (&self.place, format!("there is no {kind} `{}` in namespace `{namespace}`; {cure}", show(name)))
+            let fix = if short { "correct the name".to_owned() } else { fix(known.keys(), kind, key) };
+            (&self.place, format!("there is no {kind} `{}` in namespace `{namespace}`; {fix}", show(name)))
         })
     }
 }
 
 /// Names the nearest one, and says it where the name is right and the namespace is not.
-fn cure<'a>(known: impl Iterator<Item = &'a Key> + Clone, kind: &str, (namespace, name): &Key) -> String {
+fn fix<'a>(known: impl Iterator<Item = &'a Key> + Clone, kind: &str, (namespace, name): &Key) -> String {
     if let Some((other, _)) = known.clone().filter(|(_, other)| other == name).min() {
         return format!("there is one in namespace `{other}`: write `namespace: {other}`");
     }

@@ -1,4 +1,4 @@
-//! Every mistake of a folder is told at once, each with its place and its cure.
+//! Every mistake of a folder is told at once, each with its place and its fix.
 
 use std::path::PathBuf;
 

@@ -173,7 +173,7 @@ Exit codes:
   1  it could not be written
   3  a gateway could not be reached")]
     Dump(DumpOptions),
-    /// Check a configuration and tell every mistake in it, with file, line and cure.
+    /// Check a configuration and report every error in it, with file, line and a suggested fix.
     ///
     /// What a load of the resources would tell, wherever this command is installed. `weir validate` also compiles them as
     /// the gateway would, certificates included.

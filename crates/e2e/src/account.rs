@@ -1,10 +1,10 @@
-//! A plant whose every request is counted by the witness, and what must be true of its account whatever happens to it.
+//! A stack whose every request is counted by the witness, and what must be true of its account whatever happens to it.
 //!
 //! I1: what a client was answered is stored, or named as lost with its true reason, or unknown and said to be unknown. I2:
 //! nothing is stored twice, in raw or in a roll-up. I3: *balanced* only when the witness agrees. I4: no loss is reported
 //! where the witness finds none.
 
-use crate::{Claim, Part, Plant, disagreement, eventually, now_ms};
+use crate::{Claim, Part, TestStack, disagreement, eventually, now_ms};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use weir_testkit::compare::{self, Report};
 use weir_testkit::witness::{Line, Plan, Tally, Witness, read_log};
 
-/// The plant, and the witness's logs of it.
+/// The stack, and the witness's logs of it.
 pub struct Account {
-    pub plant: Plant,
+    pub stack: TestStack,
     logs: Vec<PathBuf>,
     /// All requests so far were answered by then.
     pub answered_ms: i64,
@@ -26,23 +26,23 @@ pub struct Account {
 }
 
 impl Deref for Account {
-    type Target = Plant;
+    type Target = TestStack;
 
-    fn deref(&self) -> &Plant {
-        &self.plant
+    fn deref(&self) -> &TestStack {
+        &self.stack
     }
 }
 
 impl DerefMut for Account {
-    fn deref_mut(&mut self) -> &mut Plant {
-        &mut self.plant
+    fn deref_mut(&mut self) -> &mut TestStack {
+        &mut self.stack
     }
 }
 
 impl Account {
-    pub fn of(plant: Plant) -> Self {
+    pub fn of(stack: TestStack) -> Self {
         Self {
-            plant,
+            stack,
             logs: Vec::new(),
             answered_ms: now_ms(),
             gateways: vec!["edge".to_owned()],
@@ -62,10 +62,10 @@ impl Account {
 
     /// A plan for the witness, and a log that is counted.
     pub fn plan(&mut self, requests: u64, rate: f64) -> Plan {
-        let mut plan = self.plant.traffic(requests, rate);
+        let mut plan = self.stack.traffic(requests, rate);
         // Every answer of the upstream is whole, so that each has an event.
         plan.mix.retain(|(path, _)| path != "/broken");
-        plan.log = self.plant.site.path(&format!("witness-{}.ndjson", self.logs.len()));
+        plan.log = self.stack.site.path(&format!("witness-{}.ndjson", self.logs.len()));
         self.logs.push(plan.log.clone());
         plan
     }
@@ -80,10 +80,10 @@ impl Account {
 
     /// All requests so far were answered by now, by the gateway's clock.
     pub fn is_answered(&mut self) {
-        self.answered_ms = now_ms() + self.plant.site.clock_ms(Part::Gateway.name());
+        self.answered_ms = now_ms() + self.stack.site.clock_ms(Part::Gateway.name());
     }
 
-    /// Requests to the plant's gateway.
+    /// Requests to the stack's gateway.
     pub async fn traffic(&mut self, requests: u64) -> Tally {
         let plan = self.plan(requests, 800.0);
         self.send(plan).await
@@ -107,7 +107,7 @@ impl Account {
     pub async fn report(&self) -> Report {
         let mut stored = Vec::new();
         for gateway in &self.gateways {
-            stored.extend(compare::stored(&self.plant.client(), gateway).await.expect("the events"));
+            stored.extend(compare::stored(&self.stack.client(), gateway).await.expect("the events"));
         }
         stored.retain(|event| !self.excused.contains(&event.trace));
         let report = compare::compare(&self.log().expect("the logs"), &stored);
@@ -119,7 +119,7 @@ impl Account {
     /// Waits for a claim; none that is seen on the way may say more than the witness knows.
     pub async fn claimed(&self, what: &str, mut wanted: impl FnMut(&Claim) -> bool) -> (Claim, Report) {
         eventually(what, async || {
-            let claim = Claim::of(&self.plant).await.expect("a claim");
+            let claim = Claim::of(&self.stack).await.expect("a claim");
             let report = self.report().await;
             assert_eq!(claim.overclaims(&report, self.answered_ms), Vec::<String>::new());
             wanted(&claim).then_some((claim, report))
@@ -129,17 +129,17 @@ impl Account {
 
     /// The claim when all is settled, which must agree with the witness; and raw with the roll-ups.
     pub async fn claim(&self) -> (Claim, Report) {
-        let claim = Claim::of(&self.plant).await.expect("a claim");
+        let claim = Claim::of(&self.stack).await.expect("a claim");
         let report = self.report().await;
         assert_eq!(claim.disagreement(&report, self.answered_ms), Vec::<String>::new());
-        let disagreement = disagreement(&self.plant.client()).await.expect("raw and roll-ups");
+        let disagreement = disagreement(&self.stack.client()).await.expect("raw and roll-ups");
         assert!(disagreement.is_empty(), "raw and roll-ups differ: {disagreement:#?}");
         (claim, report)
     }
 
     /// Everything is stored, once, and nothing else is claimed.
     pub async fn holds(&self) {
-        self.plant.settle().await;
+        self.stack.settle().await;
         let (claim, report) = self.claim().await;
         assert!(report.holds(), "{report}");
         assert_eq!((claim.count("missing"), claim.count("doubled")), (0, 0), "{}", claim.0);
@@ -148,7 +148,7 @@ impl Account {
     /// As [`Account::holds`]; and when the gateway has said how its streams ended, all of it is balanced.
     pub async fn ends_balanced(&mut self) {
         self.holds().await;
-        self.plant.stop(Part::Gateway).expect("the gateway ends");
+        self.stack.stop(Part::Gateway).expect("the gateway ends");
         let (claim, _) = self.claim().await;
         assert!(claim.is_balanced_at(self.answered_ms), "{}", claim.0);
     }

@@ -1,7 +1,7 @@
 //! What the ledger claims, held against the witness: it says *balanced* only when the witness agrees and only up to a
 //! time, and reports no loss where the witness finds none.
 
-use crate::Plant;
+use crate::TestStack;
 use serde_json::Value;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,8 +19,8 @@ pub fn now_ms() -> i64 {
 pub struct Claim(pub Value);
 
 impl Claim {
-    pub async fn of(plant: &Plant) -> io::Result<Self> {
-        let (status, body) = get(&format!("http://{}/api/v1/ledger?minutes=all", plant.analytics_at)).await?;
+    pub async fn of(stack: &TestStack) -> io::Result<Self> {
+        let (status, body) = get(&format!("http://{}/api/v1/ledger?minutes=all", stack.analytics_at)).await?;
         if status != 200 {
             return Err(io::Error::other(format!("the ledger answers {status}: {body}")));
         }

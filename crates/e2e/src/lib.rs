@@ -6,20 +6,20 @@ mod browser;
 mod claim;
 mod gateway;
 mod held;
-mod plant;
 mod power;
 mod rollups;
 mod site;
+mod test_stack;
 
 pub use account::Account;
 pub use browser::Browser;
 pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
 pub use held::{Held, thread};
-pub use plant::{Part, Plant, Setup, reserve};
 pub use power::{fail_power, restart_kernel};
 pub use rollups::disagreement;
 pub use site::{Site, off_by};
+pub use test_stack::{Part, Setup, TestStack, reserve};
 
 use std::time::{Duration, Instant};
 

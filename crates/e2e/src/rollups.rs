@@ -1,4 +1,4 @@
-//! The roll-ups of a plant against its raw table.
+//! The roll-ups of a stack against its raw table.
 
 use clickhouse::Client;
 use weir_testkit::rollups;

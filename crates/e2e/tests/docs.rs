@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use weir_e2e::{Claim, Plant, eventually};
+use weir_e2e::{Claim, TestStack, eventually};
 use weir_program::help::commands;
 use weir_testkit::process::{program, programs};
 use weir_testkit::witness::Witness;
@@ -35,18 +35,18 @@ fn shell_lines(markdown: &str) -> Vec<(bool, String)> {
     lines.collect()
 }
 
-/// Those of a block `sh run` are run, in front of a whole plant under traffic; of the others, what calls a program of
+/// Those of a block `sh run` are run, in front of a whole stack under traffic; of the others, what calls a program of
 /// Weir's is held against its arguments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_readmes_commands_do_what_they_say() {
-    let plant = Plant::start(None).await.unwrap();
-    let traffic = Witness::start(plant.traffic(100_000, 50.0)).unwrap();
+    let stack = TestStack::start(None).await.unwrap();
+    let traffic = Witness::start(stack.traffic(100_000, 50.0)).unwrap();
     // The first reports of a gateway: until then the ledger's answer is that it does not know.
-    eventually("the ledger balances", async || (Claim::of(&plant).await.ok()?.state() == "balanced").then_some(()))
+    eventually("the ledger balances", async || (Claim::of(&stack).await.ok()?.state() == "balanced").then_some(()))
         .await;
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root().join("examples"), here.path().join("examples")).unwrap();
-    let (admin, analytics) = (plant.admin().unwrap().to_string(), plant.analytics_at.to_string());
+    let (admin, analytics) = (stack.admin().unwrap().to_string(), stack.analytics_at.to_string());
     let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
     let lines = shell_lines(&std::fs::read_to_string(root().join("README.md")).unwrap());
     assert!(lines.iter().filter(|(runs, _)| *runs).count() > 8 && lines.iter().any(|(runs, _)| !runs));

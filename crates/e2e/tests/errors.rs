@@ -1,4 +1,4 @@
-//! What an operator reads when something is in the way: one sentence that says what, where and how to mend it.
+//! What an operator reads when something is in the way: one sentence that says what, where and how to fix it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 

@@ -15,13 +15,13 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use weir_e2e::{Claim, Held, Part, Plant, Setup, fail_power, now_ms};
+use weir_e2e::{Claim, Held, Part, Setup, TestStack, fail_power, now_ms};
 use weir_testkit::compare::Report;
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::process::Process;
 use weir_testkit::witness::{Line, Tally, Witness, read_log};
 
-/// What happens to the plant while traffic goes on. Each step ends with everything well again.
+/// What happens to the stack while traffic goes on. Each step ends with everything well again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// Something between gateway and weir-analytics.
@@ -143,7 +143,7 @@ impl fmt::Display for Totals {
 }
 
 struct Run {
-    plant: Plant,
+    stack: TestStack,
     logs: Vec<String>,
     /// Lost, and named or said to be unknown: an operator has taken note of them.
     excused: HashSet<String>,
@@ -159,14 +159,14 @@ impl Run {
             unprivileged: true,
             ..Setup::default()
         };
-        let plant = Plant::with(&setup).await.map_err(|error| error.to_string())?;
-        Ok(Self { plant, logs: Vec::new(), excused: HashSet::new(), totals: Totals::default() })
+        let stack = TestStack::with(&setup).await.map_err(|error| error.to_string())?;
+        Ok(Self { stack, logs: Vec::new(), excused: HashSet::new(), totals: Totals::default() })
     }
 
     async fn step(&mut self, number: usize, step: Step) -> Result<(), String> {
         let name = format!("step-{number}");
-        let mut plan = self.plant.traffic(REQUESTS, RATE);
-        plan.log = self.plant.site.path(&format!("{name}.ndjson"));
+        let mut plan = self.stack.traffic(REQUESTS, RATE);
+        plan.log = self.stack.site.path(&format!("{name}.ndjson"));
         let witness = Witness::start(plan).map_err(|error| error.to_string())?;
         self.happen(step).await.map_err(|error| format!("{step:?}: {error}"))?;
         let Tally { sent, completed, .. } = witness.wait().await.map_err(|error| error.to_string())?;
@@ -175,34 +175,34 @@ impl Run {
         self.totals.answered += completed;
         let answered_ms = now_ms();
         self.logs.push(name);
-        self.plant.settle().await;
+        self.stack.settle().await;
         self.check(step, answered_ms).await.map_err(|error| format!("after {step:?}: {error}"))
     }
 
     async fn happen(&mut self, step: Step) -> std::io::Result<()> {
-        let plant = &mut self.plant;
+        let stack = &mut self.stack;
         match step {
             Step::Network(mode) => {
-                plant.set_network(mode);
+                stack.set_network(mode);
                 // Long enough for some chunks to meet it.
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(300..1500))).await;
-                plant.set_network(Mode::Pass);
+                stack.set_network(Mode::Pass);
             }
             Step::Kill(part) => {
-                plant.kill(part)?;
-                plant.start_part(part, None)?;
+                stack.kill(part)?;
+                stack.start_part(part, None)?;
             }
             Step::Restart(part) => {
-                plant.stop(part)?;
-                plant.start_part(part, None)?;
+                stack.stop(part)?;
+                stack.start_part(part, None)?;
             }
             Step::Descriptors(part) => {
-                plant.limit_files(part, 3)?;
+                stack.limit_files(part, 3)?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
-                plant.limit_files(part, 1024)?;
+                stack.limit_files(part, 1024)?;
             }
             Step::StuckWorker => {
-                let gateway = plant.process_id(Part::Gateway).ok_or(std::io::ErrorKind::NotFound)?;
+                let gateway = stack.process_id(Part::Gateway).ok_or(std::io::ErrorKind::NotFound)?;
                 let held = Held::worker(gateway, 0).await?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
                 drop(held);
@@ -210,30 +210,30 @@ impl Run {
             Step::Idle(port) => {
                 let (to, path) = match port {
                     // Of what is asked there the witness would have to know.
-                    Port::Gateway => (plant.gateway_at, None),
-                    Port::Admin => (plant.admin().ok_or(std::io::ErrorKind::NotFound)?, Some("/dump")),
-                    Port::Analytics => (plant.analytics_at, Some("/healthz")),
-                    Port::Engine => (plant.engine_at, Some("/ping")),
+                    Port::Gateway => (stack.gateway_at, None),
+                    Port::Admin => (stack.admin().ok_or(std::io::ErrorKind::NotFound)?, Some("/dump")),
+                    Port::Analytics => (stack.analytics_at, Some("/healthz")),
+                    Port::Engine => (stack.engine_at, Some("/ping")),
                 };
                 let clients: Vec<_> = (0..IDLE).map(|number| idle(to, path, number % 2 == 0)).collect();
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
                 drop(clients);
             }
             Step::SecondAnalytics => {
-                let second = started(plant)?;
+                let second = started(stack)?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(200..1000))).await;
                 second.kill()?;
             }
             Step::TakeOver => {
-                let second = started(plant)?;
-                plant.kill(Part::Analytics)?;
+                let second = started(stack)?;
+                stack.kill(Part::Analytics)?;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(100..800))).await;
-                plant.start_part(Part::Analytics, None)?;
+                stack.start_part(Part::Analytics, None)?;
                 second.kill()?;
             }
             Step::Repair => {
                 for _ in 0..2 {
-                    let output = plant.repair(&today())?;
+                    let output = stack.repair(&today())?;
                     let said = String::from_utf8_lossy(&output.stderr).into_owned();
                     // Refusing is an answer; nothing may be lost by either.
                     if !matches!(output.status.code(), Some(0 | 1)) {
@@ -242,8 +242,8 @@ impl Run {
                 }
             }
             Step::DiskFull(part) => {
-                let filler = plant.fill_disk(part)?;
-                met(plant, |spool| match part {
+                let filler = stack.fill_disk(part)?;
+                met(stack, |spool| match part {
                     Part::Gateway => spool["failures"]["write"].as_u64() > Some(0),
                     _ => !spool["blocked"].is_null(),
                 })
@@ -251,28 +251,28 @@ impl Run {
                 fs::remove_file(filler)?;
             }
             Step::NotWritable => {
-                let folders: Vec<_> = plant
+                let folders: Vec<_> = stack
                     .lives()?
                     .into_iter()
                     .flat_map(|life| [life.join("chunks"), life])
-                    .chain([plant.spool()])
+                    .chain([stack.spool()])
                     .collect();
                 let permit =
                     |mode| folders.iter().try_for_each(|at| fs::set_permissions(at, Permissions::from_mode(mode)));
                 permit(0o500)?;
-                met(plant, |spool| spool["failures"]["write"].as_u64() > Some(0)).await;
+                met(stack, |spool| spool["failures"]["write"].as_u64() > Some(0)).await;
                 permit(0o700)?;
             }
             Step::Clock(part, offset) => {
-                plant.set_clock(part, offset).await?;
-                met(plant, |spool| spool["blocked"] == "clock").await;
-                plant.set_clock(part, "+0").await?;
+                stack.set_clock(part, offset).await?;
+                met(stack, |spool| spool["blocked"] == "clock").await;
+                stack.set_clock(part, "+0").await?;
             }
             Step::PowerFailure => {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(100..700))).await;
-                plant.kill(Part::Gateway)?;
-                fail_power(&plant.spool(), fastrand::u8(0..10), &mut fastrand::Rng::new())?;
-                plant.start_part(Part::Gateway, None)?;
+                stack.kill(Part::Gateway)?;
+                fail_power(&stack.spool(), fastrand::u8(0..10), &mut fastrand::Rng::new())?;
+                stack.start_part(Part::Gateway, None)?;
             }
         }
         Ok(())
@@ -281,13 +281,13 @@ impl Run {
     /// The witness's log against what is stored, the roll-ups against the rows, and the ledger's claim against both.
     async fn check(&mut self, step: Step, answered_ms: i64) -> Result<(), String> {
         let text = |error: std::io::Error| error.to_string();
-        let claim = Claim::of(&self.plant).await.map_err(text)?;
+        let claim = Claim::of(&self.stack).await.map_err(text)?;
         let mut log = Vec::new();
         for name in &self.logs {
-            log.extend(read_log(&self.plant.site.path(&format!("{name}.ndjson"))).map_err(text)?);
+            log.extend(read_log(&self.stack.site.path(&format!("{name}.ndjson"))).map_err(text)?);
         }
         log.retain(|line| !self.excused.contains(&line.trace));
-        let (report, disagreement) = self.plant.verdict_of(&log).await.map_err(text)?;
+        let (report, disagreement) = self.stack.verdict_of(&log).await.map_err(text)?;
         self.totals.rows = report.stored as u64;
         self.totals.lost += report.lost.len() as u64;
         self.totals.doubled += report.twice.len() as u64;
@@ -330,10 +330,10 @@ impl Run {
         }
         self.totals.named += lost;
         if claim.count("missing") > 0 || !open.is_empty() {
-            let token = self.plant.site.path("admin-token").to_string_lossy().into_owned();
+            let token = self.stack.site.path("admin-token").to_string_lossy().into_owned();
             let note = ["ledger", "--acknowledge", "all", "--reason", "as the step says", "--token-file", &token];
-            let (_, said) = self.plant.weirctl(&note).map_err(|error| error.to_string())?;
-            let claim = Claim::of(&self.plant).await.map_err(|error| error.to_string())?;
+            let (_, said) = self.stack.weirctl(&note).map_err(|error| error.to_string())?;
+            let claim = Claim::of(&self.stack).await.map_err(|error| error.to_string())?;
             if claim.count("missing") > 0 || !claim.doubts("open_end").is_empty() {
                 return Err(format!("acknowledged, and still open: {said}: {}", claim.0));
             }
@@ -345,9 +345,9 @@ impl Run {
 }
 
 /// Waits until the gateway's spool meets what goes wrong; not for ever, for it need not.
-async fn met(plant: &Plant, has_met: impl Fn(&serde_json::Value) -> bool) {
+async fn met(stack: &TestStack, has_met: impl Fn(&serde_json::Value) -> bool) {
     let meets = async {
-        while !plant.status().await.is_ok_and(|status| has_met(&status["spool"])) {
+        while !stack.status().await.is_ok_and(|status| has_met(&status["spool"])) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -363,8 +363,8 @@ fn idle(to: SocketAddr, path: Option<&str>, whole: bool) -> Option<TcpStream> {
     Some(stream)
 }
 
-fn started(plant: &Plant) -> std::io::Result<Process> {
-    let mut second = plant.second_analytics()?;
+fn started(stack: &TestStack) -> std::io::Result<Process> {
+    let mut second = stack.second_analytics()?;
     second.wait_until_listening(weir_e2e::DEADLINE)?;
     Ok(second)
 }

@@ -4,34 +4,34 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::path::PathBuf;
-use weir_e2e::{Part, Plant, eventually};
+use weir_e2e::{Part, TestStack, eventually};
 use weir_testkit::compare::Report;
 use weir_testkit::get;
 use weir_testkit::witness::{Tally, Witness, read_log};
 
 const RATE: f64 = 600.0;
 
-fn log(plant: &Plant, name: &str) -> PathBuf {
-    plant.site.path(&format!("{name}.ndjson"))
+fn log(stack: &TestStack, name: &str) -> PathBuf {
+    stack.site.path(&format!("{name}.ndjson"))
 }
 
-async fn traffic(plant: &Plant, name: &str, requests: u64) -> Tally {
-    let mut plan = plant.traffic(requests, RATE);
+async fn traffic(stack: &TestStack, name: &str, requests: u64) -> Tally {
+    let mut plan = stack.traffic(requests, RATE);
     // Whatever fails here fails because of the disk.
     plan.mix.retain(|(path, _)| path != "/broken");
-    plan.log = log(plant, name);
+    plan.log = log(stack, name);
     Witness::start(plan).unwrap().wait().await.unwrap()
 }
 
 /// Both halves of the traffic against what is stored.
-async fn verdict(plant: &Plant) -> (Report, Vec<String>) {
-    let logs = ["with", "without"].map(|name| read_log(&log(plant, name)).unwrap());
-    plant.verdict_of(&logs.concat()).await.unwrap()
+async fn verdict(stack: &TestStack) -> (Report, Vec<String>) {
+    let logs = ["with", "without"].map(|name| read_log(&log(stack, name)).unwrap());
+    stack.verdict_of(&logs.concat()).await.unwrap()
 }
 
 /// How many events the gateway's ledger says were shed.
-async fn shed(plant: &Plant) -> u64 {
-    let (_, body) = get(&format!("http://{}/ledger", plant.admin().unwrap())).await.unwrap();
+async fn shed(stack: &TestStack) -> u64 {
+    let (_, body) = get(&format!("http://{}/ledger", stack.admin().unwrap())).await.unwrap();
     let ledger: serde_json::Value = serde_json::from_str(&body).unwrap();
     let count = |ranges: &serde_json::Value| -> u64 {
         let ranges = ranges.as_array().unwrap().iter();
@@ -41,9 +41,9 @@ async fn shed(plant: &Plant) -> u64 {
     streams.flat_map(|stream| stream["shed"].as_object().unwrap().values()).map(count).sum()
 }
 
-async fn says(plant: &Plant, part: Part, words: &[&str]) {
+async fn says(stack: &TestStack, part: Part, words: &[&str]) {
     eventually("what is in the way is said", async || {
-        let log = plant.site.log(part.name());
+        let log = stack.site.log(part.name());
         log.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
     })
     .await;
@@ -52,19 +52,19 @@ async fn says(plant: &Plant, part: Part, words: &[&str]) {
 /// The gateway's own disk: no request fails, the rings hold what they can, the rest is shed and told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_without_room_sheds_by_the_book() {
-    let mut plant = Plant::on_small_disk(Part::Gateway, "2m").await.unwrap();
-    let filler = plant.fill_disk(Part::Gateway).unwrap();
-    let before = traffic(&plant, "without", 1500).await;
+    let mut stack = TestStack::on_small_disk(Part::Gateway, "2m").await.unwrap();
+    let filler = stack.fill_disk(Part::Gateway).unwrap();
+    let before = traffic(&stack, "without", 1500).await;
     assert_eq!(before.failed, 0, "a full disk costs no request: {before:?}");
-    says(&plant, Part::Gateway, &["edge/spool", "No space left", "free space"]).await;
+    says(&stack, Part::Gateway, &["edge/spool", "No space left", "free space"]).await;
     std::fs::remove_file(filler).unwrap();
-    says(&plant, Part::Gateway, &["the spool can write again"]).await;
-    let after = traffic(&plant, "with", 300).await;
+    says(&stack, Part::Gateway, &["the spool can write again"]).await;
+    let after = traffic(&stack, "with", 300).await;
     assert_eq!(after.failed, 0, "{after:?}");
-    plant.settle().await;
+    stack.settle().await;
 
-    let shed = shed(&plant).await;
-    let (report, disagreement) = verdict(&plant).await;
+    let shed = shed(&stack).await;
+    let (report, disagreement) = verdict(&stack).await;
     assert!(shed > 0, "the ring is too small for what came");
     assert_eq!(report.lost.len() as u64, shed, "what is not stored is what was shed: {report}");
     let wrong = report.invented.len() + report.twice.len() + report.different.len();
@@ -74,16 +74,16 @@ async fn a_spool_without_room_sheds_by_the_book() {
 
 /// The ingestor's and the engine's: the gateway keeps what is not acknowledged.
 async fn nothing_is_lost(part: Part, size: &'static str, words: &[&str]) {
-    let mut plant = Plant::on_small_disk(part, size).await.unwrap();
-    assert_eq!(traffic(&plant, "with", 300).await.failed, 0);
+    let mut stack = TestStack::on_small_disk(part, size).await.unwrap();
+    assert_eq!(traffic(&stack, "with", 300).await.failed, 0);
     // What is under way must not leave room behind it.
-    plant.settle().await;
-    let filler = plant.fill_disk(part).unwrap();
-    assert_eq!(traffic(&plant, "without", 900).await.failed, 0);
-    says(&plant, Part::Analytics, words).await;
+    stack.settle().await;
+    let filler = stack.fill_disk(part).unwrap();
+    assert_eq!(traffic(&stack, "without", 900).await.failed, 0);
+    says(&stack, Part::Analytics, words).await;
     std::fs::remove_file(filler).unwrap();
-    plant.settle().await;
-    let (report, disagreement) = verdict(&plant).await;
+    stack.settle().await;
+    let (report, disagreement) = verdict(&stack).await;
     assert!(report.holds(), "{report}");
     assert!(disagreement.is_empty(), "{disagreement:#?}");
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use weir_e2e::{Claim, Part, Plant, now_ms};
+use weir_e2e::{Claim, Part, TestStack, now_ms};
 use weir_testkit::witness::Witness;
 
 /// Where each program can be made to die: encode, seal, send; intent, insert, acknowledge.
@@ -60,32 +60,32 @@ async fn run(seed: u64) {
     let failpoint = format!("{point}:{nth}");
     let armed = (part != Part::Engine).then_some((part, failpoint.as_str()));
     let what = format!("seed {seed}: {part:?} at `{failpoint}`");
-    let mut plant = Plant::start(armed).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut stack = TestStack::start(armed).await.unwrap_or_else(|error| panic!("{what}: {error}"));
 
-    let witness = Witness::start(plant.traffic(REQUESTS, RATE)).unwrap();
+    let witness = Witness::start(stack.traffic(REQUESTS, RATE)).unwrap();
     let mut moment = Moment { point, nth, after, seen: BTreeSet::new(), rows: 0, grown: 0 };
     let began = Instant::now();
-    while !plant.has_ended(part) && witness.tally().sent < REQUESTS {
-        if part == Part::Engine && moment.has_come(&plant, began).await {
+    while !stack.has_ended(part) && witness.tally().sent < REQUESTS {
+        if part == Part::Engine && moment.has_come(&stack, began).await {
             tokio::time::sleep(Duration::from_micros(if point == RUNS { rng.u64(..INSERT_US) } else { 0 })).await;
-            plant.kill(part).unwrap();
+            stack.kill(part).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // Where the point was not passed so often, the part dies now, at whatever it is doing.
-    let at_point = plant.has_ended(part);
-    plant.kill(part).unwrap();
-    plant.start_part(part, None).unwrap_or_else(|error| panic!("{what}: it does not start again: {error}"));
+    let at_point = stack.has_ended(part);
+    stack.kill(part).unwrap();
+    stack.start_part(part, None).unwrap_or_else(|error| panic!("{what}: it does not start again: {error}"));
     let tally = witness.wait().await.unwrap();
     let answered_ms = now_ms();
     assert!(tally.completed > 0, "{what}: nothing completed");
 
-    plant.settle().await;
-    let (report, disagreement) = plant.verdict().await.unwrap();
+    stack.settle().await;
+    let (report, disagreement) = stack.verdict().await.unwrap();
     println!("{what}{}: {report}", if at_point { "" } else { " (not passed so often: killed where it was)" });
     assert!(report.holds(), "{what}: {report}; lost {:?}", report.lost.iter().take(3).collect::<Vec<_>>());
     assert!(disagreement.is_empty(), "{what}: {disagreement:#?}");
-    let claim = Claim::of(&plant).await.unwrap();
+    let claim = Claim::of(&stack).await.unwrap();
     let wrong = claim.disagreement(&report, answered_ms);
     assert!(wrong.is_empty(), "{what}: {wrong:#?}");
 }
@@ -102,8 +102,8 @@ struct Moment {
 }
 
 impl Moment {
-    async fn has_come(&mut self, plant: &Plant, began: Instant) -> bool {
-        let client = plant.client();
+    async fn has_come(&mut self, stack: &TestStack, began: Instant) -> bool {
+        let client = stack.client();
         match self.point {
             RUNS => {
                 let sql = "SELECT query_id FROM system.processes WHERE query_kind = 'Insert' AND query LIKE '%access_events%'";

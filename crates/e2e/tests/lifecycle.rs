@@ -5,7 +5,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Held, Part, Plant, Site, eventually, thread};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Held, Part, Site, TestStack, eventually, thread};
 use weir_testkit::{get, upstream};
 
 fn terminate(gateway: &Gateway) {
@@ -218,35 +218,35 @@ async fn the_last_shipping_can_be_cut_short() {
 /// The programs behind a gateway end at the first signal where nothing is open, and at the second whatever is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stands_behind_a_gateway_ends_when_it_is_told_twice() {
-    let mut plant = Plant::start(None).await.unwrap();
-    let mut upload = std::net::TcpStream::connect(plant.analytics_at).unwrap();
+    let mut stack = TestStack::start(None).await.unwrap();
+    let mut upload = std::net::TcpStream::connect(stack.analytics_at).unwrap();
     let head = "POST /v1/chunks HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer token-edge\r\n\
         content-type: application/vnd.weir.chunk\r\ncontent-length: 1000\r\n\r\n";
     upload.write_all(head.as_bytes()).unwrap();
-    let mut query = std::net::TcpStream::connect(plant.engine_at).unwrap();
+    let mut query = std::net::TcpStream::connect(stack.engine_at).unwrap();
     let sql = "SELECT sleepEachRow(1) FROM numbers(600) SETTINGS function_sleep_max_microseconds_per_block = 0";
     let post = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());
     query.write_all(post.as_bytes()).unwrap();
-    let client = plant.client();
+    let client = stack.client();
     let count = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleepEachRow%'";
     eventually("the query runs", async || (client.query(count).fetch_one::<u64>().await.unwrap() == 1).then_some(()))
         .await;
-    for (part, address) in [(Part::Analytics, plant.analytics_at), (Part::Engine, plant.engine_at)] {
-        plant.signal(part, Signal::TERM);
+    for (part, address) in [(Part::Analytics, stack.analytics_at), (Part::Engine, stack.engine_at)] {
+        stack.signal(part, Signal::TERM);
         eventually("it takes no more connections", async || {
             std::net::TcpStream::connect(address).is_err().then_some(())
         })
         .await;
-        assert!(!plant.has_ended(part), "{part:?}");
+        assert!(!stack.has_ended(part), "{part:?}");
         let told = Instant::now();
-        plant.signal(part, Signal::TERM);
+        stack.signal(part, Signal::TERM);
         if part == Part::Engine {
             // It closes its tables now, for some seconds; unless it is told a third time.
-            let log = async || plant.site.log("engine").contains("a second signal to end").then_some(());
+            let log = async || stack.site.log("engine").contains("a second signal to end").then_some(());
             eventually("it has heard that", log).await;
-            plant.signal(part, Signal::TERM);
+            stack.signal(part, Signal::TERM);
         }
-        let code = plant.wait(part).unwrap().code();
+        let code = stack.wait(part).unwrap().code();
         assert!(code == Some(0) || (part == Part::Engine && code == Some(4)), "{part:?} {code:?}");
         assert!(told.elapsed() < Duration::from_secs(5), "{part:?} {:?}", told.elapsed());
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::io::{Read, Write};
-use weir_e2e::{Browser, Plant, eventually};
+use weir_e2e::{Browser, TestStack, eventually};
 use weir_testkit::get;
 
 /// How much of the page lies beside the screen, how wide that is, and the elements that stick out of it.
@@ -21,18 +21,18 @@ const CUT: &str = "[...document.querySelectorAll('.nothing')].filter((one) => {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
-    let plant = Plant::start(None).await.unwrap();
-    let mut browser = Browser::start(&plant.site.path("browser"), 320, 800).unwrap();
-    browser.go(&format!("http://{}/", plant.analytics_at)).unwrap();
+    let stack = TestStack::start(None).await.unwrap();
+    let mut browser = Browser::start(&stack.site.path("browser"), 320, 800).unwrap();
+    browser.go(&format!("http://{}/", stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelectorAll('.nothing').length === 2").unwrap();
     assert_eq!(browser.evaluate(CUT).unwrap(), 0, "what is said in place of rows is seen whole");
     let path = format!("/status/{}/503", "x".repeat(1500));
-    let mut client = std::net::TcpStream::connect(plant.gateway_at).unwrap();
+    let mut client = std::net::TcpStream::connect(stack.gateway_at).unwrap();
     client.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    let errors = format!("http://{}/api/v1/errors", plant.analytics_at);
+    let errors = format!("http://{}/api/v1/errors", stack.analytics_at);
     let (id, kept) = eventually("the event is stored", async || {
         let (_, body) = get(&errors).await.ok()?;
         let errors: serde_json::Value = serde_json::from_str(&body).ok()?;
@@ -45,7 +45,7 @@ async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
     browser.wait_for("document.querySelector('#balance').textContent !== ''").unwrap();
     let widths = browser.evaluate(WIDTHS).unwrap();
     assert_eq!(widths, serde_json::json!([0, 320]), "figures");
-    browser.go(&format!("http://{}/#trace={id}", plant.analytics_at)).unwrap();
+    browser.go(&format!("http://{}/#trace={id}", stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelectorAll('#waterfall .hop').length > 0").unwrap();
     let widths = browser.evaluate(WIDTHS).unwrap();
     assert_eq!(widths, serde_json::json!([0, 320]), "a trace");

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use weir_e2e::{Gateway, GatewaySpec, Plant, Site, eventually};
+use weir_e2e::{Gateway, GatewaySpec, Site, TestStack, eventually};
 use weir_testkit::{get, upstream};
 
 /// A client that may use the API, and what the API asks of its clients: of the paths under `/fast` alone.
@@ -63,22 +63,22 @@ struct Told {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_bound_while_it_runs_are_in_the_events_of_their_requests() {
-    let plant = Plant::start(None).await.unwrap();
-    assert_eq!(ask(plant.gateway_at, "/fast/x", &[]).0, "200", "before");
-    std::fs::write(plant.site.path("edge/conf.d/policies.yaml"), POLICIES).unwrap();
-    eventually("the policies hold", async || (ask(plant.gateway_at, "/fast/wait", &[]).0 == "401").then_some(())).await;
+    let stack = TestStack::start(None).await.unwrap();
+    assert_eq!(ask(stack.gateway_at, "/fast/x", &[]).0, "200", "before");
+    std::fs::write(stack.site.path("edge/conf.d/policies.yaml"), POLICIES).unwrap();
+    eventually("the policies hold", async || (ask(stack.gateway_at, "/fast/wait", &[]).0 == "401").then_some(())).await;
 
     let mobile = ["client_id: mobile", "client_secret: s3cret"];
-    let answers: Vec<_> = (0..5).map(|_| ask(plant.gateway_at, "/fast/mine", &mobile)).collect();
+    let answers: Vec<_> = (0..5).map(|_| ask(stack.gateway_at, "/fast/mine", &mobile)).collect();
     let expected = [("200", "2"), ("200", "1"), ("200", "0"), ("429", "0"), ("429", "0")];
     assert_eq!(answers, expected.map(|(status, remaining)| (status.to_owned(), remaining.to_owned())));
-    assert_eq!(ask(plant.gateway_at, "/fast/mine", &["client_id: mobile", "client_secret: no"]).0, "401");
-    assert_eq!(ask(plant.gateway_at, "/status/204", &[]).0, "204", "the rules leave it out");
+    assert_eq!(ask(stack.gateway_at, "/fast/mine", &["client_id: mobile", "client_secret: no"]).0, "401");
+    assert_eq!(ask(stack.gateway_at, "/status/204", &[]).0, "204", "the rules leave it out");
 
-    plant.settle().await;
+    stack.settle().await;
     let sql = "SELECT status, consumer, auth, rate_limit, reason, answered_by, arrayStringConcat(policy_names, ' ') AS policies, \
                count() AS n FROM access_events WHERE path IN ('/fast/mine', '/status/204') GROUP BY ALL ORDER BY status, consumer";
-    let told: Vec<Told> = plant.client().query(sql).fetch_all().await.unwrap();
+    let told: Vec<Told> = stack.client().query(sql).fetch_all().await.unwrap();
     let row = |status, [consumer, auth, rate_limit, reason, answered_by, policies]: [&str; 6], n| Told {
         status,
         consumer: consumer.to_owned(),
@@ -99,7 +99,7 @@ async fn policies_bound_while_it_runs_are_in_the_events_of_their_requests() {
     ];
     assert_eq!(told, expected);
 
-    let (_, metrics) = get(&format!("http://{}/metrics", plant.admin().unwrap())).await.unwrap();
+    let (_, metrics) = get(&format!("http://{}/metrics", stack.admin().unwrap())).await.unwrap();
     let value = |name: &str, labels: &[&str]| -> u64 {
         let mut lines =
             metrics.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));

@@ -5,24 +5,24 @@
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use weir_e2e::{Plant, eventually, reserve};
+use weir_e2e::{TestStack, eventually, reserve};
 use weir_testkit::get;
 use weir_testkit::process::Process;
 use weir_testkit::witness::Witness;
 
-fn prometheus(plant: &Plant, scrape: &str) -> (Process, String) {
+fn prometheus(stack: &TestStack, scrape: &str) -> (Process, String) {
     let config = format!(
         "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: weir, static_configs: [{{targets: [{scrape}]}}]}}]\n"
     );
-    let file = plant.site.path("prometheus.yml");
+    let file = stack.site.path("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let listen = reserve().unwrap();
     let mut command = Command::new("prometheus");
     command
         .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.tsdb.path={}", plant.site.path("tsdb").display()))
+        .arg(format!("--storage.tsdb.path={}", stack.site.path("tsdb").display()))
         .arg(format!("--web.listen-address={listen}"));
-    let process = Process::start("prometheus", command, &plant.site.path("prometheus.log"))
+    let process = Process::start("prometheus", command, &stack.site.path("prometheus.log"))
         .expect("prometheus is installed: make tools");
     (process, format!("http://{listen}"))
 }
@@ -35,19 +35,19 @@ async fn promql(base: &str, query: &str) -> Option<f64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_clickhouse_and_the_witness_agree() {
-    let plant = Plant::start(None).await.unwrap();
-    let scrape = format!("\"{}\", \"{}\"", plant.admin().unwrap(), plant.analytics_at);
-    let (_prometheus, base) = prometheus(&plant, &scrape);
-    let tally = Witness::start(plant.traffic(600, 400.0)).unwrap().wait().await.unwrap();
-    plant.settle().await;
+    let stack = TestStack::start(None).await.unwrap();
+    let scrape = format!("\"{}\", \"{}\"", stack.admin().unwrap(), stack.analytics_at);
+    let (_prometheus, base) = prometheus(&stack, &scrape);
+    let tally = Witness::start(stack.traffic(600, 400.0)).unwrap().wait().await.unwrap();
+    stack.settle().await;
     let total = "sum(http_server_request_duration_seconds_count)";
     eventually("prometheus has the witness's total", async || {
         (promql(&base, total).await? == tally.sent as f64).then_some(())
     })
     .await;
-    let stored: u64 = plant.client().query("SELECT count() FROM access_events").fetch_one().await.unwrap();
+    let stored: u64 = stack.client().query("SELECT count() FROM access_events").fetch_one().await.unwrap();
     assert_eq!(stored, tally.sent);
-    let rolled: u64 = plant.client().query("SELECT sum(n) FROM requests_1m").fetch_one().await.unwrap();
+    let rolled: u64 = stack.client().query("SELECT sum(n) FROM requests_1m").fetch_one().await.unwrap();
     assert_eq!(rolled, tally.sent);
     let accepted = promql(&base, "sum(weir_events_accepted_total)").await.unwrap();
     assert_eq!(accepted, tally.sent as f64);
@@ -69,9 +69,9 @@ async fn prometheus_clickhouse_and_the_witness_agree() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promtool_has_nothing_to_say() {
-    let plant = Plant::start(None).await.unwrap();
-    Witness::start(plant.traffic(50, 400.0)).unwrap().wait().await.unwrap();
-    for program in [plant.admin().unwrap(), plant.analytics_at] {
+    let stack = TestStack::start(None).await.unwrap();
+    Witness::start(stack.traffic(50, 400.0)).unwrap().wait().await.unwrap();
+    for program in [stack.admin().unwrap(), stack.analytics_at] {
         let (status, metrics) = get(&format!("http://{program}/metrics")).await.unwrap();
         assert_eq!(status, 200);
         check(&metrics);

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, Part, Plant, Setup, eventually};
+use weir_e2e::{DEADLINE, Part, Setup, TestStack, eventually};
 use weir_testkit::witness::Witness;
 
 /// More than the weir-analytics of these tests takes.
@@ -65,70 +65,70 @@ fn answered(address: SocketAddr, head: &str, status: &str) -> Duration {
 const CHUNK_WITHOUT_TOKEN: &str = "POST /v1/chunks HTTP/1.1\r\ncontent-length: 0";
 const HEALTH: &str = "GET /healthz HTTP/1.1";
 
-/// A plant whose weir-analytics takes fewer connections than a test holds.
-async fn bounded() -> Plant {
-    Plant::with(&Setup { analytics: &BOUND, ..Setup::default() }).await.unwrap()
+/// A stack whose weir-analytics takes fewer connections than a test holds.
+async fn bounded() -> TestStack {
+    TestStack::with(&Setup { analytics: &BOUND, ..Setup::default() }).await.unwrap()
 }
 
 /// How long a few requests to the gateway take until their events are acknowledged.
-async fn shipped(plant: &Plant) -> Duration {
-    Witness::start(plant.traffic(40, 400.0)).unwrap().wait().await.unwrap();
+async fn shipped(stack: &TestStack) -> Duration {
+    Witness::start(stack.traffic(40, 400.0)).unwrap().wait().await.unwrap();
     let began = Instant::now();
-    plant.settle().await;
+    stack.settle().await;
     began.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_reads_keep_no_gateway_from_it() {
     more_open_files();
-    let plant = bounded().await;
-    let page = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", plant.analytics_at).repeat(300);
-    let held = unread(plant.analytics_at, &page);
-    let waited = shipped(&plant).await;
+    let stack = bounded().await;
+    let page = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", stack.analytics_at).repeat(300);
+    let held = unread(stack.analytics_at, &page);
+    let waited = shipped(&stack).await;
     assert!(waited < Duration::from_secs(20), "acknowledged after {waited:?}");
     for (head, status) in
         [(HEALTH, "HTTP/1.1 200"), (CHUNK_WITHOUT_TOKEN, "HTTP/1.1 401"), ("GET / HTTP/1.1", "HTTP/1.1 200")]
     {
-        let took = answered(plant.analytics_at, head, status);
+        let took = answered(stack.analytics_at, head, status);
         assert!(took < Duration::from_secs(5), "{head}: {took:?}");
     }
     eventually("the log tells", async || {
-        plant.site.log("analytics").contains("its client did not read the answers").then_some(())
+        stack.site.log("analytics").contains("its client did not read the answers").then_some(())
     })
     .await;
-    let (health, _) = ask(plant.analytics_at, HEALTH);
+    let (health, _) = ask(stack.analytics_at, HEALTH);
     assert!(health.contains("with answers unread") && !health.contains(" 0 with answers unread"), "{health}");
     drop(held);
-    let (report, differs) = plant.verdict().await.unwrap();
+    let (report, differs) = stack.verdict().await.unwrap();
     assert!(report.holds() && differs.is_empty(), "{report} {differs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_of_an_engine_that_hangs_keep_nobody_from_it() {
     more_open_files();
-    let plant = bounded().await;
-    plant.signal(Part::Engine, Signal::STOP);
+    let stack = bounded().await;
+    stack.signal(Part::Engine, Signal::STOP);
     // The last answer of before is fresh for a moment.
-    let hangs = async || ask(plant.analytics_at, HEALTH).0.starts_with("HTTP/1.1 503").then_some(());
+    let hangs = async || ask(stack.analytics_at, HEALTH).0.starts_with("HTTP/1.1 503").then_some(());
     eventually("weir-analytics has noticed that the engine hangs", hangs).await;
-    let health = format!("{HEALTH}\r\nhost: {}\r\n\r\n", plant.analytics_at);
-    let held = unread(plant.analytics_at, &health);
+    let health = format!("{HEALTH}\r\nhost: {}\r\n\r\n", stack.analytics_at);
+    let held = unread(stack.analytics_at, &health);
     for (head, status) in
         [(HEALTH, "HTTP/1.1 503"), (CHUNK_WITHOUT_TOKEN, "HTTP/1.1 401"), ("GET / HTTP/1.1", "HTTP/1.1 200")]
     {
-        let took = answered(plant.analytics_at, head, status);
+        let took = answered(stack.analytics_at, head, status);
         assert!(took < Duration::from_secs(5), "{head}: {took:?}");
     }
-    plant.signal(Part::Engine, Signal::CONT);
-    let waited = shipped(&plant).await;
+    stack.signal(Part::Engine, Signal::CONT);
+    let waited = shipped(&stack).await;
     assert!(waited < Duration::from_secs(20), "acknowledged after {waited:?}");
-    answered(plant.analytics_at, HEALTH, "HTTP/1.1 200");
+    answered(stack.analytics_at, HEALTH, "HTTP/1.1 200");
     drop(held);
 }
 
 /// Rows enough to make the widest query cost something: those that are there, many times over.
-async fn many_rows(plant: &Plant) {
-    let client = plant.client();
+async fn many_rows(stack: &TestStack) {
+    let client = stack.client();
     for _ in 0..9 {
         let double = "INSERT INTO access_events SELECT * REPLACE (seq + 1000000000 AS seq) FROM access_events";
         client.query(double).execute().await.unwrap();
@@ -153,25 +153,25 @@ async fn most_at_once(client: clickhouse::Client, over: Arc<AtomicBool>, most: A
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn queries_in_a_loop_delay_no_gateway() {
-    let plant = bounded().await;
-    Witness::start(plant.traffic(1000, 1000.0)).unwrap().wait().await.unwrap();
-    plant.settle().await;
-    many_rows(&plant).await;
+    let stack = bounded().await;
+    Witness::start(stack.traffic(1000, 1000.0)).unwrap().wait().await.unwrap();
+    stack.settle().await;
+    many_rows(&stack).await;
     let (over, answers, refusals) =
         (Arc::new(AtomicBool::new(false)), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let queries = ["ledger?minutes=all", "slow?minutes=44640&limit=1000", "errors?minutes=44640&limit=1000"];
     let working = Arc::new(AtomicU64::new(0));
-    let watching = tokio::spawn(most_at_once(plant.client(), Arc::clone(&over), Arc::clone(&working)));
+    let watching = tokio::spawn(most_at_once(stack.client(), Arc::clone(&over), Arc::clone(&working)));
     let impatient: Vec<_> = (0..6)
         .map(|_| {
-            let (address, head) = (plant.analytics_at, format!("GET /api/v1/{} HTTP/1.1", queries[1]));
+            let (address, head) = (stack.analytics_at, format!("GET /api/v1/{} HTTP/1.1", queries[1]));
             std::thread::spawn(move || (0..50).for_each(|_| leave(address, &head)))
         })
         .collect();
     impatient.into_iter().for_each(|client| client.join().unwrap());
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let (address, over) = (plant.analytics_at, Arc::clone(&over));
+            let (address, over) = (stack.analytics_at, Arc::clone(&over));
             let (answers, refusals) = (Arc::clone(&answers), Arc::clone(&refusals));
             let head = format!("GET /api/v1/{} HTTP/1.1", queries[number % queries.len()]);
             std::thread::spawn(move || {
@@ -192,9 +192,9 @@ async fn queries_in_a_loop_delay_no_gateway() {
     eventually("the clients are at it", async || (refusals.load(Ordering::Relaxed) > 100).then_some(())).await;
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
-        longest = longest.max(shipped(&plant).await);
+        longest = longest.max(shipped(&stack).await);
     }
-    let health = answered(plant.analytics_at, HEALTH, "HTTP/1.1 200");
+    let health = answered(stack.analytics_at, HEALTH, "HTTP/1.1 200");
     over.store(true, Ordering::Relaxed);
     watching.await.unwrap();
     let working = working.load(Ordering::Relaxed);
@@ -205,5 +205,5 @@ async fn queries_in_a_loop_delay_no_gateway() {
     println!("acknowledged within {longest:?}, health {health:?}, {answers} answers, {refusals} refusals");
     assert!(longest < Duration::from_secs(20), "acknowledged after {longest:?}");
     assert!(health < Duration::from_secs(5) && answers > 0, "{health:?}, {answers} answers");
-    plant.site.logged("analytics", "a query was refused").await;
+    stack.site.logged("analytics", "a query was refused").await;
 }

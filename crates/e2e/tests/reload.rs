@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use weir_e2e::{Gateway, GatewaySpec, Plant, Site, eventually, reserve};
+use weir_e2e::{Gateway, GatewaySpec, Site, TestStack, eventually, reserve};
 use weir_testkit::process::program;
 use weir_testkit::{get, upstream};
 
@@ -326,8 +326,8 @@ async fn sighup_loads_and_no_other_signal_ends_the_gateway() {
 /// O12 and O6: weir-analytics reads its tokens again, whatever their file's time and length; weir-chdb goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_do_not_end_what_stands_behind_a_gateway() {
-    let plant = Plant::start(None).await.unwrap();
-    let tokens = plant.site.path("tokens");
+    let stack = TestStack::start(None).await.unwrap();
+    let tokens = stack.site.path("tokens");
     let text = fs::read_to_string(&tokens).unwrap();
     let times = fs::File::open(&tokens).unwrap().metadata().unwrap().modified().unwrap();
     let other = text.replace("token-edge", "token-egde");
@@ -335,21 +335,21 @@ async fn signals_do_not_end_what_stands_behind_a_gateway() {
     fs::write(&tokens, other).unwrap();
     fs::File::options().write(true).open(&tokens).unwrap().set_modified(times).unwrap();
     for signal in [Signal::USR1, Signal::USR2, Signal::HUP] {
-        plant.signal(weir_e2e::Part::Engine, signal);
-        plant.signal(weir_e2e::Part::Analytics, signal);
+        stack.signal(weir_e2e::Part::Engine, signal);
+        stack.signal(weir_e2e::Part::Analytics, signal);
     }
     eventually("the tokens are read again", async || {
-        plant.site.log("analytics").contains("tokens read again").then_some(())
+        stack.site.log("analytics").contains("tokens read again").then_some(())
     })
     .await;
-    let health = format!("http://{}/healthz", plant.analytics_at);
+    let health = format!("http://{}/healthz", stack.analytics_at);
     assert_eq!(get(&health).await.unwrap().0, 200);
-    assert_eq!(get(&format!("http://{}/ping", plant.engine_at)).await.unwrap().0, 200);
+    assert_eq!(get(&format!("http://{}/ping", stack.engine_at)).await.unwrap().0, 200);
     // Nobody asks now: by content, though time and length are those of before.
     fs::write(&tokens, text.replace("token-edge", "token-gede")).unwrap();
     fs::File::options().write(true).open(&tokens).unwrap().set_modified(times).unwrap();
     eventually("the tokens are read again", async || {
-        (plant.site.log("analytics").matches("tokens read again").count() > 1).then_some(())
+        (stack.site.log("analytics").matches("tokens read again").count() > 1).then_some(())
     })
     .await;
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
-use weir_e2e::{DEADLINE, Part, Plant, eventually};
+use weir_e2e::{DEADLINE, Part, TestStack, eventually};
 use weir_testkit::process::Process;
 use weir_testkit::witness::Witness;
 
@@ -49,13 +49,13 @@ struct Trace {
 const CALLS: &str = "trace=fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,write,writev,sendto,sendmsg";
 
 impl Trace {
-    async fn of(plant: &mut Plant, part: Part) -> Self {
-        let id = plant.process_id(part).unwrap().to_string();
-        let (file, name) = (plant.site.path(&format!("{}.trace", part.name())), format!("strace-{}", part.name()));
+    async fn of(stack: &mut TestStack, part: Part) -> Self {
+        let id = stack.process_id(part).unwrap().to_string();
+        let (file, name) = (stack.site.path(&format!("{}.trace", part.name())), format!("strace-{}", part.name()));
         let mut command = Command::new("strace");
         command.args(["-f", "-y", "-s", "4096", "-e", CALLS, "-o"]).arg(&file).args(["-p", &id]);
-        let strace = Process::start("strace", command, &plant.site.path(&format!("{name}.log"))).unwrap();
-        eventually("strace is attached", async || plant.site.log(&name).contains("attached").then_some(())).await;
+        let strace = Process::start("strace", command, &stack.site.path(&format!("{name}.log"))).unwrap();
+        eventually("strace is attached", async || stack.site.log(&name).contains("attached").then_some(())).await;
         Self { strace, file }
     }
 
@@ -92,18 +92,18 @@ fn last<'c>(calls: &'c [Call], before: &Call, wanted: impl Fn(&Call) -> bool) ->
     calls.iter().filter(|call| call.ended < before.began && wanted(call)).max_by_key(|call| call.ended)
 }
 
-async fn traffic(plant: &Plant, name: &str) {
-    let mut plan = plant.traffic(600, 300.0);
-    plan.log = plant.site.path(&format!("{name}.ndjson"));
+async fn traffic(stack: &TestStack, name: &str) {
+    let mut plan = stack.traffic(600, 300.0);
+    plan.log = stack.site.path(&format!("{name}.ndjson"));
     Witness::start(plan).unwrap().wait().await.unwrap();
-    plant.settle().await;
+    stack.settle().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_syncs_a_chunk_before_it_counts_and_its_progress_before_the_chunk_goes() {
-    let mut plant = Plant::start(None).await.unwrap();
-    let trace = Trace::of(&mut plant, Part::Gateway).await;
-    traffic(&plant, "witness").await;
+    let mut stack = TestStack::start(None).await.unwrap();
+    let trace = Trace::of(&mut stack, Part::Gateway).await;
+    traffic(&stack, "witness").await;
     let calls = trace.calls();
     let mut chunks = 0;
     for renamed in calls.iter().filter(|call| call.renamed().is_some_and(|(_, to)| to.ends_with(".chunk"))) {
@@ -124,9 +124,9 @@ async fn the_gateway_syncs_a_chunk_before_it_counts_and_its_progress_before_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn weir_analytics_syncs_an_intent_before_its_insert_and_removes_it_after() {
-    let mut plant = Plant::start(None).await.unwrap();
-    let trace = Trace::of(&mut plant, Part::Analytics).await;
-    traffic(&plant, "witness").await;
+    let mut stack = TestStack::start(None).await.unwrap();
+    let trace = Trace::of(&mut stack, Part::Analytics).await;
+    traffic(&stack, "witness").await;
     let calls = trace.calls();
     let mut intents = 0;
     for renamed in calls.iter().filter(|call| call.renamed().is_some_and(|(_, to)| to.contains("/intents/"))) {
@@ -149,13 +149,13 @@ async fn weir_analytics_syncs_an_intent_before_its_insert_and_removes_it_after()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clickhouse_syncs_every_file_and_folder_of_a_part_before_it_answers() {
-    let mut plant = Plant::start(None).await.unwrap();
+    let mut stack = TestStack::start(None).await.unwrap();
     // The first insert makes what is made once.
-    traffic(&plant, "first").await;
-    let trace = Trace::of(&mut plant, Part::Engine).await;
-    traffic(&plant, "witness").await;
+    traffic(&stack, "first").await;
+    let trace = Trace::of(&mut stack, Part::Engine).await;
+    traffic(&stack, "witness").await;
     let ids = "SELECT toString(uuid) FROM system.tables WHERE database = 'weir' AND engine LIKE '%MergeTree'";
-    let tables = plant.client().query(ids).fetch_all::<String>().await.unwrap();
+    let tables = stack.client().query(ids).fetch_all::<String>().await.unwrap();
     let calls = trace.calls();
     let mut parts = 0;
     for call in &calls {

@@ -41,12 +41,12 @@ fn file(counters: &[u8], records: &[u8]) -> Vec<u8> {
     let start = HEADER + (sealed % SIZE as u64) as usize;
     let len = records.len().min(file.len() - start);
     file[start..start + len].copy_from_slice(&records[..len]);
-    mend(&mut file, start, lap);
+    fix(&mut file, start, lap);
     file
 }
 
 /// Gives every record from `at` to the end of the lap its CRC, as long as the lengths allow.
-fn mend(file: &mut [u8], mut at: usize, lap: u64) {
+fn fix(file: &mut [u8], mut at: usize, lap: u64) {
     let seed = crc32c_append(crc32c(&[0; 16]), &lap.to_le_bytes());
     while at + 16 <= file.len() {
         let len = u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);

@@ -61,7 +61,7 @@ Exit codes:
   4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it,
      and the next start takes over what is in the spool")]
     Run(RunOptions),
-    /// Check a configuration and tell every mistake in it, with file, line and cure.
+    /// Check a configuration and report every error in it, with file, line and a suggested fix.
     ///
     /// Loads and compiles as `weir run` would, certificates included, without opening a port or touching the spool. Each
     /// $NAME that the YAML asks for must be set.
@@ -72,7 +72,7 @@ Examples:
 
 Exit codes:
   0  the configuration is valid
-  1  it has mistakes: one a line on standard error, or the list `errors` of --json
+  1  it has errors: one a line on standard error, or the list `errors` of --json
   2  usage")]
     Validate(ValidateOptions),
     /// Print a completion script for a shell.

@@ -4,11 +4,11 @@ use crate::admin::operator::Operators;
 use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::descriptors;
-use crate::doors::{self, Door, HandOver};
 use crate::error::RunError;
 use crate::exit;
 use crate::generations::Generations;
 use crate::logging;
+use crate::operator_ports::{self, HandOver, OperatorPort};
 use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::rings;
 use crate::start::{Prepared, env, prepare};
@@ -72,12 +72,12 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let generations = Generations::below(&state);
     let number = snapshot.generation();
 
-    let admin = Door::open("spec.admin.address", config.startup.admin, options.take_over)?;
-    let probe = |address| Door::open("spec.probe.port", address, options.take_over);
+    let admin = OperatorPort::open("spec.admin.address", config.startup.admin, options.take_over)?;
+    let probe = |address| OperatorPort::open("spec.probe.port", address, options.take_over);
     let probe = config.startup.probe.map(probe).transpose()?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let doors = Doors { admin, probe, hand_over: HandOver::within(&config.startup.spool.path) };
+    let operator_ports = OperatorPorts { admin, probe, hand_over: HandOver::within(&config.startup.spool.path) };
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
@@ -116,7 +116,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
     let admin = Admin::new(parts, settings.startup.identity.clone());
 
-    runtime.block_on(beside(doors, Arc::clone(&admin), proxy, signals));
+    runtime.block_on(beside(operator_ports, Arc::clone(&admin), proxy, signals));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
     // Without waiting for a name that somebody asked for and that is not resolved.
@@ -175,13 +175,13 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
 }
 
 /// The ports beside the data plane's.
-struct Doors {
-    admin: Door,
-    probe: Option<Door>,
+struct OperatorPorts {
+    admin: OperatorPort,
+    probe: Option<OperatorPort>,
     hand_over: HandOver,
 }
 
-impl Doors {
+impl OperatorPorts {
     /// Answers at them for as long as it is polled.
     async fn serve(self, admin: Arc<Admin>) {
         let Self { admin: door, probe, hand_over } = self;
@@ -208,13 +208,18 @@ impl Doors {
 }
 
 /// Everything that is not a request's: on this thread, at a lower priority.
-async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>>, mut signals: Signals) {
+async fn beside(
+    operator_ports: OperatorPorts,
+    admin: Arc<Admin>,
+    proxy: Arc<Mutex<Option<Proxy>>>,
+    mut signals: Signals,
+) {
     lower_priority();
     let ending = signals.ending();
-    let hand_over = doors.hand_over.clone();
+    let hand_over = operator_ports.hand_over.clone();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     // Dropped where another process waits for the ports; until then probes and scrapes are answered to the end.
-    let mut answering = Some(Box::pin(doors.serve(Arc::clone(&admin))));
+    let mut answering = Some(Box::pin(operator_ports.serve(Arc::clone(&admin))));
     info!(version = env!("CARGO_PKG_VERSION"), boot = %admin.boot(), "running");
     supervisor::ready();
     loop {
@@ -237,7 +242,7 @@ async fn beside(doors: Doors, admin: Arc<Admin>, proxy: Arc<Mutex<Option<Proxy>>
         running.begin_drain(ending.deadline().map_or(limit, |deadline| limit.min(left(deadline))))
     });
     let Some(mut draining) = draining else { return };
-    let (mut look, mut awaited) = (tokio::time::interval(Draining::LOOK), tokio::time::interval(doors::LOOK));
+    let (mut look, mut awaited) = (tokio::time::interval(Draining::LOOK), tokio::time::interval(operator_ports::LOOK));
     if ending.is_hurried() {
         draining.hurry();
     }
@@ -276,7 +281,7 @@ async fn delay(
     info!(?delay, "a signal to end: not ready any more; the ports stay open for `lifecycle.drainDelay`");
     let over = tokio::time::sleep(delay);
     tokio::pin!(over);
-    let mut awaited = tokio::time::interval(doors::LOOK);
+    let mut awaited = tokio::time::interval(operator_ports::LOOK);
     loop {
         tokio::select! {
             () = &mut over => return,

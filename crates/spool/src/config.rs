@@ -53,11 +53,11 @@ impl Default for Seal {
 /// Why a spool cannot start, or cannot keep a promise.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    #[error("the spool folder `{}` cannot be used: {error}; {}", .path.display(), cure(.error))]
+    #[error("the spool folder `{}` cannot be used: {error}; {}", .path.display(), fix(.error))]
     Folder { path: PathBuf, error: io::Error },
-    #[error("no room for the event ring `{}`: {error}; {}", .path.display(), cure(.error))]
+    #[error("no room for the event ring `{}`: {error}; {}", .path.display(), fix(.error))]
     Ring { path: PathBuf, error: io::Error },
-    #[error("names cannot be written to `{}`: {error}; {}", .path.display(), cure(.error))]
+    #[error("names cannot be written to `{}`: {error}; {}", .path.display(), fix(.error))]
     Names { path: PathBuf, error: io::Error },
     #[error("the spool's thread cannot be started: {0}; raise the limit of threads or processes")]
     Thread(io::Error),
@@ -76,7 +76,7 @@ pub(crate) fn cure_running(error: &io::Error) -> &'static str {
     }
 }
 
-fn cure(error: &io::Error) -> &'static str {
+fn fix(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "let the user that weir runs as write there, or name another folder in `spool.path`"

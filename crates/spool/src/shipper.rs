@@ -314,12 +314,12 @@ impl Shipping {
         self.shared.index.put_back(chunk);
         if self.shared.index.hold(chunk.boot, pause, reason, &answer) {
             let boot = chunk.boot;
-            warn!(%endpoint, %boot, reason, answer, "the ingestor takes no chunks of this life, which are kept; {}", cure(reason));
+            warn!(%endpoint, %boot, reason, answer, "the ingestor takes no chunks of this life, which are kept; {}", fix(reason));
         }
         self.shared.counters.failed(format!(
             "`{endpoint}` takes no chunks of life {}: {answer}; {}",
             chunk.boot,
-            cure(reason)
+            fix(reason)
         ));
         Counters::add(&self.shared.counters.pauses, 1);
     }
@@ -340,11 +340,11 @@ impl Shipping {
         }
         let (endpoint, answer) = (self.client.endpoint(), words(answered));
         self.shared.counters.blocked(Some(reason));
-        self.shared.counters.failed(format!("`{endpoint}` takes no chunks ({reason}): {answer}; {}", cure(reason)));
+        self.shared.counters.failed(format!("`{endpoint}` takes no chunks ({reason}): {answer}; {}", fix(reason)));
         // Last, so that whoever sees the count finds the reason.
         Counters::add(&self.shared.counters.pauses, 1);
         if self.logged.replace(reason) != Some(reason) {
-            warn!(%endpoint, reason, answer, "the ingestor takes no chunks, which are kept; {}", cure(reason));
+            warn!(%endpoint, reason, answer, "the ingestor takes no chunks, which are kept; {}", fix(reason));
         }
     }
 
@@ -364,7 +364,7 @@ impl Shipping {
 }
 
 /// What an operator can do about it.
-fn cure(reason: &str) -> &'static str {
+fn fix(reason: &str) -> &'static str {
     match reason {
         "token" => "give the gateway a token that weir-analytics knows",
         "identity" => "give the gateway a token for that identity, or drop its events with `weirctl spool`",

@@ -121,7 +121,7 @@ fn roots(authorities: &Authorities) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// What is wrong with a certificate and its key, and the cure.
+/// What is wrong with a certificate and its key, and the fix.
 pub fn explain(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => {

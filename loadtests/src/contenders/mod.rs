@@ -36,7 +36,7 @@ pub struct Setup<'a> {
 pub enum Presence {
     /// Started by this.
     Here(PathBuf),
-    /// Why it does not, and what would mend that.
+    /// Why it does not, and what would fix that.
     Missing(String),
 }
 

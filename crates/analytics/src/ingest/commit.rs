@@ -103,7 +103,7 @@ impl Committer {
                     session.known.release(offer.header.stream_id, &offer.fresh);
                     fates.refuse(index, refusal);
                 }
-                self.beside(&session, &offers, &dead, &mut fates).await;
+                self.store_side_tables(&session, &offers, &dead, &mut fates).await;
                 self.blocks(&session, &offers, blocks, &mut fates).await;
             }
             _ => self.hand_back(&offers, &mut fates),
@@ -167,14 +167,20 @@ impl Committer {
 
     /// Gaps and dead letters: idempotent by key, so until it works while ClickHouse is away. Where it is refused, only
     /// the chunk that is refused suffers.
-    async fn beside(&self, session: &Arc<Session>, offers: &[Offer], dead: &[DeadLetter], fates: &mut Fates) {
+    async fn store_side_tables(
+        &self,
+        session: &Arc<Session>,
+        offers: &[Offer],
+        dead: &[DeadLetter],
+        fates: &mut Fates,
+    ) {
         let all: Vec<_> = (0..offers.len()).filter(|offer| fates.refused[*offer].is_none()).collect();
-        match self.store_beside(session, offers, dead, &all).await {
-            Ok(()) => all.iter().for_each(|offer| self.beside_is_stored(session, offers, dead, *offer, fates)),
+        match self.try_side_tables(session, offers, dead, &all).await {
+            Ok(()) => all.iter().for_each(|offer| self.side_tables_are_stored(session, offers, dead, *offer, fates)),
             Err(_) => {
                 for offer in all {
-                    match self.store_beside(session, offers, dead, &[offer]).await {
-                        Ok(()) => self.beside_is_stored(session, offers, dead, offer, fates),
+                    match self.try_side_tables(session, offers, dead, &[offer]).await {
+                        Ok(()) => self.side_tables_are_stored(session, offers, dead, offer, fates),
                         Err(error) => {
                             for seqs in of_offer(dead, offer).map(|letter| Ranges::of(letter.seq, letter.seq)) {
                                 session.known.release(offers[offer].header.stream_id, &seqs);
@@ -188,7 +194,7 @@ impl Committer {
         }
     }
 
-    fn beside_is_stored(
+    fn side_tables_are_stored(
         &self,
         session: &Arc<Session>,
         offers: &[Offer],
@@ -202,7 +208,7 @@ impl Committer {
         }
     }
 
-    async fn store_beside(
+    async fn try_side_tables(
         &self,
         session: &Arc<Session>,
         offers: &[Offer],
@@ -288,7 +294,7 @@ impl Committer {
         loop {
             // A new term: the insert of before is over, or will be refused whenever it arrives.
             let verdict = match self.lease.again(open.session).await {
-                Ok(Some(term)) => verify::mend(&self.store, open.intent, term).await,
+                Ok(Some(term)) => verify::repair_block(&self.store, open.intent, term).await,
                 Ok(None) => return Outcome::Lost,
                 Err(error) => Err(error),
             };

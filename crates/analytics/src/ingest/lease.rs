@@ -7,13 +7,13 @@
 //! Nobody trusts a holder to know that its lease has ended: it may have been stopped in the middle of an insert, or a
 //! proxy may hold that insert. Every block carries its lease in a column, the tables have a constraint that refuses a
 //! retired one, and a claimant first retires all leases before its own and then waits until no insert is under way
-//! ([`super::verify::quiet`]). Whatever arrives later of an earlier lease is refused as a whole.
+//! ([`super::verify::wait_for_inserts`]). Whatever arrives later of an earlier lease is refused as a whole.
 //!
-//! What is remembered of the store ([`Known`]) lives in a [`Session`] and ends with it: when another one has claimed,
+//! What is remembered of the store ([`StoredSeqs`]) lives in a [`Session`] and ends with it: when another one has claimed,
 //! when ClickHouse was restarted, when it is another server.
 
 use super::intent::Intents;
-use super::known::Known;
+use super::stored_seqs::StoredSeqs;
 use super::term::Term;
 use super::verify;
 use super::{SettleError, now_us};
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 /// A time of being the writer, of one store.
 pub struct Session {
-    pub known: Arc<Known>,
+    pub known: Arc<StoredSeqs>,
     term: Mutex<Term>,
     /// Held while the session claims its next term, and while the tables' newest term is held against its own: a claim
     /// of one's own between two reads would look like another one's.
@@ -392,7 +392,7 @@ impl Lease {
                 format!("INSERT INTO {retired} (lease, retired) SELECT arrayJoin([{}]), toUInt8(1)", ended.join(", "));
             self.store.execute(&sql).await?;
         }
-        verify::quiet(&self.store).await?;
+        verify::wait_for_inserts(&self.store).await?;
         super::repair::drop_staging(&self.store).await
     }
 

@@ -1,6 +1,6 @@
 //! From a chunk to an acknowledgement.
 //!
-//! [`Ingest::offer`] decodes a chunk, asks [`known`] which of its events are new, and hands those to the batcher
+//! [`Ingest::offer`] decodes a chunk, asks [`stored_seqs`] which of its events are new, and hands those to the batcher
 //! ([`batch`]), which has blocks of one UTC day built from many chunks ([`build`]); [`commit`] writes them one after the other, each
 //! under an intent on disk ([`intent`]) and a lease in ClickHouse ([`lease`]). Whatever is not certain is held against the tables by [`verify`] and mended,
 //! in the last resort by [`repair`]. An offer is answered only when everything in it is stored.
@@ -11,13 +11,13 @@ mod commit;
 mod days;
 mod fill;
 pub mod intent;
-pub mod known;
 pub mod lease;
 mod model;
 mod offer;
 pub mod repair;
 mod replay;
 mod side_tables;
+pub mod stored_seqs;
 mod sums;
 mod term;
 pub(crate) mod verify;

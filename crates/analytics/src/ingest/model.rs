@@ -29,9 +29,9 @@ pub struct Limits {
     /// Bytes of records, decompressed, that end it as well.
     pub batch_bytes: usize,
     /// How long an offer waits for its acknowledgement before it is told to come again.
-    pub patience: Duration,
+    pub ack_timeout: Duration,
     /// Events older than this are dead letters: raw retention.
-    pub oldest: Duration,
+    pub max_event_age: Duration,
 }
 
 impl Default for Limits {
@@ -41,8 +41,8 @@ impl Default for Limits {
             linger: (Duration::from_millis(200), Duration::from_secs(2)),
             batch_rows: 200_000,
             batch_bytes: 96 << 20,
-            patience: Duration::from_secs(25),
-            oldest: crate::schema::Retention::default().raw,
+            ack_timeout: Duration::from_secs(25),
+            max_event_age: crate::schema::Retention::default().raw,
         }
     }
 }

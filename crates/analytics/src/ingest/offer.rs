@@ -5,10 +5,10 @@ use super::commit::Committer;
 use super::days::Days;
 use super::fill;
 use super::intent::Intents;
-use super::known::Underway;
 use super::lease::{Lease, Session};
 use super::model::{Job, Limits, Offer, Refusal, Stored, refuse};
 use super::now_us;
+use super::stored_seqs::InFlight;
 use crate::store::Store;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Ingest {
         header.gaps.iter().for_each(|gap| offered.remove(gap.first, gap.last));
         let fresh = match known.claim(stream, &offered) {
             Some(Ok(fresh)) => fresh,
-            Some(Err(Underway)) => return Err(Refusal::Underway),
+            Some(Err(InFlight)) => return Err(Refusal::Underway),
             None => return Err(Refusal::Unavailable("the stream was forgotten".to_owned())),
         };
         if fresh.is_empty() && header.gaps.is_empty() {
@@ -95,7 +95,7 @@ impl Ingest {
         }
         let (reply, answer) = oneshot::channel();
         let duplicate = offered.count() - fresh.count();
-        let (received_us, oldest) = (now_us(), self.limits.oldest);
+        let (received_us, oldest) = (now_us(), self.limits.max_event_age);
         let offer = Offer { session: Arc::clone(&session), header, bytes, fresh, received_us, oldest, _room: room };
         let job = Job { offer, reply };
         if let Err(error) = self.jobs.try_send(job) {
@@ -107,7 +107,7 @@ impl Ingest {
             return Err(refusal);
         }
         // A client that leaves, or waits no longer, changes nothing: the job goes on, and a resend meets its outcome.
-        match tokio::time::timeout(self.limits.patience, answer).await {
+        match tokio::time::timeout(self.limits.ack_timeout, answer).await {
             Ok(Ok(Ok(stored))) => self.confirmed(&session, Stored { duplicate, ..stored }).await,
             Ok(Ok(Err(refusal))) => Err(refusal),
             Ok(Err(_)) => Err(Refusal::Stopping),

@@ -27,12 +27,12 @@ pub(super) enum Verdict {
 }
 
 /// Verifies `intent` and heals what is short of it, under `term`.
-pub(super) async fn mend(store: &Store, intent: &Intent, term: Term) -> Result<Verdict, StoreError> {
+pub(super) async fn repair_block(store: &Store, intent: &Intent, term: Term) -> Result<Verdict, StoreError> {
     let mut rows = rows_in_raw(store, intent).await?;
     let mut whole = rows <= intent.rows && agrees(store, intent).await?;
     if !whole && rows == intent.rows {
         tracing::warn!(block = intent.block, "a roll-up is short of a block; playing the block again from raw");
-        play_again(store, intent, term).await?;
+        reinsert(store, intent, term).await?;
         failpoint::pass("settle.after_heal");
         rows = rows_in_raw(store, intent).await?;
         whole = rows == intent.rows && agrees(store, intent).await?;
@@ -64,7 +64,7 @@ pub(super) struct Settled {
 pub(super) async fn settle_all(store: &Store, intents: &Intents, term: Term) -> Result<Settled, SettleError> {
     let open = intents.read()?;
     for intent in &open.intents {
-        let verdict = mend(store, intent, term).await?;
+        let verdict = repair_block(store, intent, term).await?;
         // It would only be settled once more.
         if let Err(error) = intents.remove(&intent.block) {
             tracing::warn!(block = intent.block, %error, "a settled intent could not be removed");
@@ -122,7 +122,7 @@ pub(super) async fn day_agrees(store: &Store, day: i64) -> Result<bool, StoreErr
 /// Returns when no insert into raw is under way: that of a client that is gone may go on at the server for a while,
 /// and what is absent now could be there in a moment. (See step 11, `barrier`: every insert into raw holds a share of
 /// its lock, through its view, until the last roll-up is written; `TRUNCATE` wants the whole lock.)
-pub(crate) async fn quiet(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn wait_for_inserts(store: &Store) -> Result<(), StoreError> {
     store.execute(&format!("TRUNCATE TABLE {}", store.schema().local("barrier"))).await
 }
 
@@ -186,7 +186,7 @@ async fn sums_agree(
     Ok(wrong.is_none())
 }
 
-async fn play_again(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {
+async fn reinsert(store: &Store, intent: &Intent, term: Term) -> Result<(), StoreError> {
     let table = store.schema().local("access_events");
     let columns = crate::block::Block::column_list();
     let sql = format!(

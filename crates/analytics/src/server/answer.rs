@@ -1,4 +1,4 @@
-//! Answers: JSON, text, errors with a cure.
+//! Answers: JSON, text, errors with a fix.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

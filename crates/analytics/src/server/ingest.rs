@@ -27,13 +27,13 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 const MAX_REPORTS: usize = 1 << 20;
 
 /// A request that is refused before its body says what it is about.
-struct No {
+struct HttpError {
     result: Verdict,
     why: String,
     clock: Option<Clocks>,
 }
 
-impl No {
+impl HttpError {
     fn new(result: Verdict, why: impl Into<String>) -> Self {
         Self { result, why: why.into(), clock: None }
     }
@@ -97,10 +97,10 @@ impl Server {
     }
 
     /// Every line is judged by itself: what one stream suffers never delays another's report.
-    async fn reports(&self, request: Request<Incoming>) -> Result<StreamsAnswer, No> {
+    async fn reports(&self, request: Request<Incoming>) -> Result<StreamsAnswer, HttpError> {
         let (grant, bytes, _room) = self.enter(request, MAX_REPORTS).await?;
         let lines: Vec<Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| No::new(Verdict::Malformed, format!("this is not a list of streams: {error}")))?;
+            .map_err(|error| HttpError::new(Verdict::Malformed, format!("this is not a list of streams: {error}")))?;
         let (mut reports, mut refused) = (Vec::new(), Vec::new());
         for line in lines {
             match judged(&grant, line) {
@@ -111,7 +111,7 @@ impl Server {
         let taken: Vec<_> = reports.iter().map(|report| report.stream.clone()).collect();
         streams::store(&self.store, &reports)
             .await
-            .map_err(|error| No::new(Verdict::Unavailable, error.to_string()))?;
+            .map_err(|error| HttpError::new(Verdict::Unavailable, error.to_string()))?;
         let result = match refused.first() {
             None => Verdict::Stored,
             Some(first) if taken.is_empty() => first.result,
@@ -122,17 +122,21 @@ impl Server {
 
     /// Token, clock, body: in this order, so that a stranger's body is not read and nothing is taken under a wrong
     /// clock. The last is the room in memory that the body holds until its answer.
-    async fn enter(&self, request: Request<Incoming>, most: usize) -> Result<(Grant, Bytes, OwnedSemaphorePermit), No> {
+    async fn enter(
+        &self,
+        request: Request<Incoming>,
+        most: usize,
+    ) -> Result<(Grant, Bytes, OwnedSemaphorePermit), HttpError> {
         let grant = self.grant(&request)?;
         if !request.extensions().get::<Arc<Place>>().is_none_or(|place| place.sends()) {
-            return Err(No::new(Verdict::Busy, "gateways have as many connections as they may"));
+            return Err(HttpError::new(Verdict::Busy, "gateways have as many connections as they may"));
         }
         let sent = request.headers().get(SENT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
         // An older gateway does not say what its clock shows.
         if let Some(sent_us) = sent {
-            self.clock.check(&grant, sent_us, now_us()).map_err(|clocks| No {
+            self.clock.check(&grant, sent_us, now_us()).map_err(|clocks| HttpError {
                 clock: Some(clocks),
-                ..No::new(
+                ..HttpError::new(
                     Verdict::Clock,
                     "the clocks of this gateway and of weir-analytics differ by more than --max-clock-difference; set \
                      the wrong one, or run NTP",
@@ -144,38 +148,38 @@ impl Server {
     }
 
     /// What the request's token allows. Before a byte of the body is read.
-    fn grant(&self, request: &Request<Incoming>) -> Result<Grant, No> {
+    fn grant(&self, request: &Request<Incoming>) -> Result<Grant, HttpError> {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(token) = header.and_then(weir_program::operator::bearer) else {
-            return Err(No::new(Verdict::Token, "a token is needed: `Authorization: Bearer TOKEN`"));
+            return Err(HttpError::new(Verdict::Token, "a token is needed: `Authorization: Bearer TOKEN`"));
         };
         let tokens = self.tokens.borrow().clone();
         tokens
             .grant(token.trim())
             .cloned()
-            .ok_or_else(|| No::new(Verdict::Token, "the token is not known; add it to the file of --tokens"))
+            .ok_or_else(|| HttpError::new(Verdict::Token, "the token is not known; add it to the file of --tokens"))
     }
 
     /// The body, and the room in memory that it holds until its answer. One that breaks off or comes too slowly is a
     /// fault of the way, not of the data.
-    async fn body(&self, request: Request<Incoming>, most: usize) -> Result<(Bytes, OwnedSemaphorePermit), No> {
+    async fn body(&self, request: Request<Incoming>, most: usize) -> Result<(Bytes, OwnedSemaphorePermit), HttpError> {
         let claimed = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let size = claimed.unwrap_or(most);
         if size > most {
-            return Err(No::new(Verdict::TooLarge, format!("at most {most} bytes are taken")));
+            return Err(HttpError::new(Verdict::TooLarge, format!("at most {most} bytes are taken")));
         }
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
-            return Err(No::new(Verdict::Busy, "as many bytes are on their way as fit"));
+            return Err(HttpError::new(Verdict::Busy, "as many bytes are on their way as fit"));
         };
         let body = Limited::new(request.into_body(), most).collect();
         match tokio::time::timeout(BODY_TIME, body).await {
             Ok(Ok(body)) => Ok((body.to_bytes(), room)),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(No::new(Verdict::TooLarge, format!("at most {most} bytes are taken")))
+                Err(HttpError::new(Verdict::TooLarge, format!("at most {most} bytes are taken")))
             }
-            Ok(Err(_)) => Err(No::new(Verdict::Unavailable, "the body broke off")),
-            Err(_) => Err(No::new(Verdict::Unavailable, "the body did not come in time")),
+            Ok(Err(_)) => Err(HttpError::new(Verdict::Unavailable, "the body broke off")),
+            Err(_) => Err(HttpError::new(Verdict::Unavailable, "the body did not come in time")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one door: ingest, query API, page and health over HTTP/1.1.
+//! One port for all: ingest, query API, page and health over HTTP/1.1.
 //!
 //! Bounded in everything that a client decides: connections, head time, body size, body time, bytes in flight, queries, and
 //! the time for reading an answer. What one kind of client takes, no other lacks: gateways, readers and probes have

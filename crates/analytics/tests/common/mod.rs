@@ -35,13 +35,13 @@ struct Program {
 }
 
 impl Program {
-    fn start(mut command: Command, cure: &str) -> Self {
+    fn start(mut command: Command, fix: &str) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line on stdout");
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let status = child.wait().expect("the program ends");
-            panic!("{:?} did not start ({status}); {cure}", command.get_program());
+            panic!("{:?} did not start ({status}); {fix}", command.get_program());
         };
         Self { child, address: address.to_owned() }
     }
@@ -108,8 +108,8 @@ impl Engine {
     fn with(folder: Folder, listen: &str, args: &[&str]) -> Self {
         let mut command = Command::new(engine_program());
         command.args(["--listen", listen, "--path"]).arg(folder.path()).args(args).env("WEIR_LOG", "error");
-        let cure = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
-        Self { program: Program::start(command, cure), folder }
+        let fix = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
+        Self { program: Program::start(command, fix), folder }
     }
 
     pub fn url(&self) -> String {

@@ -130,10 +130,10 @@ fn explain(source: &str, text: &str) -> PatternError {
     let mark = text.lines().find(|line| line.trim_start().starts_with('^')).and_then(|line| line.find('^'));
     // The picture is indented by four blanks; a pattern of several lines has another picture, without a usable mark.
     let column = mark.filter(|_| !source.contains('\n')).map(|at| at.saturating_sub(4) + 1);
-    PatternError { column, message: cure(&sentence) }
+    PatternError { column, message: fix(&sentence) }
 }
 
-fn cure(sentence: &str) -> String {
+fn fix(sentence: &str) -> String {
     if sentence.contains("look-around") {
         "look-around such as `(?!…)` is not supported yet by this version of weir; write the paths that should match"
             .to_owned()

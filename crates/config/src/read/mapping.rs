@@ -106,10 +106,10 @@ impl<'a> Mapping<'a> {
     }
 
     /// Tells that `name` is not there.
-    pub fn missing<T>(&self, name: &str, cure: &str) -> Option<T> {
+    pub fn missing<T>(&self, name: &str, fix: &str) -> Option<T> {
         let mut at = self.at.clone();
         at.path = self.at.join(name);
-        at.missing(cure);
+        at.missing(fix);
         None
     }
 

@@ -63,7 +63,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A mistake there. `message` is one line, says what is wrong and how to mend it.
+    /// A mistake there. `message` is one line, says what is wrong and how to fix it.
     pub fn error(&self, message: String) -> ConfigError {
         let (Self { file, resource, path, .. }, Mark { line, column }) = (self.clone(), self.mark);
         ConfigError { file, line, column, resource, path, message }
@@ -258,13 +258,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Tells, when the resource is read, that this is missing.
-    pub(super) fn missing(&self, cure: &str) {
+    pub(super) fn missing(&self, fix: &str) {
         if self.scope.recorder.is_some() {
             return;
         }
         let missing = &mut self.scope.keys.borrow_mut().missing;
         if missing.len() < MAX_ERRORS {
-            missing.push(self.place().error(format!("is missing; {cure}")));
+            missing.push(self.place().error(format!("is missing; {fix}")));
         }
     }
 
@@ -305,13 +305,13 @@ impl<'a> Cursor<'a> {
         Some(Secret::new(text))
     }
 
-    /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `cure`".
-    pub fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>, cure: &str) -> Option<T> {
-        self.describe(|shape| shape.leaf(json!({"description": cure})));
-        self.parse_with_hint(|text| read(text).map_err(|error| format!("{error}; {cure}")))
+    /// Text read by `read`. Its error follows the value in the message: "`10x` has no known unit; `fix`".
+    pub fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>, fix: &str) -> Option<T> {
+        self.describe(|shape| shape.leaf(json!({"description": fix})));
+        self.parse_with_hint(|text| read(text).map_err(|error| format!("{error}; {fix}")))
     }
 
-    /// As [`Cursor::parse`], for errors that say their own cure.
+    /// As [`Cursor::parse`], for errors that say their own fix.
     pub fn parse_with_hint<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         read(&text).map_or_else(|error| self.refuse(format!("{} {error}", self.quote(&text))), Some)
@@ -402,8 +402,8 @@ impl<'a> Cursor<'a> {
         let usual = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         let which =
             if usual { format!("environment variable `{name}`") } else { "the environment variable".to_owned() };
-        let cure = || format!("{which} is not set; set it, or write `$$` for a dollar sign");
-        (self.scope.world.env)(name).map_or_else(|| self.refuse(cure()), Some)
+        let fix = || format!("{which} is not set; set it, or write `$$` for a dollar sign");
+        (self.scope.world.env)(name).map_or_else(|| self.refuse(fix()), Some)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The account under wrong wall clocks, of the gateway and of weir-analytics: nothing is thrown away because of one, and
 //! what it makes of events can be mended.
 
-use weir_e2e::{Account, Part, Plant, Setup, eventually};
+use weir_e2e::{Account, Part, Setup, TestStack, eventually};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::get;
 
 async fn with_clocks() -> Account {
     let setup = Setup { bad_network: true, clocks: Some("+0"), ..Setup::default() };
-    Account::of(Plant::with(&setup).await.unwrap())
+    Account::of(TestStack::with(&setup).await.unwrap())
 }
 
 async fn blocked(account: &Account, reason: &str) {

@@ -2,30 +2,30 @@
 //! bytes, descriptors that run out. What clients were answered is counted by the witness, not by Weir.
 
 use std::time::{Duration, Instant};
-use weir_e2e::{Part, Plant, Setup, eventually};
+use weir_e2e::{Part, Setup, TestStack, eventually};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::get;
 use weir_testkit::witness::{Witness, read_log};
 
 /// Requests to the gateway; every answer of the upstream is whole.
-async fn traffic(plant: &Plant, name: &str, requests: u64) {
-    let mut plan = plant.traffic(requests, 800.0);
+async fn traffic(stack: &TestStack, name: &str, requests: u64) {
+    let mut plan = stack.traffic(requests, 800.0);
     plan.mix.retain(|(path, _)| path != "/broken");
-    plan.log = plant.site.path(&format!("{name}.ndjson"));
+    plan.log = stack.site.path(&format!("{name}.ndjson"));
     let tally = Witness::start(plan).unwrap().wait().await.unwrap();
     assert_eq!(tally.completed, requests, "{tally:?}");
 }
 
-async fn status(plant: &Plant) -> serde_json::Value {
-    let (_, body) = get(&format!("http://{}/status", plant.admin().unwrap())).await.unwrap();
+async fn status(stack: &TestStack) -> serde_json::Value {
+    let (_, body) = get(&format!("http://{}/status", stack.admin().unwrap())).await.unwrap();
     serde_json::from_str(&body).unwrap()
 }
 
-async fn holds(plant: &Plant, names: &[&str]) {
-    plant.settle().await;
+async fn holds(stack: &TestStack, names: &[&str]) {
+    stack.settle().await;
     let logs: Vec<_> =
-        names.iter().map(|name| read_log(&plant.site.path(&format!("{name}.ndjson"))).unwrap()).collect();
-    let (report, disagreement) = plant.verdict_of(&logs.concat()).await.unwrap();
+        names.iter().map(|name| read_log(&stack.site.path(&format!("{name}.ndjson"))).unwrap()).collect();
+    let (report, disagreement) = stack.verdict_of(&logs.concat()).await.unwrap();
     assert!(report.holds(), "{report}");
     assert!(disagreement.is_empty(), "{disagreement:#?}");
 }
@@ -33,77 +33,77 @@ async fn holds(plant: &Plant, names: &[&str]) {
 /// P1: a portal, an SPA or a wrong port answers for weir-analytics. a23da7b unlinked 500 of 1,500 events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_somebody_else_loses_nothing() {
-    let plant = Plant::on_bad_network().await.unwrap();
-    traffic(&plant, "before", 500).await;
+    let stack = TestStack::on_bad_network().await.unwrap();
+    traffic(&stack, "before", 500).await;
     for (name, mode) in [("html", Mode::Answer(200, "<html>Sign in</html>")), ("empty", Mode::Answer(204, ""))] {
-        let before = status(&plant).await["spool"]["answers_not_understood"].as_u64().unwrap();
-        plant.set_network(mode);
-        traffic(&plant, name, 500).await;
+        let before = status(&stack).await["spool"]["answers_not_understood"].as_u64().unwrap();
+        stack.set_network(mode);
+        traffic(&stack, name, 500).await;
         eventually("it is not understood", async || {
-            (status(&plant).await["spool"]["answers_not_understood"].as_u64()? > before).then_some(())
+            (status(&stack).await["spool"]["answers_not_understood"].as_u64()? > before).then_some(())
         })
         .await;
-        assert_eq!(status(&plant).await["spool"]["blocked"], "not_understood");
-        plant.set_network(Mode::Pass);
+        assert_eq!(status(&stack).await["spool"]["blocked"], "not_understood");
+        stack.set_network(Mode::Pass);
     }
-    plant.site.logged("edge", "the answer is not weir-analytics'").await;
-    holds(&plant, &["before", "html", "empty"]).await;
-    eventually("all is well again", async || status(&plant).await["spool"]["blocked"].is_null().then_some(())).await;
+    stack.site.logged("edge", "the answer is not weir-analytics'").await;
+    holds(&stack, &["before", "html", "empty"]).await;
+    eventually("all is well again", async || status(&stack).await["spool"]["blocked"].is_null().then_some(())).await;
 }
 
 /// Answers that are lost, and bodies that are changed on their way, lose, double and set aside nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_and_changed_bodies_are_no_verdict() {
-    let plant = Plant::on_bad_network().await.unwrap();
+    let stack = TestStack::on_bad_network().await.unwrap();
     for (name, mode) in [("lost", Mode::LoseAnswers), ("changed", Mode::ChangeBodies), ("refused", Mode::Refuse)] {
-        plant.set_network(mode);
-        traffic(&plant, name, 800).await;
-        let spool = status(&plant).await["spool"].clone();
+        stack.set_network(mode);
+        traffic(&stack, name, 800).await;
+        let spool = status(&stack).await["spool"].clone();
         assert_eq!(spool["chunks"]["set_aside"], 0, "{mode:?}: {spool}");
-        plant.set_network(Mode::Pass);
+        stack.set_network(Mode::Pass);
     }
-    holds(&plant, &["lost", "changed", "refused"]).await;
+    holds(&stack, &["lost", "changed", "refused"]).await;
 }
 
 /// P2: descriptors run out while chunks wait. a23da7b set eight chunks aside for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn descriptors_that_run_out_are_a_passing_fault() {
-    let mut plant = Plant::on_bad_network().await.unwrap();
-    plant.set_network(Mode::Refuse);
-    traffic(&plant, "first", 800).await;
+    let mut stack = TestStack::on_bad_network().await.unwrap();
+    stack.set_network(Mode::Refuse);
+    traffic(&stack, "first", 800).await;
     eventually("chunks wait", async || {
-        (status(&plant).await["spool"]["chunks"]["on_disk"].as_u64()? > 0).then_some(())
+        (status(&stack).await["spool"]["chunks"]["on_disk"].as_u64()? > 0).then_some(())
     })
     .await;
     // As many as are open now: connections of the witness are gone, chunk files cannot be opened.
-    plant.limit_files(Part::Gateway, 3).unwrap();
-    plant.set_network(Mode::Pass);
+    stack.limit_files(Part::Gateway, 3).unwrap();
+    stack.set_network(Mode::Pass);
     eventually("files that cannot be opened", async || {
-        plant.site.log("edge").contains("a chunk file cannot be read").then_some(())
+        stack.site.log("edge").contains("a chunk file cannot be read").then_some(())
     })
     .await;
-    plant.limit_files(Part::Gateway, 1024).unwrap();
-    traffic(&plant, "second", 200).await;
-    let spool = status(&plant).await["spool"].clone();
+    stack.limit_files(Part::Gateway, 1024).unwrap();
+    traffic(&stack, "second", 200).await;
+    let spool = status(&stack).await["spool"].clone();
     assert_eq!(spool["chunks"]["set_aside"], 0, "{spool}");
-    holds(&plant, &["first", "second"]).await;
+    holds(&stack, &["first", "second"]).await;
 }
 
 /// P3: a real nginx with its default limit of 1 MiB in front of weir-analytics, and long paths. a23da7b set aside
 /// 5,910 of 6,200 events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_limits_bodies_loses_nothing() {
-    let plant = Plant::behind_nginx().await.unwrap();
-    let mut plan = plant.traffic(6000, 3000.0);
+    let stack = TestStack::behind_nginx().await.unwrap();
+    let mut plan = stack.traffic(6000, 3000.0);
     // As hard to compress as paths get.
     let path = |_| (format!("/fast/{}", (0..1900).map(|_| fastrand::alphanumeric()).collect::<String>()), 1);
     plan.mix = (0..400).map(path).collect();
-    plan.log = plant.site.path("long.ndjson");
+    plan.log = stack.site.path("long.ndjson");
     let tally = Witness::start(plan).unwrap().wait().await.unwrap();
     assert_eq!(tally.completed, 6000, "{tally:?}");
-    let spool = status(&plant).await["spool"].clone();
+    let spool = status(&stack).await["spool"].clone();
     assert_eq!(spool["chunks"]["set_aside"], 0, "{spool}");
-    holds(&plant, &["long"]).await;
+    holds(&stack, &["long"]).await;
 }
 
 /// P40: a firewall forgets the connections that the gateway keeps. a23da7b needed 250 s to ship again: each of its 16

@@ -1,27 +1,27 @@
 //! The ledger claims what it can keep: balanced up to a time, and only where the witness agrees; unknown where a gateway
 //! is silent; missing where rows are gone. With real programs, `weirctl` as its reader.
 
-use weir_e2e::{Account, Claim, Part, Plant, Setup, eventually, now_ms};
+use weir_e2e::{Account, Claim, Part, Setup, TestStack, eventually, now_ms};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::get;
 use weir_testkit::witness::Witness;
 
-fn weirctl(plant: &Plant, args: &[&str]) -> (i32, String) {
-    plant.weirctl(args).unwrap()
+fn weirctl(stack: &TestStack, args: &[&str]) -> (i32, String) {
+    stack.weirctl(args).unwrap()
 }
 
 /// Sends `requests`; gives the time after which all were answered.
-async fn answered(plant: &Plant, requests: u64) -> i64 {
-    let tally = Witness::start(plant.traffic(requests, 400.0)).unwrap().wait().await.unwrap();
+async fn answered(stack: &TestStack, requests: u64) -> i64 {
+    let tally = Witness::start(stack.traffic(requests, 400.0)).unwrap().wait().await.unwrap();
     assert_eq!(tally.sent, requests);
     now_ms()
 }
 
 /// Waits for a claim, which must agree with the witness whenever it is looked at.
-async fn claimed(plant: &Plant, what: &str, answered_ms: i64, mut wanted: impl FnMut(&Claim) -> bool) -> Claim {
+async fn claimed(stack: &TestStack, what: &str, answered_ms: i64, mut wanted: impl FnMut(&Claim) -> bool) -> Claim {
     eventually(what, async || {
-        let claim = Claim::of(plant).await.unwrap();
-        let (report, _) = plant.verdict().await.unwrap();
+        let claim = Claim::of(stack).await.unwrap();
+        let (report, _) = stack.verdict().await.unwrap();
         // A row may come between the two looks; what is claimed to be balanced may not be missing.
         assert!(report.lost.is_empty() || !claim.is_balanced_at(answered_ms), "{report}: {}", claim.0);
         assert_eq!(claim.count("missing"), 0, "{}", claim.0);
@@ -32,98 +32,98 @@ async fn claimed(plant: &Plant, what: &str, answered_ms: i64, mut wanted: impl F
 
 /// P30: a gateway that is cut off. a23da7b said "balanced: every accepted event is accounted for".
 pub async fn balanced_is_claimed_up_to_a_time_and_a_gateway_that_is_cut_off_is_unknown() {
-    let plant = Plant::start(None).await.unwrap();
-    let (code, out) = weirctl(&plant, &["ledger"]);
+    let stack = TestStack::start(None).await.unwrap();
+    let (code, out) = weirctl(&stack, &["ledger"]);
     assert!(code == 4 || code == 0, "{out}");
-    let answered_ms = answered(&plant, 800).await;
-    let claim = claimed(&plant, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
-    let (report, _) = plant.verdict().await.unwrap();
+    let answered_ms = answered(&stack, 800).await;
+    let claim = claimed(&stack, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
+    let (report, _) = stack.verdict().await.unwrap();
     assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
-    let (code, out) = weirctl(&plant, &["ledger"]);
+    let (code, out) = weirctl(&stack, &["ledger"]);
     assert!(code == 0 && out.starts_with("balanced up to 2"), "{out}");
 
     // From now on nothing that it says is believed: as good as a cable that was cut.
-    std::fs::write(plant.site.path("tokens"), "token-other acme test here other\n").unwrap();
-    let admin = plant.admin().unwrap();
+    std::fs::write(stack.site.path("tokens"), "token-other acme test here other\n").unwrap();
+    let admin = stack.admin().unwrap();
     eventually("the gateway is refused", async || {
-        let _ = get(&format!("http://{}/fast", plant.gateway_at)).await;
+        let _ = get(&format!("http://{}/fast", stack.gateway_at)).await;
         let (_, ledger) = get(&format!("http://{admin}/ledger")).await.ok()?;
         let ledger: serde_json::Value = serde_json::from_str(&ledger).ok()?;
         let held = |stream: &serde_json::Value| stream["spooled"].as_array().is_some_and(|parts| !parts.is_empty());
         ledger["streams"].as_array()?.iter().any(held).then_some(())
     })
     .await;
-    let cut_ms = answered(&plant, 500).await;
-    let silent = claimed(&plant, "unknown", cut_ms, |claim| claim.state() == "unknown").await;
+    let cut_ms = answered(&stack, 500).await;
+    let silent = claimed(&stack, "unknown", cut_ms, |claim| claim.state() == "unknown").await;
     let told = &silent.0["streams"][0]["unknown"][0];
     assert_eq!(told["kind"], "not_heard", "{}", silent.0);
     assert!(told["since_ms"].as_i64().unwrap() <= cut_ms && !silent.is_balanced_at(cut_ms));
-    let (code, out) = weirctl(&plant, &["ledger"]);
+    let (code, out) = weirctl(&stack, &["ledger"]);
     assert!(code == 4 && out.contains("UNKNOWN: here/edge/r1/0 not heard since 2"), "{out}");
 
-    std::fs::write(plant.site.path("tokens"), "token-edge acme test here edge\n").unwrap();
-    claimed(&plant, "balanced again", cut_ms, |claim| claim.is_balanced_at(cut_ms)).await;
+    std::fs::write(stack.site.path("tokens"), "token-edge acme test here edge\n").unwrap();
+    claimed(&stack, "balanced again", cut_ms, |claim| claim.is_balanced_at(cut_ms)).await;
 }
 
 /// P31: a day of raw is gone. a23da7b had none of 3,000 rows and said "balanced, stored 3,000".
 pub async fn rows_that_are_gone_are_missing() {
-    let plant = Plant::start(None).await.unwrap();
-    let answered_ms = answered(&plant, 400).await;
-    claimed(&plant, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
+    let stack = TestStack::start(None).await.unwrap();
+    let answered_ms = answered(&stack, 400).await;
+    claimed(&stack, "balanced", answered_ms, |claim| claim.is_balanced_at(answered_ms)).await;
     let days = "SELECT DISTINCT partition FROM system.parts WHERE table = 'access_events' AND active";
-    for day in plant.client().query(days).fetch_all::<String>().await.unwrap() {
-        plant.client().query(&format!("ALTER TABLE access_events DROP PARTITION '{day}'")).execute().await.unwrap();
+    for day in stack.client().query(days).fetch_all::<String>().await.unwrap() {
+        stack.client().query(&format!("ALTER TABLE access_events DROP PARTITION '{day}'")).execute().await.unwrap();
     }
-    let claim = Claim::of(&plant).await.unwrap();
-    let (report, _) = plant.verdict().await.unwrap();
+    let claim = Claim::of(&stack).await.unwrap();
+    let (report, _) = stack.verdict().await.unwrap();
     assert_eq!((claim.state(), claim.count("missing")), ("missing", 400), "{}", claim.0);
     assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
-    let (code, out) = weirctl(&plant, &["ledger", "--verify"]);
+    let (code, out) = weirctl(&stack, &["ledger", "--verify"]);
     assert!(code == 1 && out.starts_with("MISSING: 400 events (400 gone)"), "{out}");
     assert!(out.contains("400 stored before, gone now") && out.contains("    do: restore the day"), "{out}");
 
     let acknowledge = ["ledger", "--acknowledge", "all", "--reason", "dropped by hand", "--token-file"];
-    let (code, out) = weirctl(&plant, &acknowledge[..5]);
+    let (code, out) = weirctl(&stack, &acknowledge[..5]);
     assert!(code == 2 && out.contains("--token-file"), "{out}");
-    std::fs::write(plant.site.path("wrong"), "not-the-administrators-token").unwrap();
-    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*plant.site.path("wrong").to_string_lossy()]].concat());
+    std::fs::write(stack.site.path("wrong"), "not-the-administrators-token").unwrap();
+    let (code, out) = weirctl(&stack, &[&acknowledge[..], &[&*stack.site.path("wrong").to_string_lossy()]].concat());
     assert!(code == 3 && out.contains("401"), "{out}");
-    let token = plant.site.path("admin-token");
-    let (code, out) = weirctl(&plant, &[&acknowledge[..], &[&*token.to_string_lossy()]].concat());
+    let token = stack.site.path("admin-token");
+    let (code, out) = weirctl(&stack, &[&acknowledge[..], &[&*token.to_string_lossy()]].concat());
     assert!(code == 0 && out.starts_with("balanced up to 2"), "{out}");
     assert!(out.contains("; 400 events missing and acknowledged"), "{out}");
     assert!(out.contains("acknowledged: here/edge/r1/0: missing 0-399"), "{out}");
-    let claim = Claim::of(&plant).await.unwrap();
+    let claim = Claim::of(&stack).await.unwrap();
     assert_eq!(claim.disagreement(&report, answered_ms), Vec::<String>::new());
 }
 
 /// P12: what could not be stored as it was is listed, shown and replayed by an administrator, and by nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_an_administrators() {
-    let plant = Plant::start(None).await.unwrap();
-    let token = plant.site.path("admin-token").to_string_lossy().into_owned();
+    let stack = TestStack::start(None).await.unwrap();
+    let token = stack.site.path("admin-token").to_string_lossy().into_owned();
     let list = ["deadletters", "list", "--token-file", &*token];
-    assert_eq!(weirctl(&plant, &list), (0, "no dead letters\n".to_owned()));
+    assert_eq!(weirctl(&stack, &list), (0, "no dead letters\n".to_owned()));
     let letter = "INSERT INTO dead_letters (stream, seq, reason, ts, received, event, lease) \
                   SELECT 171, 7, 'ts_ahead', now64(6), now64(3), '{\"path\":\"/orders/7\"}', generateUUIDv4()";
-    plant.client().query(letter).execute().await.unwrap();
-    let (code, out) = weirctl(&plant, &list);
+    stack.client().query(letter).execute().await.unwrap();
+    let (code, out) = weirctl(&stack, &list);
     let line: Vec<_> = out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     assert_eq!((code, line), (0, vec!["00000000000000ab", "ts_ahead", "1", "7", "7", "no"]), "{out}");
-    let (code, out) = weirctl(&plant, &["deadletters", "show", "00000000000000ab", "--token-file", &token]);
+    let (code, out) = weirctl(&stack, &["deadletters", "show", "00000000000000ab", "--token-file", &token]);
     assert!(code == 0 && out.contains("/orders/7"), "{out}");
-    let wrong = plant.site.path("wrong");
+    let wrong = stack.site.path("wrong");
     std::fs::write(&wrong, "not-the-administrators-token\n").unwrap();
-    let (code, _) = weirctl(&plant, &[&list[..3], &[&*wrong.to_string_lossy()]].concat());
+    let (code, _) = weirctl(&stack, &[&list[..3], &[&*wrong.to_string_lossy()]].concat());
     assert_eq!(code, 3);
-    let audit = std::fs::read_to_string(plant.site.path("analytics.d/audit.log")).unwrap();
+    let audit = std::fs::read_to_string(stack.site.path("analytics.d/audit.log")).unwrap();
     assert_eq!(audit.lines().count(), 3, "each call that was let through leaves a line: {audit}");
 }
 
 /// P42: a gateway whose first report has not come. a23da7b said "balanced, accepted 0" beside 2,000 stored events.
 pub async fn a_gateway_of_a_moment_ago_is_not_reported_yet() {
-    let plant = Plant::with(&Setup { bad_network: true, ..Setup::default() }).await.unwrap();
-    let mut account = Account::of(plant);
+    let stack = TestStack::with(&Setup { bad_network: true, ..Setup::default() }).await.unwrap();
+    let mut account = Account::of(stack);
     let mut lives = 1;
     let claim = loop {
         // Its first report is lost; the next is due in ten seconds.
@@ -157,7 +157,7 @@ pub async fn a_gateway_of_a_moment_ago_is_not_reported_yet() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_does_not_grow_out_of_the_ledger() {
     let setup = Setup { bad_network: true, clocks: Some("-2d"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     account.set_network(Mode::Refuse);
     account.traffic(300).await;
     crate::spool::all_sealed(&account, 300).await;

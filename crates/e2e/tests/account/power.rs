@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use weir_e2e::{Account, Part, Plant, Setup, eventually, fail_power};
+use weir_e2e::{Account, Part, Setup, TestStack, eventually, fail_power};
 use weir_testkit::fault_proxy::Mode;
 
 /// Events stay in the ring until half of it is full.
@@ -24,7 +24,7 @@ async fn shipped(account: &Account) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_ring_loses_with_the_power_is_torn_with_an_open_end() {
     let setup = Setup { bad_network: true, spool: Some(IN_THE_RING), ring: Some("128KiB"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     let mut rng = fastrand::Rng::with_seed(7);
     let mut lost = 0;
     for (life, kept) in [0, 5, 9].into_iter().enumerate() {
@@ -59,7 +59,7 @@ async fn what_a_ring_loses_with_the_power_is_torn_with_an_open_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_that_cannot_be_read_leaves_an_open_end() {
     let setup = Setup { spool: Some(IN_THE_RING), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     let mut doubts = Vec::new();
     let mut lost = 0;
     for (reason, harm, loses) in [("ring_damaged", flip as fn(&Path), 0), ("ring_missing", remove as fn(&Path), 100)] {

@@ -4,27 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use weir_e2e::{Account, Gateway, GatewaySpec, Part, Plant, Setup, eventually};
+use weir_e2e::{Account, Gateway, GatewaySpec, Part, Setup, TestStack, eventually};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::get;
 use weir_testkit::witness::{Plan, Witness};
 
-/// A plant with a network between gateway and weir-analytics, and with `setup`.
+/// A stack with a network between gateway and weir-analytics, and with `setup`.
 pub async fn cut_off(setup: Setup) -> Account {
-    let account = Account::of(Plant::with(&Setup { bad_network: true, ..setup }).await.unwrap());
+    let account = Account::of(TestStack::with(&Setup { bad_network: true, ..setup }).await.unwrap());
     account.set_network(Mode::Refuse);
     account
 }
 
 /// The chunk files of all lives.
-pub fn chunks(plant: &Plant) -> Vec<PathBuf> {
-    let lives = plant.lives().unwrap();
+pub fn chunks(stack: &TestStack) -> Vec<PathBuf> {
+    let lives = stack.lives().unwrap();
     let files = lives.iter().flat_map(|life| fs::read_dir(life.join("chunks")).into_iter().flatten().flatten());
     files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "chunk")).collect()
 }
 
 /// Waits until so many events are in chunk files.
-pub async fn all_sealed(plant: &Plant, events: u64) {
+pub async fn all_sealed(stack: &TestStack, events: u64) {
     let count = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let mut range = name.split('-').skip(1).map(|part| part.parse::<u64>().unwrap());
@@ -32,13 +32,13 @@ pub async fn all_sealed(plant: &Plant, events: u64) {
         last - first + 1
     };
     eventually("everything is in chunk files", async || {
-        (chunks(plant).into_iter().map(count).sum::<u64>() == events).then_some(())
+        (chunks(stack).into_iter().map(count).sum::<u64>() == events).then_some(())
     })
     .await;
 }
 
-async fn shed(plant: &Plant, reason: &str) -> u64 {
-    plant.status().await.unwrap()["spool"]["shed"][reason].as_u64().unwrap_or_default()
+async fn shed(stack: &TestStack, reason: &str) -> u64 {
+    stack.status().await.unwrap()["spool"]["shed"][reason].as_u64().unwrap_or_default()
 }
 
 /// Whether the chunks of a life of `edge` are refused for their identity, and the others are not.
@@ -77,9 +77,9 @@ pub async fn a_shared_spool_holds_up_nobody() {
 }
 
 /// Refuses events whose path begins with `/fast/refused`, as ClickHouse would refuse bad data.
-async fn refuse(plant: &Plant) {
+async fn refuse(stack: &TestStack) {
     let constraint = "ALTER TABLE access_events ADD CONSTRAINT refused CHECK NOT startsWith(path, '/fast/refused')";
-    plant.client().query(constraint).execute().await.unwrap();
+    stack.client().query(constraint).execute().await.unwrap();
 }
 
 async fn refused_traffic(account: &mut Account, requests: u64, length: usize) {
@@ -88,15 +88,15 @@ async fn refused_traffic(account: &mut Account, requests: u64, length: usize) {
     account.send(Plan { mix: (0..200).map(path).collect(), ..plan }).await;
 }
 
-async fn set_aside(plant: &Plant) -> u64 {
-    plant.status().await.unwrap()["spool"]["set_aside"]["chunks"].as_u64().unwrap()
+async fn set_aside(stack: &TestStack) -> u64 {
+    stack.status().await.unwrap()["spool"]["set_aside"]["chunks"].as_u64().unwrap()
 }
 
 /// P13: refused chunks are more than an eighth of `maxBytes`. a23da7b deleted 17,000 of 20,000 events, and counted none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_set_aside_and_given_up_is_named() {
     let setup = Setup { spool: Some("maxBytes: 1MiB, maxAge: 1h"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     refuse(&account).await;
     // Events that compress to about one and a half kilobytes each, in several chunks.
     for _ in 0..3 {
@@ -123,7 +123,7 @@ async fn what_is_set_aside_and_given_up_is_named() {
 /// one restart, and the ledger had it `open` for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_set_aside_is_an_operators() {
-    let mut account = Account::of(Plant::start(None).await.unwrap());
+    let mut account = Account::of(TestStack::start(None).await.unwrap());
     refuse(&account).await;
     for chunks in 1..3 {
         refused_traffic(&mut account, 50, 10).await;
@@ -247,7 +247,7 @@ fn of_another_machine(life: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_full_disk_costs_is_counted_while_it_is_full() {
     let setup = Setup { disks: vec![(Part::Gateway, "2m")], ring: Some("128KiB"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     let filler = account.fill_disk(Part::Gateway).unwrap();
     account.traffic(2000).await;
     eventually("it is counted", async || (shed(&account, "disk_full").await > 0).then_some(())).await;
@@ -312,8 +312,8 @@ fn permit(path: &Path, mode: u32) {
 }
 
 /// Requests that carried a chunk, by the gateway's own count.
-async fn sent(plant: &Plant) -> u64 {
-    let metrics = get(&format!("http://{}/metrics", plant.admin().unwrap())).await.unwrap().1;
+async fn sent(stack: &TestStack) -> u64 {
+    let metrics = get(&format!("http://{}/metrics", stack.admin().unwrap())).await.unwrap().1;
     let line = metrics.lines().find(|line| line.starts_with("weir_spool_chunks_sent_total")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }

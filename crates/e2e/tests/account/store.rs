@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use weir_e2e::{Account, Part, Plant, Setup, eventually};
+use weir_e2e::{Account, Part, Setup, TestStack, eventually};
 use weir_testkit::fault_proxy::Mode;
 use weir_testkit::witness::Witness;
 
@@ -21,7 +21,7 @@ async fn number(account: &Account, text: &str) -> u64 {
 /// acknowledged: 300 of 500 rows, "balanced". What is synced is noted by strace(1).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_outlives_a_power_failure_of_the_store() {
-    let mut account = Account::of(Plant::start(None).await.unwrap());
+    let mut account = Account::of(TestStack::start(None).await.unwrap());
     account.stop(Part::Gateway).unwrap();
     account.stop(Part::Engine).unwrap();
     let trace = account.site.trace("engine");
@@ -102,7 +102,7 @@ async fn rolled(account: &Account) -> [u64; 3] {
 async fn a_repair_removes_nothing_that_it_cannot_make_again() {
     let setup =
         Setup { failpoint: Some((Part::Analytics, "ingest.after_insert:1")), clocks: Some("-3d"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     account.traffic(400).await;
     eventually("it dies with an open intent", async || account.has_ended(Part::Analytics).then_some(())).await;
     let intents = account.site.path("analytics.d/intents");
@@ -118,7 +118,7 @@ async fn a_repair_removes_nothing_that_it_cannot_make_again() {
 
     sql(&account, "ALTER TABLE access_events DELETE WHERE seq < 100 SETTINGS mutations_sync = 2").await;
     assert_eq!(refused(&account, &day, "100 events of").await, before);
-    let report = account.plant.verdict_of(&account.log().unwrap()).await.unwrap().0;
+    let report = account.stack.verdict_of(&account.log().unwrap()).await.unwrap().0;
     let claim = weir_e2e::Claim::of(&account).await.unwrap();
     assert_eq!((claim.named("gone", "stored before, gone now"), report.lost.len()), (100, 100), "{}", claim.0);
 
@@ -148,7 +148,7 @@ async fn refused(account: &Account, day: &str, why: &str) -> [u64; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repair_of_today_loses_nothing_that_comes_in() {
     let setup = Setup { analytics: &["--lease", "2s"], ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     account.traffic(200).await;
     account.settle().await;
     let witness = Witness::start(account.plan(3000, 500.0)).unwrap();
@@ -174,7 +174,7 @@ async fn a_repair_of_today_loses_nothing_that_comes_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_first_ingestor_stored_is_not_stored_by_the_second() {
     let setup = Setup { bad_network: true, analytics: &["--lease", "2s"], ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     let mut second = account.second_analytics().unwrap();
     let second_at = second.wait_until_listening(weir_e2e::DEADLINE).unwrap();
     account.traffic(400).await;
@@ -201,7 +201,7 @@ async fn what_the_first_ingestor_stored_is_not_stored_by_the_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_insert_that_arrives_late_stores_nothing() {
     let setup = Setup { holding_proxy: true, ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     account.traffic(100).await;
     account.settle().await;
     account.holding.as_ref().unwrap().hold("access_events");
@@ -221,7 +221,7 @@ async fn an_insert_that_arrives_late_stores_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_outlives_the_retention_is_still_accounted_for() {
     let setup = Setup { clocks: Some("-25d"), ..Setup::default() };
-    let mut account = Account::of(Plant::with(&setup).await.unwrap());
+    let mut account = Account::of(TestStack::with(&setup).await.unwrap());
     account.traffic(400).await;
     account.holds().await;
     // The same life goes on, 25 days later.

@@ -1,4 +1,4 @@
-//! The door: who may come in with what, and what is said to the others.
+//! The HTTP API: who may come in with what, and what is said to the others.
 
 mod common;
 

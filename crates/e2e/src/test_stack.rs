@@ -1,4 +1,4 @@
-//! The whole plant for one gateway: upstream, engine, analytics, gateway - each of which can be killed and started
+//! The whole stack for one gateway: upstream, engine, analytics, gateway - each of which can be killed and started
 //! again at its own address, with a failpoint armed in it.
 
 use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
@@ -13,13 +13,13 @@ use weir_testkit::holding_proxy::HoldingProxy;
 use weir_testkit::process::{Process, program};
 use weir_testkit::{compare, get, upstream, witness};
 
-/// For the plant's gateway, and for one that a test may put in front of it.
+/// For the stack's gateway, and for one that a test may put in front of it.
 const TOKENS: &str = "token-edge acme test here edge\ntoken-front acme test on-prem front\n";
 
 /// In the file `admin-token` of the site: for calls to weir-analytics that change state.
 const ADMIN_TOKEN: &str = "a-token-of-the-administrator\n";
 
-/// What a plant has beside its programs.
+/// What a stack has beside its programs.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Armed in one part at its first start.
@@ -70,8 +70,8 @@ impl Part {
     }
 }
 
-/// One gateway and everything behind it. Parts end with the plant.
-pub struct Plant {
+/// One gateway and everything behind it. Parts end with the stack.
+pub struct TestStack {
     pub site: Site,
     /// As the gateway is configured at its next start.
     pub spec: GatewaySpec,
@@ -90,7 +90,7 @@ pub struct Plant {
     proxy: Option<Process>,
 }
 
-impl Plant {
+impl TestStack {
     /// Starts everything, with `failpoint` armed in one part.
     pub async fn start(failpoint: Option<(Part, &str)>) -> io::Result<Self> {
         Self::build(&Setup::default(), failpoint).await
@@ -118,28 +118,28 @@ impl Plant {
 
     /// Starts everything, with a real nginx and its defaults in front of analytics.
     pub async fn behind_nginx() -> io::Result<Self> {
-        let mut plant = Self::start(None).await?;
+        let mut stack = Self::start(None).await?;
         let proxy_at = reserve()?;
-        let folder = plant.path("nginx.d");
+        let folder = stack.path("nginx.d");
         std::fs::create_dir_all(&folder)?;
         let config = format!(
             "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
              http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
                fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
                server {{ listen {proxy_at}; location / {{ proxy_pass http://{}; }} }} }}",
-            plant.analytics_at
+            stack.analytics_at
         );
-        std::fs::write(plant.site.path("nginx.conf"), config)?;
+        std::fs::write(stack.site.path("nginx.conf"), config)?;
         let mut command = std::process::Command::new("nginx");
-        command.args(["-c", &plant.path("nginx.conf"), "-e", &format!("{folder}/error.log")]);
-        plant.proxy = Some(Process::start("nginx", command, &plant.site.path("nginx.log"))?);
+        command.args(["-c", &stack.path("nginx.conf"), "-e", &format!("{folder}/error.log")]);
+        stack.proxy = Some(Process::start("nginx", command, &stack.site.path("nginx.log"))?);
         crate::eventually("nginx answers", async || get(&format!("http://{proxy_at}/healthz")).await.ok()).await;
-        plant.stop(Part::Gateway)?;
-        plant.spec.analytics = Some((proxy_at, "token-edge".to_owned()));
+        stack.stop(Part::Gateway)?;
+        stack.spec.analytics = Some((proxy_at, "token-edge".to_owned()));
         // Long paths at speed are more than the small ring of a test holds while a file is synced.
-        plant.spec.ring = "16MiB";
-        plant.start_part(Part::Gateway, None)?;
-        Ok(plant)
+        stack.spec.ring = "16MiB";
+        stack.start_part(Part::Gateway, None)?;
+        Ok(stack)
     }
 
     /// Starts everything, one part with a disk of its own of `size`; if it is the gateway, with a ring that is soon full.
@@ -171,7 +171,7 @@ impl Plant {
         let offered_to = network.as_ref().map_or(analytics_at, |network| network.address);
         spec.analytics = Some((offered_to, "token-edge".to_owned()));
         std::fs::write(site.path("tokens"), TOKENS)?;
-        let mut plant = Self {
+        let mut stack = Self {
             site,
             spec,
             analytics_args: setup.analytics.iter().map(|&arg| arg.to_owned()).collect(),
@@ -186,9 +186,9 @@ impl Plant {
             proxy: None,
         };
         for part in [Part::Engine, Part::Analytics, Part::Gateway] {
-            plant.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
+            stack.start_part(part, failpoint.filter(|(armed, _)| *armed == part).map(|(_, name)| name))?;
         }
-        Ok(plant)
+        Ok(stack)
     }
 
     /// Starts one part, at its address, with a failpoint armed or none.
@@ -342,7 +342,7 @@ impl Plant {
 
     /// How the network between gateway and analytics behaves from now on.
     pub fn set_network(&self, mode: Mode) {
-        self.network.as_ref().expect("this plant has a network of its own").set(mode);
+        self.network.as_ref().expect("this stack has a network of its own").set(mode);
     }
 
     /// Sets how many files a part may have open.
@@ -433,7 +433,7 @@ impl Plant {
         self.verdict_of(&witness::read_log(&self.site.path("witness.ndjson"))?).await
     }
 
-    /// As [`Plant::verdict`], with a log that a test has read.
+    /// As [`TestStack::verdict`], with a log that a test has read.
     pub async fn verdict_of(&self, log: &[witness::Line]) -> io::Result<(compare::Report, Vec<String>)> {
         let client = self.client();
         let stored = compare::stored(&client, "edge").await.map_err(io::Error::other)?;

@@ -23,7 +23,7 @@ struct Stream {
 
 /// All streams that this process has met.
 #[derive(Default)]
-pub struct Known {
+pub struct StoredSeqs {
     streams: Mutex<Streams>,
 }
 
@@ -44,9 +44,9 @@ const MOST: usize = 50_000;
 
 /// Part of a chunk is being stored right now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Underway;
+pub struct InFlight;
 
-impl Known {
+impl StoredSeqs {
     /// Reads what is stored of `stream`, if it is not in memory. Streams that are wanted at the same time - every gateway
     /// after a restart of this program - are read together. The error is ClickHouse's, in words.
     pub async fn load(self: &Arc<Self>, store: &Store, stream: StreamId) -> Result<(), String> {
@@ -95,7 +95,7 @@ impl Known {
     }
 
     /// Marks what of `offered` is new as on its way, and answers it. `None` when the stream is not loaded.
-    pub fn claim(&self, stream: StreamId, offered: &Ranges) -> Option<Result<Ranges, Underway>> {
+    pub fn claim(&self, stream: StreamId, offered: &Ranges) -> Option<Result<Ranges, InFlight>> {
         let mut streams = self.lock();
         streams.clock += 1;
         let clock = streams.clock;
@@ -103,7 +103,7 @@ impl Known {
         let state = streams.by_id.get_mut(&stream)?;
         state.touched = clock;
         if !offered.intersection(&state.pending).is_empty() {
-            return Some(Err(Underway));
+            return Some(Err(InFlight));
         }
         let mut fresh = offered.clone();
         fresh.subtract(&state.done);
@@ -194,8 +194,8 @@ mod tests {
 
     const STREAM: StreamId = StreamId(1);
 
-    fn loaded() -> Known {
-        let known = Known::default();
+    fn loaded() -> StoredSeqs {
+        let known = StoredSeqs::default();
         known.commit(STREAM, &Ranges::of(0, 9));
         known
     }
@@ -204,7 +204,7 @@ mod tests {
     fn only_what_is_new_is_claimed_and_only_once() {
         let known = loaded();
         assert_eq!(known.claim(STREAM, &Ranges::of(5, 14)), Some(Ok(Ranges::of(10, 14))));
-        assert_eq!(known.claim(STREAM, &Ranges::of(14, 20)), Some(Err(Underway)));
+        assert_eq!(known.claim(STREAM, &Ranges::of(14, 20)), Some(Err(InFlight)));
         known.commit(STREAM, &Ranges::of(10, 14));
         assert_eq!(known.claim(STREAM, &Ranges::of(5, 14)), Some(Ok(Ranges::default())));
     }
@@ -219,6 +219,6 @@ mod tests {
 
     #[test]
     fn a_stream_that_was_not_loaded_claims_nothing() {
-        assert_eq!(Known::default().claim(STREAM, &Ranges::of(0, 1)), None);
+        assert_eq!(StoredSeqs::default().claim(STREAM, &Ranges::of(0, 1)), None);
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
-use weir_e2e::{Gateway, GatewaySpec, Plant, Site, eventually};
+use weir_e2e::{Gateway, GatewaySpec, Site, TestStack, eventually};
 use weir_program::help;
 use weir_program::log::repeats::PERIOD;
 use weir_testkit::process::{Process, program};
@@ -160,17 +160,17 @@ fn what_cannot_be_reached_is_told_as_json_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_is_told_as_json() {
-    let plant = Plant::start(None).await.unwrap();
-    let (admin, analytics) = (format!("http://{}", plant.admin().unwrap()), format!("http://{}", plant.analytics_at));
+    let stack = TestStack::start(None).await.unwrap();
+    let (admin, analytics) = (format!("http://{}", stack.admin().unwrap()), format!("http://{}", stack.analytics_at));
     let ask = |command: &[&str]| json("weirctl", &[command, &["--admin", &admin, "--analytics", &analytics]].concat());
     let (code, probe) = ask(&["probe", "--check", "readiness", "--json"]);
     assert_eq!((code, probe), (Some(0), serde_json::json!({"check": "readiness", "ok": true, "message": "ready"})));
 
     let mut tail = Command::new(program("weirctl").unwrap());
     tail.args(["tail", "--json", "--count", "2", "--admin", &admin]);
-    let mut tail = Process::start("tail", tail, &plant.site.path("tail.log")).unwrap();
+    let mut tail = Process::start("tail", tail, &stack.site.path("tail.log")).unwrap();
     let event: Value = loop {
-        get(&format!("http://{}/fast", plant.gateway_at)).await.unwrap();
+        get(&format!("http://{}/fast", stack.gateway_at)).await.unwrap();
         if let Ok(line) = tail.wait_for(std::time::Duration::from_millis(100), |line| Some(line.to_owned())) {
             break serde_json::from_str(&line).unwrap();
         }

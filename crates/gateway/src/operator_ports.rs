@@ -19,12 +19,12 @@ use tracing::{info, warn};
 pub const LOOK: Duration = Duration::from_millis(50);
 
 /// A port of this process, or one that it waits for.
-pub enum Door {
+pub enum OperatorPort {
     Open(StdListener),
     Taken { what: &'static str, address: SocketAddr },
 }
 
-impl Door {
+impl OperatorPort {
     /// # Errors
     /// It cannot be listened on; not where it is taken and may be waited for.
     pub fn open(what: &'static str, address: SocketAddr, may_wait: bool) -> Result<Self, RunError> {
