@@ -353,6 +353,27 @@ fn no_comment_has_an_example_that_nobody_runs() {
     assert_eq!(fences("/// ```\n/// assert!(true);\n/// ```\n//! ```text\n//! ```\n"), ["", "text"]);
 }
 
+/// Every path that a server matches is on the page of HTTP APIs.
+#[test]
+fn the_page_of_http_apis_has_every_path() {
+    let page = std::fs::read_to_string(root().join("docs/http-apis.md")).unwrap();
+    let servers = ["crates/gateway/src/admin/mod.rs", "crates/gateway/src/admin/probes.rs", "crates/analytics/src/server/mod.rs"];
+    let mut seen = 0;
+    for server in servers {
+        let source = std::fs::read_to_string(root().join(server)).unwrap();
+        let is_path = |word: &&str| word.starts_with('/') && word.len() > 1 && !word.contains([' ', '*', '{']);
+        for path in source.split('"').skip(1).step_by(2).filter(is_path).filter(|path| !path.ends_with('/')) {
+            seen += 1;
+            assert!(page.contains(&format!("{path}`")), "{server}: {path} is not on the page");
+        }
+    }
+    let queries = std::fs::read_to_string(root().join("crates/analytics/src/server/queries.rs")).unwrap();
+    for name in ["overview", "series", "gateways", "errors", "slow", "ledger"] {
+        assert!(queries.contains(&format!("\"{name}\"")) && page.contains(&format!("/api/v1/{name}`")), "{name}");
+    }
+    assert!(seen > 20, "{seen}");
+}
+
 /// The page about limits names options that there are, and tests that there are.
 #[test]
 fn the_page_about_limits_is_right() {
