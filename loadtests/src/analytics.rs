@@ -10,9 +10,10 @@ use crate::gateways::{self, Fleet, Load};
 use crate::load::http;
 use crate::machine::Machine;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use weir_testkit::ports::reserve;
 use weir_testkit::process::program;
 
 /// All cores: nothing else is priced beside it.
@@ -79,7 +80,7 @@ pub fn run(fleet: Fleet, keep: Option<&Path>) -> io::Result<bool> {
     let temporary = tempfile::tempdir()?;
     let dir = keep.unwrap_or(temporary.path());
     std::fs::create_dir_all(dir)?;
-    let (engine_at, analytics_at) = (free()?, free()?);
+    let (engine_at, analytics_at) = (reserve()?, reserve()?);
     let engine = engine(dir, engine_at)?;
     let analytics = analytics(dir, engine_at, analytics_at)?;
     println!("{}", Machine::look().line());
@@ -132,10 +133,6 @@ fn settle(merges: impl Fn() -> io::Result<f64>) -> io::Result<Duration> {
 fn with_logs(error: io::Error, dir: &Path) -> io::Error {
     let said = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
     io::Error::new(error.kind(), format!("{error}\n{}{}", said("engine.err"), said("analytics.err")))
-}
-
-fn free() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {

@@ -2,14 +2,13 @@
 //! again at its own address, with a failpoint armed in it.
 
 use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
-use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_testkit::fault_proxy::{FaultProxy, Mode};
 use weir_testkit::holding_proxy::HoldingProxy;
+pub use weir_testkit::ports::reserve;
 use weir_testkit::process::{Process, program};
 use weir_testkit::{compare, get, upstream, witness};
 
@@ -441,29 +440,4 @@ impl TestStack {
         let disagreement = disagreement(&client).await.map_err(io::Error::other)?;
         Ok((report, disagreement))
     }
-}
-
-/// An address that nobody has, outside the range from which the system takes ports for outgoing connections: it must
-/// still be free when the part that listens there is started a second time. Other tests run beside this one, in processes
-/// of their own: a lock on a file of the port's name, held until this process ends, keeps it for this one.
-pub fn reserve() -> io::Result<SocketAddr> {
-    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
-    let folder = std::env::temp_dir().join("weir-test-ports");
-    std::fs::create_dir_all(&folder)?;
-    let mut last = io::Error::other("no port");
-    for _ in 0..100 {
-        let port = fastrand::u16(10_000..32_000);
-        let lock = File::create(folder.join(port.to_string()))?;
-        if lock.try_lock().is_err() {
-            continue;
-        }
-        match TcpListener::bind(("127.0.0.1", port)) {
-            Ok(listener) => {
-                HELD.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
-                return listener.local_addr();
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -357,7 +357,8 @@ fn no_comment_has_an_example_that_nobody_runs() {
 #[test]
 fn the_page_of_http_apis_has_every_path() {
     let page = std::fs::read_to_string(root().join("docs/http-apis.md")).unwrap();
-    let servers = ["crates/gateway/src/admin/mod.rs", "crates/gateway/src/admin/probes.rs", "crates/analytics/src/server/mod.rs"];
+    let servers =
+        ["crates/gateway/src/admin/mod.rs", "crates/gateway/src/admin/probes.rs", "crates/analytics/src/server/mod.rs"];
     let mut seen = 0;
     for server in servers {
         let source = std::fs::read_to_string(root().join(server)).unwrap();

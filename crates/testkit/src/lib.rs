@@ -6,6 +6,7 @@
 //! - [`fault_proxy`]: a network between two of the programs that misbehaves as it is told.
 //! - [`holding_proxy`]: a proxy that keeps a request back and delivers it when its sender has gone.
 //! - [`rollups`]: what differs between the raw table and what is rolled up of it.
+//! - [`ports`]: addresses that stay free until the program listens that is told them.
 //! - [`process`]: the programs of the workspace as children that end with their handle.
 //!
 //! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
@@ -15,6 +16,7 @@ pub mod compare;
 pub mod fault_proxy;
 mod fetch;
 pub mod holding_proxy;
+pub mod ports;
 pub mod process;
 pub mod rollups;
 pub mod upstream;

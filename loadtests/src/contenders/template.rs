@@ -3,7 +3,8 @@
 use super::Setup;
 use std::fmt::Write;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use weir_testkit::ports::reserve;
 
 /// The ports that a proxy is told to use.
 pub struct Ports {
@@ -14,11 +15,8 @@ pub struct Ports {
 
 impl Ports {
     pub fn free() -> io::Result<Self> {
-        // Held together, so that they differ.
-        let held =
-            [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-        let [http, https, admin] = held.each_ref().map(TcpListener::local_addr);
-        Ok(Self { http: http?, https: https?, admin: admin? })
+        // Under valgrind a program takes seconds to listen: nobody who asks for any port may get one of these.
+        Ok(Self { http: reserve()?, https: reserve()?, admin: reserve()? })
     }
 }
 
