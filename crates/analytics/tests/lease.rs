@@ -47,7 +47,8 @@ impl Point {
 struct Proxy {
     address: String,
     gate: Arc<Gate>,
-    reached: mpsc::Receiver<()>,
+    /// The runs whose point was reached.
+    reached: mpsc::Receiver<u64>,
 }
 
 #[derive(Default)]
@@ -60,6 +61,9 @@ struct Gate {
 struct State {
     armed: Option<Point>,
     closed: bool,
+    /// The present run, from [`Proxy::arm`] to [`Proxy::open`]. An insert of an earlier one, which came too late to its point,
+    /// closes nothing: nobody would open it again.
+    run: u64,
 }
 
 impl Gate {
@@ -88,17 +92,48 @@ impl Proxy {
         Self { address, gate, reached }
     }
 
-    fn arm(&self, point: Point) {
-        self.gate.with(|state| state.armed = Some(point));
+    /// Gives the number of the run.
+    fn arm(&self, point: Point) -> u64 {
+        self.gate.with(|state| {
+            *state = State { armed: Some(point), closed: false, run: state.run + 1 };
+            state.run
+        })
     }
 
     fn open(&self) {
-        self.gate.with(|state| *state = State::default());
+        self.gate.with(|state| *state = State { armed: None, closed: false, run: state.run + 1 });
         self.gate.opened.notify_all();
     }
 }
 
-fn pass(mut client: TcpStream, engine: &str, gate: &Arc<Gate>, reaches: &mpsc::Sender<()>) {
+/// The insert that is stopped at a point.
+struct UnderWay {
+    point: Point,
+    run: u64,
+    passed: usize,
+    /// Its last bytes, by which its end is known.
+    tail: Vec<u8>,
+}
+
+impl UnderWay {
+    /// How many of the next `bytes` still pass, when the point lies in them.
+    fn due(&mut self, bytes: &[u8]) -> Option<usize> {
+        const END: &[u8] = b"\r\n0\r\n\r\n";
+        self.tail.extend_from_slice(bytes);
+        self.tail.drain(..self.tail.len().saturating_sub(END.len()));
+        let ends = self.tail == END;
+        let before = self.passed;
+        self.passed += bytes.len();
+        match self.point {
+            Point::Head => bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4),
+            Point::Bytes(wanted) if wanted <= self.passed => Some(wanted.saturating_sub(before)),
+            Point::Bytes(_) | Point::Answer => ends.then_some(bytes.len()),
+            Point::Moment(_) => None,
+        }
+    }
+}
+
+fn pass(mut client: TcpStream, engine: &str, gate: &Arc<Gate>, reaches: &mpsc::Sender<u64>) {
     let Ok(mut server) = TcpStream::connect(engine) else { return };
     let (mut back, mut answers) = (client.try_clone().expect("cloned"), server.try_clone().expect("cloned"));
     let gate_of_answers = Arc::clone(gate);
@@ -113,47 +148,39 @@ fn pass(mut client: TcpStream, engine: &str, gate: &Arc<Gate>, reaches: &mpsc::S
         let _closed_already = back.shutdown(Shutdown::Both);
     });
     let mut buffer = vec![0; 1 << 16];
-    // Of the insert that is armed: its point, and how much of it has passed.
-    let mut under_way: Option<(Point, usize)> = None;
+    let mut under_way: Option<UnderWay> = None;
     while let Ok(count @ 1..) = client.read(&mut buffer) {
         gate.wait();
         let bytes = &buffer[..count];
         let insert = bytes.starts_with(b"POST") && String::from_utf8_lossy(bytes).contains("access_events");
-        if insert && under_way.is_none() {
-            under_way = gate.with(|state| state.armed.take()).map(|point| (point, 0));
+        if insert {
+            let armed = gate.with(|state| state.armed.take().map(|point| (point, state.run)));
+            under_way = armed.map(|(point, run)| UnderWay { point, run, passed: 0, tail: Vec::new() }).or(under_way);
         }
-        let now = under_way.as_ref().and_then(|(point, passed)| due(*point, *passed, bytes));
-        if let Some((_, passed)) = &mut under_way {
-            *passed += count;
-        }
-        let (first, rest) = bytes.split_at(now.unwrap_or(count));
-        if now.is_some() {
-            gate.with(|state| state.closed = true);
-        }
+        let due = under_way.as_mut().and_then(|insert| Some((insert.due(bytes)?, insert.run)));
+        let (first, rest) = bytes.split_at(due.map_or(count, |(first, _)| first));
+        let reached = due.map(|(_, run)| run);
+        let closes = reached.is_some_and(|run| {
+            gate.with(|state| {
+                state.closed |= state.run == run;
+                state.run == run
+            })
+        });
         if server.write_all(first).is_err() {
             break;
         }
-        if now.is_some() {
+        if let Some(run) = reached {
             under_way = None;
-            let _test_is_over = reaches.send(());
-            gate.wait();
+            if closes {
+                let _test_is_over = reaches.send(run);
+                gate.wait();
+            }
         }
         if server.write_all(rest).is_err() {
             break;
         }
     }
     let _closed_already = server.shutdown(Shutdown::Both);
-}
-
-/// How many of `bytes` still pass when the point lies in them.
-fn due(point: Point, passed: usize, bytes: &[u8]) -> Option<usize> {
-    let ends = bytes.ends_with(b"\r\n0\r\n\r\n") || bytes == b"0\r\n\r\n";
-    match point {
-        Point::Head => bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4),
-        Point::Bytes(wanted) if wanted <= passed + bytes.len() => Some(wanted.saturating_sub(passed)),
-        Point::Bytes(_) | Point::Answer => ends.then_some(bytes.len()),
-        Point::Moment(_) => None,
-    }
 }
 
 /// One weir-analytics of the two.
@@ -248,7 +275,7 @@ impl<'e> Pair<'e> {
     fn stop_within(&self, holder: usize, point: Point, chunk: &[u8], more: &[u8]) -> bool {
         let (holder, other) = (&self.members[holder], &self.members[1 - holder]);
         let analytics = &holder.analytics;
-        holder.proxy.arm(point);
+        let run = holder.proxy.arm(point);
         std::thread::scope(|scope| {
             let posted = scope.spawn(|| analytics.post(chunk).status);
             let mut reached = matches!(point, Point::Moment(_));
@@ -256,7 +283,7 @@ impl<'e> Pair<'e> {
                 std::thread::park_timeout(Duration::from_micros(after));
             }
             while !reached && !posted.is_finished() {
-                reached = holder.proxy.reached.recv_timeout(Duration::from_millis(20)).is_ok();
+                reached = holder.proxy.reached.recv_timeout(Duration::from_millis(20)) == Ok(run);
             }
             if !reached {
                 holder.proxy.open();
