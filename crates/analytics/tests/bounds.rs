@@ -5,8 +5,14 @@ mod common;
 use common::{Analytics, Engine, chunk, now_us, stream};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use weir_analytics::schema::{Durability, Layout, Retention, Schema};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use weir_analytics::ingest::intent::Intents;
+use weir_analytics::ingest::lease::{Lease, Watching};
+use weir_analytics::ingest::{Ingest, Limits, Refusal, Stored};
+use weir_analytics::schema::{Durability, Layout, Retention, Schema, migrate};
 use weir_analytics::store::{Costs, Store, StoreError};
 
 #[test]
@@ -84,4 +90,46 @@ async fn a_reader_costs_what_it_may_and_a_writer_is_not_bound_by_it() {
     }
     assert_eq!(reader.json_rows("SELECT number FROM numbers(1000)", &[]).await.expect("rows").len(), 1000);
     assert_eq!(writer.json_rows("SELECT number FROM numbers(5000)", &[]).await.expect("rows").len(), 5000);
+}
+
+/// A chunk for which there is no room is refused at once. One that waits longer than its sender is stored all the same:
+/// offered again, it is a duplicate.
+#[tokio::test]
+async fn a_full_queue_refuses_and_what_waits_is_stored() {
+    const CHUNKS: u64 = 20;
+    let (engine, state) = (Engine::start(), TempDir::new().expect("a folder"));
+    let store = Store::new(&engine.url(), "", "", Schema::single("weir")).expect("a store");
+    migrate(&store).await.expect("migrated");
+    let intents = Arc::new(Intents::open(state.path()).expect("the state"));
+    let lease = Lease::new(store.clone(), &intents.holder(), Duration::from_secs(600));
+    assert!(lease.campaign(&mut Watching::default(), &intents).await.expect("claimed"));
+    let limits = Limits { queue: 4, ack_timeout: Duration::from_millis(500), ..Limits::default() };
+    let (ingest, _settled) = Ingest::start(store, lease, intents, limits);
+    let (edge, now) = (stream("on-prem", "edge", 0), now_us());
+    let offer = |number: u64| {
+        let (ingest, bytes) = (ingest.clone(), chunk(&edge, number * 10..number * 10 + 10, now, 10));
+        async move { ingest.offer(Ingest::header(&bytes)?, bytes.into(), None).await }
+    };
+    let all_stored = async |first: u64| {
+        for number in first..CHUNKS {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while let Err(refusal) = offer(number).await {
+                assert!(Instant::now() < deadline, "{refusal}");
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    // The stream is known from here on: an offer needs no look-up.
+    while offer(0).await.is_err() {}
+    engine.signal("-STOP");
+    // They are all offered before the batcher takes one.
+    let offers: JoinSet<Result<Stored, Refusal>> = (1..CHUNKS).map(offer).collect();
+    let answers = offers.join_all().await;
+    let full = answers.iter().filter(|answer| matches!(answer, Err(Refusal::Full))).count();
+    let waited = answers.iter().filter(|answer| matches!(answer, Err(Refusal::Unavailable(_)))).count();
+    assert_eq!((full as u64, waited), (CHUNKS - 1 - 4, 4), "{answers:?}");
+    engine.signal("-CONT");
+    all_stored(1).await;
+    assert_eq!(engine.sql("SELECT count(), uniqExact(seq) FROM weir.access_events"), "200\t200");
+    engine.assert_rolled_up();
 }

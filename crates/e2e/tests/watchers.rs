@@ -92,6 +92,21 @@ async fn probes_and_scrapes_come_through_whatever_is_open() {
     assert!(more < 64, "{more} MiB for {} clients that read nothing", held.len());
 }
 
+/// The answer does not wait for the body, however long it says it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_at_the_admin_port_is_not_read() {
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(&site, &GatewaySpec::new("here", "edge", upstream)).unwrap();
+    for (call, status) in [("POST /reload", 200), ("GET /status", 200), ("POST /nothing", 405)] {
+        let head = format!("{call} HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000000\r\n\r\nthe begin", gateway.admin);
+        let mut answer = String::new();
+        let _reset = sent(gateway.admin, &head).read_to_string(&mut answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{call}: {answer}");
+    }
+    liveness(&gateway).await;
+}
+
 /// A client that reads nothing has its answer for a bounded time, and then no connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_is_let_go() {

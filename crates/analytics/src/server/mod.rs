@@ -13,6 +13,8 @@ mod guarded;
 mod health;
 mod ingest;
 mod ledger;
+#[cfg(test)]
+mod limits;
 mod metrics;
 mod page;
 mod places;

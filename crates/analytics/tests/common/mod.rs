@@ -116,6 +116,12 @@ impl Engine {
         format!("http://{}", self.program.address)
     }
 
+    /// Sends it a signal: `-STOP`, `-CONT`.
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([name, &self.program.child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
     /// Ends it as a crash would; [`Engine::start_again`] brings it back.
     pub fn kill(&mut self) {
         self.program.kill();

@@ -347,3 +347,23 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_a_minute_and_the_tail_as_long_as_it_likes() {
+        let began = Instant::now();
+        for (kind, too_slow) in [(Kind::Small, true), (Kind::Large, true), (Kind::Tail, false)] {
+            let connection = Connection::new();
+            connection.kind.set(kind);
+            connection.state.set(State::Answering { since: began, made: false });
+            assert!(!connection.is_too_slow(began + ANSWER - Duration::from_millis(1)));
+            assert_eq!(connection.is_too_slow(began + ANSWER), too_slow);
+            // Whoever takes no byte of it is let go earlier.
+            connection.unread.set(Some(began));
+            assert!(connection.is_too_slow(began + STALL));
+        }
+    }
+}
