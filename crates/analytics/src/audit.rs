@@ -13,12 +13,13 @@ use crate::query::facts::{self, Parts};
 use crate::rowbinary::Rows;
 use crate::store::{ServerRun, Store, StoreError};
 use clickhouse::Row;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
+use weir_api::ledger::Audited;
 use weir_event::Ranges;
 
 /// Between two looks, besides those that the ledger takes when it is asked.
@@ -67,19 +68,6 @@ struct Counts {
     wrong: u64,
 }
 
-/// What an audit found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Found {
-    /// Days that were counted by stream.
-    pub days: u64,
-    /// Numbers that were stored and whose rows are not there.
-    pub gone: u64,
-    /// Rows more than there are numbers.
-    pub doubled: u64,
-    /// Streams whose accounts were compacted.
-    pub compacted: u64,
-}
-
 #[derive(Row, Deserialize)]
 struct DayCount {
     day: i64,
@@ -87,7 +75,7 @@ struct DayCount {
 }
 
 #[derive(Row, Deserialize)]
-struct Audited {
+struct AuditedDay {
     day: i64,
     known: u64,
     wrong: u64,
@@ -167,15 +155,15 @@ impl Auditor {
     }
 
     /// Holds the rows against what was stored; every day of the retention where `all`, else those that give cause.
-    pub async fn look(&self, all: bool) -> Result<Found, StoreError> {
+    pub async fn look(&self, all: bool) -> Result<Audited, StoreError> {
         self.look_with(&mut *self.memory.lock().await, all).await
     }
 
-    async fn look_with(&self, memory: &mut Memory, all: bool) -> Result<Found, StoreError> {
+    async fn look_with(&self, memory: &mut Memory, all: bool) -> Result<Audited, StoreError> {
         if self.server_changed(memory).await? {
             memory.days.clear();
         }
-        let mut found = Found::default();
+        let mut found = Audited::default();
         for (day, counts) in self.counts().await? {
             let now_ms = now_us() / 1000;
             let cause = match memory.days.get(&day) {
@@ -237,11 +225,11 @@ impl Auditor {
         let seqs = by_day("toUInt64(sum(n)) AS n", "day", &schema.all("stored_seqs"));
         let raw = by_day("toUInt64(count()) AS n", "toDate(ts)", &schema.all("access_events"));
         let (audits, seqs, raw) = (
-            self.store.rows::<Audited>(&found, &[]).await?,
+            self.store.rows::<AuditedDay>(&found, &[]).await?,
             self.store.rows::<DayCount>(&seqs, &[]).await?,
             self.store.rows::<DayCount>(&raw, &[]).await?,
         );
-        for Audited { day, known, wrong } in audits {
+        for AuditedDay { day, known, wrong } in audits {
             let counts = days.entry(day).or_default();
             (counts.known, counts.wrong) = (known, wrong);
         }

@@ -15,6 +15,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,7 +162,11 @@ impl Store {
     }
 
     /// A result as one JSON object a row.
-    pub async fn json_rows(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<serde_json::Value>, StoreError> {
+    pub async fn json_rows<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        args: &[(&str, String)],
+    ) -> Result<Vec<T>, StoreError> {
         // Clients send bytes that are no text; JSON must be.
         let query = self
             .query(sql, args)

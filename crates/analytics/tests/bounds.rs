@@ -83,13 +83,19 @@ async fn a_reader_costs_what_it_may_and_a_writer_is_not_bound_by_it() {
         (241, "SELECT uniqExact(number) FROM numbers(20000000)"),
     ];
     for (code, sql) in cases {
-        match reader.json_rows(sql, &[]).await {
+        match reader.json_rows::<serde_json::Value>(sql, &[]).await {
             Err(StoreError::Refused { code: found, .. }) => assert_eq!(found, code, "{sql}"),
             other => panic!("{sql}: {other:?}"),
         }
     }
-    assert_eq!(reader.json_rows("SELECT number FROM numbers(1000)", &[]).await.expect("rows").len(), 1000);
-    assert_eq!(writer.json_rows("SELECT number FROM numbers(5000)", &[]).await.expect("rows").len(), 5000);
+    assert_eq!(
+        reader.json_rows::<serde_json::Value>("SELECT number FROM numbers(1000)", &[]).await.expect("rows").len(),
+        1000
+    );
+    assert_eq!(
+        writer.json_rows::<serde_json::Value>("SELECT number FROM numbers(5000)", &[]).await.expect("rows").len(),
+        5000
+    );
 }
 
 /// A chunk for which there is no room is refused at once. One that waits longer than its sender is stored all the same:

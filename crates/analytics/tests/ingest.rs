@@ -352,7 +352,7 @@ fn the_ledger_accounts_for_every_number() {
     assert_eq!((&ledger["accepted"], &ledger["stored"], &ledger["waiting"]), (&json!(110), &json!(99), &json!(0)));
     let gateways = analytics.api("gateways");
     assert_eq!((&gateways["rows"][0]["gateway"], &gateways["rows"][0]["accepted"]), (&json!("edge"), &json!(110)));
-    assert_eq!(gateways["rows"][0]["closed"], 1);
+    assert_eq!(gateways["rows"][0]["closed"], true);
     let mut wrong = report(1, false);
     wrong[0]["stream"] = json!("0000000000000001");
     assert_eq!(analytics.report(&wrong).status, 400, "a stream that does not follow from its identity");

@@ -215,7 +215,7 @@ fn whether_a_stream_has_ended_is_the_newest_reports_word() {
     report(&analytics, &edge, 100, &json!({ "counted_ms": ms_ago(0) }));
     let ledger = analytics.api("ledger");
     assert_eq!((&ledger["state"], &ledger["streams"][0]["closed"]), (&json!("balanced"), &json!(false)), "{ledger}");
-    assert_eq!(analytics.api("gateways")["rows"][0]["closed"], 0);
+    assert_eq!(analytics.api("gateways")["rows"][0]["closed"], false);
 }
 
 /// A stream that has ended: a thousand events of the day before yesterday, two thousand of today.

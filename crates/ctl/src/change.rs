@@ -6,6 +6,8 @@ use crate::{Failure, Outcome, admin, fetch};
 use http::StatusCode;
 use serde_json::Value;
 use std::io::{self, IsTerminal};
+use weir_api::ErrorDocument;
+use weir_api::admin::{ChangeOutcome, Changed, Refused, Unconfirmed};
 
 /// Asks every gateway for what is in its folders.
 pub async fn reload(gateways: &[String], options: &ReloadOptions) -> Result<Outcome, Failure> {
@@ -27,9 +29,8 @@ pub async fn roll_back(gateways: &[String], options: &RollbackOptions) -> Result
     let mut outcome = Outcome::Well;
     for gateway in gateways {
         let mut answer = call.make(gateway, if options.yes { "confirm=true" } else { "" }).await?;
-        if answer.status == StatusCode::CONFLICT {
-            let opened: Vec<_> = answer.lines("opens").collect();
-            opened.iter().for_each(tell);
+        if let Said::Unconfirmed(unconfirmed) = &answer.said {
+            unconfirmed.opens.iter().for_each(tell);
             if !confirmed()? {
                 outcome = Outcome::No;
                 continue;
@@ -49,8 +50,18 @@ struct Call {
 
 struct Answer {
     gateway: String,
-    status: StatusCode,
+    /// As it came.
     document: Value,
+    said: Said,
+}
+
+/// What a gateway says of a call.
+enum Said {
+    Changed(Changed),
+    Refused(Refused),
+    Unconfirmed(Unconfirmed),
+    /// There is no such generation.
+    Unknown(ErrorDocument),
 }
 
 impl Call {
@@ -70,49 +81,56 @@ impl Call {
     async fn make(&self, gateway: &str, more: &str) -> Result<Answer, Failure> {
         let path = format!("{}{more}", self.path);
         let (url, status, body) = fetch::post_any(gateway, &path, self.token.as_deref()).await?;
-        let understood = [
-            StatusCode::OK,
-            StatusCode::CONFLICT,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            StatusCode::GATEWAY_TIMEOUT,
-            StatusCode::NOT_FOUND,
-        ];
-        match serde_json::from_str::<Value>(&body) {
-            Ok(document) if understood.contains(&status) => {
-                Ok(Answer { gateway: gateway.to_owned(), status, document })
-            }
+        let read = |body: &str| -> serde_json::Result<(Value, Said)> {
+            let document: Value = serde_json::from_str(body)?;
+            let of = document.clone();
+            let said = match status {
+                StatusCode::UNPROCESSABLE_ENTITY => Said::Refused(serde_json::from_value(of)?),
+                StatusCode::CONFLICT => Said::Unconfirmed(serde_json::from_value(of)?),
+                StatusCode::NOT_FOUND => Said::Unknown(serde_json::from_value(of)?),
+                _ => Said::Changed(serde_json::from_value(of)?),
+            };
+            Ok((document, said))
+        };
+        match read(&body) {
+            Ok((document, said)) => Ok(Answer { gateway: gateway.to_owned(), document, said }),
             Err(error) if status == StatusCode::OK => Err(Failure::Answer { url, error }),
-            _ => Err(fetch::FetchError::Refused { url, status, body: excerpt(&body) }.into()),
+            // A call that was not carried out, or an answer of somebody else.
+            Err(_) => Err(fetch::FetchError::Refused { url, status, body: excerpt(&body) }.into()),
         }
     }
 }
 
 impl Answer {
-    fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.document[name].as_array().into_iter().flatten().filter_map(Value::as_str)
-    }
-
     fn tell(&self, call: &Call) -> Result<Outcome, Failure> {
-        let well = self.status == StatusCode::OK;
         if call.json {
             say_json(&self.document)?;
-        } else if well {
-            let generation = &self.document["generation"];
-            match self.document["outcome"].as_str() {
-                Some("unchanged") => say(format_args!("generation {generation} (unchanged)"))?,
-                _ => say(format_args!("generation {generation}"))?,
-            }
         } else {
-            self.lines("errors").chain(self.document["error"].as_str()).for_each(tell);
-            if self.status == StatusCode::GATEWAY_TIMEOUT {
-                let (generation, serving) = (&self.document["generation"], &self.document["serving"]);
+            self.say()?;
+        }
+        Ok(match &self.said {
+            Said::Changed(changed) if changed.outcome != ChangeOutcome::Late => Outcome::Well,
+            _ => Outcome::No,
+        })
+    }
+
+    fn say(&self) -> io::Result<()> {
+        match &self.said {
+            Said::Changed(Changed { outcome: ChangeOutcome::Late, generation, serving }) => {
                 let gateway = &self.gateway;
                 tell(format_args!(
                     "generation {generation} is loaded by {gateway}, and a worker still serves {serving}"
                 ));
             }
+            Said::Changed(Changed { outcome: ChangeOutcome::Unchanged, generation, .. }) => {
+                say(format_args!("generation {generation} (unchanged)"))?;
+            }
+            Said::Changed(Changed { generation, .. }) => say(format_args!("generation {generation}"))?,
+            Said::Refused(refused) => refused.errors.iter().for_each(tell),
+            Said::Unconfirmed(_) => {}
+            Said::Unknown(unknown) => tell(&unknown.error),
         }
-        Ok(if well { Outcome::Well } else { Outcome::No })
+        Ok(())
     }
 }
 

@@ -4,63 +4,8 @@ use crate::args::LedgerOptions;
 use crate::terminal::{say, say_json, shown, tell};
 use crate::{Failure, Outcome, admin, fetch};
 use serde::Deserialize;
-use serde_json::json;
 use std::fmt::Write;
-
-/// What weir-analytics answers; the members that are read here. docs/ledger.md has them all.
-#[derive(Deserialize)]
-struct Ledger {
-    state: Verdict,
-    sentence: String,
-    streams: Vec<Stream>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    Balanced,
-    Missing,
-    Unknown,
-    Empty,
-}
-
-/// One worker of one life of one gateway.
-#[derive(Deserialize)]
-struct Stream {
-    stream: String,
-    site: String,
-    gateway: String,
-    replica: String,
-    worker: Option<u16>,
-    state: Verdict,
-    claim: String,
-    advice: String,
-    closed: bool,
-    accepted: u64,
-    stored: u64,
-    waiting: u64,
-    missing: Vec<Part>,
-    acknowledged: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    count: u64,
-}
-
-#[derive(Deserialize)]
-struct Acknowledged {
-    acknowledged: Vec<Note>,
-}
-
-#[derive(Deserialize)]
-struct Note {
-    name: String,
-    kind: String,
-    what: String,
-    first: u64,
-    last: Option<u64>,
-}
+use weir_api::ledger::{Acknowledge, Acknowledged, Ledger, LedgerState, StreamAccount, StreamState};
 
 /// Prints the ledger, after what was asked to be done first.
 pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome, Failure> {
@@ -80,22 +25,25 @@ pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome,
         say(render(&ledger, options.all).trim_end())?;
     }
     Ok(match ledger.state {
-        Verdict::Balanced => Outcome::Well,
-        Verdict::Missing => Outcome::No,
-        Verdict::Unknown | Verdict::Empty => Outcome::Unknown,
+        LedgerState::Balanced => Outcome::Well,
+        LedgerState::Missing => Outcome::No,
+        LedgerState::Unknown | LedgerState::Empty => Outcome::Unknown,
     })
 }
 
 async fn acknowledge(analytics: &str, options: &LedgerOptions, stream: &str) -> Result<(), Failure> {
     let token = admin::token(options.admin.token_file.as_deref())?;
-    let body = json!({ "stream": stream, "reason": options.reason, "by": user() }).to_string();
+    let asked =
+        Acknowledge { stream: stream.to_owned(), reason: options.reason.clone().unwrap_or_default(), by: user() };
+    // Never an error: it is three texts.
+    let body = serde_json::to_string(&asked).unwrap_or_default();
     let (url, body) = fetch::post(analytics, "/api/v1/ledger/acknowledge", Some(&token), body).await?;
     let done = serde_json::from_str(&body).and_then(|done| Acknowledged::deserialize(shown(done)));
     let done = done.map_err(|error| Failure::Answer { url, error })?;
     // The document on standard output is the ledger's.
     for note in &done.acknowledged {
         let last = note.last.map_or_else(|| "on".to_owned(), |last| last.to_string());
-        tell(format_args!("acknowledged: {}: {} {}-{last} ({})", note.name, note.kind, note.first, note.what));
+        tell(format_args!("acknowledged: {}: {} {}-{last} ({})", note.name, note.kind.as_str(), note.first, note.what));
     }
     if done.acknowledged.is_empty() {
         tell("nothing to acknowledge");
@@ -112,8 +60,8 @@ fn user() -> String {
 const ENDED: usize = 10;
 
 fn render(ledger: &Ledger, all: bool) -> String {
-    let in_order = |stream: &&Stream| {
-        stream.closed && stream.state == Verdict::Balanced && stream.waiting == 0 && stream.acknowledged.is_empty()
+    let in_order = |stream: &&StreamAccount| {
+        stream.closed && stream.state == StreamState::Balanced && stream.waiting == 0 && stream.acknowledged.is_empty()
     };
     let ended = ledger.streams.iter().filter(in_order).count();
     let hidden = if all { 0 } else { ended.saturating_sub(ENDED) };
@@ -139,8 +87,8 @@ fn render(ledger: &Ledger, all: bool) -> String {
     out
 }
 
-fn table(streams: &[&Stream]) -> String {
-    let place = |stream: &Stream| match stream.worker {
+fn table(streams: &[&StreamAccount]) -> String {
+    let place = |stream: &StreamAccount| match stream.worker {
         Some(worker) => format!("{}/{}/{}/{worker}", stream.site, stream.gateway, stream.replica),
         None => "(no report)".to_owned(),
     };
@@ -171,6 +119,7 @@ fn table(streams: &[&Stream]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn stream(worker: u16, more: &serde_json::Value) -> serde_json::Value {
         let mut line = json!({
@@ -192,7 +141,7 @@ mod tests {
     #[test]
     fn a_line_says_where_every_event_is_and_the_next_what_to_do() {
         let lost = json!({ "state": "missing", "claim": "2 lost (ring_full)", "advice": "raise spool.ringBytes",
-            "stored": 7, "waiting": 1, "missing": [{ "count": 2 }] });
+            "stored": 7, "waiting": 1, "missing": [{ "class": "lost", "reason": "ring_full", "count": 2, "ranges": [[7, 8]] }] });
         let out = rendered(vec![stream(0, &lost)], false);
         let lines: Vec<_> = out.lines().collect();
         assert_eq!(lines[0], "MISSING: 2 events");

@@ -6,11 +6,7 @@ use crate::waterfall::{Span, render};
 use crate::{Failure, Outcome, fetch};
 use serde::Deserialize;
 use serde_json::json;
-
-#[derive(Deserialize)]
-struct Answer {
-    events: Vec<Span>,
-}
+use weir_api::query::Trace;
 
 /// Fetches and draws the trace. The answer is no when nobody has an event of it.
 pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, Failure> {
@@ -26,7 +22,7 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
         return Ok(Outcome::No);
     }
     let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/trace/{id}")).await?;
-    let answer = serde_json::from_str(&body).and_then(|answer| Answer::deserialize(shown(answer)));
+    let answer = serde_json::from_str(&body).and_then(|answer| Trace::<Span>::deserialize(shown(answer)));
     let answer = answer.map_err(|error| Failure::Answer { url, error })?;
     let found = !answer.events.is_empty();
     if options.json {

@@ -74,7 +74,10 @@ fn what_a_server_sends_is_shown_and_not_obeyed() {
     let cases = [
         (&["ledger"][..], http("200 OK", "application/json", &ledger.to_string())),
         (&["ledger", "--json"], http("200 OK", "application/json", &ledger.to_string())),
-        (&["trace", TRACE], http("200 OK", "application/json", &serde_json::json!({ "events": [span] }).to_string())),
+        (
+            &["trace", TRACE],
+            http("200 OK", "application/json", &serde_json::json!({ "trace_id": TRACE, "events": [span] }).to_string()),
+        ),
         (&["tail"], http("200 OK", "application/x-ndjson", &format!("{event}\n"))),
         (&["tail", "--json"], http("200 OK", "application/x-ndjson", &format!("{event}\n"))),
         (&["probe", "--check", "liveness"], http("503 Service Unavailable", "text/plain", evil)),
@@ -82,7 +85,11 @@ fn what_a_server_sends_is_shown_and_not_obeyed() {
         (&["dump"], http("200 OK", "application/json", &serde_json::json!({ "a": evil }).to_string())),
         (
             &["reload"],
-            http("422 Unprocessable Entity", "application/json", &serde_json::json!({ "errors": [evil] }).to_string()),
+            http(
+                "422 Unprocessable Entity",
+                "application/json",
+                &serde_json::json!({ "outcome": "refused", "errors": [evil] }).to_string(),
+            ),
         ),
     ];
     for (command, answer) in cases {

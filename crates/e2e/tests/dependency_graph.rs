@@ -10,6 +10,7 @@ use std::process::Command;
 
 /// For each crate, those of the workspace that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("weir-api", &[]),
     ("weir-event", &[]),
     ("weir-program", &[]),
     ("weir-metrics", &[]),
@@ -18,15 +19,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-policies", &["weir-event", "weir-config"]),
     ("weir-upstream", &["weir-event", "weir-config"]),
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
-    ("weir-spool", &["weir-event"]),
+    ("weir-spool", &["weir-api", "weir-event"]),
     ("weir-proxy", &["weir-event", "weir-config", "weir-router", "weir-policies", "weir-upstream", "weir-telemetry"]),
     (
         "weir-gateway",
-        &["weir-event", "weir-config", "weir-metrics", "weir-proxy", "weir-telemetry", "weir-spool", "weir-program"],
+        &[
+            "weir-api",
+            "weir-event",
+            "weir-config",
+            "weir-metrics",
+            "weir-proxy",
+            "weir-telemetry",
+            "weir-spool",
+            "weir-program",
+        ],
     ),
-    ("weir-analytics", &["weir-event", "weir-metrics", "weir-program"]),
+    ("weir-analytics", &["weir-api", "weir-event", "weir-metrics", "weir-program"]),
     ("weir-chdb", &["weir-program"]),
-    ("weir-ctl", &["weir-event", "weir-config", "weir-program"]),
+    ("weir-ctl", &["weir-api", "weir-event", "weir-config", "weir-program"]),
 ];
 
 /// Crates for development, which may use all.

@@ -7,6 +7,7 @@ use crate::client::{Answer, PostError};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
+use weir_api::ingest::PROGRAM;
 
 /// Of a life that is refused, while others go on.
 const HELD: Duration = Duration::from_secs(30);
@@ -68,7 +69,7 @@ enum Document {
 
 fn document(body: &[u8]) -> Document {
     let Ok(Value::Object(members)) = serde_json::from_slice(body) else { return Document::Foreign };
-    if members.get("program").is_some_and(|name| name == "weir-analytics") && members.contains_key("protocol") {
+    if members.get("program").is_some_and(|name| name == PROGRAM) && members.contains_key("protocol") {
         return Document::Ours(Value::Object(members));
     }
     let counts = ["stored", "duplicate", "dead_letters"];

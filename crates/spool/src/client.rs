@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use weir_api::ingest::{PROTOCOL, PROTOCOL_HEADER, SENT_HEADER};
 use weir_event::clock::system_us;
 
 /// Connecting, sending and the answer together.
@@ -28,8 +29,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// forgotten leaves time for a new one.
 const UNCONFIRMED: Duration = Duration::from_secs(8);
 const MAX_ANSWER: usize = 256 * 1024;
-/// The version of what is spoken: `docs/ingest-protocol.md`.
-const PROTOCOL: HeaderValue = HeaderValue::from_static("2");
 
 type Connection = SendRequest<Full<Bytes>>;
 
@@ -113,8 +112,8 @@ impl Client {
             .header(HOST, self.endpoint.authority.clone())
             .header(AUTHORIZATION, self.endpoint.bearer.clone())
             .header(CONTENT_TYPE, content_type)
-            .header("weir-protocol", PROTOCOL)
-            .header("weir-sent-us", system_us())
+            .header(PROTOCOL_HEADER, HeaderValue::from(PROTOCOL))
+            .header(SENT_HEADER, system_us())
             .body(Full::new(body))
             .map_err(|error| PostError::Request { endpoint: self.endpoint.clone(), error })?;
         connection.ready().await.map_err(broken)?;

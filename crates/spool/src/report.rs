@@ -2,8 +2,8 @@
 //! gateway knows of numbers that are not stored. This is what the ledger's `accepted` is held against.
 
 use crate::ledger::StreamLedger;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use weir_api::ingest::{Held, Range, Report as Line, ReportDetails, SetAsideRange};
 use weir_event::clock::system_us;
 use weir_event::{Identity, StreamId};
 
@@ -28,7 +28,7 @@ pub(crate) fn reports(ledgers: &[StreamLedger], closing: bool) -> Vec<Report> {
         let closed = ledger.closed || (closing && !ledger.is_over);
         let Identity { organization, environment, site, gateway, .. } = &ledger.stream.identity;
         let lines = by_identity.entry([organization, environment, site, gateway].map(String::as_str)).or_default();
-        lines.push((line(ledger, closed, counted_ms).to_string(), closed.then(|| ledger.stream.id())));
+        lines.push((line(ledger, closed, counted_ms), closed.then(|| ledger.stream.id())));
     }
     by_identity.into_values().flat_map(batches).collect()
 }
@@ -54,49 +54,48 @@ fn batches(lines: Vec<(String, Option<StreamId>)>) -> Vec<Report> {
     reports
 }
 
-fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64) -> Value {
-    let identity = &ledger.stream.identity;
-    let mut line = json!({
-        "stream": ledger.stream.id().to_string(),
-        "organization": identity.organization,
-        "environment": identity.environment,
-        "site": identity.site,
-        "gateway": identity.gateway,
-        "replica": identity.replica,
-        "boot": ledger.stream.boot.to_string(),
-        "worker": ledger.stream.worker,
-        "accepted": ledger.accepted,
-        "closed": closed,
-        "counted_ms": counted_ms,
-    });
+fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64) -> String {
+    let Identity { organization, environment, site, gateway, replica } = ledger.stream.identity.clone();
+    let mut details = ReportDetails { closed, counted_ms: Some(counted_ms), ..ReportDetails::default() };
     if let Some(waiting) = ledger.waiting() {
-        let range = |(first, last): (u64, u64)| json!({"first": first, "last": last});
-        line["waiting"] = waiting.iter().take(RANGES).map(range).collect();
-        if waiting.iter().len() > RANGES {
-            line["waiting_more"] = true.into();
-        }
+        let range = |(first, last)| Range { first, last };
+        details.waiting = Some(waiting.iter().take(RANGES).map(range).collect());
+        details.waiting_more = waiting.iter().len() > RANGES;
     }
     if let Some(open) = ledger.open_end {
-        line["unknown_from"] = open.from.into();
-        line["unknown_reason"] = open.reason.as_str().into();
+        details.unknown_from = Some(open.from);
+        details.unknown_reason = Some(open.reason.as_str().to_owned());
     }
     if let Some((reason, since_us)) = ledger.held {
-        line["held"] = json!({"reason": reason, "since_ms": since_us / 1000});
+        details.held = Some(Held { reason: reason.to_owned(), since_ms: since_us / 1000 });
     }
-    if !ledger.set_aside_reasons.is_empty() {
-        let range =
-            |(first, last, reason): &(u64, u64, String)| json!({"first": first, "last": last, "reason": reason});
-        line["set_aside"] = ledger.set_aside_reasons.iter().take(RANGES).map(range).collect();
-        if ledger.set_aside_reasons.len() > RANGES {
-            line["set_aside_more"] = true.into();
-        }
-    }
-    line
+    let set_aside = |(first, last, reason): &(u64, u64, String)| SetAsideRange {
+        first: *first,
+        last: *last,
+        reason: reason.clone(),
+    };
+    details.set_aside = ledger.set_aside_reasons.iter().take(RANGES).map(set_aside).collect();
+    details.set_aside_more = ledger.set_aside_reasons.len() > RANGES;
+    let line = Line {
+        stream: ledger.stream.id().to_string(),
+        organization,
+        environment,
+        site,
+        gateway,
+        replica,
+        boot: ledger.stream.boot.to_string(),
+        worker: ledger.stream.worker,
+        accepted: ledger.accepted,
+        details,
+    };
+    // Never an error: it has no map.
+    serde_json::to_string(&line).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
     use weir_event::{BootId, Stream};
 
     fn ledgers(gateway: &str, workers: u16) -> Vec<StreamLedger> {

@@ -24,7 +24,6 @@ pub(crate) mod verify;
 
 pub use model::{Limits, Refusal, Stored};
 pub use offer::Ingest;
-pub use replay::Replayed;
 pub use term::Term;
 pub use verify::SettleError;
 

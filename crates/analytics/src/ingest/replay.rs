@@ -8,17 +8,8 @@
 use super::Refusal;
 use super::offer::Ingest;
 use crate::store::{Store, StoreError};
-use serde::Serialize;
+use weir_api::query::Replayed;
 use weir_event::{Ranges, StreamId};
-
-/// What a replay did, in events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Replayed {
-    /// No dead letters any more.
-    pub stored: u64,
-    /// Still out of range.
-    pub dead_letters: u64,
-}
 
 impl Ingest {
     /// Offers every kept chunk again whose dead letters are not stored.

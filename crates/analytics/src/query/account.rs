@@ -9,9 +9,8 @@
 //!   that wait for longer than [`Limits::waiting`] without any word.
 //! - What an operator has acknowledged stays in the account and no longer decides its state.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
+use weir_api::ledger::{Doubt, LossClass, StreamState};
 use weir_event::Ranges;
 
 /// The newest report of a stream.
@@ -71,60 +70,12 @@ impl Default for Limits {
     }
 }
 
-/// Why numbers are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Given up by a gateway, with its reason.
-    Lost,
-    /// Refused, and kept apart by the gateway.
-    SetAside,
-    /// Out of the range of times, and kept apart by the ingestor.
-    DeadLetter,
-    /// Stored before, gone now.
-    Gone,
-    /// Not stored and not reported as waiting.
-    Unaccounted,
-}
-
-impl Class {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::SetAside => "set_aside",
-            Self::DeadLetter => "dead_letter",
-            Self::Gone => "gone",
-            Self::Unaccounted => "unaccounted",
-        }
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Numbers that are missing for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    pub class: Class,
+    pub class: LossClass,
     pub reason: String,
     pub seqs: Ranges,
-}
-
-/// Why a part of the account is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Doubt {
-    /// Events, and no report yet.
-    NotReported,
-    /// No report for longer than [`Limits::silence_ms`], and its end was not reported.
-    NotHeard,
-    /// An open end: the ring was torn, damaged, missing.
-    OpenEnd,
-    /// Waiting for longer than [`Limits::waiting_ms`], or since the first report.
-    Waiting,
 }
 
 /// A part of the account that nobody can speak for.
@@ -140,18 +91,6 @@ pub struct Unknown {
     pub acknowledged: bool,
 }
 
-/// What is said of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Every event up to [`Account::balanced_up_to_ms`] is stored, or its loss was acknowledged.
-    Balanced,
-    /// Nothing is known to be missing, and something is not known.
-    Unknown,
-    /// Events are missing, or stored more than once.
-    Missing,
-}
-
 /// The times at which a number was and was not yet counted, for streams of which something waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
@@ -164,7 +103,7 @@ pub struct History {
 /// The account of one stream.
 #[derive(Clone, Debug)]
 pub struct Account {
-    pub state: State,
+    pub state: StreamState,
     /// As reported, and never below what is accounted for. `None` where neither is known.
     pub accepted: u64,
     pub stored: Ranges,
@@ -216,7 +155,7 @@ impl Facts {
         stored.subtract(&self.gone);
         let mut covered = stored.clone();
         let mut missing = Vec::new();
-        let mut take = |class: Class, reason: &str, seqs: &Ranges| {
+        let mut take = |class: LossClass, reason: &str, seqs: &Ranges| {
             let mut seqs = seqs.clone();
             seqs.subtract(&covered);
             covered.union(&seqs);
@@ -224,12 +163,12 @@ impl Facts {
                 missing.push(Missing { class, reason: reason.to_owned(), seqs });
             }
         };
-        self.dead.iter().for_each(|(reason, seqs)| take(Class::DeadLetter, reason, seqs));
+        self.dead.iter().for_each(|(reason, seqs)| take(LossClass::DeadLetter, reason, seqs));
         // What was set aside and dropped later is a gap: its reason is the last word.
-        self.gaps.iter().for_each(|(reason, seqs)| take(Class::Lost, reason, seqs));
+        self.gaps.iter().for_each(|(reason, seqs)| take(LossClass::Lost, reason, seqs));
         let aside = self.report.iter().flat_map(|report| &report.set_aside);
-        aside.for_each(|(reason, seqs)| take(Class::SetAside, reason, seqs));
-        take(Class::Gone, "stored before, gone now", &self.gone);
+        aside.for_each(|(reason, seqs)| take(LossClass::SetAside, reason, seqs));
+        take(LossClass::Gone, "stored before, gone now", &self.gone);
         let accepted = self.report.as_ref().map_or(0, |report| report.accepted).max(end(&covered));
         let mut rest = below(accepted);
         rest.subtract(&covered);
@@ -243,7 +182,7 @@ impl Facts {
         missing.extend(unaccounted);
         let (missing, acknowledged) = self.split(missing);
         let mut account = Account {
-            state: State::Balanced,
+            state: StreamState::Balanced,
             accepted,
             stored,
             waiting,
@@ -263,11 +202,11 @@ impl Facts {
             account.balanced_up_to_ms = history.before_ms;
         }
         if !account.missing.is_empty() || account.doubled > 0 {
-            account.state = State::Missing;
+            account.state = StreamState::Missing;
         } else if account.unknown.iter().any(|unknown| !unknown.acknowledged) {
-            account.state = State::Unknown;
+            account.state = StreamState::Unknown;
         }
-        if account.state == State::Missing || self.report.is_none() {
+        if account.state == StreamState::Missing || self.report.is_none() {
             account.balanced_up_to_ms = None;
         }
         account
@@ -288,11 +227,11 @@ impl Facts {
         };
         if let Some((from, reason)) = &report.unknown_from {
             // Below a number that is stored or named: these were given out, and are nowhere.
-            take(Class::Lost, reason, &Ranges::of(*from, u64::MAX));
+            take(LossClass::Lost, reason, &Ranges::of(*from, u64::MAX));
         }
         if report.waiting.is_some() {
             // Only what that report counted: what came after it may wait unreported.
-            take(Class::Unaccounted, "not stored and not reported as waiting", &below(report.accepted));
+            take(LossClass::Unaccounted, "not stored and not reported as waiting", &below(report.accepted));
         }
         (waiting, missing)
     }
@@ -372,22 +311,25 @@ mod tests {
     #[test]
     fn all_stored_is_balanced_up_to_the_time_of_the_report() {
         let account = account(&facts(10, &[(0, 9)]));
-        assert_eq!((account.state, account.balanced_up_to_ms), (State::Balanced, Some(NOW - 5_000)));
-        assert_eq!(self::account(&facts(0, &[])).state, State::Balanced);
+        assert_eq!((account.state, account.balanced_up_to_ms), (StreamState::Balanced, Some(NOW - 5_000)));
+        assert_eq!(self::account(&facts(0, &[])).state, StreamState::Balanced);
     }
 
     #[test]
     fn accepted_is_never_below_stored() {
         let ahead = account(&facts(10, &[(0, 19)]));
-        assert_eq!((ahead.accepted, ahead.state, ahead.balanced_up_to_ms), (20, State::Balanced, Some(NOW - 5_000)));
+        assert_eq!(
+            (ahead.accepted, ahead.state, ahead.balanced_up_to_ms),
+            (20, StreamState::Balanced, Some(NOW - 5_000))
+        );
         let closed = Facts { report: Some(Report { closed: true, ..report(10) }), ..facts(10, &[(0, 19)]) };
-        assert_eq!(account(&closed).state, State::Balanced, "no contradiction where nothing is missing");
+        assert_eq!(account(&closed).state, StreamState::Balanced, "no contradiction where nothing is missing");
     }
 
     #[test]
     fn without_a_report_it_is_not_reported_yet() {
         let account = account(&Facts { report: None, ..facts(0, &[(0, 3)]) });
-        assert_eq!((account.state, account.accepted, account.balanced_up_to_ms), (State::Unknown, 4, None));
+        assert_eq!((account.state, account.accepted, account.balanced_up_to_ms), (StreamState::Unknown, 4, None));
         assert_eq!(account.unknown[0].doubt, Doubt::NotReported);
     }
 
@@ -396,11 +338,11 @@ mod tests {
         let mut silent = facts(10, &[(0, 9)]);
         silent.report.as_mut().unwrap().received_ms = NOW - 30_001;
         let told = account(&silent);
-        assert_eq!(told.state, State::Unknown);
+        assert_eq!(told.state, StreamState::Unknown);
         assert_eq!((told.unknown[0].doubt, told.unknown[0].since_ms), (Doubt::NotHeard, Some(NOW - 5_000)));
         assert_eq!(told.balanced_up_to_ms, Some(NOW - 5_000), "up to the report it is");
         silent.report.as_mut().unwrap().closed = true;
-        assert_eq!(account(&silent).state, State::Balanced, "its end was reported");
+        assert_eq!(account(&silent).state, StreamState::Balanced, "its end was reported");
     }
 
     #[test]
@@ -409,11 +351,11 @@ mod tests {
         assert_eq!(waits.first_waiting(), Some(7));
         let history = History { before_ms: Some(NOW - 15_000), counted_ms: Some(NOW - 5_000) };
         let account = waits.account(history, NOW, Limits::default());
-        assert_eq!((account.state, account.waiting.count()), (State::Balanced, 3));
+        assert_eq!((account.state, account.waiting.count()), (StreamState::Balanced, 3));
         assert_eq!(account.balanced_up_to_ms, Some(NOW - 15_000));
         let old = History { before_ms: Some(NOW - 400_000), counted_ms: Some(NOW - 390_000) };
         let account = waits.account(old, NOW, Limits::default());
-        assert_eq!((account.state, account.unknown[0].doubt), (State::Unknown, Doubt::Waiting));
+        assert_eq!((account.state, account.unknown[0].doubt), (StreamState::Unknown, Doubt::Waiting));
     }
 
     #[test]
@@ -421,15 +363,15 @@ mod tests {
         let mut lost = facts(10, &[(0, 3), (6, 6)]);
         lost.report.as_mut().unwrap().waiting = Some(Ranges::of(7, 9));
         let account = account(&lost);
-        assert_eq!((account.state, account.waiting.count()), (State::Missing, 3));
-        assert_eq!((account.missing[0].class, &account.missing[0].seqs), (Class::Unaccounted, &Ranges::of(4, 5)));
+        assert_eq!((account.state, account.waiting.count()), (StreamState::Missing, 3));
+        assert_eq!((account.missing[0].class, &account.missing[0].seqs), (LossClass::Unaccounted, &Ranges::of(4, 5)));
         // What was counted after that report may wait, though it is not in it.
         let mut later = facts(10, &[(0, 9), (15, 19)]);
         later.report.as_mut().unwrap().waiting = Some(Ranges::new());
         let history = History { before_ms: Some(NOW - 15_000), counted_ms: Some(NOW - 5_000) };
         let account = later.account(history, NOW, Limits::default());
-        assert_eq!((account.state, account.waiting.count()), (State::Balanced, 5));
-        assert_eq!(self::account(&later).state, State::Unknown, "never whole yet");
+        assert_eq!((account.state, account.waiting.count()), (StreamState::Balanced, 5));
+        assert_eq!(self::account(&later).state, StreamState::Unknown, "never whole yet");
     }
 
     #[test]
@@ -439,7 +381,7 @@ mod tests {
         all.dead = set("ts_ahead", 0, 1);
         all.report.as_mut().unwrap().set_aside = set("rejected", 2, 2);
         let account = account(&all);
-        assert_eq!((account.state, account.missing.len()), (State::Balanced, 0));
+        assert_eq!((account.state, account.missing.len()), (StreamState::Balanced, 0));
     }
 
     #[test]
@@ -454,14 +396,14 @@ mod tests {
         let found: Vec<_> =
             account.missing.iter().map(|part| (part.class, part.seqs.iter().collect::<Vec<_>>())).collect();
         let wanted = [
-            (Class::DeadLetter, vec![(6, 7)]),
-            (Class::Lost, vec![(4, 5)]),
-            (Class::SetAside, vec![(8, 11)]),
-            (Class::Gone, vec![(1, 1)]),
-            (Class::Unaccounted, vec![(12, 13)]),
+            (LossClass::DeadLetter, vec![(6, 7)]),
+            (LossClass::Lost, vec![(4, 5)]),
+            (LossClass::SetAside, vec![(8, 11)]),
+            (LossClass::Gone, vec![(1, 1)]),
+            (LossClass::Unaccounted, vec![(12, 13)]),
         ];
         assert_eq!(found, wanted);
-        assert_eq!((account.state, account.stored.count(), account.waiting.count()), (State::Missing, 7, 2));
+        assert_eq!((account.state, account.stored.count(), account.waiting.count()), (StreamState::Missing, 7, 2));
         assert_eq!(account.balanced_up_to_ms, None);
     }
 
@@ -471,12 +413,12 @@ mod tests {
         torn.report.as_mut().unwrap().closed = true;
         torn.report.as_mut().unwrap().unknown_from = Some((10, "torn".to_owned()));
         let account = account(&torn);
-        assert_eq!((account.state, account.unknown[0].from), (State::Unknown, 10));
+        assert_eq!((account.state, account.unknown[0].from), (StreamState::Unknown, 10));
         assert_eq!((account.unknown[0].doubt, account.unknown[0].reason.as_str()), (Doubt::OpenEnd, "torn"));
         // What is stored past it is known; what lies before that and is nowhere is lost.
         torn.stored = [(0, 11), (14, 14)].into_iter().collect();
         let account = self::account(&torn);
-        assert_eq!((account.missing[0].class, &account.missing[0].seqs), (Class::Lost, &Ranges::of(12, 13)));
+        assert_eq!((account.missing[0].class, &account.missing[0].seqs), (LossClass::Lost, &Ranges::of(12, 13)));
         assert_eq!((account.missing[0].reason.as_str(), account.unknown[0].from), ("torn", 15));
     }
 
@@ -486,23 +428,23 @@ mod tests {
         lost.gaps = set("ring_full", 4, 9);
         lost.acknowledged.missing = Ranges::of(4, 7);
         let told = account(&lost);
-        assert_eq!((told.state, told.missing_count()), (State::Missing, 2));
+        assert_eq!((told.state, told.missing_count()), (StreamState::Missing, 2));
         lost.acknowledged.missing = Ranges::of(4, 9);
         let told = account(&lost);
-        assert_eq!((told.state, told.acknowledged[0].seqs.count()), (State::Balanced, 6));
+        assert_eq!((told.state, told.acknowledged[0].seqs.count()), (StreamState::Balanced, 6));
         let mut silent = facts(10, &[(0, 9)]);
         silent.report.as_mut().unwrap().received_ms = NOW - 60_000;
         silent.acknowledged.unknown = vec![10];
-        assert_eq!(account(&silent).state, State::Balanced);
+        assert_eq!(account(&silent).state, StreamState::Balanced);
         // It came back and went again: that is another silence.
         silent.report.as_mut().unwrap().accepted = 12;
         silent.stored = Ranges::of(0, 11);
-        assert_eq!(account(&silent).state, State::Unknown);
+        assert_eq!(account(&silent).state, StreamState::Unknown);
     }
 
     #[test]
     fn doubled_rows_are_never_balanced() {
-        assert_eq!(account(&Facts { doubled: 1, ..facts(10, &[(0, 9)]) }).state, State::Missing);
+        assert_eq!(account(&Facts { doubled: 1, ..facts(10, &[(0, 9)]) }).state, StreamState::Missing);
     }
 
     /// Whatever the facts: each number below `accepted` is in exactly one set, and balanced means that none is missing.
@@ -537,7 +479,7 @@ mod tests {
                 all.union(part);
             }
             assert_eq!((count, &all), (account.accepted, &below(account.accepted)), "seed {seed}: {facts:?}");
-            assert_eq!(account.state == State::Missing, account.missing_count() > 0, "seed {seed}");
+            assert_eq!(account.state == StreamState::Missing, account.missing_count() > 0, "seed {seed}");
         }
     }
 }

@@ -4,39 +4,7 @@ use super::ledger::{Accounted, accounts};
 use crate::ingest::now_us;
 use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
-use serde::{Deserialize, Serialize};
-
-/// `POST /api/v1/ledger/acknowledge`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// 16 hex digits, or `all`.
-    pub stream: String,
-    /// Why this is known and accepted: for whoever reads the account later.
-    pub reason: String,
-    /// Who says so, by the caller's own word.
-    #[serde(default)]
-    pub by: String,
-}
-
-/// What was acknowledged.
-#[derive(Debug, Default, Serialize)]
-pub struct Done {
-    pub acknowledged: Vec<Note>,
-}
-
-/// One stretch of one stream.
-#[derive(Debug, Serialize)]
-pub struct Note {
-    pub stream: String,
-    pub name: String,
-    /// `missing` or `unknown`.
-    pub kind: &'static str,
-    pub what: String,
-    pub first: u64,
-    /// `None` where the end is open.
-    pub last: Option<u64>,
-}
+use weir_api::ledger::{Acknowledge, Acknowledged, AcknowledgedKind, AcknowledgedPart};
 
 /// Why a request is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -51,37 +19,36 @@ pub enum AcknowledgeError {
     Store(#[from] StoreError),
 }
 
-impl Request {
-    /// Whether it can be carried out.
-    pub fn check(&self) -> Result<(), AcknowledgeError> {
-        self.wanted().map(|_| ())
-    }
+/// Whether it can be carried out.
+pub fn check(request: &Acknowledge) -> Result<(), AcknowledgeError> {
+    wanted(request).map(|_| ())
+}
 
-    fn wanted(&self) -> Result<Option<u64>, AcknowledgeError> {
-        if self.reason.trim().is_empty() {
-            return Err(AcknowledgeError::Reason);
-        }
-        if self.stream == "all" {
-            return Ok(None);
-        }
-        let hex = Some(&self.stream).filter(|text| text.len() == 16);
-        hex.and_then(|text| u64::from_str_radix(text, 16).ok()).map(Some).ok_or(AcknowledgeError::Stream)
+/// The stream that is meant; `None` for all.
+fn wanted(request: &Acknowledge) -> Result<Option<u64>, AcknowledgeError> {
+    if request.reason.trim().is_empty() {
+        return Err(AcknowledgeError::Reason);
     }
+    if request.stream == "all" {
+        return Ok(None);
+    }
+    let hex = Some(&request.stream).filter(|text| text.len() == 16);
+    hex.and_then(|text| u64::from_str_radix(text, 16).ok()).map(Some).ok_or(AcknowledgeError::Stream)
 }
 
 /// Acknowledges what is missing or unknown now, and nothing that comes later.
-pub async fn acknowledge(store: &Store, request: &Request, who: &str) -> Result<Done, AcknowledgeError> {
-    let wanted = request.wanted()?;
+pub async fn acknowledge(store: &Store, request: &Acknowledge, who: &str) -> Result<Acknowledged, AcknowledgeError> {
+    let wanted = wanted(request)?;
     let accounts = accounts(store).await?;
     if wanted.is_some_and(|id| accounts.iter().all(|one| one.id != id)) {
         return Err(AcknowledgeError::Unknown(request.stream.clone()));
     }
     let chosen = accounts.iter().filter(|one| wanted.is_none_or(|id| one.id == id));
-    let notes: Vec<(u64, Note)> = chosen.flat_map(notes).collect();
+    let notes: Vec<(u64, AcknowledgedPart)> = chosen.flat_map(notes).collect();
     let mut rows = Rows::default();
     for (stream, note) in &notes {
         rows.fixed(stream.to_le_bytes())
-            .text(note.kind)
+            .text(note.kind.as_str())
             .fixed(note.first.to_le_bytes())
             .fixed(note.last.unwrap_or(u64::MAX).to_le_bytes())
             .text(&note.what)
@@ -90,20 +57,22 @@ pub async fn acknowledge(store: &Store, request: &Request, who: &str) -> Result<
             .fixed((now_us() / 1000).to_le_bytes());
     }
     store.insert_rows("acknowledgements", "stream, kind, first, last, what, reason, who, at", rows).await?;
-    Ok(Done { acknowledged: notes.into_iter().map(|(_, note)| note).collect() })
+    Ok(Acknowledged { acknowledged: notes.into_iter().map(|(_, note)| note).collect() })
 }
 
-fn notes(one: &Accounted) -> Vec<(u64, Note)> {
+fn notes(one: &Accounted) -> Vec<(u64, AcknowledgedPart)> {
     let (stream, name) = (format!("{:016x}", one.id), super::wording::name(one));
     let note = |kind, what: String, first, last| {
-        (one.id, Note { stream: stream.clone(), name: name.clone(), kind, what, first, last })
+        (one.id, AcknowledgedPart { stream: stream.clone(), name: name.clone(), kind, what, first, last })
     };
     let mut found = Vec::new();
     for part in &one.account.missing {
         let what = format!("{}: {}", part.class, part.reason);
-        found.extend(part.seqs.iter().map(|(first, last)| note("missing", what.clone(), first, Some(last))));
+        found.extend(
+            part.seqs.iter().map(|(first, last)| note(AcknowledgedKind::Missing, what.clone(), first, Some(last))),
+        );
     }
     let open = one.account.unknown.iter().filter(|unknown| !unknown.acknowledged);
-    found.extend(open.map(|unknown| note("unknown", unknown.reason.clone(), unknown.from, None)));
+    found.extend(open.map(|unknown| note(AcknowledgedKind::Unknown, unknown.reason.clone(), unknown.from, None)));
     found
 }

@@ -2,11 +2,11 @@
 //! streams.
 
 use super::account::{Acknowledged, Facts, History, Report};
-use super::streams::Details;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
+use weir_api::ingest::{Range, ReportDetails};
 use weir_event::Ranges;
 
 /// Whose stream it is.
@@ -154,13 +154,12 @@ fn merge(into: &mut BTreeMap<String, Ranges>, more: &BTreeMap<String, Ranges>) {
 fn report(row: &Reported) -> Report {
     let (received, details) = row.newest.split_at_checked(16).unwrap_or(("", ""));
     let received_ms = received.parse().unwrap_or(0);
-    let details: Details = serde_json::from_str(details).unwrap_or_default();
+    let details: ReportDetails = serde_json::from_str(details).unwrap_or_default();
     let mut set_aside: BTreeMap<String, Ranges> = BTreeMap::new();
     for part in &details.set_aside {
         set_aside.entry(part.reason.clone()).or_default().insert(part.first, part.last);
     }
-    let all_of =
-        |spans: Vec<super::streams::Span>| spans.iter().map(|span| (span.first, span.last)).collect::<Ranges>();
+    let all_of = |spans: Vec<Range>| spans.iter().map(|span| (span.first, span.last)).collect::<Ranges>();
     let incomplete = details.waiting_more || details.set_aside_more;
     Report {
         accepted: row.accepted,

@@ -3,13 +3,14 @@
 //! Every stream is looked at, whatever its age: a loss counts until it is acknowledged. The range that is asked for only
 //! says which of the accounts that are in order are listed.
 
-use super::account::{Account, Limits, Missing, State, Unknown};
-pub use super::claims::{Accounted, Doubtful, Ledger, Line, Part, Verdict};
+use super::account::{Account, Limits, Missing, Unknown};
+pub use super::claims::Accounted;
 use super::facts::{self, Known};
 use super::wording;
 use crate::ingest::now_us;
 use crate::store::{Store, StoreError};
 use std::collections::BTreeMap;
+use weir_api::ledger::{Ledger, LedgerState, MissingPart, StreamAccount, StreamState, UnknownPart};
 
 /// Ranges of a part that are listed.
 const RANGES: usize = 20;
@@ -38,10 +39,10 @@ pub async fn accounts(store: &Store) -> Result<Vec<Accounted>, StoreError> {
 }
 
 /// The ledger. Accounts that are in order are listed where their last report is younger than `minutes`; all without it.
-pub async fn ledger(store: &Store, minutes: Option<u32>, audited_ms: Option<i64>) -> Result<Ledger, StoreError> {
+pub async fn ledger(store: &Store, minutes: Option<u64>, audited_ms: Option<i64>) -> Result<Ledger, StoreError> {
     let accounts = accounts(store).await?;
     let now_ms = now_us() / 1000;
-    let since_ms = minutes.map(|minutes| now_ms - i64::from(minutes) * 60_000);
+    let since_ms = minutes.map(|minutes| now_ms - minutes.cast_signed() * 60_000);
     Ok(summary(&accounts, now_ms, since_ms, audited_ms))
 }
 
@@ -51,14 +52,14 @@ pub fn summary(accounts: &[Accounted], now_ms: i64, since_ms: Option<i64>, audit
     let worst = accounts.iter().map(|one| one.account.state).max();
     let mut classes = BTreeMap::new();
     for part in accounts.iter().flat_map(|one| &one.account.missing) {
-        *classes.entry(part.class.as_str()).or_insert(0) += part.seqs.count();
+        *classes.entry(part.class).or_insert(0) += part.seqs.count();
     }
     let mut ledger = Ledger {
         state: match worst {
-            None => Verdict::Empty,
-            Some(State::Balanced) => Verdict::Balanced,
-            Some(State::Unknown) => Verdict::Unknown,
-            Some(State::Missing) => Verdict::Missing,
+            None => LedgerState::Empty,
+            Some(StreamState::Balanced) => LedgerState::Balanced,
+            Some(StreamState::Unknown) => LedgerState::Unknown,
+            Some(StreamState::Missing) => LedgerState::Missing,
         },
         sentence: String::new(),
         balanced_up_to_ms: balanced_up_to(accounts),
@@ -78,12 +79,12 @@ pub fn summary(accounts: &[Accounted], now_ms: i64, since_ms: Option<i64>, audit
     ledger.sentence = wording::sentence(&ledger, accounts);
     let listed = |one: &&Accounted| {
         let recent = since_ms.is_none_or(|since| one.reported_ms.is_none_or(|reported| reported >= since));
-        recent || one.account.state != State::Balanced
+        recent || one.account.state != StreamState::Balanced
     };
     ledger.streams = accounts.iter().filter(listed).map(line).collect();
     // Whoever reads the list at night wants the worst first.
     ledger.streams.sort_by(|a, b| {
-        let key = |line: &Line| {
+        let key = |line: &StreamAccount| {
             (line.site.clone(), line.gateway.clone(), line.replica.clone(), line.boot.clone(), line.worker)
         };
         b.state.cmp(&a.state).then_with(|| key(a).cmp(&key(b)))
@@ -98,7 +99,7 @@ pub(super) fn is_unknown(account: &Account) -> bool {
 /// The time of the claim: of the streams that go on, the one that was whole the longest ago; where all have ended, the
 /// last report.
 fn balanced_up_to(accounts: &[Accounted]) -> Option<i64> {
-    let sound = || accounts.iter().filter(|one| one.account.state == State::Balanced);
+    let sound = || accounts.iter().filter(|one| one.account.state == StreamState::Balanced);
     let going_on = sound().filter(|one| !one.closed || !one.account.waiting.is_empty());
     // One that an operator has acknowledged as lost from sight says nothing about today.
     let going_on = going_on.filter(|one| one.account.unknown.is_empty());
@@ -106,9 +107,9 @@ fn balanced_up_to(accounts: &[Accounted]) -> Option<i64> {
     going_on.filter_map(|one| one.account.balanced_up_to_ms).min().or_else(ended)
 }
 
-fn line(one: &Accounted) -> Line {
+fn line(one: &Accounted) -> StreamAccount {
     let (owner, account) = (one.owner.clone(), &one.account);
-    Line {
+    StreamAccount {
         stream: format!("{:016x}", one.id),
         organization: owner.organization,
         environment: owner.environment,
@@ -131,12 +132,12 @@ fn line(one: &Accounted) -> Line {
         missing: account.missing.iter().map(part).collect(),
         acknowledged: account.acknowledged.iter().map(part).collect(),
         doubled: account.doubled,
-        unknown: account.unknown.iter().map(doubtful).collect(),
+        unknown: account.unknown.iter().map(unknown_part).collect(),
     }
 }
 
-fn part(missing: &Missing) -> Part {
-    Part {
+fn part(missing: &Missing) -> MissingPart {
+    MissingPart {
         class: missing.class,
         reason: missing.reason.clone(),
         count: missing.seqs.count(),
@@ -144,8 +145,8 @@ fn part(missing: &Missing) -> Part {
     }
 }
 
-fn doubtful(unknown: &Unknown) -> Doubtful {
-    Doubtful {
+fn unknown_part(unknown: &Unknown) -> UnknownPart {
+    UnknownPart {
         kind: unknown.doubt,
         reason: unknown.reason.clone(),
         from: unknown.from,

@@ -5,7 +5,7 @@ use crate::schema::FAILED;
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use weir_api::query::{Overview, Series, Traffic, TrafficSeries};
 
 /// Which part of the traffic; what is absent is all.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ const REJECTED: &str = "side = 'downstream' AND reason NOT IN ('client_closed', 
                         OR reason = 'policy_answered'";
 
 /// Totals and quantiles of the last `minutes`, a row a site and API.
-pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> {
+pub async fn overview(store: &Store, minutes: u64) -> Result<Overview, StoreError> {
     let sql = format!(
         "SELECT organization, environment, site, api, sum(n) AS requests, sumIf(n, {FAILED}) AS errors, \
          sumIf(n, {REJECTED}) AS rejected, sum(m.gateway_us) AS gateway_us, sum(m.upstream_us) AS upstream_us, \
@@ -55,21 +55,31 @@ pub async fn overview(store: &Store, minutes: u32) -> Result<Value, StoreError> 
         store.schema().all("requests_1m")
     );
     let groups = store.rows::<Group>(&sql, &[("minutes", minutes.to_string())]).await?;
-    let rows: Vec<Value> = groups.iter().map(row).collect();
-    Ok(json!({ "minutes": minutes, "rows": rows }))
+    Ok(Overview { minutes, rows: groups.into_iter().map(traffic).collect() })
 }
 
-fn row(group: &Group) -> Value {
+fn traffic(group: Group) -> Traffic {
     let at = |q| quantile(&group.hist, q, group.largest).map(f64::round);
-    json!({
-        "organization": group.organization, "environment": group.environment, "site": group.site, "api": group.api,
-        "requests": group.requests, "errors": group.errors, "rejected": group.rejected,
-        // Over the minute that runs and the whole one before it.
-        "requests_per_second": group.recent as f64 / group.recent_seconds.max(1) as f64,
-        "p50_us": at(0.5), "p95_us": at(0.95), "p99_us": at(0.99), "max_us": group.largest,
-        "gateway_us": group.gateway_us, "upstream_us": group.upstream_us, "client_us": group.client_us,
-        "bytes_in": group.bytes_in, "bytes_out": group.bytes_out, "slowest_trace": group.slowest,
-    })
+    Traffic {
+        p50_us: at(0.5),
+        p95_us: at(0.95),
+        p99_us: at(0.99),
+        max_us: group.largest,
+        requests: group.requests,
+        errors: group.errors,
+        rejected: group.rejected,
+        requests_per_second: group.recent as f64 / group.recent_seconds.max(1) as f64,
+        gateway_us: group.gateway_us,
+        upstream_us: group.upstream_us,
+        client_us: group.client_us,
+        bytes_in: group.bytes_in,
+        bytes_out: group.bytes_out,
+        slowest_trace: group.slowest,
+        organization: group.organization,
+        environment: group.environment,
+        site: group.site,
+        api: group.api,
+    }
 }
 
 #[derive(Row, Deserialize)]
@@ -84,7 +94,7 @@ struct Minute {
 }
 
 /// Requests and errors a minute, a list a site and API; minutes without requests are left out.
-pub async fn series(store: &Store, minutes: u32, filter: &Filter) -> Result<Value, StoreError> {
+pub async fn series(store: &Store, minutes: u64, filter: &Filter) -> Result<Series, StoreError> {
     let mut conditions = String::new();
     let mut args = vec![("minutes", minutes.to_string())];
     let named = [
@@ -110,13 +120,13 @@ pub async fn series(store: &Store, minutes: u32, filter: &Filter) -> Result<Valu
     let groups = found.chunk_by(|a, b| {
         (&a.organization, &a.environment, &a.site, &a.api) == (&b.organization, &b.environment, &b.site, &b.api)
     });
-    let rows: Vec<Value> = groups
-        .map(|group| {
-            let points: Vec<_> = group.iter().map(|minute| (minute.t, minute.requests, minute.errors)).collect();
-            let of = &group[0];
-            json!({ "organization": of.organization, "environment": of.environment, "site": of.site, "api": of.api,
-                "points": points })
-        })
-        .collect();
-    Ok(json!({ "minutes": minutes, "point": ["t", "requests", "errors"], "rows": rows }))
+    let line = |group: &[Minute]| TrafficSeries {
+        organization: group[0].organization.clone(),
+        environment: group[0].environment.clone(),
+        site: group[0].site.clone(),
+        api: group[0].api.clone(),
+        points: group.iter().map(|minute| (minute.t, minute.requests, minute.errors)).collect(),
+    };
+    let point = ["t", "requests", "errors"].map(str::to_owned);
+    Ok(Series { minutes, point, rows: groups.map(line).collect() })
 }

@@ -4,102 +4,31 @@
 use crate::ingest::now_us;
 use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use weir_api::ingest::{Report, ReportDetails};
+use weir_api::query::Gateways;
 use weir_event::{BootId, Identity, Stream, StreamId};
 
-/// One stream of a report. Members that are not known are left alone: gateways are older and newer than this program.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Report {
-    /// As hex, 16 digits.
-    pub stream: String,
-    pub organization: String,
-    pub environment: String,
-    pub site: String,
-    pub gateway: String,
-    #[serde(default)]
-    pub replica: String,
-    /// As hex, 32 digits.
-    pub boot: String,
-    pub worker: u16,
-    /// Events so far: the numbers from 0 up to below this one.
-    pub accepted: u64,
-    #[serde(flatten)]
-    pub details: Details,
-}
-
-/// What a report says beyond the count. Kept as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Details {
-    /// No more will come.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub closed: bool,
-    /// When `accepted` was read, by the gateway's clock, in milliseconds since the epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub counted_ms: Option<i64>,
-    /// Numbers from this one on may have been given out, and nobody can say how many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unknown_from: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unknown_reason: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub set_aside: Vec<SetAside>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub set_aside_more: bool,
-    /// What the gateway holds, in chunk files and in its ring.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<Vec<Span>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub waiting_more: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
-}
-
-/// Numbers that were refused, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetAside {
-    pub first: u64,
-    pub last: u64,
-    #[serde(default)]
-    pub reason: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    pub first: u64,
-    pub last: u64,
-}
-
-/// Why chunks are not shipped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    pub reason: String,
-    #[serde(default)]
-    pub since_ms: i64,
-}
-
-impl Report {
-    pub fn identity(&self) -> Identity {
-        Identity {
-            organization: self.organization.clone(),
-            environment: self.environment.clone(),
-            site: self.site.clone(),
-            gateway: self.gateway.clone(),
-            replica: self.replica.clone(),
-        }
+/// Whose stream a report is about.
+pub fn identity(report: &Report) -> Identity {
+    Identity {
+        organization: report.organization.clone(),
+        environment: report.environment.clone(),
+        site: report.site.clone(),
+        gateway: report.gateway.clone(),
+        replica: report.replica.clone(),
     }
+}
 
-    /// Its stream, which must follow from its identity: or a token could speak of a stream of somebody else.
-    fn id(&self) -> Option<(StreamId, BootId)> {
-        let boot = BootId::from_hex(self.boot.as_bytes())?;
-        let stream = Stream { identity: self.identity(), boot, worker: self.worker };
-        (stream.id().to_string() == self.stream).then(|| (stream.id(), boot))
-    }
+/// Its stream, which must follow from its identity: or a token could speak of a stream of somebody else.
+fn id(report: &Report) -> Option<(StreamId, BootId)> {
+    let boot = BootId::from_hex(report.boot.as_bytes())?;
+    let stream = Stream { identity: identity(report), boot, worker: report.worker };
+    (stream.id().to_string() == report.stream).then(|| (stream.id(), boot))
+}
 
-    pub fn check(&self) -> Result<(), &'static str> {
-        self.id().map(|_| ()).ok_or("`stream` does not follow from identity, boot and worker")
-    }
+/// Whether it can be stored.
+pub fn check(report: &Report) -> Result<(), &'static str> {
+    id(report).map(|_| ()).ok_or("`stream` does not follow from identity, boot and worker")
 }
 
 /// Keeps reports; the largest count and the newest word win when they are read.
@@ -107,7 +36,7 @@ pub async fn store(store: &Store, reports: &[Report]) -> Result<(), StoreError> 
     let received_ms = now_us() / 1000;
     let (mut counts, mut reported) = (Rows::default(), Rows::default());
     for report in reports {
-        let Some((stream, boot)) = report.id() else { continue };
+        let Some((stream, boot)) = id(report) else { continue };
         for rows in [&mut counts, &mut reported] {
             rows.fixed(stream.0.to_le_bytes());
             for name in [&report.organization, &report.environment, &report.site, &report.gateway, &report.replica] {
@@ -118,7 +47,7 @@ pub async fn store(store: &Store, reports: &[Report]) -> Result<(), StoreError> 
         counts.fixed([u8::from(report.details.closed)]).fixed(received_ms.to_le_bytes());
         // A gateway's clock that is ahead must not make a claim about times to come.
         let counted_ms = report.details.counted_ms.map_or(received_ms, |counted| counted.clamp(0, received_ms));
-        let details = Details { counted_ms: Some(counted_ms), ..report.details.clone() };
+        let details = ReportDetails { counted_ms: Some(counted_ms), ..report.details.clone() };
         let details =
             serde_json::to_string(&details).map_err(|error| StoreError::Answer { text: error.to_string() })?;
         reported
@@ -132,13 +61,13 @@ pub async fn store(store: &Store, reports: &[Report]) -> Result<(), StoreError> 
 }
 
 /// Every gateway process of the last day, with the age of its last report in seconds.
-pub async fn gateways(store: &Store) -> Result<Value, StoreError> {
+pub async fn gateways(store: &Store) -> Result<Gateways, StoreError> {
     let sql = format!(
         // Whether a stream has ended is the newest report's word: a copy of its spool may have said so before.
         "SELECT organization, environment, site, gateway, replica, lower(hex(boot)) AS boot_id, \
          max(s.reported) AS last, toUnixTimestamp64Milli(last) AS last_ms, \
          greatest(0, dateDiff('second', last, now64(3, 'UTC'))) AS silent_s, \
-         min(is_closed) AS closed, sum(events) AS accepted, count() AS workers FROM (\
+         CAST(min(is_closed), 'Bool') AS closed, sum(events) AS accepted, count() AS workers FROM (\
            SELECT stream, organization, environment, site, gateway, replica, boot, \
            toUInt8(JSONExtractBool(substring(max(s.newest), 17), 'closed')) AS is_closed, \
            max(s.accepted) AS events, max(s.received) AS reported FROM {} AS s \
@@ -148,5 +77,5 @@ pub async fn gateways(store: &Store) -> Result<Value, StoreError> {
          SETTINGS prefer_column_name_to_alias = 0",
         store.schema().all("stream_reports")
     );
-    Ok(json!({ "rows": store.json_rows(&sql, &[]).await? }))
+    Ok(Gateways { rows: store.json_rows(&sql, &[]).await? })
 }

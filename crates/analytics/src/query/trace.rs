@@ -3,7 +3,8 @@
 
 use crate::schema::FAILED;
 use crate::store::{Store, StoreError};
-use serde_json::{Value, json};
+use serde_json::Value;
+use weir_api::query::{Requests, Trace};
 use weir_event::TraceId;
 use weir_event::field::{FIELDS, Field};
 
@@ -31,7 +32,11 @@ fn select(store: &Store, rest: &str) -> String {
 
 /// Every event of a trace, in the order of their starts. `between` are times in microseconds since the Unix epoch
 /// that the events are known to lie in: with them a trace is found in a few parts, without them in all.
-pub async fn trace(store: &Store, id: TraceId, between: (Option<i64>, Option<i64>)) -> Result<Value, StoreError> {
+pub async fn trace(
+    store: &Store,
+    id: TraceId,
+    between: (Option<i64>, Option<i64>),
+) -> Result<Trace<Value>, StoreError> {
     let mut conditions = format!("WHERE e.trace_id = unhex('{id}')");
     for (time, sign) in [(between.0, ">="), (between.1, "<=")] {
         if let Some(us) = time {
@@ -39,27 +44,27 @@ pub async fn trace(store: &Store, id: TraceId, between: (Option<i64>, Option<i64
         }
     }
     let rows = store.json_rows(&select(store, &format!("{conditions} ORDER BY e.ts LIMIT 1000")), &[]).await?;
-    Ok(json!({ "trace_id": id.to_string(), "events": rows }))
+    Ok(Trace { trace_id: id.to_string(), events: rows })
 }
 
 const SHORT: &str = "concat(replaceOne(toString(e.ts), ' ', 'T'), 'Z') AS ts, e.site, e.gateway, e.api, e.route, \
     e.method, e.path, e.status, e.reason, e.side, e.total_us, e.upstream, lower(hex(e.trace_id)) AS trace_id";
 
 /// The last requests that failed: what the overview counts as errors.
-pub async fn errors(store: &Store, minutes: u32, limit: u32) -> Result<Value, StoreError> {
+pub async fn errors(store: &Store, minutes: u64, limit: u64) -> Result<Requests, StoreError> {
     listed(store, FAILED, "e.ts DESC", minutes, limit).await
 }
 
 /// The slowest requests.
-pub async fn slow(store: &Store, minutes: u32, limit: u32) -> Result<Value, StoreError> {
+pub async fn slow(store: &Store, minutes: u64, limit: u64) -> Result<Requests, StoreError> {
     listed(store, "true", "e.total_us DESC", minutes, limit).await
 }
 
-async fn listed(store: &Store, which: &str, order: &str, minutes: u32, limit: u32) -> Result<Value, StoreError> {
+async fn listed(store: &Store, which: &str, order: &str, minutes: u64, limit: u64) -> Result<Requests, StoreError> {
     let sql = format!(
         "SELECT {SHORT} FROM {} AS e WHERE e.ts > now64(6, 'UTC') - INTERVAL {minutes} MINUTE AND {which} \
          ORDER BY {order} LIMIT {limit}",
         store.schema().all("access_events")
     );
-    Ok(json!({ "minutes": minutes, "rows": store.json_rows(&sql, &[]).await? }))
+    Ok(Requests { minutes, rows: store.json_rows(&sql, &[]).await? })
 }

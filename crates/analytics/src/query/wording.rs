@@ -1,7 +1,8 @@
 //! The ledger in words: the claim, what is said of one stream, and what to do about it.
 
-use super::account::{Account, Class, Doubt, State, Unknown};
-use super::claims::{Accounted, Ledger, Verdict};
+use super::account::{Account, Unknown};
+use super::claims::Accounted;
+use weir_api::ledger::{Doubt, Ledger, LedgerState, LossClass, StreamState};
 
 /// `2026-11-26 14:02:10 UTC`.
 pub fn time(ms: i64) -> String {
@@ -28,9 +29,9 @@ pub fn sentence(ledger: &Ledger, accounts: &[Accounted]) -> String {
     let others = ledger.balanced_up_to_ms.map(|ms| format!("balanced up to {}", time(ms)));
     let mut parts = Vec::new();
     match ledger.state {
-        Verdict::Empty => return "no data yet: no gateway has reported and nothing is stored".to_owned(),
-        Verdict::Balanced => parts.extend(others.or_else(|| Some("balanced".to_owned()))),
-        Verdict::Missing | Verdict::Unknown => {
+        LedgerState::Empty => return "no data yet: no gateway has reported and nothing is stored".to_owned(),
+        LedgerState::Balanced => parts.extend(others.or_else(|| Some("balanced".to_owned()))),
+        LedgerState::Missing | LedgerState::Unknown => {
             parts.extend(missing(ledger));
             parts.extend(unknown(accounts));
             parts.extend(others.map(|claim| format!("the other streams are {claim}")));
@@ -56,7 +57,7 @@ fn waits(count: u64) -> String {
 fn missing(ledger: &Ledger) -> Vec<String> {
     let mut said = Vec::new();
     if ledger.missing > 0 {
-        let classes: Vec<_> = ledger.classes.iter().map(|(class, count)| format!("{count} {}", word(class))).collect();
+        let classes: Vec<_> = ledger.classes.iter().map(|(class, count)| format!("{count} {}", word(*class))).collect();
         said.push(format!("MISSING: {} ({})", events(ledger.missing), classes.join(", ")));
     }
     if ledger.doubled > 0 {
@@ -65,8 +66,8 @@ fn missing(ledger: &Ledger) -> Vec<String> {
     said
 }
 
-fn word(class: &str) -> String {
-    class.replace('_', " ")
+fn word(class: LossClass) -> String {
+    class.as_str().replace('_', " ")
 }
 
 /// What is unknown, the gateways by name where they are few.
@@ -111,7 +112,7 @@ pub fn claim(one: &Accounted) -> String {
         said.push(format!("{} stored twice", account.doubled));
     }
     said.extend(account.unknown.iter().filter(|unknown| !unknown.acknowledged).map(doubt));
-    if account.state == State::Balanced {
+    if account.state == StreamState::Balanced {
         said.push(match account.balanced_up_to_ms {
             Some(ms) if one.closed && account.waiting.is_empty() => format!("balanced, ended {}", time(ms)),
             Some(ms) => format!("balanced up to {}", time(ms)),
@@ -131,12 +132,12 @@ pub fn claim(one: &Accounted) -> String {
     said.join("; ")
 }
 
-fn named(class: Class, reason: &str) -> String {
+fn named(class: LossClass, reason: &str) -> String {
     match class {
-        Class::Lost => format!("lost ({reason})"),
-        Class::SetAside => format!("set aside ({reason})"),
-        Class::DeadLetter => format!("dead letters ({reason})"),
-        Class::Gone | Class::Unaccounted => reason.to_owned(),
+        LossClass::Lost => format!("lost ({reason})"),
+        LossClass::SetAside => format!("set aside ({reason})"),
+        LossClass::DeadLetter => format!("dead letters ({reason})"),
+        LossClass::Gone | LossClass::Unaccounted => reason.to_owned(),
     }
 }
 
@@ -161,18 +162,18 @@ pub fn advice(one: &Accounted) -> String {
     .to_owned()
 }
 
-fn remedy(class: Class, reason: &str) -> &'static str {
+fn remedy(class: LossClass, reason: &str) -> &'static str {
     match (class, reason) {
-        (Class::Lost, "ring_full") => "raise spool.ringBytes, then weirctl ledger --acknowledge",
-        (Class::Lost, "spool_full") => "raise spool.maxBytes, then weirctl ledger --acknowledge",
-        (Class::Lost, "too_old") => "raise spool.maxAge, then weirctl ledger --acknowledge",
-        (Class::Lost, "disk_full") => "make room on the gateway's disk, then weirctl ledger --acknowledge",
-        (Class::Lost, "write_failed" | "removed") => "see the gateway's log, then weirctl ledger --acknowledge",
-        (Class::Lost, _) => "these are gone: weirctl ledger --acknowledge",
-        (Class::SetAside, _) => "at the gateway: weirctl spool list, then weirctl spool retry",
-        (Class::DeadLetter, _) => "weirctl deadletters list, fix the clock, then weirctl deadletters replay",
-        (Class::Gone, _) => "restore the day from a backup, then weirctl ledger --verify",
-        (Class::Unaccounted, _) => {
+        (LossClass::Lost, "ring_full") => "raise spool.ringBytes, then weirctl ledger --acknowledge",
+        (LossClass::Lost, "spool_full") => "raise spool.maxBytes, then weirctl ledger --acknowledge",
+        (LossClass::Lost, "too_old") => "raise spool.maxAge, then weirctl ledger --acknowledge",
+        (LossClass::Lost, "disk_full") => "make room on the gateway's disk, then weirctl ledger --acknowledge",
+        (LossClass::Lost, "write_failed" | "removed") => "see the gateway's log, then weirctl ledger --acknowledge",
+        (LossClass::Lost, _) => "these are gone: weirctl ledger --acknowledge",
+        (LossClass::SetAside, _) => "at the gateway: weirctl spool list, then weirctl spool retry",
+        (LossClass::DeadLetter, _) => "weirctl deadletters list, fix the clock, then weirctl deadletters replay",
+        (LossClass::Gone, _) => "restore the day from a backup, then weirctl ledger --verify",
+        (LossClass::Unaccounted, _) => {
             "was a backup restored, or did something else answer the gateway? See docs/ledger.md"
         }
     }

@@ -5,6 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+use weir_api::ErrorDocument;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -23,10 +24,17 @@ pub(super) fn text(status: StatusCode, said: &str) -> Answer {
 }
 
 /// 405, with the methods that are taken there (RFC 9110 15.5.6).
-pub(super) fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this address takes {allowed}"));
-    answer.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        answer.headers_mut().insert(http::header::ALLOW, allowed);
+    }
     answer
+}
+
+/// The description of these APIs.
+pub(super) fn described() -> Answer {
+    answer(StatusCode::OK, "application/json", &include_bytes!("../../../../docs/openapi-analytics.json")[..])
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
@@ -47,7 +55,7 @@ pub(super) fn html(body: &'static str) -> Answer {
 
 /// `{"error": …}`.
 pub(super) fn refused(status: StatusCode, why: &str) -> Answer {
-    json(status, &serde_json::json!({ "error": why }))
+    json(status, &ErrorDocument { error: why.to_owned() })
 }
 
 /// 503, and after how many seconds the same may be accepted.

@@ -3,11 +3,11 @@
 //! A wrong clock is no verdict about data: nothing is taken from a gateway whose clock differs by more than the limit
 //! (or from any, if it is this machine's that is wrong), so that no event becomes a dead letter for its time.
 
-use super::document::Clocks;
 use crate::tokens::Grant;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use weir_api::ingest::Clocks;
 
 /// The gateways whose last request showed a clock too far off, by what their token speaks for.
 pub(super) struct ClockWatch {

@@ -3,12 +3,10 @@
 
 use super::Server;
 use super::answer::Answer;
-use super::document::{
-    ChunkAnswer, ChunkName, Clocks, Counts, Received, RefusedLine, SENT_HEADER, StreamsAnswer, Verdict,
-};
+use super::document::{chunk_name, received, respond};
 use super::places::Place;
 use crate::ingest::{Ingest, Refusal, now_us};
-use crate::query::streams::{self, Report};
+use crate::query::streams;
 use crate::tokens::Grant;
 use bytes::Bytes;
 use http::Request;
@@ -19,6 +17,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use weir_api::ingest::{ChunkAnswer, Clocks, Counts, RefusedLine, Report, SENT_HEADER, StreamsAnswer, Verdict};
 use weir_event::chunk::{ChunkHeader, MAX_CHUNK};
 
 /// For the whole of a body.
@@ -43,7 +42,7 @@ impl Server {
     pub(super) async fn chunk(&self, request: Request<Incoming>) -> Answer {
         let answer = self.chunk_answer(request).await;
         self.answered.chunk(&answer);
-        answer.respond()
+        respond(answer.result.status(), answer.result, &answer)
     }
 
     async fn chunk_answer(&self, request: Request<Incoming>) -> ChunkAnswer {
@@ -54,12 +53,12 @@ impl Server {
             }
         };
         self.answered.received(bytes.len());
-        let received = Some(Received::of(&bytes));
+        let received = Some(received(&bytes));
         let header = match Ingest::header(&bytes) {
             Ok(header) => header,
             Err(refusal) => return ChunkAnswer { received, ..refused(&refusal) },
         };
-        let chunk = Some(ChunkName::new(header.stream_id, header.first, header.last));
+        let chunk = Some(chunk_name(header.stream_id, header.first, header.last));
         let answer = self.offered(&grant, header, bytes, room).await;
         ChunkAnswer { received, chunk, ..answer }
     }
@@ -89,11 +88,12 @@ impl Server {
     }
 
     pub(super) async fn streams(&self, request: Request<Incoming>) -> Answer {
-        match self.reports(request).await {
-            Ok(answer) => answer,
-            Err(no) => StreamsAnswer { error: Some(no.why), clock: no.clock, ..StreamsAnswer::new(no.result) },
-        }
-        .respond()
+        let answer = self.reports(request).await.unwrap_or_else(|no| StreamsAnswer {
+            error: Some(no.why),
+            clock: no.clock,
+            ..StreamsAnswer::new(no.result)
+        });
+        respond(answer.status(), answer.result, &answer)
     }
 
     /// Every line is judged by itself: what one stream suffers never delays another's report.
@@ -190,10 +190,10 @@ fn judged(grant: &Grant, line: Value) -> Result<Report, RefusedLine> {
     let no = |result, error: &str| RefusedLine { stream: stream.clone(), result, error: error.to_owned() };
     let report: Report =
         serde_json::from_value(line).map_err(|error| no(Verdict::Malformed, &format!("this is no report: {error}")))?;
-    if !grant.covers(&report.identity()) {
+    if !grant.covers(&streams::identity(&report)) {
         return Err(no(Verdict::Identity, "the token does not speak for this stream"));
     }
-    report.check().map_err(|why| no(Verdict::Malformed, why))?;
+    streams::check(&report).map_err(|why| no(Verdict::Malformed, why))?;
     Ok(report)
 }
 

@@ -3,13 +3,13 @@
 use super::Server;
 use super::admin::Denied;
 use super::answer::{Answer, json, refused};
-use crate::audit::Found;
-use crate::query::acknowledge::{AcknowledgeError, Request as Acknowledge, acknowledge};
+use crate::query::acknowledge::{AcknowledgeError, acknowledge, check};
 use crate::store::StoreError;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use weir_api::ledger::{Acknowledge, Audited};
 
 /// A reason is a sentence.
 const MAX_BODY: usize = 64 * 1024;
@@ -25,10 +25,10 @@ impl Server {
         }
     }
 
-    async fn audit_all(&self) -> Result<Found, StoreError> {
+    async fn audit_all(&self) -> Result<Audited, StoreError> {
         let found = self.auditor.look(true).await?;
         let compacted = self.auditor.compact().await?;
-        Ok(Found { compacted, ..found })
+        Ok(Audited { compacted, ..found })
     }
 
     pub(super) async fn acknowledge(&self, request: Request<Incoming>) -> Answer {
@@ -42,7 +42,7 @@ impl Server {
         let body = body.map_err(|_| wrong("the body did not come in time".to_owned()))?;
         let body = body.map_err(|error| wrong(error.to_string()))?.to_bytes();
         let asked: Acknowledge = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
-        asked.check().map_err(|error| wrong(error.to_string()))?;
+        check(&asked).map_err(|error| wrong(error.to_string()))?;
         let details = json!({ "stream": asked.stream, "reason": asked.reason, "by": asked.by });
         self.admin.note(&operator, "acknowledge", &details)?;
         let who = if asked.by.is_empty() { operator.to_string() } else { format!("{} ({operator})", asked.by) };

@@ -1,10 +1,10 @@
 //! `/metrics`: what Prometheus scrapes of weir-analytics. It asks ClickHouse nothing, so that it answers whatever that does.
 
 use super::answer::{self, Answer};
-use super::document::Verdict;
 use super::{ROOM_KIB, Server};
 use crate::metrics as catalogue;
 use std::sync::atomic::{AtomicU64, Ordering};
+use weir_api::ingest::{ChunkAnswer, Verdict};
 use weir_metrics::{Exposition, Families};
 
 /// What gateways were answered.
@@ -22,7 +22,7 @@ impl Answered {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn chunk(&self, answer: &super::document::ChunkAnswer) {
+    pub(super) fn chunk(&self, answer: &ChunkAnswer) {
         let cell = Verdict::ALL.iter().position(|verdict| *verdict == answer.result);
         if let Some(cell) = cell.and_then(|index| self.chunks.get(index)) {
             cell.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ pub mod admin;
 mod answer;
 mod clock;
 mod deadletters;
-pub mod document;
+mod document;
 mod guarded;
 mod health;
 mod ingest;
@@ -27,10 +27,10 @@ use crate::ingest::Ingest;
 use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
 use admin::Admin;
-use answer::{Answer, again, not_allowed, refused, text};
+use answer::{Answer, again, described, not_allowed, refused, text};
 use guarded::Guarded;
 use health::Health;
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -48,6 +48,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use weir_api::operations::{ANALYTICS, Analytics as Operation};
+use weir_api::routes::{Found, Routes};
 
 /// What the server serves from.
 pub struct Server {
@@ -67,6 +69,7 @@ pub struct Server {
     /// It takes minutes and reads every row: one at a time, so that it never takes the places of several queries.
     verifying: Arc<Semaphore>,
     health: Health,
+    routes: Routes<Operation>,
 }
 
 /// What an operator decides.
@@ -114,6 +117,7 @@ impl Server {
             readers: Readers::new(bounds),
             verifying: Arc::new(Semaphore::new(1)),
             health: Health::new(reading.clone()),
+            routes: Routes::new(ANALYTICS),
             reading,
             store,
         })
@@ -156,21 +160,30 @@ impl Server {
     }
 
     async fn route(self: Arc<Self>, request: Request<Incoming>, client: Client) -> Answer {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let path = request.uri().path().to_owned();
+        let found = self.routes.find(request.method().as_str(), &path);
         // Gateways call by whatever name leads here, and show a token; so do probes and Prometheus, which read no event.
         let is_read = !path.starts_with("/v1/") && path != "/healthz" && path != "/metrics";
         if is_read && let Err(denied) = self.admin.called(&request) {
             return denied.answer();
         }
-        match (&method, path.as_str()) {
-            (&Method::POST, "/v1/chunks") => self.chunk(request).await,
-            (&Method::POST, "/v1/streams") => self.streams(request).await,
-            (&Method::GET | &Method::HEAD, "/") => page::page(),
-            (&Method::GET | &Method::HEAD, "/healthz") => self.health().await,
-            (&Method::GET | &Method::HEAD, "/metrics") => self.metrics(),
-            (&Method::GET, "/api/v1/deadletters" | "/api/v1/deadletters/show") => self.dead_letters(&request).await,
-            (&Method::POST, "/api/v1/deadletters/replay") => self.dead_replay(&request).await,
-            (&Method::POST, "/api/v1/ledger/verify") => {
+        let (operation, id) = match found {
+            Found::Operation(operation, id) => (operation, id),
+            Found::OtherMethods(allowed) => return not_allowed(&allowed),
+            Found::Nothing => return text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
+        };
+        match operation {
+            Operation::Chunks => self.chunk(request).await,
+            Operation::Streams => self.streams(request).await,
+            Operation::Page => page::page(),
+            Operation::OpenApi => described(),
+            Operation::Health => self.health().await,
+            Operation::Metrics => self.metrics(),
+            Operation::DeadLetters => self.dead_letters(&request).await,
+            Operation::DeadLetterEvents => self.dead_letter_events(&request).await,
+            Operation::Replay => self.dead_replay(&request).await,
+            Operation::Acknowledge => self.acknowledge(request).await,
+            Operation::Verify => {
                 let Ok(alone) = Arc::clone(&self.verifying).try_acquire_owned() else {
                     return again("an audit of every day is under way; ask again when it is done", 10);
                 };
@@ -182,15 +195,11 @@ impl Server {
                 };
                 self.queried(client, verify).await
             }
-            (&Method::POST, "/api/v1/ledger/acknowledge") => self.acknowledge(request).await,
-            (&Method::GET, path) if path.starts_with("/api/v1/") => {
-                let (what, query) = (path["/api/v1/".len()..].to_owned(), request.uri().query().map(str::to_owned));
-                let (server, query) = (Arc::clone(&self), query.unwrap_or_default());
-                self.queried(client, async move { server.api(&what, &query).await }).await
+            Operation::Query(query) => {
+                let (id, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());
+                let server = Arc::clone(&self);
+                self.queried(client, async move { server.api(query, &id, &params).await }).await
             }
-            (_, "/v1/chunks" | "/v1/streams") => not_allowed("POST"),
-            (_, "/" | "/healthz" | "/metrics") => not_allowed("GET, HEAD"),
-            _ => text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
         }
     }
 

@@ -2,57 +2,49 @@
 
 use super::Server;
 use super::answer::{Answer, again, json, refused};
-use crate::query::{self, ledger, overview, trace};
+use crate::query::{ledger, overview, streams, trace};
 use crate::store::StoreError;
 use http::StatusCode;
+use serde_json::Value;
+use weir_api::operations::{self, Query, Whole};
+use weir_api::query::Trace;
 use weir_event::TraceId;
 
 impl Server {
-    pub(super) async fn api(&self, what: &str, query: &str) -> Answer {
-        let params = Params::parse(query);
-        let answered = match what.split_once('/') {
-            None => self.collection(what, &params).await,
-            Some(("trace", id)) => self.trace(id, &params).await,
-            Some(_) => return refused(StatusCode::NOT_FOUND, "no such query"),
-        };
-        match answered {
-            Ok(value) => json(StatusCode::OK, &value),
-            Err(error) => error.answer(),
-        }
+    /// What is only asked, and has parameters.
+    pub(super) async fn api(&self, query: Query, id: &str, params: &str) -> Answer {
+        self.asked(query, id, &Params::parse(params)).await.unwrap_or_else(|error| error.answer())
     }
 
-    async fn collection(&self, what: &str, params: &Params) -> Result<serde_json::Value, QueryError> {
-        if what == "ledger" {
-            return self.ledger(params).await;
-        }
-        let minutes = params.number("minutes", 60, 1..=44_640)?;
-        let limit = params.number("limit", 50, 1..=1000)?;
-        Ok(match what {
-            "overview" => overview::overview(&self.reading, minutes).await?,
-            "series" => overview::series(&self.reading, minutes, &params.filter()).await?,
-            "gateways" => query::streams::gateways(&self.reading).await?,
-            "errors" => trace::errors(&self.reading, minutes, limit).await?,
-            "slow" => trace::slow(&self.reading, minutes, limit).await?,
-            _ => return Err(QueryError::Unknown),
+    async fn asked(&self, query: Query, id: &str, params: &Params) -> Result<Answer, QueryError> {
+        let store = &self.reading;
+        let ok = StatusCode::OK;
+        Ok(match query {
+            Query::Overview => json(ok, &overview::overview(store, params.minutes()?).await?),
+            Query::Series => json(ok, &overview::series(store, params.minutes()?, &params.filter()).await?),
+            Query::Gateways => json(ok, &streams::gateways(store).await?),
+            Query::Errors => json(ok, &trace::errors(store, params.minutes()?, params.limit()?).await?),
+            Query::Slow => json(ok, &trace::slow(store, params.minutes()?, params.limit()?).await?),
+            Query::Trace => json(ok, &self.trace(id, params).await?),
+            Query::Ledger => json(ok, &self.ledger(params).await?),
         })
     }
 
     /// Of the last day, of `minutes`, or of all time with `minutes=all`. The rows are looked at first.
-    async fn ledger(&self, params: &Params) -> Result<serde_json::Value, QueryError> {
+    async fn ledger(&self, params: &Params) -> Result<weir_api::ledger::Ledger, QueryError> {
         let minutes = match params.get("minutes") {
             Some("all") => None,
-            _ => Some(params.number("minutes", 1440, 1..=5_256_000)?),
+            _ => params.whole("minutes", operations::LEDGER_MINUTES)?,
         };
         self.auditor.glance().await?;
-        let ledger = ledger::ledger(&self.reading, minutes, self.auditor.audited_ms()).await?;
-        serde_json::to_value(&ledger).map_err(|error| QueryError::Store(StoreError::Answer { text: error.to_string() }))
+        Ok(ledger::ledger(&self.reading, minutes, self.auditor.audited_ms()).await?)
     }
 
-    async fn trace(&self, id: &str, params: &Params) -> Result<serde_json::Value, QueryError> {
+    async fn trace(&self, id: &str, params: &Params) -> Result<Trace<Value>, QueryError> {
         let id = TraceId::from_hex(id.as_bytes())
             .ok_or_else(|| QueryError::Params("a trace id is 32 digits of lower-case hex".to_owned()))?;
-        let between = (params.optional("from")?, params.optional("to")?);
-        Ok(trace::trace(&self.reading, id, between).await?)
+        let time = |name| Ok::<_, QueryError>(params.whole(name, operations::TIME_US)?.map(u64::cast_signed));
+        Ok(trace::trace(&self.reading, id, (time("from")?, time("to")?)).await?)
     }
 }
 
@@ -64,7 +56,6 @@ const TOO_MANY_ROWS: u32 = 396;
 
 pub(super) enum QueryError {
     Params(String),
-    Unknown,
     Store(crate::store::StoreError),
 }
 
@@ -72,7 +63,6 @@ impl QueryError {
     pub(super) fn answer(&self) -> Answer {
         match self {
             Self::Params(why) => refused(StatusCode::BAD_REQUEST, why),
-            Self::Unknown => refused(StatusCode::NOT_FOUND, "no such query"),
             Self::Store(StoreError::Refused { code: TIME_IS_OVER | TOO_SLOW, .. }) => {
                 refused(StatusCode::UNPROCESSABLE_ENTITY, "this takes longer than --query-time; ask for fewer minutes")
             }
@@ -105,24 +95,17 @@ impl Params {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn number(
-        &self,
-        name: &str,
-        usual: u32,
-        range: std::ops::RangeInclusive<u32>,
-    ) -> Result<u32, QueryError> {
-        let Some(text) = self.get(name) else { return Ok(usual) };
-        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-            QueryError::Params(format!("`{name}` is a whole number from {} to {}", range.start(), range.end()))
-        })
+    /// A number, or its default.
+    pub(super) fn whole(&self, name: &str, bounds: Whole) -> Result<Option<u64>, QueryError> {
+        bounds.read(name, self.get(name)).map_err(QueryError::Params)
     }
 
-    /// A time in microseconds since the Unix epoch.
-    fn optional(&self, name: &str) -> Result<Option<i64>, QueryError> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let time = text.parse().ok().filter(|time| (0..=10_000_000_000_000_000).contains(time));
-        let wrong = || QueryError::Params(format!("`{name}` is a time in microseconds since 1970"));
-        time.ok_or_else(wrong).map(Some)
+    fn minutes(&self) -> Result<u64, QueryError> {
+        Ok(self.whole("minutes", operations::MINUTES)?.unwrap_or_default())
+    }
+
+    pub(super) fn limit(&self) -> Result<u64, QueryError> {
+        Ok(self.whole("limit", operations::LIMIT)?.unwrap_or_default())
     }
 
     fn filter(&self) -> overview::Filter {

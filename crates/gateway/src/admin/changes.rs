@@ -1,26 +1,26 @@
 //! `POST /reload` and `POST /rollback`: the calls that change what is served.
 
 use super::operator::Denied;
-use super::{Admin, Body, with_type};
+use super::{Admin, Body, json_with};
 use crate::reload::{ask, lock};
-use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use weir_api::ErrorDocument;
+use weir_api::admin::{ChangeOutcome, Changed, Refused, Unconfirmed};
+use weir_api::operations::{self, Whole};
 use weir_config::{Answer, Origin};
 
 /// How often the workers are looked at by a call that waits for them.
 const LOOK: Duration = Duration::from_millis(5);
-/// The longest that a call waits.
-const LONGEST: u64 = 3600;
 
 /// What is in the folders, now. `?wait=SECONDS`: answers when every worker serves it.
 pub async fn reload(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
-    let wait = match number(&request, "wait") {
+    let wait = match number(&request, "wait", operations::WAIT) {
         Ok(wait) => wait,
         Err(denied) => return refused(denied),
     };
@@ -34,7 +34,8 @@ pub async fn reload(admin: Arc<Admin>, request: Request<Incoming>) -> Response<B
 
 /// A generation that was kept: `?to=N`, or the one before what runs. `?confirm=true`: though it opens what is closed.
 pub async fn roll_back(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
-    let (to, wait) = match (number(&request, "to"), number(&request, "wait")) {
+    let (to, wait) = match (number(&request, "to", operations::GENERATION), number(&request, "wait", operations::WAIT))
+    {
         (Ok(to), Ok(wait)) => (to, wait),
         (Err(denied), _) | (_, Err(denied)) => return refused(denied),
     };
@@ -73,29 +74,29 @@ pub async fn roll_back(admin: Arc<Admin>, request: Request<Incoming>) -> Respons
 
 async fn answered(admin: &Admin, answer: Answer, wait: Option<u64>) -> Response<Body> {
     let (outcome, wanted) = match answer {
-        Answer::Taken(generation) => ("taken", Some(generation)),
-        Answer::Unchanged => ("unchanged", generation(admin)),
+        Answer::Taken(generation) => (ChangeOutcome::Taken, Some(generation)),
+        Answer::Unchanged => (ChangeOutcome::Unchanged, generation(admin)),
         Answer::Refused(errors) => {
-            let errors: Vec<_> = errors.lines().collect();
-            return document(StatusCode::UNPROCESSABLE_ENTITY, &json!({"outcome": "refused", "errors": errors}));
+            let errors = errors.lines().map(str::to_owned).collect();
+            let refused = Refused { outcome: ChangeOutcome::Refused, errors };
+            return json_with(StatusCode::UNPROCESSABLE_ENTITY, &refused);
         }
         Answer::Unconfirmed(opened) => {
-            return document(StatusCode::CONFLICT, &json!({"outcome": "unconfirmed", "opens": opened}));
+            let unconfirmed = Unconfirmed { outcome: ChangeOutcome::Unconfirmed, opens: opened };
+            return json_with(StatusCode::CONFLICT, &unconfirmed);
         }
-        Answer::Ended => ("ended", None),
+        Answer::Ended => return draining(),
     };
-    let Some(wanted) = wanted else {
-        return refused(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why: "the gateway is draining".to_owned() });
-    };
-    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0).min(LONGEST));
+    let Some(wanted) = wanted else { return draining() };
+    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or_default());
     loop {
         let serving = lock(&admin.proxy).as_ref().map_or(0, weir_proxy::Proxy::serving);
         let all = serving >= wanted;
         if all || Instant::now() >= deadline {
             let late = !all && wait.is_some();
             let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::OK };
-            let outcome = if late { "late" } else { outcome };
-            return document(status, &json!({"outcome": outcome, "generation": wanted, "serving": serving}));
+            let outcome = if late { ChangeOutcome::Late } else { outcome };
+            return json_with(status, &Changed { outcome, generation: wanted, serving });
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -110,15 +111,15 @@ fn parameter<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> 
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
 }
 
-fn number(request: &Request<Incoming>, name: &str) -> Result<Option<u64>, Denied> {
-    let wrong = |_| Denied { status: StatusCode::BAD_REQUEST, why: format!("`{name}` is no number") };
-    parameter(request, name).map(str::parse).transpose().map_err(wrong)
+fn number(request: &Request<Incoming>, name: &str, bounds: Whole) -> Result<Option<u64>, Denied> {
+    let wrong = |why| Denied { status: StatusCode::BAD_REQUEST, why };
+    bounds.read(name, parameter(request, name)).map_err(wrong)
+}
+
+fn draining() -> Response<Body> {
+    refused(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why: "the gateway is draining".to_owned() })
 }
 
 fn refused(Denied { status, why }: Denied) -> Response<Body> {
-    document(status, &json!({"error": why}))
-}
-
-fn document(status: StatusCode, value: &Value) -> Response<Body> {
-    with_type(status, HeaderValue::from_static("application/json"), format!("{value:#}\n").into())
+    json_with(status, &ErrorDocument { error: why })
 }

@@ -5,23 +5,37 @@
 
 use super::{Admin, process, status, view};
 use crate::reload::lock;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
+use weir_api::admin::{Certificate, Dump, DumpedListener, LogLine, Status};
 use weir_config::Validity;
 use weir_event::json::rfc3339_us;
 use weir_program::log::recent::Said;
 
 /// The document.
 pub fn dump(admin: &Admin) -> Value {
-    let mut dump = status::status(admin);
     let config = admin.reloads.running();
-    dump["taken"] = json!(time(SystemTime::now()));
-    dump["started"] = json!(time(admin.started));
-    dump["listeners"] = listeners(admin);
-    dump["configuration"] = view::view(&config);
-    dump["ledger"] = status::ledger(admin);
-    dump["process"] = process::facts();
-    dump["log"] = admin.log.list().iter().map(said).collect();
+    let Status { version, boot, identity, serving, warnings, draining, reloads, spool } = status::status(admin);
+    let dump = Dump {
+        version,
+        boot,
+        identity,
+        serving,
+        warnings,
+        draining,
+        reloads,
+        spool,
+        taken: time(SystemTime::now()),
+        started: time(admin.started),
+        listeners: listeners(admin),
+        configuration: view::view(&config),
+        ledger: status::ledger(admin),
+        process: process::facts(),
+        log: admin.log.list().iter().map(said).collect(),
+    };
+    // Never an error: its maps have text for keys.
+    let mut dump = serde_json::to_value(dump).unwrap_or_default();
     // Only where texts are not of this program's own making: each is held against each secret.
     let secrets = view::secrets(&config);
     ["reloads", "spool", "process", "log"].iter().for_each(|part| scrub(&mut dump[part], &secrets));
@@ -29,44 +43,40 @@ pub fn dump(admin: &Admin) -> Value {
 }
 
 /// What is listened on, and until when its certificates hold.
-fn listeners(admin: &Admin) -> Value {
+fn listeners(admin: &Admin) -> Vec<DumpedListener> {
     let proxy = lock(&admin.proxy);
-    let Some(proxy) = proxy.as_ref() else { return json!([]) };
+    let Some(proxy) = proxy.as_ref() else { return Vec::new() };
     let snapshot = proxy.snapshot();
     let certificates = |address| {
         let mut all = snapshot.certificates().filter(|(listener, _)| *listener == address);
         let validities = all.next().map_or(&[][..], |(_, validities)| validities);
-        validities.iter().map(|validity| certificate(*validity)).collect::<Vec<_>>()
+        validities.iter().map(|validity| certificate(*validity)).collect()
     };
-    let listener = |configured, actual| {
-        json!({
-            "configured": configured,
-            "actual": actual,
-            "scheme": if snapshot.speaks_tls(configured) { "https" } else { "http" },
-            "certificates": certificates(configured),
-        })
+    let listener = |configured: SocketAddr, actual: SocketAddr| DumpedListener {
+        configured: configured.to_string(),
+        actual: actual.to_string(),
+        scheme: if snapshot.speaks_tls(configured) { "https" } else { "http" }.to_owned(),
+        certificates: certificates(configured),
     };
     proxy.listening().iter().map(|(configured, actual)| listener(*configured, *actual)).collect()
 }
 
-fn certificate(validity: Validity) -> Value {
+fn certificate(validity: Validity) -> Certificate {
     let [from, expiry] =
         [validity.not_before, validity.not_after].map(|second| i64::try_from(second).unwrap_or(i64::MAX));
     let left = expiry.saturating_sub(since_epoch_us(SystemTime::now()) / 1_000_000);
     let time = |second: i64| rfc3339_us(second.saturating_mul(1_000_000));
-    json!({"valid_from": time(from), "expires": time(expiry), "days_left": left.div_euclid(86_400)})
+    Certificate { valid_from: time(from), expires: time(expiry), days_left: left.div_euclid(86_400) }
 }
 
-fn said(said: &Said) -> Value {
-    let fields: serde_json::Map<_, _> =
-        said.fields.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
-    json!({
-        "at": time(said.at),
-        "level": said.level,
-        "target": said.target,
-        "message": said.message,
-        "fields": fields,
-    })
+fn said(said: &Said) -> LogLine {
+    LogLine {
+        at: time(said.at),
+        level: said.level.to_owned(),
+        target: said.target.to_owned(),
+        message: said.message.clone(),
+        fields: said.fields.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect(),
+    }
 }
 
 fn time(at: SystemTime) -> String {
@@ -98,6 +108,7 @@ fn scrub(value: &mut Value, secrets: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_secret_is_found_wherever_it_is_quoted() {
@@ -110,8 +121,8 @@ mod tests {
     fn a_certificate_that_has_expired_has_negative_days_left() {
         let now = since_epoch_us(SystemTime::now()) / 1_000_000;
         let until = |second: i64| Validity { not_before: 0, not_after: second.try_into().unwrap() };
-        assert_eq!(certificate(until(now + 86_400 * 3 + 60))["days_left"], 3);
-        assert_eq!(certificate(until(now - 60))["days_left"], -1);
-        assert_eq!(certificate(until(0))["expires"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(certificate(until(now + 86_400 * 3 + 60)).days_left, 3);
+        assert_eq!(certificate(until(now - 60)).days_left, -1);
+        assert_eq!(certificate(until(0)).expires, "1970-01-01T00:00:00.000000Z");
     }
 }

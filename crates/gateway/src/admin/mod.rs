@@ -18,18 +18,21 @@ use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use listener::{Counts, Kind, Place, Port};
 use operator::Operators;
+use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 use tokio::net::TcpListener;
 use tracing::{error, warn};
+use weir_api::operations::{ADMIN, Admin as Operation, Method};
+use weir_api::routes::{Found, Routes};
 use weir_config::Handle;
 use weir_program::log::recent::Recent;
 use weir_program::supervisor;
@@ -37,18 +40,6 @@ use weir_proxy::{Change, Proxy, Registry};
 use weir_spool::Spool;
 
 pub type Body = BoxBody<Bytes, Infallible>;
-
-const INDEX: &str = "weir\n\n\
-    /probes/liveness    is the process alive\n\
-    /probes/readiness   does it serve\n\
-    /metrics            figures for Prometheus\n\
-    /status             what it serves, and how it fares (JSON)\n\
-    /ledger             what became of every event of this process (JSON)\n\
-    /dump               all of that, and the configuration without its secrets, for a support case (JSON)\n\
-    /tail               events as they happen, one JSON object a line, until you leave\n\n\
-    POST, for the administrator:\n\
-    /reload             load what is in the folders now; ?wait=SECONDS until all workers serve it\n\
-    /rollback           load a generation that was kept; ?to=N ?confirm=true ?wait=SECONDS\n";
 
 /// What the admin listener answers from.
 pub struct Admin {
@@ -63,6 +54,7 @@ pub struct Admin {
     broken: Mutex<Option<String>>,
     /// Whether systemd wants to hear that it does not.
     is_watched: bool,
+    routes: Routes<Operation>,
 }
 
 /// What it shares with the rest of the process.
@@ -98,6 +90,7 @@ impl Admin {
             counts: Arc::default(),
             broken: Mutex::default(),
             is_watched: supervisor::watchdog().is_some(),
+            routes: Routes::new(ADMIN),
         })
     }
 
@@ -155,63 +148,75 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
     let serve = port.serve(listener, move |request, _| {
         let admin = Arc::clone(&admin);
         async move {
-            if !is_read(request.method()) {
-                return not_allowed(READS);
+            match admin.routes.find(request.method().as_str(), request.uri().path()) {
+                Found::Operation(Operation::Liveness, _) => probes::liveness(&admin),
+                Found::Operation(Operation::Readiness, _) => probes::readiness(&admin, request.uri()),
+                Found::OtherMethods(allowed) if request.uri().path().starts_with("/probes/") => not_allowed(&allowed),
+                _ => not_found(),
             }
-            probes::answer(&admin, request.uri()).unwrap_or_else(not_found)
         }
     });
     serve.await;
 }
 
-const READS: &str = "GET, HEAD";
-
-/// What a HEAD answers is what a GET would; hyper leaves the body out.
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
 /// 405, with the methods that are taken there (RFC 9110 15.5.6).
-fn not_allowed(allowed: &'static str) -> Response<Body> {
+fn not_allowed(allowed: &str) -> Response<Body> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{allowed} is answered here\n"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
     response
 }
 
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> Response<Body> {
-    match (request.method(), request.uri().path()) {
-        (&Method::POST, "/reload") => return changes::reload(admin, request).await,
-        (&Method::POST, "/rollback") => return changes::roll_back(admin, request).await,
-        (_, "/reload" | "/rollback") => return not_allowed("POST"),
-        (method, _) if !is_read(method) => return not_allowed(READS),
-        _ => {}
-    }
-    // A probe may call by any name: it says yes or no.
-    if let Some(answer) = probes::answer(&admin, request.uri()) {
-        return answer;
-    }
-    if let Err(denied) = admin.operators.called(&request) {
+    let operation = match admin.routes.find(request.method().as_str(), request.uri().path()) {
+        Found::Operation(operation, _) => operation,
+        Found::OtherMethods(allowed) => return not_allowed(&allowed),
+        Found::Nothing => return not_found(),
+    };
+    // A probe may call by any name: it says yes or no. Calls that change something look at more than the name.
+    let is_named =
+        !matches!(operation, Operation::Liveness | Operation::Readiness | Operation::Reload | Operation::Rollback);
+    if is_named && let Err(denied) = admin.operators.called(&request) {
         return text(denied.status, format!("{}\n", denied.why));
     }
-    let path = request.uri().path();
-    let kind = match path {
-        "/status" | "/ledger" | "/dump" | "/metrics" => Kind::Large,
-        "/tail" => Kind::Tail,
+    let kind = match operation {
+        Operation::Status | Operation::Ledger | Operation::Dump | Operation::Metrics => Kind::Large,
+        Operation::Tail => Kind::Tail,
         _ => Kind::Small,
     };
     if let Some(full) = place.take(kind) {
         return full;
     }
-    match path {
-        "/" => text(StatusCode::OK, INDEX),
-        "/status" => json(&status::status(&admin)),
-        "/ledger" => json(&status::ledger(&admin)),
-        "/dump" => json(&dump::dump(&admin)),
-        "/tail" => tail::tail(&admin),
-        "/metrics" => metrics::metrics(&admin, request.headers()),
-        _ => not_found(),
+    match operation {
+        Operation::Index => text(StatusCode::OK, index()),
+        Operation::OpenApi => with_type(StatusCode::OK, JSON, Bytes::from_static(OPEN_API)),
+        Operation::Liveness => probes::liveness(&admin),
+        Operation::Readiness => probes::readiness(&admin, request.uri()),
+        Operation::Status => json(&status::status(&admin)),
+        Operation::Ledger => json(&status::ledger(&admin)),
+        Operation::Dump => json(&dump::dump(&admin)),
+        Operation::Tail => tail::tail(&admin),
+        Operation::Metrics => metrics::metrics(&admin, request.headers()),
+        Operation::Reload => changes::reload(admin, request).await,
+        Operation::Rollback => changes::roll_back(admin, request).await,
     }
 }
+
+/// Which paths there are, and what for.
+fn index() -> String {
+    let of = |method| ADMIN.iter().filter(move |operation| operation.method == method);
+    let line = |operation: &weir_api::operations::Operation<Operation>| {
+        let parameters: Vec<_> = operation.parameters.iter().map(|parameter| parameter.name).collect();
+        let parameters = if parameters.is_empty() { String::new() } else { format!("; ?{}=", parameters.join("= ?")) };
+        format!("{:<20}{}{parameters}\n", operation.path, operation.summary)
+    };
+    let (reads, writes): (String, String) = (of(Method::Get).map(line).collect(), of(Method::Post).map(line).collect());
+    format!("weir\n\n{reads}\nPOST, for the administrator:\n{writes}")
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OPEN_API: &[u8] = include_bytes!("../../../../docs/openapi-gateway.json");
 
 fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not here; GET / lists what is\n")
@@ -221,8 +226,16 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), text.into())
 }
 
-fn json(value: &serde_json::Value) -> Response<Body> {
-    with_type(StatusCode::OK, HeaderValue::from_static("application/json"), format!("{value:#}\n").into())
+/// A document, indented for people.
+fn json(document: &impl Serialize) -> Response<Body> {
+    json_with(StatusCode::OK, document)
+}
+
+fn json_with(status: StatusCode, document: &impl Serialize) -> Response<Body> {
+    // Never an error: the documents' maps have text for keys.
+    let mut bytes = serde_json::to_vec_pretty(document).unwrap_or_default();
+    bytes.push(b'\n');
+    with_type(status, JSON, bytes.into())
 }
 
 fn with_type(status: StatusCode, kind: HeaderValue, bytes: Bytes) -> Response<Body> {

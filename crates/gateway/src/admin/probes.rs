@@ -8,22 +8,21 @@ use super::{Admin, Body, text};
 use http::{Response, StatusCode, Uri};
 use std::sync::atomic::Ordering;
 
-/// The answer to a probe's path; `None` for another path.
-pub fn answer(admin: &Admin, uri: &Uri) -> Option<Response<Body>> {
-    match uri.path() {
-        "/probes/liveness" => Some(match admin.broken() {
-            None => text(StatusCode::OK, "alive\n"),
-            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not alive: {why}\n")),
-        }),
-        "/probes/readiness" => Some(match readiness(admin, uri) {
-            Ok(()) => text(StatusCode::OK, "ready\n"),
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
-        }),
-        _ => None,
+pub fn liveness(admin: &Admin) -> Response<Body> {
+    match admin.broken() {
+        None => text(StatusCode::OK, "alive\n"),
+        Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not alive: {why}\n")),
     }
 }
 
-fn readiness(admin: &Admin, uri: &Uri) -> Result<(), String> {
+pub fn readiness(admin: &Admin, uri: &Uri) -> Response<Body> {
+    match is_ready(admin, uri) {
+        Ok(()) => text(StatusCode::OK, "ready\n"),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+fn is_ready(admin: &Admin, uri: &Uri) -> Result<(), String> {
     if admin.draining.load(Ordering::Relaxed) {
         return Err("the gateway is draining".to_owned());
     }

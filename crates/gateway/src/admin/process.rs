@@ -2,37 +2,33 @@
 
 use crate::descriptors;
 use rustix::process::{Resource, getrlimit};
-use serde_json::{Value, json};
 use std::fs;
+use weir_api::admin::{Memory, OpenFiles, Process};
 
 /// The facts.
-pub fn facts() -> Value {
+pub fn facts() -> Process {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limit = getrlimit(Resource::Nofile);
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    json!({
-        "pid": std::process::id(),
-        "user": rustix::process::geteuid().as_raw(),
-        "host": text(system.nodename()),
-        "kernel": format!("{} {}", text(system.sysname()), text(system.release())),
-        "cores": std::thread::available_parallelism().ok().map(std::num::NonZero::get),
-        "arguments": std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>(),
-        "variables": variables(),
-        "threads": number(&status, "Threads:"),
-        "memory": {
-            "resident_bytes": kib(&status, "VmRSS:"),
-            "resident_peak_bytes": kib(&status, "VmHWM:"),
-            "anonymous_bytes": kib(&status, "RssAnon:"),
-            "swapped_bytes": kib(&status, "VmSwap:"),
-            "limit_bytes": memory_limit(),
+    Process {
+        pid: std::process::id(),
+        user: rustix::process::geteuid().as_raw(),
+        host: text(system.nodename()),
+        kernel: format!("{} {}", text(system.sysname()), text(system.release())),
+        cores: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
+        arguments: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        variables: variables(),
+        threads: number(&status, "Threads:"),
+        memory: Memory {
+            resident_bytes: kib(&status, "VmRSS:"),
+            resident_peak_bytes: kib(&status, "VmHWM:"),
+            anonymous_bytes: kib(&status, "RssAnon:"),
+            swapped_bytes: kib(&status, "VmSwap:"),
+            limit_bytes: memory_limit(),
         },
-        "open_files": {
-            "open": descriptors::open(),
-            "limit": limit.current,
-            "limit_hard": limit.maximum,
-        },
-    })
+        open_files: OpenFiles { open: descriptors::open(), limit: limit.current, limit_hard: limit.maximum },
+    }
 }
 
 /// The names of the variables that Weir may read. Their values may be secrets.
@@ -63,9 +59,9 @@ mod tests {
     #[test]
     fn facts_are_of_this_process() {
         let facts = facts();
-        assert_eq!(facts["pid"], std::process::id());
-        assert!(facts["memory"]["resident_bytes"].as_u64().unwrap_or(0) > 100_000, "{facts}");
-        assert!(facts["open_files"]["open"].as_u64() <= facts["open_files"]["limit"].as_u64(), "{facts}");
-        assert!(facts["threads"].as_u64().unwrap_or(0) > 0, "{facts}");
+        assert_eq!(facts.pid, std::process::id());
+        assert!(facts.memory.resident_bytes > Some(100_000), "{facts:?}");
+        assert!(facts.open_files.open.map(|open| open as u64) <= facts.open_files.limit, "{facts:?}");
+        assert!(facts.threads > Some(0), "{facts:?}");
     }
 }

@@ -1,0 +1,314 @@
+//! `docs/openapi-*.json`: the operations and their documents as OpenAPI 3.1. `UPDATE_EXPECT=1 cargo test -p weir-api`
+//! writes them anew.
+
+use crate::operations::{self, Access, Admin, Analytics, Method, Operation, Parameter, Query, Value as Kind, Whole};
+use crate::{ErrorDocument, admin, ingest, ledger, query};
+use expect_test::expect_file;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RestrictFormats;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use weir_event::field::FIELDS;
+
+/// An event, as a trace has it: one member for each field.
+struct Event;
+
+impl JsonSchema for Event {
+    fn schema_name() -> Cow<'static, str> {
+        "Event".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let member = |field: &weir_event::field::Field| {
+            let mut schema = of_column(column(field));
+            schema["description"] = field.meaning.into();
+            (field.name.to_owned(), schema)
+        };
+        let members: Map<_, _> = FIELDS.iter().map(member).collect();
+        let names: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
+        json_schema!({
+            "description": "One request at one gateway: docs/event-fields.md.",
+            "type": "object",
+            "properties": members,
+            "required": names,
+        })
+    }
+}
+
+/// As JSON has it: ids are hex.
+pub(crate) fn column(field: &weir_event::field::Field) -> &'static str {
+    if field.name == "stream" { "String" } else { field.column }
+}
+
+/// What JSON has for a column of ClickHouse.
+fn of_column(column: &str) -> Value {
+    let inner = |prefix: &str| column.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(')'));
+    if let Some(item) = inner("Array(") {
+        return json!({ "type": "array", "items": of_column(item) });
+    }
+    if let Some(item) = inner("LowCardinality(") {
+        return of_column(item);
+    }
+    if let Some((_, value)) = inner("Map(").and_then(|of| of.split_once(", ")) {
+        return json!({ "type": "object", "additionalProperties": of_column(value) });
+    }
+    let kind = match column.split(['(', ' ']).next().unwrap_or_default() {
+        "String" | "FixedString" | "DateTime64" | "IPv6" | "UUID" => "string",
+        "UInt8" | "UInt16" | "UInt32" | "UInt64" => "integer",
+        other => panic!("{other}: what is it in JSON?"),
+    };
+    json!({ "type": kind })
+}
+
+/// What a body is.
+enum Body {
+    /// A document of this schema.
+    Json(Schema),
+    Text,
+    /// An event a line.
+    Lines,
+    Html,
+    Bytes,
+}
+
+impl Body {
+    fn content(self) -> Value {
+        let text = json!({ "schema": { "type": "string" } });
+        match self {
+            Self::Json(schema) => json!({ "application/json": { "schema": schema } }),
+            Self::Text => json!({ "text/plain": text }),
+            Self::Lines => json!({ "application/x-ndjson": text }),
+            Self::Html => json!({ "text/html": text }),
+            Self::Bytes => json!({ "application/octet-stream": {} }),
+        }
+    }
+}
+
+/// The body that a call has, if it has one, and its answers.
+type Bodies = (Option<Body>, Vec<(u16, &'static str, Body)>);
+
+/// Refused calls of an operation with parameters that costs ClickHouse something.
+fn answered(document: Schema, made: &mut SchemaGenerator) -> Bodies {
+    let mut error = || Body::Json(made.subschema_for::<ErrorDocument>());
+    let answers = vec![
+        (200, "the answer", Body::Json(document)),
+        (400, "a parameter is wrong", error()),
+        (422, "it costs more than a query may; ask for less", error()),
+        (503, "ClickHouse is away, or as many queries run as may; with `Retry-After`", error()),
+    ];
+    (None, answers)
+}
+
+/// Calls of the administrator.
+fn administered(document: Schema, made: &mut SchemaGenerator) -> Vec<(u16, &'static str, Body)> {
+    let mut error = || Body::Json(made.subschema_for::<ErrorDocument>());
+    vec![
+        (200, "it is done", Body::Json(document)),
+        (400, "what was sent is wrong", error()),
+        (401, "the administrator's token is needed", error()),
+        (403, "the token is wrong, or the call comes from a page of another site", error()),
+        (503, "ClickHouse is away, or another weir-analytics writes; with `Retry-After`", error()),
+    ]
+}
+
+fn of_ingest(verdicts: &[ingest::Verdict], document: &Schema) -> Vec<(u16, &'static str, Body)> {
+    let status = |verdict: &ingest::Verdict| verdict.status();
+    let mut statuses: Vec<_> = verdicts.iter().map(status).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    let said = |status| if status == 200 { "stored" } else { "not stored; `result` says why and what to do" };
+    statuses.into_iter().map(|status| (status, said(status), Body::Json(document.clone()))).collect()
+}
+
+fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
+    let text = |meaning| (None, vec![(200, meaning, Body::Text)]);
+    match kind {
+        Analytics::Chunks => {
+            let document = made.subschema_for::<ingest::ChunkAnswer>();
+            (Some(Body::Bytes), of_ingest(&ingest::Verdict::ALL, &document))
+        }
+        Analytics::Streams => {
+            let reports = made.subschema_for::<Vec<ingest::Report>>();
+            let document = made.subschema_for::<ingest::StreamsAnswer>();
+            (Some(Body::Json(reports)), of_ingest(&ingest::Verdict::ALL, &document))
+        }
+        Analytics::Health => {
+            (None, vec![(200, "ClickHouse answers", Body::Text), (503, "it does not answer within 2 s", Body::Text)])
+        }
+        Analytics::Metrics => text("text format 0.0.4: dashboards/metrics-analytics.md"),
+        Analytics::Page => (None, vec![(200, "the page", Body::Html)]),
+        Analytics::OpenApi => (None, vec![(200, "OpenAPI 3.1", Body::Json(json_schema!({ "type": "object" })))]),
+        Analytics::Query(Query::Overview) => answered(made.subschema_for::<query::Overview>(), made),
+        Analytics::Query(Query::Series) => answered(made.subschema_for::<query::Series>(), made),
+        Analytics::Query(Query::Gateways) => answered(made.subschema_for::<query::Gateways>(), made),
+        Analytics::Query(Query::Errors) | Analytics::Query(Query::Slow) => {
+            answered(made.subschema_for::<query::Requests>(), made)
+        }
+        Analytics::Query(Query::Trace) => {
+            let event = made.subschema_for::<Event>();
+            let document = json_schema!({
+                "type": "object",
+                "properties": { "trace_id": { "type": "string" }, "events": { "type": "array", "items": event } },
+                "required": ["trace_id", "events"],
+            });
+            answered(document, made)
+        }
+        Analytics::Query(Query::Ledger) => answered(made.subschema_for::<ledger::Ledger>(), made),
+        Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
+        Analytics::Acknowledge => {
+            let request = made.subschema_for::<ledger::Acknowledge>();
+            let document = made.subschema_for::<ledger::Acknowledged>();
+            let mut answers = administered(document, made);
+            answers.push((404, "no such stream", Body::Json(made.subschema_for::<ErrorDocument>())));
+            (Some(Body::Json(request)), answers)
+        }
+        Analytics::DeadLetters => (None, administered(made.subschema_for::<query::DeadLetters>(), made)),
+        Analytics::DeadLetterEvents => (None, administered(made.subschema_for::<query::DeadLetterEvents>(), made)),
+        Analytics::Replay => (None, administered(made.subschema_for::<query::Replayed>(), made)),
+    }
+}
+
+fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
+    let text = |meaning| (None, vec![(200, meaning, Body::Text)]);
+    let json = |schema| (None, vec![(200, "the document", Body::Json(schema))]);
+    match kind {
+        Admin::Index => text("which paths there are"),
+        Admin::OpenApi => json(json_schema!({ "type": "object" })),
+        Admin::Liveness => (
+            None,
+            vec![(200, "`alive`", Body::Text), (503, "a worker stands still: its name and for how long", Body::Text)],
+        ),
+        Admin::Readiness => (None, vec![(200, "`ready`", Body::Text), (503, "why it is not", Body::Text)]),
+        Admin::Metrics => text("text format 0.0.4: dashboards/metrics.md"),
+        Admin::Status => json(made.subschema_for::<admin::Status>()),
+        Admin::Ledger => json(made.subschema_for::<admin::GatewayLedger>()),
+        Admin::Dump => json(made.subschema_for::<admin::Dump>()),
+        Admin::Tail => (
+            None,
+            vec![(
+                200,
+                "an event a line: docs/event-fields.md; `{\"missed\": N}` where it reads too slowly",
+                Body::Lines,
+            )],
+        ),
+        Admin::Reload => (None, changed(made)),
+        Admin::Rollback => {
+            let mut answers = changed(made);
+            let unconfirmed = Body::Json(made.subschema_for::<admin::Unconfirmed>());
+            answers.push((404, "no such generation is kept", Body::Json(made.subschema_for::<ErrorDocument>())));
+            answers.push((409, "it opens what is closed now: `confirm=true`", unconfirmed));
+            (None, answers)
+        }
+    }
+}
+
+fn changed(made: &mut SchemaGenerator) -> Vec<(u16, &'static str, Body)> {
+    vec![
+        (200, "it is loaded", Body::Json(made.subschema_for::<admin::Changed>())),
+        (400, "a parameter is wrong", Body::Json(made.subschema_for::<ErrorDocument>())),
+        (401, "the administrator's token is needed", Body::Json(made.subschema_for::<ErrorDocument>())),
+        (
+            403,
+            "only the administrator may, and no page of another site",
+            Body::Json(made.subschema_for::<ErrorDocument>()),
+        ),
+        (422, "the configuration is wrong", Body::Json(made.subschema_for::<admin::Refused>())),
+        (503, "the gateway drains", Body::Json(made.subschema_for::<ErrorDocument>())),
+        (504, "not every worker serves it yet", Body::Json(made.subschema_for::<admin::Changed>())),
+    ]
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let whole = |whole: Whole| {
+        let mut schema = json!({ "type": "integer", "minimum": whole.least, "maximum": whole.most });
+        if let Some(default) = whole.default {
+            schema["default"] = default.into();
+        }
+        schema
+    };
+    let schema = match parameter.value {
+        Kind::Whole(bounds) => whole(bounds),
+        Kind::WholeOrAll(bounds) => json!({ "oneOf": [whole(bounds), { "const": "all" }] }),
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Flag => json!({ "type": "boolean", "default": false }),
+    };
+    json!({ "name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema })
+}
+
+/// The document of one server.
+fn document<K: Copy + std::fmt::Debug>(
+    title: &str,
+    operations: &[Operation<K>],
+    bodies: impl Fn(K, &mut SchemaGenerator) -> Bodies,
+) -> Value {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RestrictFormats::default());
+    settings.definitions_path = "/components/schemas".into();
+    let mut made = settings.into_generator();
+    let mut paths = Map::new();
+    for operation in operations {
+        let (body, answers) = bodies(operation.kind, &mut made);
+        let mut parameters: Vec<_> = operation.parameters.iter().map(parameter).collect();
+        if operation.path.contains("{id}") {
+            let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
+            parameters.insert(0, json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
+        }
+        let answer = |(status, meaning, body): (u16, &str, Body)| {
+            (status.to_string(), json!({ "description": meaning, "content": body.content() }))
+        };
+        let answers: Map<_, _> = answers.into_iter().map(answer).collect();
+        let mut described = json!({
+            "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(')', ""),
+            "summary": operation.summary,
+            "parameters": parameters,
+            "responses": answers,
+        });
+        if let Some(body) = body {
+            described["requestBody"] = json!({ "required": true, "content": body.content() });
+        }
+        let scheme = match operation.access {
+            Access::Anybody | Access::Reader => None,
+            Access::Gateway => Some("gateway"),
+            Access::Administrator => Some("administrator"),
+        };
+        if let Some(scheme) = scheme {
+            described["security"] = json!([{ scheme: [] }]);
+        }
+        let method = match operation.method {
+            Method::Get => "get",
+            Method::Post => "post",
+        };
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        assert!(path.get(method).is_none(), "{} has two", operation.path);
+        path[method] = described;
+    }
+    let bearer = |what: &str| json!({ "type": "http", "scheme": "bearer", "description": what });
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": title, "version": env!("CARGO_PKG_VERSION"), "license": { "name": "Apache-2.0" } },
+        "paths": paths,
+        "components": {
+            "schemas": made.take_definitions(true),
+            "securitySchemes": {
+                "gateway": bearer("a token of --tokens"),
+                "administrator": bearer("the token of --admin-token-file"),
+            },
+        },
+    })
+}
+
+fn written(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+#[test]
+fn the_description_of_weir_analytics_is_current() {
+    let made = document("weir-analytics", operations::ANALYTICS, of_analytics);
+    expect_file!["../../../docs/openapi-analytics.json"].assert_eq(&written(&made));
+}
+
+#[test]
+fn the_description_of_the_gateway_is_current() {
+    let made = document("weir: the admin port", operations::ADMIN, of_admin);
+    expect_file!["../../../docs/openapi-gateway.json"].assert_eq(&written(&made));
+}

@@ -1,0 +1,327 @@
+//! Which operations the servers have: how each is called, by whom, and what it is for.
+//!
+//! Servers find an operation here by its method and path, so that a path is served exactly if it is described.
+
+/// How a path is called. What is answered to `GET` is answered to `HEAD` as well, without the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+impl Method {
+    /// The methods of a request that it takes.
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Get => &["GET", "HEAD"],
+            Self::Post => &["POST"],
+        }
+    }
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By whatever name of the server.
+    Anybody,
+    /// Who calls by a name of the server: no page of another site can.
+    Reader,
+    /// With a token of `--tokens`.
+    Gateway,
+    /// With the token of `--admin-token-file`.
+    Administrator,
+}
+
+/// One operation of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<K: 'static> {
+    pub kind: K,
+    pub method: Method,
+    /// With `{id}` for the part that changes.
+    pub path: &'static str,
+    pub access: Access,
+    /// In a few words.
+    pub summary: &'static str,
+    /// Of the query; that of the path aside.
+    pub parameters: &'static [Parameter],
+}
+
+/// A parameter of a query. None is needed unless its meaning says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub value: Value,
+    pub meaning: &'static str,
+}
+
+/// What a parameter may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Value {
+    Whole(Whole),
+    /// A number, or the word `all`.
+    WholeOrAll(Whole),
+    Text,
+    /// `true`, or anything else.
+    Flag,
+}
+
+/// A whole number within bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    pub least: u64,
+    pub most: u64,
+    /// Where it is not given.
+    pub default: Option<u64>,
+}
+
+impl Whole {
+    /// `text` as such a number; the default for none. The error is the sentence for whoever wrote it.
+    pub fn read(self, name: &str, text: Option<&str>) -> Result<Option<u64>, String> {
+        let Some(text) = text else { return Ok(self.default) };
+        let number = text.parse().ok().filter(|number| (self.least..=self.most).contains(number));
+        number.map(Some).ok_or_else(|| format!("`{name}` is a whole number from {} to {}", self.least, self.most))
+    }
+}
+
+/// Of weir-analytics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Analytics {
+    Chunks,
+    Streams,
+    Health,
+    Metrics,
+    Page,
+    OpenApi,
+    Query(Query),
+    Verify,
+    Acknowledge,
+    DeadLetters,
+    DeadLetterEvents,
+    Replay,
+}
+
+/// What is only asked, in a place among the queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    Overview,
+    Series,
+    Gateways,
+    Errors,
+    Slow,
+    Trace,
+    Ledger,
+}
+
+/// The time that a question is about.
+pub const MINUTES: Whole = Whole { least: 1, most: 44_640, default: Some(60) };
+/// As [`MINUTES`], of the ledger.
+pub const LEDGER_MINUTES: Whole = Whole { least: 1, most: 5_256_000, default: Some(1440) };
+/// How many rows.
+pub const LIMIT: Whole = Whole { least: 1, most: 1000, default: Some(50) };
+/// A time in microseconds since the Unix epoch.
+pub const TIME_US: Whole = Whole { least: 0, most: 10_000_000_000_000_000, default: None };
+/// A sequence number.
+pub const FROM_SEQ: Whole = Whole { least: 0, most: u64::MAX, default: Some(0) };
+
+const OF_MINUTES: Parameter = whole("minutes", MINUTES, "of the last so many minutes");
+const OF_LIMIT: Parameter = whole("limit", LIMIT, "so many rows at most");
+
+const fn whole(name: &'static str, value: Whole, meaning: &'static str) -> Parameter {
+    Parameter { name, value: Value::Whole(value), meaning }
+}
+
+const fn text(name: &'static str, meaning: &'static str) -> Parameter {
+    Parameter { name, value: Value::Text, meaning }
+}
+
+const fn operation<K>(
+    kind: K,
+    (method, path): (Method, &'static str),
+    access: Access,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+) -> Operation<K> {
+    Operation { kind, method, path, access, summary, parameters }
+}
+
+/// Every operation of weir-analytics.
+pub const ANALYTICS: &[Operation<Analytics>] = {
+    use Access::{Administrator, Anybody, Gateway, Reader};
+    use Analytics::*;
+    use Method::{Get, Post};
+    &[
+        operation(Chunks, (Post, "/v1/chunks"), Gateway, "stores a chunk of events", &[]),
+        operation(Streams, (Post, "/v1/streams"), Gateway, "stores what a gateway reports of its streams", &[]),
+        operation(Health, (Get, "/healthz"), Anybody, "whether ClickHouse answers, and what is open", &[]),
+        operation(Metrics, (Get, "/metrics"), Anybody, "figures for Prometheus", &[]),
+        operation(Page, (Get, "/"), Reader, "the page", &[]),
+        operation(OpenApi, (Get, "/openapi.json"), Reader, "this description", &[]),
+        operation(
+            Query(self::Query::Overview),
+            (Get, "/api/v1/overview"),
+            Reader,
+            "traffic by site and API",
+            &[OF_MINUTES],
+        ),
+        operation(
+            Query(self::Query::Series),
+            (Get, "/api/v1/series"),
+            Reader,
+            "requests and errors of each minute, by site and API",
+            &[
+                OF_MINUTES,
+                text("organization", "only of it"),
+                text("site", "only of it"),
+                text("gateway", "only of it"),
+                text("api", "only of it"),
+            ],
+        ),
+        operation(
+            Query(self::Query::Gateways),
+            (Get, "/api/v1/gateways"),
+            Reader,
+            "gateway processes of the last day",
+            &[],
+        ),
+        operation(
+            Query(self::Query::Errors),
+            (Get, "/api/v1/errors"),
+            Reader,
+            "the last requests that failed",
+            &[OF_MINUTES, OF_LIMIT],
+        ),
+        operation(
+            Query(self::Query::Slow),
+            (Get, "/api/v1/slow"),
+            Reader,
+            "the slowest requests",
+            &[OF_MINUTES, OF_LIMIT],
+        ),
+        operation(
+            Query(self::Query::Trace),
+            (Get, "/api/v1/trace/{id}"),
+            Reader,
+            "the events of a trace",
+            &[
+                whole(
+                    "from",
+                    TIME_US,
+                    "the earliest time, in microseconds since the Unix epoch; with both it is faster",
+                ),
+                whole("to", TIME_US, "the latest time, in microseconds since the Unix epoch"),
+            ],
+        ),
+        operation(
+            Query(self::Query::Ledger),
+            (Get, "/api/v1/ledger"),
+            Reader,
+            "the claim, and the account of each stream",
+            &[Parameter {
+                name: "minutes",
+                value: Value::WholeOrAll(LEDGER_MINUTES),
+                meaning: "accounts in order are listed where their last report is not older",
+            }],
+        ),
+        operation(Verify, (Post, "/api/v1/ledger/verify"), Reader, "counts the rows of every day again", &[]),
+        operation(
+            Acknowledge,
+            (Post, "/api/v1/ledger/acknowledge"),
+            Administrator,
+            "notes that losses are known and accepted",
+            &[],
+        ),
+        operation(DeadLetters, (Get, "/api/v1/deadletters"), Administrator, "events that are kept apart", &[]),
+        operation(
+            DeadLetterEvents,
+            (Get, "/api/v1/deadletters/show"),
+            Administrator,
+            "the dead letters of one stream",
+            &[
+                text("stream", "needed: 16 hex digits"),
+                whole("from", FROM_SEQ, "from this sequence number on"),
+                OF_LIMIT,
+            ],
+        ),
+        operation(
+            Replay,
+            (Post, "/api/v1/deadletters/replay"),
+            Administrator,
+            "stores the dead letters that are in range now",
+            &[],
+        ),
+    ]
+};
+
+/// Of a gateway's admin port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    Index,
+    OpenApi,
+    Liveness,
+    Readiness,
+    Metrics,
+    Status,
+    Ledger,
+    Dump,
+    Tail,
+    Reload,
+    Rollback,
+}
+
+/// How many seconds a call waits for every worker.
+pub const WAIT: Whole = Whole { least: 0, most: 3600, default: None };
+/// The number of a generation.
+pub const GENERATION: Whole = Whole { least: 0, most: u32::MAX as u64, default: None };
+
+const OF_WAIT: Parameter =
+    whole("wait", WAIT, "answers when every worker serves it, or with 504 after so many seconds");
+
+/// Every operation of a gateway's admin port. Its probe port has the two probes alone.
+pub const ADMIN: &[Operation<Admin>] = {
+    use Access::{Administrator, Anybody, Reader};
+    use Admin::*;
+    use Method::{Get, Post};
+    &[
+        operation(Index, (Get, "/"), Reader, "this list", &[]),
+        operation(OpenApi, (Get, "/openapi.json"), Reader, "the description of all this (OpenAPI)", &[]),
+        operation(Liveness, (Get, "/probes/liveness"), Anybody, "is the process alive", &[]),
+        operation(
+            Readiness,
+            (Get, "/probes/readiness"),
+            Anybody,
+            "does it serve",
+            &[
+                Parameter {
+                    name: "allowAPIErrors",
+                    value: Value::Flag,
+                    meaning: "ready, though the last edit of the configuration is wrong",
+                },
+                Parameter { name: "allowEnvoyErrors", value: Value::Flag, meaning: "Flex's word for the same" },
+                Parameter { name: "allowPolicyErrors", value: Value::Flag, meaning: "Flex's word for the same" },
+            ],
+        ),
+        operation(Metrics, (Get, "/metrics"), Reader, "figures for Prometheus", &[]),
+        operation(Status, (Get, "/status"), Reader, "what it serves, and how it fares (JSON)", &[]),
+        operation(Ledger, (Get, "/ledger"), Reader, "what became of every event of this process (JSON)", &[]),
+        operation(
+            Dump,
+            (Get, "/dump"),
+            Reader,
+            "all of that, and the configuration without its secrets, for a support case (JSON)",
+            &[],
+        ),
+        operation(Tail, (Get, "/tail"), Reader, "events as they happen, one JSON object a line, until you leave", &[]),
+        operation(Reload, (Post, "/reload"), Administrator, "load what is in the folders now", &[OF_WAIT]),
+        operation(
+            Rollback,
+            (Post, "/rollback"),
+            Administrator,
+            "load a generation that was kept",
+            &[
+                whole("to", GENERATION, "the generation; without it the one before what runs"),
+                Parameter { name: "confirm", value: Value::Flag, meaning: "though it opens what is closed now" },
+                OF_WAIT,
+            ],
+        ),
+    ]
+};
