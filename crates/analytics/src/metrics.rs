@@ -179,12 +179,7 @@ mod tests {
 
     #[test]
     fn the_documentation_is_the_catalogue() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards/metrics-analytics.md");
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(written, markdown(), "run the test with BLESS=1 to print dashboards/metrics-analytics.md anew");
+        expect_test::expect_file!["../../../dashboards/metrics-analytics.md"].assert_eq(&markdown());
     }
 
     #[test]

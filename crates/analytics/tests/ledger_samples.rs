@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use expect_test::expect_file;
 use std::collections::BTreeMap;
 use std::path::Path;
 use weir_analytics::query::account::{Facts, History, Limits, Report};
@@ -97,18 +98,13 @@ fn samples() -> Vec<(&'static str, Vec<Accounted>)> {
     ]
 }
 
-/// `BLESS=1 cargo test -p weir-analytics --test ledger_samples` writes them anew.
+/// `UPDATE_EXPECT=1 cargo test -p weir-analytics --test ledger_samples` writes them anew.
 #[test]
 fn the_documents_are_the_golden_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/ledger");
     for (name, accounts) in samples() {
         let ledger = summary(&accounts, NOW, Some(NOW - 86_400_000), Some(NOW - 40));
         let text = serde_json::to_string_pretty(&ledger).unwrap() + "\n";
-        let path = folder.join(format!("{name}.json"));
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(&path, &text).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{name}.json differs from the code");
+        expect_file![folder.join(format!("{name}.json"))].assert_eq(&text);
     }
 }

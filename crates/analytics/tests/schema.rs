@@ -3,6 +3,7 @@
 mod common;
 
 use common::Engine;
+use expect_test::expect_file;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
@@ -14,16 +15,12 @@ fn cluster() -> Schema {
     Schema { layout: Layout::Cluster("main".to_owned()), ..Schema::single("weir") }
 }
 
-/// `BLESS=1 cargo test -p weir-analytics --test schema` writes them anew.
+/// `UPDATE_EXPECT=1 cargo test -p weir-analytics --test schema` writes them anew.
 #[test]
 fn the_renderings_are_the_golden_files() {
     for (name, schema) in [("single", Schema::single("weir")), ("cluster", cluster())] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.sql"));
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&path, schema.render()).expect("written");
-        }
-        let golden = std::fs::read_to_string(&path).expect("the golden file");
-        assert_eq!(schema.render(), golden, "{name}.sql differs from the code");
+        expect_file![path].assert_eq(&schema.render());
     }
 }
 

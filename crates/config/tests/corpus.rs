@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use expect_test::expect_file;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -35,7 +36,7 @@ fn verdicts() -> BTreeMap<String, (Verdict, Vec<String>)> {
     verdicts
 }
 
-/// What users read, to the letter. `BLESS=1 cargo test -p weir-config` writes it anew; read the difference.
+/// What users read, to the letter. `UPDATE_EXPECT=1 cargo test -p weir-config` writes it anew; read the difference.
 #[test]
 fn every_file_of_the_corpus_is_taken_or_says_why_not() {
     let mut all = String::new();
@@ -43,11 +44,7 @@ fn every_file_of_the_corpus_is_taken_or_says_why_not() {
         writeln!(all, "# {name}: {verdict:?}").unwrap();
         lines.iter().for_each(|line| writeln!(all, "{line}").unwrap());
     }
-    let golden = "tests/corpus.txt";
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(golden, &all).unwrap();
-    }
-    assert_eq!(all, std::fs::read_to_string(golden).unwrap());
+    expect_file!["corpus.txt"].assert_eq(&all);
 }
 
 /// The page has a row for every file, with the verdict that the file has.

@@ -1,19 +1,16 @@
 //! Every mistake of a folder is told at once, each with its place and its fix.
 
+use expect_test::expect_file;
 use std::path::PathBuf;
 
 use weir_config::load;
 
-/// What users read, to the letter. `BLESS=1 cargo test -p weir-config` writes it anew; read the difference.
+/// What users read, to the letter. `UPDATE_EXPECT=1 cargo test -p weir-config` writes it anew; read the difference.
 #[test]
 fn every_mistake_is_told() {
     let folder = PathBuf::from("tests/conf.d/mistakes");
     let told = load(&[folder], &|_| None).unwrap_err().to_string() + "\n";
-    let golden = "tests/conf.d/mistakes.txt";
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(golden, &told).unwrap();
-    }
-    assert_eq!(told, std::fs::read_to_string(golden).unwrap());
+    expect_file!["conf.d/mistakes.txt"].assert_eq(&told);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! `docs/configuration.md`, made of the JSON Schema. `BLESS=1 cargo test -p weir-config --test page` writes it anew.
+//! `docs/configuration.md`, made of the JSON Schema. `UPDATE_EXPECT=1 cargo test -p weir-config --test page` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use expect_test::expect_file;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -49,11 +50,7 @@ fn the_page_of_the_configuration_is_current() {
     for (name, meaning) in view::variables() {
         writeln!(page, "| `{name}` | {meaning} |").unwrap();
     }
-    let path = "../../docs/configuration.md";
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(path, &page).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), page);
+    expect_file!["../../../docs/configuration.md"].assert_eq(&page);
 }
 
 fn table(page: &mut String, shape: &Value, shown: &dyn Fn(&str) -> bool) {

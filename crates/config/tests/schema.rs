@@ -2,20 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+use expect_test::expect_file;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use weir_config::json_schema;
 
-/// `BLESS=1 cargo test -p weir-config` writes it anew; read the difference.
+/// `UPDATE_EXPECT=1 cargo test -p weir-config` writes it anew; read the difference.
 #[test]
 fn is_the_one_that_users_have() {
     let now = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
-    let golden = "schema/weir.schema.json";
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(golden, &now).unwrap();
-    }
-    assert_eq!(now, std::fs::read_to_string(golden).unwrap());
+    expect_file!["../schema/weir.schema.json"].assert_eq(&now);
 }
 
 /// The words that the schema uses, and no others: a word that is not checked here fails.

@@ -164,7 +164,7 @@ mod tests {
     }
 
     /// docs/ledger.md shows what is printed of the documents that weir-analytics keeps as golden files.
-    /// `BLESS=1 cargo test -p weir-ctl` writes it anew.
+    /// `UPDATE_EXPECT=1 cargo test -p weir-ctl` writes it anew.
     #[test]
     fn the_samples_of_the_documentation_are_what_is_printed() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -183,10 +183,7 @@ mod tests {
             (rest, count) = (after, count + 1);
         }
         made += rest;
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&path, &made).unwrap();
-        }
         assert_eq!(count, 6);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), made, "docs/ledger.md differs from what is printed");
+        expect_test::expect_file![path].assert_eq(&made);
     }
 }

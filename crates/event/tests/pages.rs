@@ -1,7 +1,8 @@
-//! The pages of `docs/` that are made of this crate's lists. `BLESS=1 cargo test -p weir-event` writes them anew.
+//! The pages of `docs/` that are made of this crate's lists. `UPDATE_EXPECT=1 cargo test -p weir-event` writes them anew.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use expect_test::expect_file;
 use std::fmt::Write;
 use std::path::Path;
 use weir_event::field::{FIELDS, Rollup};
@@ -9,10 +10,7 @@ use weir_event::{Reason, Side};
 
 fn held(page: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{page}: BLESS=1 writes it anew");
+    expect_file![path].assert_eq(text);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //!
 //! Each row is sent, byte for byte, to Weir and beside it to Debian's nginx and HAProxy, all in front of the same kind
 //! of upstream. What Weir must answer, what its event must say and how many requests it may forward stand in the row;
-//! what the others do is printed beside it in `hostile.md`, a golden file (`BLESS=1` prints it anew).
+//! what the others do is printed beside it in `hostile.md`, a golden file (`UPDATE_EXPECT=1` prints it anew).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod common;
 
 use common::{DEADLINE, Gateway, api};
+use expect_test::expect_file;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -431,10 +432,5 @@ fn every_shape_has_its_answer() {
     for (((row, (weir, reason)), nginx), haproxy) in rows.iter().zip(told).zip(nginx).zip(haproxy) {
         let _ = writeln!(table, "| {} | {weir} | {} | {nginx} | {haproxy} |", row.shape, reason.as_str());
     }
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile.md");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(golden, &table).unwrap();
-    }
-    let written = std::fs::read_to_string(golden).unwrap_or_default();
-    assert_eq!(written, table, "run the test with BLESS=1 to print hostile.md anew");
+    expect_file!["hostile.md"].assert_eq(&table);
 }
