@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use jiff::civil::{Date, date};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -279,27 +280,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(total))
 }
 
-/// Days since the Unix epoch, by Howard Hinnant's algorithm of civil dates.
+/// Days since the Unix epoch.
 fn day(text: &str) -> Result<i64, String> {
-    let wrong = || "give a day like `2026-11-23`".to_owned();
-    let parts: Vec<i64> = text.split('-').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
-    let [year, month, day] = parts[..] else { return Err(wrong()) };
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if !(1970..=2299).contains(&year) || !(1..=12).contains(&month) || !(1..=last).contains(&day) {
-        return Err(wrong());
-    }
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted = (month + 9) % 12;
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Ok(era * 146_097 + day_of_era - 719_468)
+    // What a column of days can hold.
+    let there = |day: &Date| text.len() == 10 && (1970..=2299).contains(&day.year());
+    let day = text.parse().ok().filter(there).ok_or_else(|| "give a day like `2026-11-23`".to_owned())?;
+    Ok(date(1970, 1, 1).duration_until(day).as_hours() / 24)
 }
 
 #[cfg(test)]
@@ -313,7 +299,7 @@ mod tests {
         assert!(duration("99999999999999999999d").is_err());
         assert_eq!(day("1970-01-01"), Ok(0));
         assert_eq!(day("2026-11-23"), Ok(20_780));
-        assert!(day("2026-13-01").is_err() && day("tomorrow").is_err());
+        assert!(day("2026-13-01").is_err() && day("tomorrow").is_err() && day("2026-11-23T00:00").is_err());
         for (text, there) in [("2026-02-28", true), ("2026-02-29", false), ("2024-02-29", true), ("2026-04-31", false)]
         {
             assert_eq!(day(text).is_ok(), there, "{text}");

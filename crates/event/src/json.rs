@@ -5,6 +5,9 @@
 use crate::identity::Stream;
 use crate::names::NameId;
 use crate::record::{AttemptEntry, Event};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 
@@ -103,26 +106,17 @@ fn text(bytes: &[u8]) -> Value {
     Value::String(lossy(bytes))
 }
 
-/// Microseconds since the Unix epoch as `2026-11-23T06:41:25.123456Z` (RFC 3339), by Howard Hinnant's algorithm of
-/// days and civil dates.
+/// Microseconds since the Unix epoch as `2026-11-23T06:41:25.123456Z` (RFC 3339).
 pub fn rfc3339_us(us: i64) -> String {
-    let (seconds, micros) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    // Beyond the year 9999 there is no such text.
+    let time = Timestamp::from_microsecond(us).unwrap_or(if us < 0 { Timestamp::MIN } else { Timestamp::MAX });
+    format!("{time:.6}")
 }
 
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+/// The time that such a text says, or ClickHouse's form of it (`2026-11-23 06:41:25.123456`, UTC).
+pub fn read_us(text: &str) -> Option<i64> {
+    let time = text.trim_end_matches('Z').parse::<DateTime>().ok()?;
+    Some(Offset::UTC.to_timestamp(time).ok()?.as_microsecond())
 }
 
 #[cfg(test)]
@@ -158,5 +152,15 @@ mod tests {
         assert_eq!(rfc3339_us(951_827_696_789_012), "2000-02-29T12:34:56.789012Z");
         assert_eq!(rfc3339_us(-1), "1969-12-31T23:59:59.999999Z");
         assert_eq!(rfc3339_us(1_795_416_085_000_000), "2026-11-23T06:41:25.000000Z");
+        assert_eq!(rfc3339_us(i64::MAX), "9999-12-30T22:00:00.999999Z");
+    }
+
+    #[test]
+    fn times_of_both_forms_are_read() {
+        assert_eq!(read_us("1970-01-02T00:00:01.000002Z"), Some(86_401_000_002));
+        assert_eq!(read_us("2000-02-29 12:34:56.789012"), Some(951_827_696_789_012));
+        for wrong in ["", "rubbish", "2026-02-30 00:00:00"] {
+            assert_eq!(read_us(wrong), None, "{wrong}");
+        }
     }
 }
