@@ -1,6 +1,7 @@
 //! What goes wrong with a statement, sorted by what to do about it.
 
 use std::time::Duration;
+use weir_transport::NoRoots;
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub enum StoreError {
     TimedOut { url: String, after: Duration },
     #[error("ClickHouse refused the statement: {text}")]
     Refused { code: u32, text: String },
-    #[error("the root certificates of this machine cannot be read: {0}; install its package of them")]
-    Roots(std::io::Error),
+    #[error(transparent)]
+    Roots(#[from] NoRoots),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
     #[error("ClickHouse's answer cannot be read: {text}")]
     Answer { text: String },
 }
@@ -36,7 +39,7 @@ impl StoreError {
         let (code, text) = match self {
             Self::Refused { code, text } => (code, text),
             Self::Unreachable { .. } | Self::TimedOut { .. } => return Class::Transient,
-            Self::Answer { .. } | Self::Roots(_) => return Class::Operator,
+            Self::Answer { .. } | Self::Roots(_) | Self::Tls(_) => return Class::Operator,
         };
         match code {
             395 if text.contains("weir: the lease") => Class::Fenced,

@@ -5,7 +5,7 @@
 
 use crate::args::{Args, Verb};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use weir_analytics::server::{Bounds, Server, Settings, Tls};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 use weir_program::ending::{Signals, tell_hurry};
+use weir_transport::start_resolver;
 
 /// What open requests and connections get at the end (`server::DRAIN`).
 const DRAIN: Duration = Duration::from_secs(30);
@@ -80,16 +81,27 @@ impl RunError {
     }
 }
 
+/// As long as a timer of the runtime takes.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+/// How long the first thread for blocks may take to start.
+const START: Duration = Duration::from_secs(10);
+
 pub fn run(args: Args) -> Result<(), RunError> {
     if args.durable_inserts == Durability::Quorum && args.cluster.is_none() {
         return Err(RunError::Quorum);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // One for blocks from the start, and for ever: where no thread can be had later, a block would wait for one without
+        // an end.
+        .thread_keep_alive(FOREVER)
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
     let done = runtime.block_on(async {
+        start_resolver().map_err(RunError::Runtime)?;
+        let first = tokio::time::timeout(START, tokio::task::spawn_blocking(|| {}));
+        first.await.map_err(|_| RunError::Runtime(io::ErrorKind::WouldBlock.into()))?.ok();
         let (user, password) = match &args.clickhouse.credentials {
             Some((user, password)) if args.user.is_empty() => (user, password),
             _ => (&args.user, &args.password),

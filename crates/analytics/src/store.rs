@@ -15,9 +15,11 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use weir_transport::{Resolver, client_config, system_roots};
 
 /// A handle on one database; clones share connections.
 #[derive(Clone)]
@@ -258,24 +260,15 @@ fn client(url: &str, login: &Login, schema: &Schema) -> Result<Client, StoreErro
 
 /// The crate's own client panics on a machine without root certificates, even where only `http` is spoken.
 fn client_of(url: &str) -> Result<Client, StoreError> {
-    let mut tcp = HttpConnector::new();
+    let mut tcp = HttpConnector::new_with_resolver(Resolver);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
     tcp.enforce_http(false);
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let tls = HttpsConnectorBuilder::new();
-    let connector = if url.starts_with("https:") {
-        let tls = tls.with_provider_and_native_roots(provider);
-        tls.map_err(StoreError::Roots)?.https_or_http().enable_http1().wrap_connector(tcp)
-    } else {
-        let none = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| StoreError::Roots(std::io::Error::other(error)))?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        tls.with_tls_config(none).https_or_http().enable_http1().wrap_connector(tcp)
-    };
+    let roots = if url.starts_with("https:") { system_roots()? } else { RootCertStore::empty() };
+    let config = client_config(roots).map_err(StoreError::Tls)?.with_no_client_auth();
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
     // Below ClickHouse's own keep-alive of 3 s, so that no request meets a connection that is being closed.
     let pool = HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
     Ok(Client::with_http_client(pool))

@@ -3,16 +3,18 @@
 use crate::terminal::excerpt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
+use weir_transport::{client_config, system_roots};
 
 /// How long the head of an answer may take that is at hand.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -81,11 +83,18 @@ async fn ask(
         return Err(FetchError::Url { url });
     }
     let unreachable = |cause: &dyn Error| FetchError::Unreachable { url: url.clone(), cause: root(cause) };
-    let https = match TLS.get() {
-        Some(config) => HttpsConnectorBuilder::new().with_tls_config(config.clone()),
-        None => HttpsConnectorBuilder::new().with_native_roots().map_err(|error| unreachable(&error))?,
+    let config = match TLS.get() {
+        Some(config) => config.clone(),
+        None => {
+            // Over http a machine without authorities will do.
+            let https = uri.scheme() == Some(&Scheme::HTTPS);
+            let roots =
+                if https { system_roots().map_err(|error| unreachable(&error))? } else { RootCertStore::empty() };
+            client_config(roots).map_err(|error| unreachable(&error))?.with_no_client_auth()
+        }
     };
-    let client = Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build());
+    let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).build(https);
     let mut request = request.map_err(|error| unreachable(&error))?;
     *request.uri_mut() = uri;
     match tokio::time::timeout(limit, client.request(request)).await {

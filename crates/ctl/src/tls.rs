@@ -1,11 +1,10 @@
 //! How weirctl and what it asks believe each other, over https.
 
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use weir_transport::{NoRoots, client_config, system_roots};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "TLS, for addresses of https")]
@@ -30,6 +29,8 @@ pub enum TlsError {
     Half,
     #[error("the certificates cannot be used: {0}")]
     Refused(#[from] rustls::Error),
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
 }
 
 impl TlsOptions {
@@ -43,20 +44,15 @@ impl TlsOptions {
             }
             _ => return Err(TlsError::Half),
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions()?;
-        let builder = match &self.tls_ca {
+        let roots = match &self.tls_ca {
             Some(path) => {
                 let mut roots = RootCertStore::empty();
                 certificates("--tls-ca", path)?.into_iter().try_for_each(|authority| roots.add(authority))?;
-                builder.with_root_certificates(roots)
+                roots
             }
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                builder.with_root_certificates(roots)
-            }
+            None => system_roots()?,
         };
+        let builder = client_config(roots)?;
         Ok(Some(match identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
             None => builder.with_no_client_auth(),

@@ -5,7 +5,7 @@
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -33,14 +33,17 @@ fn weir() -> String {
     program("weir").unwrap().to_string_lossy().into_owned()
 }
 
-/// The folder of a gateway whose upstream has a name.
-fn configure(site: &Site, upstream: SocketAddr) -> String {
-    let spec = GatewaySpec::new("here", "edge", upstream);
+/// The folder of a gateway whose upstream, and weir-analytics if there is one, have a name.
+fn configure(site: &Site, upstream: SocketAddr, analytics: Option<SocketAddr>) -> String {
+    let mut spec = GatewaySpec::new("here", "edge", upstream);
+    spec.analytics = analytics.map(|analytics| (analytics, "token-edge".to_owned()));
     let folder = site.path("edge");
     let conf = folder.join("conf.d");
     fs::create_dir_all(&conf).unwrap();
-    let yaml =
-        spec.yaml(&folder).replace(&format!("http://{upstream}"), &format!("http://localhost:{}", upstream.port()));
+    let yaml = spec
+        .yaml(&folder)
+        .replace("http://127.0.0.1:", "http://localhost:")
+        .replace("address: http://localhost:0", "address: http://127.0.0.1:0");
     fs::write(conf.join("gateway.yaml"), yaml).unwrap();
     open_to_all(&site.path(""));
     open_to_all(&folder);
@@ -64,7 +67,7 @@ fn answer(mut stream: TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_gets_no_more_threads_serves_and_drains() {
     let site = Site::new().unwrap();
-    let conf = configure(&site, upstream::spawn("127.0.0.1:0").await.unwrap());
+    let conf = configure(&site, upstream::spawn("127.0.0.1:0").await.unwrap(), None);
     let command = as_user(54321, &[&weir(), "run", "--workers", "2", "--config", &conf]);
     let mut gateway = Process::start("edge", command, &site.path("edge.log")).unwrap();
     let address = gateway.wait_until_listening(DEADLINE).unwrap();
@@ -83,11 +86,49 @@ async fn a_gateway_that_gets_no_more_threads_serves_and_drains() {
     assert!(ended.success() && !site.log("edge").contains("panicked"), "{ended}\n{}", site.log("edge"));
 }
 
+/// Whether a process has a thread that a runtime started for work that blocks.
+fn has_spare_thread(pid: &str) -> bool {
+    let names = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    names.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok()).any(|name| name.starts_with("tokio-rt"))
+}
+
+/// O18: nor does its shipper need one more to find weir-analytics by its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_gets_no_more_threads_ships() {
+    let site = Site::new().unwrap();
+    let analytics = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let conf = configure(&site, upstream, Some(analytics.local_addr().unwrap()));
+    let command = as_user(54323, &[&weir(), "run", "--workers", "2", "--config", &conf]);
+    let mut gateway = Process::start("edge", command, &site.path("edge.log")).unwrap();
+    let address = gateway.wait_until_listening(DEADLINE).unwrap();
+    gateway.wait_for(DEADLINE, |line| line.contains("admin on").then_some(())).unwrap();
+    assert!(answer(ask(address, "/")).starts_with("HTTP/1.1 200"), "{}", site.log("edge"));
+    // It hears nothing until the threads have gone that a runtime starts for a name and keeps for ten seconds.
+    let unanswered = analytics.accept().unwrap();
+    let pid = gateway.id().to_string();
+    eventually("no thread is there for names", async || (!has_spare_thread(&pid)).then_some(())).await;
+    assert!(as_user(54323, &["prlimit", "--pid", &pid, "--nproc=1:1"]).status().unwrap().success());
+    drop(unanswered);
+    let offered = std::thread::spawn(move || {
+        analytics.incoming().map_while(Result::ok).any(|mut client| {
+            let mut head = [0; 4096];
+            let count = client.read(&mut head).unwrap_or_default();
+            head[..count].starts_with(b"POST /v1/")
+        })
+    });
+    eventually("it comes again", async || offered.is_finished().then_some(())).await;
+    assert!(offered.join().unwrap());
+    gateway.signal(Signal::TERM);
+    let ended = gateway.wait(DEADLINE).unwrap();
+    assert!(ended.success() && !site.log("edge").contains("panicked"), "{ended}\n{}", site.log("edge"));
+}
+
 /// O18: one that cannot start for that reason says so, wherever in its start that is.
 #[test]
 fn a_start_without_threads_says_why() {
     let site = Site::new().unwrap();
-    let conf = configure(&site, "127.0.0.1:1".parse().unwrap());
+    let conf = configure(&site, "127.0.0.1:1".parse().unwrap(), None);
     // For a user who has other processes any of these is too few for the first thread already.
     for threads in 1..=8 {
         let limit = format!("--nproc={threads}");
@@ -120,7 +161,7 @@ fn children(of: u32) -> Vec<(u32, char)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_process_of_a_container_leaves_no_zombies() {
     let site = Site::new().unwrap();
-    let conf = configure(&site, upstream::spawn("127.0.0.1:0").await.unwrap());
+    let conf = configure(&site, upstream::spawn("127.0.0.1:0").await.unwrap(), None);
     let mut command = Command::new("unshare");
     if !geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);

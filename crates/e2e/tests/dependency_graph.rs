@@ -13,14 +13,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-api", &[]),
     ("weir-event", &[]),
     ("weir-program", &[]),
+    ("weir-transport", &[]),
     ("weir-metrics", &[]),
     ("weir-config", &["weir-event"]),
     ("weir-router", &["weir-event", "weir-config"]),
-    ("weir-policies", &["weir-event", "weir-config"]),
-    ("weir-upstream", &["weir-event", "weir-config"]),
+    ("weir-policies", &["weir-event", "weir-config", "weir-transport"]),
+    ("weir-upstream", &["weir-event", "weir-config", "weir-transport"]),
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
-    ("weir-spool", &["weir-api", "weir-event"]),
-    ("weir-proxy", &["weir-event", "weir-config", "weir-router", "weir-policies", "weir-upstream", "weir-telemetry"]),
+    ("weir-spool", &["weir-api", "weir-event", "weir-transport"]),
+    (
+        "weir-proxy",
+        &[
+            "weir-event",
+            "weir-config",
+            "weir-router",
+            "weir-policies",
+            "weir-upstream",
+            "weir-telemetry",
+            "weir-transport",
+        ],
+    ),
     (
         "weir-gateway",
         &[
@@ -34,9 +46,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weir-program",
         ],
     ),
-    ("weir-analytics", &["weir-api", "weir-event", "weir-metrics", "weir-program"]),
+    ("weir-analytics", &["weir-api", "weir-event", "weir-metrics", "weir-program", "weir-transport"]),
     ("weir-chdb", &["weir-program"]),
-    ("weir-ctl", &["weir-api", "weir-event", "weir-config", "weir-program"]),
+    ("weir-ctl", &["weir-api", "weir-event", "weir-config", "weir-program", "weir-transport"]),
 ];
 
 /// Crates for development, which may use all.

@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Services;
-use weir_upstream::{Descriptors, Origins, start_resolver};
+use weir_transport::start_resolver;
+use weir_upstream::{Descriptors, Origins};
 
 /// What outlives a reload: the numbers of names and of origins, the figures of routes, the state of policies,
 /// the ticket keys and the open connections of ports.

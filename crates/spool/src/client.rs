@@ -11,9 +11,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use rustls::crypto::aws_lc_rs;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use weir_api::ingest::{PROTOCOL, PROTOCOL_HEADER, SENT_HEADER};
 use weir_event::clock::system_us;
+use weir_transport::{client_config, lookup, system_roots};
 
 /// Connecting, sending and the answer together.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -128,7 +128,7 @@ impl Client {
     async fn connect(&self) -> Result<Connection, PostError> {
         let endpoint = &self.endpoint;
         let failed = |error| PostError::Connect { endpoint: endpoint.clone(), error };
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(failed)?;
+        let stream = connect(&endpoint.host, endpoint.port).await.map_err(failed)?;
         stream.set_nodelay(true).ok();
         set_tcp_user_timeout(&stream, UNCONFIRMED.as_millis() as u32).ok();
         if !endpoint.https {
@@ -166,16 +166,21 @@ impl Client {
     }
 }
 
-fn system_tls() -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        let missing = "no root certificate found on this system; install `ca-certificates`, or set `SSL_CERT_FILE`";
-        return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+/// To the first address of the name that answers.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup(host, port).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    Err(failed)
+}
+
+fn system_tls() -> io::Result<ClientConfig> {
+    let roots = system_roots().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+    let mut config = client_config(roots).map_err(io::Error::other)?.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

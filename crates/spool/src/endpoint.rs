@@ -2,11 +2,11 @@
 
 use http::uri::Authority;
 use http::{HeaderValue, Uri};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use std::net::IpAddr;
 use std::sync::Arc;
+use weir_transport::{NoRoots, client_config, system_roots};
 
 /// An ingestor. Its token is never shown: `Debug` leaves it out.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub enum EndpointError {
     NoToken,
     #[error("the certificates of `analytics.tls` cannot be used: {0}")]
     Tls(rustls::Error),
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
     #[error("`analytics.tls` is for https, and analytics endpoint `{0}` is plain http; use https, or remove it")]
     TlsOverPlain(String),
 }
@@ -75,18 +77,18 @@ impl Endpoint {
         if !self.https {
             return Err(EndpointError::TlsOverPlain(self.to_string()));
         }
-        let mut roots = RootCertStore::empty();
-        match authorities {
+        let roots = match authorities {
             Some(authorities) => {
-                for authority in authorities {
-                    roots.add(authority.clone()).map_err(EndpointError::Tls)?;
-                }
+                let mut roots = RootCertStore::empty();
+                authorities
+                    .iter()
+                    .try_for_each(|authority| roots.add(authority.clone()))
+                    .map_err(EndpointError::Tls)?;
+                roots
             }
-            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(EndpointError::Tls)?;
-        let builder = builder.with_root_certificates(roots);
+            None => system_roots()?,
+        };
+        let builder = client_config(roots).map_err(EndpointError::Tls)?;
         let mut config = match identity {
             Some((chain, key)) => {
                 builder.with_client_auth_cert(chain.to_vec(), key.clone_key()).map_err(EndpointError::Tls)?

@@ -5,7 +5,6 @@ use crate::descriptors::Descriptor;
 use crate::failure::Failure;
 use crate::hush::Hushed;
 use crate::origin::Origin;
-use crate::resolve::lookup;
 use crate::socket::Socket;
 use http_body::Body;
 use hyper::client::conn::http1;
@@ -19,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use weir_event::{Attempt, micros};
+use weir_transport::lookup;
 
 /// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
 const MAX_HEAD: usize = 64 * 1024;

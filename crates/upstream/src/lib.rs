@@ -18,7 +18,6 @@ mod hush;
 mod origin;
 mod own_authority;
 mod pool;
-mod resolve;
 mod socket;
 mod tls;
 
@@ -28,6 +27,5 @@ pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::Pool;
-pub use resolve::start_resolver;
 pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

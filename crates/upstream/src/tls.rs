@@ -17,6 +17,7 @@ use rustls::{
 use std::sync::{Arc, OnceLock};
 use weir_config::policy::{Alpn, Cipher, TlsOutbound, TlsVersion, Verify};
 use weir_config::{Authorities, ConfigError};
+use weir_transport::{NoRoots, client_config, system_roots};
 
 /// Where the roots come from, and the configuration made of them.
 #[derive(Debug, Default)]
@@ -27,10 +28,8 @@ pub struct TlsRoots {
 /// Why an `https` upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error(
-        "no root certificate found on this system, so that no `https` upstream can be verified{detail}; install the package `ca-certificates`, or name a file in `SSL_CERT_FILE`"
-    )]
-    NoRoots { detail: String },
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
     #[error("`{host}` is neither a DNS name nor an IP address")]
     Name { host: String },
     /// What only a TLS library finds wrong in a `tls-outbound`.
@@ -59,23 +58,9 @@ impl TlsRoots {
 }
 
 fn with_system_roots() -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(system_roots()?)
-        .with_no_client_auth();
+    let mut config = client_config(system_roots()?)?.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn system_roots() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let detail = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-        return Err(TlsError::NoRoots { detail });
-    }
-    Ok(roots)
 }
 
 fn with_settings(settings: &TlsOutbound) -> Result<ClientConfig, TlsError> {

@@ -7,17 +7,17 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
+use weir_transport::{NoRoots, Resolver, client_config, system_roots};
 
 /// Why a document was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("no TLS: {0}")]
     Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
     #[error("{0}")]
     Connection(String),
     #[error("answered {0}")]
@@ -33,7 +33,7 @@ pub(crate) enum FetchError {
 /// A client of its own for each that reads again and again: what it trusts is read when it is first used.
 #[derive(Debug, Default)]
 pub(crate) struct Fetch {
-    client: tokio::sync::OnceCell<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>,
+    client: tokio::sync::OnceCell<HttpsClient>,
 }
 
 impl Fetch {
@@ -58,15 +58,14 @@ impl Fetch {
     }
 }
 
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, FetchError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+type HttpsClient = Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>;
+
+fn client() -> Result<HttpsClient, FetchError> {
+    let config = client_config(system_roots()?)?.with_no_client_auth();
+    let mut tcp = HttpConnector::new_with_resolver(Resolver);
+    tcp.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.wrap_connector(tcp)))
 }
 
 /// An error with what is behind it: the library's own says no more than that it could not connect.

@@ -4,12 +4,16 @@
 //! [`KEPT`] are there from the start; more come with more names at once and go again, and where no more can be had the
 //! names wait for one. Whoever has given up waiting costs no lookup.
 
+use hyper_util::client::legacy::connect::dns::Name;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tower_service::Service;
 
 /// Threads that stay.
 const KEPT: usize = 2;
@@ -18,9 +22,9 @@ const MOST: usize = 512;
 /// How long a thread beyond those stays without work.
 const IDLE: Duration = Duration::from_secs(10);
 
-static RESOLVER: Resolver = Resolver { state: Mutex::new(State::new()), asked: Condvar::new() };
+static THREADS: Threads = Threads { state: Mutex::new(State::new()), asked: Condvar::new() };
 
-struct Resolver {
+struct Threads {
     state: Mutex<State>,
     asked: Condvar,
 }
@@ -42,18 +46,40 @@ struct Lookup {
 /// # Errors
 /// No thread can be started.
 pub fn start_resolver() -> io::Result<()> {
-    let mut state = RESOLVER.lock();
+    let mut state = THREADS.lock();
     while state.threads < KEPT {
         state.start_thread()?;
     }
     Ok(())
 }
 
-/// The addresses of a name, in the order that the system gives.
-pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a name, in the order that the system gives. An address is its own name.
+///
+/// # Errors
+/// The name has none, or there is no thread that could ask.
+pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (answer, answered) = oneshot::channel();
-    RESOLVER.ask(Lookup { host: host.to_owned(), port, answer })?;
+    THREADS.ask(Lookup { host: host.to_owned(), port, answer })?;
     answered.await.unwrap_or_else(|_| Err(io::Error::other("the system's resolver failed")))
+}
+
+/// [`lookup`] for the connectors of hyper-util.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resolver;
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        // The connector puts its port in.
+        Box::pin(async move { Ok(lookup(name.as_str(), 0).await?.into_iter()) })
+    }
 }
 
 impl State {
@@ -62,13 +88,13 @@ impl State {
     }
 
     fn start_thread(&mut self) -> io::Result<()> {
-        std::thread::Builder::new().name("resolver".to_owned()).spawn(|| RESOLVER.serve())?;
+        std::thread::Builder::new().name("resolver".to_owned()).spawn(|| THREADS.serve())?;
         self.threads += 1;
         Ok(())
     }
 }
 
-impl Resolver {
+impl Threads {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,5 +148,6 @@ mod tests {
         let found = lookup("localhost", 80).await.unwrap();
         assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
         assert!(lookup("no name", 80).await.is_err());
+        assert_eq!(lookup("::1", 443).await.unwrap(), [SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 443))]);
     }
 }
