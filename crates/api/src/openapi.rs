@@ -1,4 +1,4 @@
-//! `docs/openapi-*.json`: the operations and their documents as OpenAPI 3.1. `UPDATE_EXPECT=1 cargo test -p weir-api`
+//! `openapi/*.json`: the operations and their documents as OpenAPI 3.1. `UPDATE_EXPECT=1 cargo test -p weir-api`
 //! writes them anew.
 
 use crate::operations::{self, Access, Admin, Analytics, Method, Operation, Parameter, Query, Value as Kind, Whole};
@@ -304,11 +304,11 @@ fn written(document: &Value) -> String {
 #[test]
 fn the_description_of_weir_analytics_is_current() {
     let made = document("weir-analytics", operations::ANALYTICS, of_analytics);
-    expect_file!["../../../docs/openapi-analytics.json"].assert_eq(&written(&made));
+    expect_file!["../openapi/analytics.json"].assert_eq(&written(&made));
 }
 
 #[test]
 fn the_description_of_the_gateway_is_current() {
     let made = document("weir: the admin port", operations::ADMIN, of_admin);
-    expect_file!["../../../docs/openapi-gateway.json"].assert_eq(&written(&made));
+    expect_file!["../openapi/gateway.json"].assert_eq(&written(&made));
 }

@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use weir_api::ErrorDocument;
+use weir_api::{ErrorDocument, OPENAPI_ANALYTICS};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -34,7 +34,7 @@ pub(super) fn not_allowed(allowed: &str) -> Answer {
 
 /// The description of these APIs.
 pub(super) fn described() -> Answer {
-    answer(StatusCode::OK, "application/json", &include_bytes!("../../../../docs/openapi-analytics.json")[..])
+    answer(StatusCode::OK, "application/json", OPENAPI_ANALYTICS)
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 use tokio::net::TcpListener;
 use tracing::{error, warn};
+use weir_api::OPENAPI_GATEWAY;
 use weir_api::operations::{ADMIN, Admin as Operation, Method};
 use weir_api::routes::{Found, Routes};
 use weir_config::Handle;
@@ -190,7 +191,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
     }
     match operation {
         Operation::Index => text(StatusCode::OK, index()),
-        Operation::OpenApi => with_type(StatusCode::OK, JSON, Bytes::from_static(OPEN_API)),
+        Operation::OpenApi => with_type(StatusCode::OK, JSON, OPENAPI_GATEWAY.into()),
         Operation::Liveness => probes::liveness(&admin),
         Operation::Readiness => probes::readiness(&admin, request.uri()),
         Operation::Status => json(&status::status(&admin)),
@@ -216,7 +217,6 @@ fn index() -> String {
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const OPEN_API: &[u8] = include_bytes!("../../../../docs/openapi-gateway.json");
 
 fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not here; GET / lists what is\n")
