@@ -30,7 +30,7 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
-# What the tests need is fetched beside the build. What each step took is told at the end, also of a run that fails.
+# What the tests need is fetched beside the build. What each step took is reported at the end, also of a run that fails.
 test:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory -j2 test-run; said=$$?; .ci/step --report; exit $$said
@@ -150,7 +150,7 @@ check: .tools/cargo/installed
 
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS := load route trace_context record chunk ring
-# Fuzzing wants flags that are not stable; the compiler that is here takes them when told so. Fat LTO would link each
+# Fuzzing wants flags that are not stable; the compiler that is here takes them when it is asked to. Fat LTO would link each
 # target for a minute.
 FUZZ_ENV := RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/.tools/cargo/bin:$$PATH"
 FUZZ_FLAGS := --fuzz-dir crates/fuzz --target-dir $(CURDIR)/target/fuzz --features fuzzer

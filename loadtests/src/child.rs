@@ -18,8 +18,8 @@ impl Child {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "taskset", "-c", cores]).arg(program).args(args);
         command.stdin(Stdio::null()).stdout(File::create(out)?).stderr(File::create(out.with_extension("err"))?);
-        let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", program.display()));
-        Ok(Self(command.spawn().map_err(told)?))
+        let reported = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", program.display()));
+        Ok(Self(command.spawn().map_err(reported)?))
     }
 
     pub fn id(&self) -> u32 {

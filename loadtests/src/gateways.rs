@@ -1,5 +1,5 @@
 //! Gateways as weir-analytics meets them: each a stream of its own that offers its chunks over kept connections, so many
-//! at once as a shipper has under way, and comes again when it is told to.
+//! at once as a shipper has under way, and comes again when it is asked to.
 
 use crate::child::pause;
 use crate::load::http::Connection;

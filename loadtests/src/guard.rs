@@ -54,8 +54,8 @@ pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path
         println!("recorded: {text}");
         return Ok(true);
     }
-    let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", file.display()));
-    let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).map_err(told)?)?;
+    let reported = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", file.display()));
+    let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).map_err(reported)?)?;
     let held = [
         held("instructions", counted.instructions, recorded.instructions_a_request as f64),
         held("readings of the clock", counted.clock_readings, recorded.clock_readings_a_request),

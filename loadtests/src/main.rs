@@ -90,9 +90,9 @@ fn bench(options: &Options) -> io::Result<bool> {
 }
 
 fn read(path: &std::path::Path) -> io::Result<Report> {
-    let told = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
-    let bytes = std::fs::read(path).map_err(told)?;
-    serde_json::from_slice(&bytes).map_err(|error| told(error.into()))
+    let reported = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let bytes = std::fs::read(path).map_err(reported)?;
+    serde_json::from_slice(&bytes).map_err(|error| reported(error.into()))
 }
 
 /// Keeps this program, and what it starts without saying where, on core 1.

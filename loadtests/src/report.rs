@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_run_is_told_as_one() {
+    fn a_failed_run_is_reported_as_one() {
         let mut report = report(16.5);
         report.runs[4].failures.push("2 events lost".into());
         assert!(!report.is_sound());

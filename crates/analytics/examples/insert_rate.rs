@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p weir-analytics --example insert_rate --profile demo -- ADDRESS TOKEN [CHUNKS] [SENDERS]`, where the
 //! token speaks for organization `acme`. Each sender offers chunks of 10,000 events of a stream of its own, one after
-//! the other, and comes again when it is told to.
+//! the other, and comes again when it is asked to.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -38,7 +38,7 @@ fn main() {
     println!("{events} events stored in {:.2} s: {rate:.0} a second", took.as_secs_f64());
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is told to come again later, and nothing else tells when")]
+#[expect(clippy::disallowed_methods, reason = "it is asked to come again later, and nothing else tells when")]
 fn offer(address: &str, token: &str, chunk: &[u8]) {
     loop {
         match status(address, token, chunk) {

@@ -404,7 +404,7 @@ upstream_us: number,
  */
 client_us: number,
 /**
- * way to and from the next gateway, where that one told its time
+ * way to and from the next gateway, where that one reported its time
  */
 link_us: number,
 /**

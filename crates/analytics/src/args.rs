@@ -25,7 +25,7 @@ Examples:
   curl -s http://127.0.0.1:8686/healthz
 
 Exit codes:
-  0  ended as it was told to, or the command is done
+  0  ended as it was asked to, or the command is done
   1  the configuration or the database's schema is wrong; the message says how to fix it
   2  usage
   3  ClickHouse could not be reached (commands only: the server waits for it)

@@ -55,7 +55,9 @@ pub enum RunError {
     Overtaken,
     #[error("{0} is not loopback; give the tokens that may send by --tokens")]
     Open(SocketAddr),
-    #[error("--retention-raw must be more than --spool-max-age, or a late chunk could not be told from a new one")]
+    #[error(
+        "--retention-raw must be more than --spool-max-age, or a late chunk could not be distinguished from a new one"
+    )]
     Retention,
     #[error(
         "--durable-inserts quorum waits for replicas, and one server has none; give --cluster, or --durable-inserts fsync"
@@ -194,7 +196,7 @@ fn bounds(args: &Args) -> Bounds {
     bounds
 }
 
-/// Migrates and settles, as often as it takes while ClickHouse is away. False when told to stop meanwhile.
+/// Migrates and settles, as often as it takes while ClickHouse is away. False when asked to stop meanwhile.
 async fn ready(
     store: &Store,
     lease: &Lease,
@@ -343,7 +345,7 @@ fn stop_signal() -> std::io::Result<(watch::Receiver<bool>, watch::Receiver<bool
     Ok((stopped, hurried))
 }
 
-/// Until the process is told to end twice.
+/// Until the process is asked to end twice.
 async fn hurried(mut hurry: watch::Receiver<bool>) {
     if hurry.wait_for(|hurry| *hurry).await.is_err() {
         std::future::pending::<()>().await;

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_told_with_its_place() {
+    fn a_wrong_line_is_reported_with_its_place() {
         let said = |text| parse(text).unwrap_err().to_string();
         assert!(said("ok-token-1 a b c d\ntoken a b\n").starts_with("tokens:2: expected"));
         assert!(said("longtoken * b c d\n").contains("cannot be `*`"));

@@ -39,7 +39,7 @@ fn tokens_are_read_again_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
-fn bad_chunks_are_told_apart_and_those_after_them_flow() {
+fn bad_chunks_are_distinguished_and_those_after_them_flow() {
     let engine = Engine::start();
     let analytics = Analytics::start(&engine);
     let good = chunk(&stream("on-prem", "edge", 0), 0..10, now_us(), 10);

@@ -62,9 +62,9 @@ fn before_its_first_report_a_stream_is_not_reported_yet_and_accepted_is_not_belo
     analytics.store(&chunk(&edge, 0..2000, now_us() - 1_000_000, 10));
     let ledger = analytics.api("ledger");
     assert_eq!(ledger["state"], "unknown", "{ledger}");
-    let told = &ledger["streams"][0];
-    assert_eq!((&told["accepted"], &told["stored"]), (&json!(2000), &json!(2000)));
-    assert_eq!(told["unknown"][0]["kind"], "not_reported");
+    let reported = &ledger["streams"][0];
+    assert_eq!((&reported["accepted"], &reported["stored"]), (&json!(2000), &json!(2000)));
+    assert_eq!(reported["unknown"][0]["kind"], "not_reported");
     // The report lags behind what is stored: up to its time all is well.
     let counted = ms_ago(5);
     report(&analytics, &edge, 1500, &json!({ "counted_ms": counted }));
@@ -86,9 +86,12 @@ fn a_gateway_that_falls_silent_is_unknown_from_its_last_report_on() {
     report(&analytics, &core, 0, &json!({ "counted_ms": now }));
     let ledger = analytics.api("ledger");
     assert_eq!((&ledger["state"], &ledger["balanced_up_to_ms"]), (&json!("unknown"), &json!(now)), "{ledger}");
-    let told = &ledger["streams"][0];
-    assert_eq!((&told["gateway"], &told["state"]), (&json!("edge"), &json!("unknown")));
-    assert_eq!((&told["unknown"][0]["kind"], &told["unknown"][0]["since_ms"]), (&json!("not_heard"), &json!(before)));
+    let reported = &ledger["streams"][0];
+    assert_eq!((&reported["gateway"], &reported["state"]), (&json!("edge"), &json!("unknown")));
+    assert_eq!(
+        (&reported["unknown"][0]["kind"], &reported["unknown"][0]["since_ms"]),
+        (&json!("not_heard"), &json!(before))
+    );
     // Its end was reported: nothing more can come.
     report(&analytics, &edge, 100, &json!({ "closed": true }));
     age_reports(&engine, 60);
@@ -141,8 +144,8 @@ fn what_waits_moves_the_time_of_the_claim_and_a_held_gateway_is_named() {
     let held = json!({ "counted_ms": ms_ago(600), "held": { "reason": "identity", "since_ms": ms_ago(650) } });
     report(&analytics, &edge, 10, &held);
     let ledger = analytics.api("ledger");
-    let told = &ledger["streams"][1];
-    assert_eq!((&told["state"], &told["held"]), (&json!("unknown"), &json!("identity")), "{ledger}");
+    let reported = &ledger["streams"][1];
+    assert_eq!((&reported["state"], &reported["held"]), (&json!("unknown"), &json!("identity")), "{ledger}");
 }
 
 #[test]
@@ -197,9 +200,9 @@ fn an_open_end_is_unknown_with_its_reason() {
     report(&analytics, &edge, 100, &more);
     let ledger = analytics.api("ledger");
     assert_eq!((&ledger["state"], &ledger["missing"]), (&json!("unknown"), &json!(0)), "{ledger}");
-    let told = &ledger["streams"][0]["unknown"][0];
+    let reported = &ledger["streams"][0]["unknown"][0];
     assert_eq!(
-        (&told["kind"], &told["reason"], &told["from"]),
+        (&reported["kind"], &reported["reason"], &reported["from"]),
         (&json!("open_end"), &json!("ring_missing"), &json!(100))
     );
 }

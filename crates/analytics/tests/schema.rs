@@ -139,16 +139,16 @@ async fn the_page_of_the_tables_is_true() {
         let name = format!("`{}`", rollup.table);
         let section = sections.split("\n## ").find(|section| section.lines().any(|line| line.contains(&name)));
         let section = section.unwrap_or_else(|| panic!("docs/tables.md has no section of {name}"));
-        let told = section.split_once("Keys: ").expect("its columns").1;
-        let mut told: Vec<_> =
-            told.split('`').skip(1).step_by(2).filter(|word| !word.starts_with("--")).map(str::to_owned).collect();
-        told.sort();
-        told.dedup();
+        let reported = section.split_once("Keys: ").expect("its columns").1;
+        let mut reported: Vec<_> =
+            reported.split('`').skip(1).step_by(2).filter(|word| !word.starts_with("--")).map(str::to_owned).collect();
+        reported.sort();
+        reported.dedup();
         let sql = format!("SELECT name FROM system.columns WHERE database = 'weir' AND table = '{}'", rollup.table);
         let columns = engine.sql(&sql);
         let mut columns: Vec<_> = columns.lines().map(str::to_owned).collect();
         columns.sort();
-        assert_eq!(told, columns, "{name}");
+        assert_eq!(reported, columns, "{name}");
     }
     let example: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(engine.sql(&example.join("\n")), "nan", "no event, no quantile");

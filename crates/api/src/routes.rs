@@ -20,7 +20,7 @@ pub enum Found<'p, K> {
 
 impl<K: Copy> Routes<K> {
     /// # Panics
-    /// Two paths of the table cannot be told apart.
+    /// Two paths of the table cannot be distinguished.
     pub fn new(operations: &'static [Operation<K>]) -> Self {
         let mut paths: Vec<_> = operations.iter().map(|operation| operation.path).collect();
         paths.sort_unstable();

@@ -27,7 +27,7 @@ Examples:
 The server's warnings are in the log; --log debug shows its failed queries too.
 
 Exit codes:
-  0  ended as it was told to
+  0  ended as it was asked to
   1  it could not start, or the server ended by itself; the message says how to fix it
   2  usage
   4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::args::Memory;
 use crate::users::{OWN, Right, User, Users};
 
-/// What the server is told besides its folder.
+/// What the server is given besides its folder.
 #[derive(Debug)]
 pub struct Server<'a> {
     pub users_file: &'a Path,

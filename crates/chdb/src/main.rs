@@ -141,7 +141,7 @@ fn bind(args: &Args) -> Result<TcpSocket, Failure> {
     Ok(socket)
 }
 
-/// Writes what the engine is configured by, and gives the path that it is to be told.
+/// Writes what the engine is configured by, and gives the path that it is to be given.
 fn configure(args: &Args, users: &Users, run: &Run, backups: &[PathBuf]) -> Result<PathBuf, Failure> {
     let listeners = 1 + usize::from(args.tcp_port.is_some());
     let users_file = run.write("users.xml", &config::users(users, listeners))?;

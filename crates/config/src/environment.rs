@@ -76,7 +76,7 @@ impl Variable {
     }
 }
 
-/// Reads variables; a bad value is told and counts as absent.
+/// Reads variables; a bad value is reported and counts as absent.
 pub(crate) struct Variables<'a> {
     pub env: Env<'a>,
     pub errors: &'a Errors,

@@ -1,4 +1,4 @@
-//! How resources are told apart.
+//! How resources are distinguished.
 
 /// Namespace and name.
 pub(crate) type Key = (String, String);

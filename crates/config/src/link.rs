@@ -1,7 +1,7 @@
 //! What resources say of each other: bindings reach their APIs and services, contracts their API, routes their service.
 //!
-//! A reference to what is not there is a mistake, told where it is written. What is there but could not be read counts
-//! as there: its own mistake is told already, and one mistake is told once.
+//! A reference to what is not there is a mistake, reported where it is written. What is there but could not be read counts
+//! as there: its own mistake is reported already, and one mistake is reported once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::read::{Errors, MAX_ERRORS, Place, show};
 use crate::resource_index::{ResourceIndex, within};
 use crate::resources::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
 
-/// Mistakes that are told with the name that was perhaps meant: finding it looks at every name.
+/// Mistakes that are reported with the name that was perhaps meant: finding it looks at every name.
 const MOST_HINTS: usize = 100;
 /// How many policies all selectors together may bind: a file of some MiB must not become all of memory.
 const MOST_SELECTED: usize = 200_000;

@@ -17,7 +17,7 @@ use crate::read::{Custom, Env, Errors, LoadContext};
 use crate::resources::{self, Drafts, Settings};
 use crate::tree::{self, Value};
 
-/// How many mistakes of one file are told: past that the file is of another kind altogether.
+/// How many mistakes of one file are reported: past that the file is of another kind altogether.
 const MAX_MISTAKES: usize = 100;
 
 /// Loads every `*.yaml` and `*.yml` below `dirs`, recursively and in the order of their paths.
@@ -61,7 +61,7 @@ pub(crate) fn spool_path(files: &Files, env: Env<'_>) -> PathBuf {
     drafts.settings.into_spool_path()
 }
 
-/// Loads the documents of one text, told as `name` in mistakes: for what is not in a file yet.
+/// Loads the documents of one text, reported as `name` in mistakes: for what is not in a file yet.
 ///
 /// # Errors
 /// As [`load`].

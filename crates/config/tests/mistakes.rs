@@ -1,4 +1,4 @@
-//! Every mistake of a folder is told at once, each with its place and its fix.
+//! Every mistake of a folder is reported at once, each with its place and its fix.
 
 use expect_test::expect_file;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use weir_config::load;
 
 /// What users read, to the letter. `UPDATE_EXPECT=1 cargo test -p weir-config` writes it anew; read the difference.
 #[test]
-fn every_mistake_is_told() {
+fn every_mistake_is_reported() {
     let folder = PathBuf::from("tests/conf.d/mistakes");
-    let told = load(&[folder], &|_| None).unwrap_err().to_string() + "\n";
-    expect_file!["conf.d/mistakes.txt"].assert_eq(&told);
+    let reported = load(&[folder], &|_| None).unwrap_err().to_string() + "\n";
+    expect_file!["conf.d/mistakes.txt"].assert_eq(&reported);
 }
 
 #[test]
@@ -21,24 +21,24 @@ fn the_environment_is_checked_too() {
         "FLEX_STREAM_IDLE_TIMEOUT_SECONDS" => Some("0".to_owned()),
         _ => None,
     };
-    let told = load(&[folder.path().to_owned()], &env).unwrap_err().to_string();
+    let reported = load(&[folder.path().to_owned()], &env).unwrap_err().to_string();
     assert_eq!(
-        told,
+        reported,
         "environment: FLEX_REWRITE_HOST_HEADER: `maybe` cannot be used; write true or false\n\
          environment: FLEX_STREAM_IDLE_TIMEOUT_SECONDS: `0` cannot be used; write a number of seconds from 1"
     );
 }
 
 #[test]
-fn files_that_cannot_be_read_are_told() {
+fn files_that_cannot_be_read_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("binary.yaml"), b"a: b\n\xff").unwrap();
     let gone = folder.path().join("gone");
     let errors = load(&[folder.path().to_owned(), gone], &|_| None).unwrap_err();
-    let told = errors.to_string();
-    assert_eq!(errors.len(), 2, "{told}");
-    assert!(told.contains("binary.yaml:2: is not UTF-8"), "{told}");
-    assert!(told.contains("gone: cannot be read: entity not found; create it"), "{told}");
+    let reported = errors.to_string();
+    assert_eq!(errors.len(), 2, "{reported}");
+    assert!(reported.contains("binary.yaml:2: is not UTF-8"), "{reported}");
+    assert!(reported.contains("gone: cannot be read: entity not found; create it"), "{reported}");
 }
 
 /// A secret is never in a message, not even when its field is wrong.
@@ -47,14 +47,14 @@ fn secrets_stay_secret() {
     let text = "{apiVersion: gateway.weir.dev/v1, kind: Configuration, metadata: {name: a}, \
                 spec: {analytics: {endpoint: $URL, token: $URL}}}";
     let env = |name: &str| (name == "URL").then(|| "hunter2 hunter2".to_owned());
-    let told = weir_config::load_text("x".as_ref(), text, &env).unwrap_err().to_string();
-    assert!(!told.contains("hunter2"), "{told}");
-    assert!(told.contains("the value of `$URL`"), "{told}");
+    let reported = weir_config::load_text("x".as_ref(), text, &env).unwrap_err().to_string();
+    assert!(!reported.contains("hunter2"), "{reported}");
+    assert!(reported.contains("the value of `$URL`"), "{reported}");
 }
 
-/// A file that is something else altogether is told in a screenful, at bounded cost.
+/// A file that is something else altogether is reported in a screenful, at bounded cost.
 #[test]
-fn a_hopeless_file_is_told_shortly() {
+fn a_hopeless_file_is_reported_shortly() {
     let texts = [
         "a: [\n---\n".repeat(500_000),
         "a\n---\n".repeat(500_000),
@@ -72,9 +72,9 @@ fn a_hopeless_file_is_told_shortly() {
     }
 }
 
-/// Thousands of resources that name each other, or nobody: bounded in time, memory and what is told.
+/// Thousands of resources that name each other, or nobody: bounded in time, memory and what is reported.
 #[test]
-fn many_references_are_told_shortly() {
+fn many_references_are_reported_shortly() {
     let resource = |kind: &str, n: usize, spec: &str| {
         format!(
             "{{apiVersion: gateway.mulesoft.com/v1alpha1, kind: {kind}, metadata: {{name: n{n}}}, spec: {{{spec}}}}}\n---\n"
@@ -93,19 +93,19 @@ fn many_references_are_told_shortly() {
     let nowhere = |n| resource("PolicyBinding", n, &format!("targetRef: {{name: m{n}}}, {policy}"));
     let contract = |n| resource("Contract", n, &format!("apiId: n0, client: {{id: c{n}, secret: s}}"));
     let service = |n| resource("Service", n, "address: http://b");
-    let told = |resources: Vec<String>| {
+    let reported = |resources: Vec<String>| {
         weir_config::load_text("x".as_ref(), &resources.concat(), &|_| None).map_err(|errors| errors.to_string())
     };
 
     let all = (0..2_000).map(api).chain((0..2_000).map(selector)).collect();
-    let told_of_all = told(all).unwrap_err();
-    assert!(told_of_all.contains("all selectors together bind more than 200000 policies"), "{told_of_all:.500}");
+    let errors_of_all = reported(all).unwrap_err();
+    assert!(errors_of_all.contains("all selectors together bind more than 200000 policies"), "{errors_of_all:.500}");
 
     let lost = (0..2_000).map(api).chain((0..2_000).map(nowhere)).chain((0..2_000).map(service)).collect();
-    let told_of_lost = told(lost).unwrap_err();
-    assert!(told_of_lost.lines().count() <= 1_000, "{}", told_of_lost.lines().count());
-    assert!(told_of_lost.contains("there is no ApiInstance `m0` in namespace `default`; did you mean `n0`?"));
+    let errors_of_lost = reported(lost).unwrap_err();
+    assert!(errors_of_lost.lines().count() <= 1_000, "{}", errors_of_lost.lines().count());
+    assert!(errors_of_lost.contains("there is no ApiInstance `m0` in namespace `default`; did you mean `n0`?"));
 
-    let signed = told((0..1).map(api).chain((0..10_000).map(contract)).collect()).unwrap();
+    let signed = reported((0..1).map(api).chain((0..10_000).map(contract)).collect()).unwrap();
     assert_eq!(signed.apis[0].contracts.len(), 10_000);
 }

@@ -195,7 +195,7 @@ const LIMIT: &str = "policyRef: {name: rate-limiting-flex}, \
 
 /// Each leads nowhere, or to where it may not.
 #[test]
-fn what_leads_nowhere_is_told() {
+fn what_leads_nowhere_is_reported() {
     let route = "policyRef: {name: route}, config: {destinationRef: {name: mian}}";
     let skip = "policyRef: {name: tls-outbound}, config: {skipValidation: true}";
     let cases = [
@@ -278,9 +278,9 @@ fn what_leads_nowhere_is_told() {
     let there = [resource("Service", "main", "address: https://a"), String::new()].concat() + &api("orders", 1, INLINE);
     well(std::slice::from_ref(&there));
     for (text, said) in cases {
-        let told = load(&(there.clone() + &text)).expect_err(said);
-        assert!(told.contains(said), "{text}\n{told}\nwanted: {said}");
-        assert_eq!(told.lines().count(), 1, "one mistake is told once: {told}");
+        let reported = load(&(there.clone() + &text)).expect_err(said);
+        assert!(reported.contains(said), "{text}\n{reported}\nwanted: {said}");
+        assert_eq!(reported.lines().count(), 1, "one mistake is reported once: {reported}");
     }
 }
 

@@ -125,8 +125,8 @@ fn ports_are_shared_when_base_paths_do_not_overlap() {
         ("http://0.0.0.0:1/a", "https://0.0.0.0:1/b", "port 1 is used with another scheme"),
         ("http://0.0.0.0:1/a", "http://127.0.0.1:9901/b", "that of the admin listener, set by default"),
     ] {
-        let told = together(first, second).unwrap_err();
-        assert!(told.contains(why), "{first} {second}: {told}");
+        let reported = together(first, second).unwrap_err();
+        assert!(reported.contains(why), "{first} {second}: {reported}");
     }
 }
 

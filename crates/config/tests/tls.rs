@@ -68,7 +68,7 @@ fn defaults_are_those_of_flex() {
 }
 
 #[test]
-fn what_is_wrong_is_told_without_the_key() {
+fn what_is_wrong_is_reported_without_the_key() {
     let pair = format!("certificate: {{crt: \"{CRT}\", key: \"{KEY}\"}}");
     for (config, said) in [
         ("x: 1".to_owned(), "policies[0].config.certificate: is missing; add `{crt, key}`"),
@@ -96,29 +96,29 @@ fn what_is_wrong_is_told_without_the_key() {
             "`/nowhere/x` names a file that is not there",
         ),
     ] {
-        let told = refused(&config);
-        assert!(told.contains(said), "{config}: {told}");
-        assert!(!told.contains("AAAA") && !told.contains("s3cr*t"), "{told}");
-        assert!(!told.contains("needs a `tls` policy"), "it has one, though it is wrong: {told}");
+        let reported = refused(&config);
+        assert!(reported.contains(said), "{config}: {reported}");
+        assert!(!reported.contains("AAAA") && !reported.contains("s3cr*t"), "{reported}");
+        assert!(!reported.contains("needs a `tls` policy"), "it has one, though it is wrong: {reported}");
     }
 }
 
 #[test]
 fn tls_and_scheme_must_agree() {
     let pair = |der: &str| format!("certificate: {{crt: \"{}\", key: \"{KEY}\"}}", CRT.replace("AAAA", der));
-    let told = load(&api("a", FLEX, "https://0.0.0.0:1", "")).unwrap_err().to_string();
-    assert!(told.contains("needs a `tls` policy"), "{told}");
+    let reported = load(&api("a", FLEX, "https://0.0.0.0:1", "")).unwrap_err().to_string();
+    assert!(reported.contains("needs a `tls` policy"), "{reported}");
     let encrypted = load(&api("a", FLEX, "http://0.0.0.0:1", &pair("AAAA"))).unwrap();
     assert!(encrypted.apis[0].listen.scheme == Scheme::Https && encrypted.warnings.len() == 1);
     let two = |a: &str, b: &str| {
         api("a", FLEX, "https://0.0.0.0:1/a", &pair(a)) + &api("b", FLEX, "https://0.0.0.0:1/b", &pair(b))
     };
     load(&two("AAAA", "AAAA")).unwrap();
-    let told = load(&two("AAAA", "BBBB")).unwrap_err().to_string();
-    assert!(told.contains("x.yaml:9:") && told.contains("port 1 has another `tls` at x.yaml:4"), "{told}");
-    let told =
+    let reported = load(&two("AAAA", "BBBB")).unwrap_err().to_string();
+    assert!(reported.contains("x.yaml:9:") && reported.contains("port 1 has another `tls` at x.yaml:4"), "{reported}");
+    let reported =
         load(&api("a", FLEX, "https://0.0.0.0:1", "certificate: {crtFile: /x, key: $KEY}")).unwrap_err().to_string();
-    assert!(told.contains("crtFile: is not a key of Flex; write `apiVersion: gateway.weir.dev/v1`"), "{told}");
+    assert!(reported.contains("crtFile: is not a key of Flex; write `apiVersion: gateway.weir.dev/v1`"), "{reported}");
 }
 
 /// A certificate renewed in its file is a change of the configuration, though no YAML changed.
@@ -167,7 +167,7 @@ fn a_file_that_is_named_is_watched() {
     };
     let second = renew(&crt, "BBBB").unwrap();
     assert_ne!(Some(&second), first.apis[0].tls.as_ref());
-    assert!(renew(&crt, "*").is_err(), "a bad one is told");
+    assert!(renew(&crt, "*").is_err(), "a bad one is reported");
     assert_eq!(renew(&crt, "BBBB").unwrap(), second);
     drop(watcher);
 }
@@ -188,11 +188,11 @@ fn an_ingestor_is_believed_by_authorities_of_ones_own() {
     assert!(!format!("{config:?}").contains("[0, 0, 0]"), "a key is not shown");
     let config = load(&shipping("endpoint: \"https://a\", token: t")).unwrap();
     assert_eq!(config.startup.analytics.unwrap().tls, weir_config::AnalyticsTls::default());
-    let told = |analytics: &str| load(&shipping(analytics)).unwrap_err().to_string();
-    let plain = told(&format!("endpoint: \"http://127.0.0.1:1\", token: t, {tls}"));
+    let reported = |analytics: &str| load(&shipping(analytics)).unwrap_err().to_string();
+    let plain = reported(&format!("endpoint: \"http://127.0.0.1:1\", token: t, {tls}"));
     assert!(plain.contains("has no effect, since the endpoint is plain http"), "{plain}");
-    assert!(told("endpoint: \"https://a\", token: t, tls: {trustedCAFile: /nowhere}").contains("/nowhere"));
-    let half = told(&format!("endpoint: \"https://a\", token: t, tls: {{certificate: {{crt: \"{CRT}\"}}}}"));
+    assert!(reported("endpoint: \"https://a\", token: t, tls: {trustedCAFile: /nowhere}").contains("/nowhere"));
+    let half = reported(&format!("endpoint: \"https://a\", token: t, tls: {{certificate: {{crt: \"{CRT}\"}}}}"));
     assert!(half.contains("`key` is missing") || half.contains("key: is missing"), "{half}");
-    assert!(told("endpoint: \"https://a\", token: t, tls: {trustedCa: x}").contains("trustedCA"), "a misspelt key");
+    assert!(reported("endpoint: \"https://a\", token: t, tls: {trustedCa: x}").contains("trustedCA"), "a misspelt key");
 }

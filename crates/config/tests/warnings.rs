@@ -55,18 +55,22 @@ fn tls_bound_to_an_http_address_makes_its_port_speak_tls() {
             assert_eq!(api.listen.scheme, Scheme::Https, "{}", api.name);
             assert!(api.tls.is_some());
         }
-        let told = warnings(&config);
-        assert_eq!(told.len(), encrypted, "{told:?}");
-        assert!(told[0].starts_with("x.yaml:4:17: ApiInstance \"a\": address: port 1 speaks TLS"), "{}", told[0]);
+        let reported = warnings(&config);
+        assert_eq!(reported.len(), encrypted, "{reported:?}");
+        assert!(
+            reported[0].starts_with("x.yaml:4:17: ApiInstance \"a\": address: port 1 speaks TLS"),
+            "{}",
+            reported[0]
+        );
     }
     // Also where the policy cannot be read: one mistake, and nothing of clear text.
     let broken = apis + &selector("", "policyRef: {name: tls}, config: {certificate: {crt: x, key: y}}");
-    let told = load(&broken).unwrap_err();
-    assert!(told.lines().all(|line| line.contains("config.certificate")), "{told}");
+    let reported = load(&broken).unwrap_err();
+    assert!(reported.lines().all(|line| line.contains("config.certificate")), "{reported}");
 }
 
 #[test]
-fn a_selector_that_matches_nobody_is_told() {
+fn a_selector_that_matches_nobody_is_reported() {
     let apis = api("name: a, labels: {team: red}", "http://0.0.0.0:1");
     let config = well(&(apis.clone() + &selector(", labels: {team: blue, tier: 1}", BASIC)));
     assert!(config.apis[0].policies.is_empty());
@@ -85,8 +89,8 @@ fn spelling_of_booleans_decides_nothing_in_silence() {
     for (borne, asked) in [("yes", "\"true\""), ("true", "yes"), ("\"on\"", "True"), ("No", "off"), ("TRUE", "true")] {
         let text = api(&format!("name: a, labels: {{secured: {borne}, team: red}}"), "http://0.0.0.0:1")
             + &selector(&format!(", labels: {{secured: {asked}, team: red}}"), BASIC);
-        let told = load(&text).unwrap_err();
-        assert!(told.contains("ApiInstance `a` bears `secured: ") && told.lines().count() == 1, "{told}");
+        let reported = load(&text).unwrap_err();
+        assert!(reported.contains("ApiInstance `a` bears `secured: ") && reported.lines().count() == 1, "{reported}");
     }
     for (borne, asked) in [("yes", "\"false\""), ("yes", "maybe")] {
         let text = api(&format!("name: a, labels: {{secured: {borne}}}"), "http://0.0.0.0:1")
@@ -106,19 +110,23 @@ fn what_others_left_in_the_folder_is_taken() {
         "name: r",
         "platformConnection: {agentId: a, certificateRef: {kind: Secret, name: c}}",
     ) + "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Secret\nmetadata: {name: c}\nspec: {tls.crt: x, tls.key: y}\n---\n";
-    let told = warnings(&well(&registration));
-    assert_eq!(told.len(), 2, "{told:?}");
+    let reported = warnings(&well(&registration));
+    assert_eq!(reported.len(), 2, "{reported:?}");
     assert!(
-        told[0].contains("platformConnection: has no effect") && told[1].contains("Secret \"c\": has no effect"),
-        "{told:?}"
+        reported[0].contains("platformConnection: has no effect")
+            && reported[1].contains("Secret \"c\": has no effect"),
+        "{reported:?}"
     );
 
     let foreign = "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n---\napiVersion: apps/v1\nkind: Deployment\nspec: {}\n---\n\
                    apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: []}\n---\n";
     let config = well(&(foreign.to_owned() + &api("name: a", "http://0.0.0.0:1")));
-    let told = warnings(&config);
-    assert_eq!((config.apis.len(), told.len()), (1, 3), "{told:?}");
-    assert!(told[1].contains("is of `apps/v1`, which is no resource of the gateway; it is passed over"), "{told:?}");
+    let reported = warnings(&config);
+    assert_eq!((config.apis.len(), reported.len()), (1, 3), "{reported:?}");
+    assert!(
+        reported[1].contains("is of `apps/v1`, which is no resource of the gateway; it is passed over"),
+        "{reported:?}"
+    );
     let misspelt =
         load("apiVersion: gateway.mulesoft.com/v2\nkind: ApiInstance\nmetadata: {name: a}\nspec: {}\n").unwrap_err();
     assert!(misspelt.contains("unknown apiVersion"), "{misspelt}");
@@ -140,8 +148,8 @@ fn what_kubectl_writes_is_taken() {
 #[test]
 fn a_kind_with_a_capital_is_taken_with_a_word() {
     let text = api("name: a", "http://0.0.0.0:1").replace("kind: ApiInstance", "Kind: ApiInstance");
-    let told = warnings(&well(&text));
-    assert!(told.len() == 1 && told[0].contains("Kind: is written `kind`"), "{told:?}");
+    let reported = warnings(&well(&text));
+    assert!(reported.len() == 1 && reported[0].contains("Kind: is written `kind`"), "{reported:?}");
     let both = text.replace("Kind: ApiInstance", "Kind: ApiInstance\nkind: ApiInstance");
     assert!(load(&both).unwrap_err().contains("which is here too"));
 }
@@ -150,9 +158,9 @@ fn a_kind_with_a_capital_is_taken_with_a_word() {
 fn an_api_without_a_service_is_taken() {
     for services in ["", ", services: {}"] {
         let config = well(&document("ApiInstance", "name: a", &format!("address: \"http://0.0.0.0:1\"{services}")));
-        let told = warnings(&config);
+        let reported = warnings(&config);
         assert!(config.apis.len() == 1 && config.apis[0].routes.is_empty(), "{config:?}");
-        assert!(told.len() == 1 && told[0].contains("every request is answered 404"), "{told:?}");
+        assert!(reported.len() == 1 && reported[0].contains("every request is answered 404"), "{reported:?}");
     }
 }
 
@@ -162,9 +170,9 @@ fn a_policy_without_effect_is_named_once() {
         let text = api("name: a", "http://0.0.0.0:1")
             + &selector("", &format!("policyRef: {{name: {policy}}}, config: {{any: thing}}"));
         let config = well(&text);
-        let told = warnings(&config);
-        assert!(config.apis[0].policies.is_empty() && told.len() == 1, "{told:?}");
-        assert!(told[0].contains(&format!("`{policy}` has no effect yet")), "{told:?}");
+        let reported = warnings(&config);
+        assert!(config.apis[0].policies.is_empty() && reported.len() == 1, "{reported:?}");
+        assert!(reported[0].contains(&format!("`{policy}` has no effect yet")), "{reported:?}");
     }
     let inbound = api("name: a", "http://0.0.0.0:1") + &selector("", "policyRef: {name: tls-inbound}, config: {}");
     assert!(load(&inbound).unwrap_err().contains("did you mean `tls`?"));
@@ -182,8 +190,8 @@ fn weak_tls_is_left_out_with_one_warning() {
         ("minVersion: '1.1'".to_owned(), 6),
     ] {
         let config = well(&(apis.clone() + &tls(&more)));
-        let told = warnings(&config);
-        assert!(told.len() == 1 && told[0].contains("is taken otherwise than written"), "{told:?}");
+        let reported = warnings(&config);
+        assert!(reported.len() == 1 && reported[0].contains("is taken otherwise than written"), "{reported:?}");
         let offer = &config.apis[0].tls.as_ref().unwrap().offer;
         assert_eq!((offer.min, offer.ciphers.len()), (weir_config::policy::TlsVersion::Tls12, offered), "{more}");
     }
@@ -192,13 +200,14 @@ fn weak_tls_is_left_out_with_one_warning() {
 }
 
 #[test]
-fn a_misplaced_key_is_told_where_it_belongs() {
+fn a_misplaced_key_is_reported_where_it_belongs() {
     let limit = "policyRef: {name: rate-limiting-flex}, config: {rateLimits: [{maximumRequests: 3, \
                  timePeriodInMilliseconds: 6000, exposeHeaders: true}]}";
-    let told = warnings(&well(&(api("name: a", "http://0.0.0.0:1") + &selector("", limit))));
+    let reported = warnings(&well(&(api("name: a", "http://0.0.0.0:1") + &selector("", limit))));
     assert!(
-        told.len() == 1 && told[0].contains("exposeHeaders: has no effect here: it belongs beside `rateLimits`"),
-        "{told:?}"
+        reported.len() == 1
+            && reported[0].contains("exposeHeaders: has no effect here: it belongs beside `rateLimits`"),
+        "{reported:?}"
     );
 }
 
@@ -210,8 +219,8 @@ fn the_path_of_a_service_goes_before_that_of_its_requests() {
         well(&document("ApiInstance", "name: a", &format!("address: \"http://0.0.0.0:1\", services: {{{services}}}")));
     let paths: Vec<_> = config.apis[0].routes.iter().map(|route| route.destination_path.as_deref()).collect();
     assert_eq!(paths, [Some("/v1"), Some("/v1/x"), Some("/v1"), None]);
-    let told = warnings(&config);
-    assert!(told.len() == 2 && told[0].contains("carries the path `/v1`"), "{told:?}");
+    let reported = warnings(&config);
+    assert!(reported.len() == 2 && reported[0].contains("carries the path `/v1`"), "{reported:?}");
     // Of a resource of its own, too, whoever goes there, and how.
     let shared = document("Service", "name: shared", "address: 'http://b/v2'");
     let to = |more: &str| {
@@ -256,16 +265,16 @@ fn what_may_be_secret_is_not_quoted() {
         basic("$hunter2"),
         basic("[hunter2]"),
     ] {
-        let told = load(&text).expect_err(&text);
+        let reported = load(&text).expect_err(&text);
         // The second has it in its path, too, which is none of a secret's places.
-        assert!(!told.replace("/hunter2", "").contains("hunter2") && !told.contains("ter2@"), "{told}");
+        assert!(!reported.replace("/hunter2", "").contains("hunter2") && !reported.contains("ter2@"), "{reported}");
     }
     assert!(load(&basic("$PASSWORD")).unwrap_err().contains("environment variable `PASSWORD` is not set"));
 }
 
-/// What Flex runs as WebAssembly is told as that, once, with the places that bind it.
+/// What Flex runs as WebAssembly is reported as that, once, with the places that bind it.
 #[test]
-fn a_custom_policy_is_told_once() {
+fn a_custom_policy_is_reported_once() {
     let extension = document("Extension", "name: my-wasm-v1", "extends: [{name: extension-definition}]");
     let binding = |name: &str, policy: &str| {
         document(
@@ -276,33 +285,36 @@ fn a_custom_policy_is_told_once() {
     };
     let served = api("name: a", "http://0.0.0.0:1");
     let config = well(&(served.clone() + &extension));
-    let [told] = &warnings(&config)[..] else { panic!("{:?}", warnings(&config)) };
-    assert!(told.contains("Extension \"my-wasm-v1\"") && told.contains("nothing binds it"), "{told}");
+    let [reported] = &warnings(&config)[..] else { panic!("{:?}", warnings(&config)) };
+    assert!(reported.contains("Extension \"my-wasm-v1\"") && reported.contains("nothing binds it"), "{reported}");
 
     let two = binding("one", "my-wasm-v1") + &binding("two", "my-wasm-v1");
     for text in [served.clone() + &two + &extension, served.clone() + &extension + &two] {
-        let told = load(&text).unwrap_err();
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(told.contains("Extension \"my-wasm-v1\": metadata.name: is a custom policy"), "{told}");
+        let reported = load(&text).unwrap_err();
+        assert_eq!(reported.lines().count(), 1, "{reported}");
+        assert!(reported.contains("Extension \"my-wasm-v1\": metadata.name: is a custom policy"), "{reported}");
         assert!(
-            told.contains("remove it and what binds it: x.yaml:") && told.matches("x.yaml:").count() == 3,
-            "{told}"
+            reported.contains("remove it and what binds it: x.yaml:") && reported.matches("x.yaml:").count() == 3,
+            "{reported}"
         );
     }
-    let told = load(&(served.clone() + &two)).unwrap_err();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.contains("unknown policy `my-wasm-v1`; ") && told.contains("it is bound by x.yaml:"), "{told}");
+    let reported = load(&(served.clone() + &two)).unwrap_err();
+    assert_eq!(reported.lines().count(), 1, "{reported}");
+    assert!(
+        reported.contains("unknown policy `my-wasm-v1`; ") && reported.contains("it is bound by x.yaml:"),
+        "{reported}"
+    );
 
     // A slip is one for each.
     let slips = binding("one", "rate-limiting-felx") + &binding("two", "rate-limiting-felx");
-    let told = load(&(served + &slips)).unwrap_err();
-    assert_eq!(told.matches("did you mean `rate-limiting-flex`?").count(), 2, "{told}");
+    let reported = load(&(served + &slips)).unwrap_err();
+    assert_eq!(reported.matches("did you mean `rate-limiting-flex`?").count(), 2, "{reported}");
 }
 
 /// A password that a template left behind is a password that everybody knows.
 #[test]
-fn a_secret_that_looks_like_a_placeholder_is_told_and_not_quoted() {
-    for (password, told) in [
+fn a_secret_that_looks_like_a_placeholder_is_reported_and_not_quoted() {
+    for (password, reported) in [
         ("'{{ basic_password }}'", true),
         ("'<your-password>'", true),
         ("correct-horse", false),
@@ -316,7 +328,7 @@ fn a_secret_that_looks_like_a_placeholder_is_told_and_not_quoted() {
         let config = load_text("x.yaml".as_ref(), &text, &filled).unwrap();
         let warned = warnings(&config);
         let about: Vec<_> = warned.iter().filter(|warning| warning.contains("placeholder")).collect();
-        assert_eq!(about.len(), usize::from(told), "{password}: {warned:?}");
+        assert_eq!(about.len(), usize::from(reported), "{password}: {warned:?}");
         assert!(about.iter().all(|warning| warning.contains("config.password") && !warning.contains("basic_password")));
     }
 }

@@ -48,7 +48,7 @@ pub enum Command {
     /// Show events as they happen, from one gateway or several.
     ///
     /// Two lines an event: what was asked, how it ended and whose time it took; and its trace. A terminal that is slower
-    /// than the gateway is told how many events it missed; no request waits for it.
+    /// than the gateway is informed how many events it missed; no request waits for it.
     #[command(after_long_help = "\
 Examples:
   weirctl tail --failed

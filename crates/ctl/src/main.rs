@@ -98,7 +98,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
-    told(&args, outcome)
+    reported(&args, outcome)
 }
 
 async fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -118,7 +118,7 @@ async fn run(args: &Args) -> Result<Outcome, Failure> {
     }
 }
 
-fn told(args: &Args, outcome: Result<Outcome, Failure>) -> ExitCode {
+fn reported(args: &Args, outcome: Result<Outcome, Failure>) -> ExitCode {
     match outcome {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),

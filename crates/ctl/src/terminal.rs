@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_answer_is_told_in_one_line() {
+    fn a_strange_answer_is_reported_in_one_line() {
         assert_eq!(excerpt("<html>\n<h1>404</h1>\n</html>"), "<html> <h1>404</h1> </html>");
         assert_eq!(excerpt(r#"{"error": "not here"}"#), "not here");
         assert_eq!(excerpt(" \n"), "nothing");

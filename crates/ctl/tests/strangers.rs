@@ -34,7 +34,7 @@ fn weirctl(url: &str, args: &[&str]) -> Output {
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 #[test]
-fn a_stranger_is_told_in_one_sentence() {
+fn a_stranger_is_reported_in_one_sentence() {
     let html = "<!doctype html>\n<title>Not here</title>\n<h1>Nothing</h1>\n";
     let answers = [
         ("404", http("404 Not Found", "text/html", html)),

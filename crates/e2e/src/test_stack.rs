@@ -404,7 +404,7 @@ impl TestStack {
     }
 
     async fn is_settled(&self) -> Option<bool> {
-        // The folder of a life before this one goes when all that it held is acknowledged and its end is told.
+        // The folder of a life before this one goes when all that it held is acknowledged and its end is reported.
         if self.lives().ok()?.len() > 1 {
             return Some(false);
         }

@@ -173,7 +173,7 @@ async fn a_certificate_that_is_replaced_is_shown_and_one_that_cannot_be_used_is_
     let mut secure = start().await;
     assert_eq!(secure.serial().as_deref(), Some("0B"));
     std::fs::write(secure.dir.join("server.pem"), "half a certificate").unwrap();
-    eventually("the mistake is told", async || {
+    eventually("the mistake is reported", async || {
         secure.site.log("analytics").contains("the certificates of before stay in force").then_some(())
     })
     .await;

@@ -94,7 +94,7 @@ async fn a_bad_edit_keeps_what_runs_and_a_good_one_is_taken() {
     let file = gateway.conf.join("gateway.yaml");
     let good = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, good.replace("services:", "servces:")).unwrap();
-    eventually("the bad edit is told", async || {
+    eventually("the bad edit is reported", async || {
         let status = gateway.status().await.ok()?;
         status["reloads"]["last_error"].as_str().filter(|error| error.contains("servces")).map(drop)
     })

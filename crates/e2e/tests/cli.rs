@@ -143,7 +143,7 @@ fn both_validates_tell_the_same_document() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_as_json_too() {
+fn what_cannot_be_reached_is_reported_as_json_too() {
     let nowhere = ["--admin", "http://127.0.0.1:1", "--analytics", "http://127.0.0.1:1"];
     for command in [&["dump"][..], &["tail", "--json"], &["ledger", "--json"], &["trace", "--json", &"a".repeat(32)]] {
         let (code, document) = json("weirctl", &[command, &nowhere].concat());
@@ -159,7 +159,7 @@ fn what_cannot_be_reached_is_told_as_json_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_there_is_told_as_json() {
+async fn what_is_there_is_reported_as_json() {
     let stack = TestStack::start(None).await.unwrap();
     let (admin, analytics) = (format!("http://{}", stack.admin().unwrap()), format!("http://{}", stack.analytics_at));
     let ask = |command: &[&str]| json("weirctl", &[command, &["--admin", &admin, "--analytics", &analytics]].concat());
@@ -255,11 +255,11 @@ async fn a_dump_holds_everything_but_secrets() {
     let folder = site.path("edge");
     let bad = spec.yaml(&folder).replace("address: https://127.0.0.2:0/secure", "adress: password-hushhush");
     std::fs::write(gateway.conf.join("gateway.yaml"), bad).unwrap();
-    let dump = eventually("the bad edit and the analytics that is away are told", async || {
+    let dump = eventually("the bad edit and the analytics that is away are reported", async || {
         let (code, dump) = json("weirctl", &["dump", "--admin", &admin]);
         assert_eq!(code, Some(0));
-        let told = dump["reloads"]["last_error"].is_string() && dump["spool"]["last_error"].is_string();
-        (told && dump["log"].as_array().unwrap().len() > 1).then_some(dump)
+        let reported = dump["reloads"]["last_error"].is_string() && dump["spool"]["last_error"].is_string();
+        (reported && dump["log"].as_array().unwrap().len() > 1).then_some(dump)
     })
     .await;
     assert_keeps_secrets(&dump.to_string(), &site.path("key.pem"));
@@ -335,7 +335,7 @@ fn a_reader_may_leave() {
     }
 }
 
-/// The same mistake saved twelve times: ten times it is told, and how often in all when the gateway ends.
+/// The same mistake saved twelve times: ten times it is reported, and how often in all when the gateway ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_over_and_over_is_counted() {
     let site = Site::new().unwrap();

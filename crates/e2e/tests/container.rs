@@ -157,7 +157,7 @@ fn children(of: u32) -> Vec<(u32, char)> {
     numbers.filter_map(child).collect()
 }
 
-/// O19: as process number 1 it lets go of processes whose parents have ended; and it ends when it is told to.
+/// O19: as process number 1 it lets go of processes whose parents have ended; and it ends when it is asked to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_process_of_a_container_leaves_no_zombies() {
     let site = Site::new().unwrap();

@@ -215,8 +215,8 @@ fn the_page_about_loading_is_right() {
         .split(|c: char| !c.is_ascii_lowercase() && c != '_')
         .filter(|word| word.starts_with("weir_config_"))
         .collect();
-    let told = |name: &&&str| !named.contains(*name) && **name != "weir_config_reloads_total";
-    assert_eq!(known.iter().find(told), None, "a metric that the page does not tell");
+    let reported = |name: &&&str| !named.contains(*name) && **name != "weir_config_reloads_total";
+    assert_eq!(known.iter().find(reported), None, "a metric that the page does not tell");
 }
 
 /// The page about start and end has the defaults.

@@ -18,7 +18,7 @@ use weir_event::chunk::Chunk;
 use weir_testkit::get;
 use weir_testkit::process::program;
 
-/// Programs of one machine connect from 127.0.0.1 unless they are told to do otherwise: so does the first gateway.
+/// Programs of one machine connect from 127.0.0.1 unless they are asked to do otherwise: so does the first gateway.
 const PEERS: &str = "---
 apiVersion: gateway.weir.dev/v1
 kind: Configuration
@@ -33,13 +33,13 @@ const REQUESTS: usize = 10;
 async fn telling() -> (SocketAddr, UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = unbounded_channel();
+    let (tell, reported) = unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(answer(stream, tell.clone()));
         }
     });
-    (address, told)
+    (address, reported)
 }
 
 async fn answer(mut stream: TcpStream, tell: UnboundedSender<String>) -> io::Result<()> {

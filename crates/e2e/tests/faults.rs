@@ -1,5 +1,5 @@
 //! Faults that operators have, in random order, with real programs and the witness: after every step nothing is lost,
-//! doubled or told wrongly.
+//! doubled or reported wrongly.
 //!
 //! A few seeds in `make test`; `make soak` runs as many as `SEEDS` says, `WEIR_FAULT_MINUTES=N` as many as so many minutes
 //! allow. A seed that fails is run again with fewer of its steps, until none can be left out: what is printed then is the
@@ -412,7 +412,7 @@ async fn shrink(mut steps: Vec<Step>, mut why: String) -> (Vec<Step>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_doubled_or_told_wrongly_under_any_sequence_of_faults() {
+async fn nothing_is_lost_doubled_or_reported_wrongly_under_any_sequence_of_faults() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let minutes = number("WEIR_FAULT_MINUTES");
     let seeds = match (number("WEIR_FAULT_SEED"), number("WEIR_FAULT_SEEDS")) {

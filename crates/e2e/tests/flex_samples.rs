@@ -111,7 +111,7 @@ spec:
     };
     let encrypted = ask("https");
     assert_eq!(String::from_utf8_lossy(&encrypted.stdout), "200");
-    assert_eq!(String::from_utf8_lossy(&ask("http").stdout), "400", "told to ask by https, and not served");
+    assert_eq!(String::from_utf8_lossy(&ask("http").stdout), "400", "asked to ask by https, and not served");
     let shaken =
         run("openssl", &["s_client", "-connect", &format!("127.0.0.1:{port}"), "-servername", "localhost", "-brief"]);
     let shaken = String::from_utf8_lossy(&shaken.stderr).into_owned();
@@ -125,7 +125,10 @@ spec:
     for program in ["weir", "weirctl"] {
         let valid =
             run(&program_path(program).unwrap().to_string_lossy(), &["validate", "--config", &conf.to_string_lossy()]);
-        let told = String::from_utf8_lossy(&valid.stderr).into_owned();
-        assert!(valid.status.success() && told.starts_with("warning: ") && told.contains("speaks TLS"), "{told}");
+        let reported = String::from_utf8_lossy(&valid.stderr).into_owned();
+        assert!(
+            valid.status.success() && reported.starts_with("warning: ") && reported.contains("speaks TLS"),
+            "{reported}"
+        );
     }
 }

@@ -49,7 +49,7 @@ async fn says(stack: &TestStack, part: Part, words: &[&str]) {
     .await;
 }
 
-/// The gateway's own disk: no request fails, the rings hold what they can, the rest is shed and told.
+/// The gateway's own disk: no request fails, the rings hold what they can, the rest is shed and reported.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_without_room_sheds_by_the_book() {
     let mut stack = TestStack::on_small_disk(Part::Gateway, "2m").await.unwrap();

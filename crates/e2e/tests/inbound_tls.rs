@@ -102,7 +102,7 @@ async fn a_certificate_that_is_replaced_on_disk_is_served_without_a_word() {
     // One that cannot be served changes nothing, and says so.
     let good = shown(&gateway).unwrap();
     std::fs::write(dir.join("served.pem"), "no certificate\n").unwrap();
-    eventually("a bad certificate is told", async || {
+    eventually("a bad certificate is reported", async || {
         (metric(&gateway, "weir_config_last_reload_failed").await == [1.0]).then_some(())
     })
     .await;

@@ -24,7 +24,7 @@ async fn start(site: &Site, drain: &str) -> Gateway {
     Gateway::start_with(site, &spec, &[("FLEX_SERVICE_ENVOY_DRAIN_TIME", drain)]).unwrap()
 }
 
-/// While requests finish everything can be asked, and the state says what goes on; told once more, it ends at once.
+/// While requests finish everything can be asked, and the state says what goes on; asked once more, it ends at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_can_be_watched_and_cut_short() {
     let site = Site::new().unwrap();
@@ -46,10 +46,14 @@ async fn a_drain_can_be_watched_and_cut_short() {
     let (ready, _) = get(&format!("http://{}/probes/readiness", gateway.admin)).await.unwrap();
     assert_eq!(ready, 503);
 
-    let told = Instant::now();
+    let reported = Instant::now();
     terminate(&gateway);
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
-    assert!(told.elapsed() < Duration::from_secs(8), "{:?}: the request had 10 s, the drain 60", told.elapsed());
+    assert!(
+        reported.elapsed() < Duration::from_secs(8),
+        "{:?}: the request had 10 s, the drain 60",
+        reported.elapsed()
+    );
     let mut rest = String::new();
     drop({ open }.read_to_string(&mut rest));
     assert_eq!(rest, "", "it was cut");
@@ -157,10 +161,10 @@ async fn a_disk_that_hangs_keeps_nobody_from_ending() {
     let mut gateway = start(&site, "1").await;
     let held = Held::at(&thread(gateway.process.id(), "weir-spool").unwrap(), "fdatasync").unwrap();
     assert!(answered(&gateway, "/").unwrap().starts_with("HTTP/1.1 200"));
-    let told = Instant::now();
+    let reported = Instant::now();
     terminate(&gateway);
     forced(&site, &mut gateway, held, "shipping what is left in the spool").await;
-    assert!(told.elapsed() > Duration::from_secs(5), "{:?}: it had its time", told.elapsed());
+    assert!(reported.elapsed() > Duration::from_secs(5), "{:?}: it had its time", reported.elapsed());
     drop(gateway);
     let gateway = start(&site, "1").await;
     eventually("the event is taken over", async || {
@@ -169,9 +173,9 @@ async fn a_disk_that_hangs_keeps_nobody_from_ending() {
     .await;
 }
 
-/// Told twice, it waits for no worker that stands still, and puts in order what the others have done.
+/// Asked twice, it waits for no worker that stands still, and puts in order what the others have done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_twice_it_waits_for_nobody() {
+async fn reported_twice_it_waits_for_nobody() {
     let site = Site::new().unwrap();
     let mut gateway = start(&site, "600").await;
     let held = hold(&gateway, 0).await;
@@ -192,7 +196,7 @@ async fn ended(site: &Site) -> String {
     .await
 }
 
-/// Told again while it ships for the last time, it leaves the rest to the next start.
+/// Asked again while it ships for the last time, it leaves the rest to the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_shipping_can_be_cut_short() {
     let site = Site::new().unwrap();
@@ -209,15 +213,15 @@ async fn the_last_shipping_can_be_cut_short() {
     })
     .await;
     assert!(gateway.process.ended().is_none());
-    let told = Instant::now();
+    let reported = Instant::now();
     terminate(&gateway);
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
-    assert!(told.elapsed() < Duration::from_secs(2), "{:?}: it had 4 s more", told.elapsed());
+    assert!(reported.elapsed() < Duration::from_secs(2), "{:?}: it had 4 s more", reported.elapsed());
 }
 
 /// The programs behind a gateway end at the first signal where nothing is open, and at the second whatever is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stands_behind_a_gateway_ends_when_it_is_told_twice() {
+async fn what_stands_behind_a_gateway_ends_when_it_is_reported_twice() {
     let mut stack = TestStack::start(None).await.unwrap();
     let mut upload = std::net::TcpStream::connect(stack.analytics_at).unwrap();
     let head = "POST /v1/chunks HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer token-edge\r\n\
@@ -238,23 +242,23 @@ async fn what_stands_behind_a_gateway_ends_when_it_is_told_twice() {
         })
         .await;
         assert!(!stack.has_ended(part), "{part:?}");
-        let told = Instant::now();
+        let reported = Instant::now();
         stack.signal(part, Signal::TERM);
         if part == Part::Engine {
-            // It closes its tables now, for some seconds; unless it is told a third time.
+            // It closes its tables now, for some seconds; unless it is asked a third time.
             let log = async || stack.site.log("engine").contains("a second signal to end").then_some(());
             eventually("it has heard that", log).await;
             stack.signal(part, Signal::TERM);
         }
         let code = stack.wait(part).unwrap().code();
         assert!(code == Some(0) || (part == Part::Engine && code == Some(4)), "{part:?} {code:?}");
-        assert!(told.elapsed() < Duration::from_secs(5), "{part:?} {:?}", told.elapsed());
+        assert!(reported.elapsed() < Duration::from_secs(5), "{part:?} {:?}", reported.elapsed());
     }
 }
 
 /// Waiting for a ClickHouse that does not answer is no reason to stay.
 #[test]
-fn who_waits_for_clickhouse_ends_when_told() {
+fn who_waits_for_clickhouse_ends_when_reported() {
     let site = Site::new().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (engine, state) = (format!("http://{}", silent.local_addr().unwrap()), site.path("state"));
@@ -263,10 +267,10 @@ fn who_waits_for_clickhouse_ends_when_told() {
     let mut analytics = site.start("analytics", "weir-analytics", &args, &[]).unwrap();
     // It has asked, and waits.
     let _asked = silent.accept().unwrap();
-    let told = Instant::now();
+    let reported = Instant::now();
     analytics.signal(Signal::TERM);
     assert!(analytics.wait(DEADLINE).unwrap().success());
-    assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
+    assert!(reported.elapsed() < Duration::from_secs(8), "{:?}", reported.elapsed());
 }
 
 /// Whether a process hears SIGTERM itself.
@@ -276,9 +280,9 @@ fn hears_sigterm(pid: u32) -> bool {
     u64::from_str_radix(caught, 16).unwrap() & (1 << (Signal::TERM.as_raw() - 1)) != 0
 }
 
-/// O13: thousands of APIs take their time; told to end meanwhile, it does not serve first.
+/// O13: thousands of APIs take their time; asked to end meanwhile, it does not serve first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_to_end_while_it_reads_its_configuration_it_ends() {
+async fn asked_to_end_while_it_reads_its_configuration_it_ends() {
     let site = Site::new().unwrap();
     let upstream = "127.0.0.1:1".parse().unwrap();
     let apis = (0..5000).map(|number| (format!("/{number}"), upstream, String::new())).collect();

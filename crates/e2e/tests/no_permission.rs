@@ -1,4 +1,4 @@
-//! What an operator reads when a program may not do what it was told to: one sentence with the place and the fix.
+//! What an operator reads when a program may not do what it was asked to: one sentence with the place and the fix.
 //!
 //! Tests that run as root run the programs without root's way around permissions (CAP_DAC_OVERRIDE and its like).
 

@@ -1,4 +1,4 @@
-//! More than the gateway takes on: what is open is served, what comes beyond is told to come again, and whoever watches
+//! More than the gateway takes on: what is open is served, what comes beyond is asked to come again, and whoever watches
 //! is answered.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]

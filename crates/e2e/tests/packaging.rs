@@ -34,7 +34,7 @@ fn base<'a>(of: &'a str, arguments: &'a BTreeMap<String, String>) -> &'a str {
     name.and_then(|name| arguments.get(name)).map_or(of, String::as_str)
 }
 
-/// What is wrong with the image, as far as it can be told without making it.
+/// What is wrong with the image, as far as it can be reported without making it.
 fn wrong(text: &str, there: impl Fn(&str) -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut stages = BTreeSet::new();
@@ -128,10 +128,10 @@ fn the_image_is_made_of_what_is_there_and_has_no_rights() {
 }
 
 #[test]
-fn a_wrong_image_is_told() {
+fn a_wrong_image_is_reported() {
     let text = "FROM debian:12-slim AS a\nCOPY gone /x\nCOPY --from=b /x /x\nFROM debian\nFETCH x\nCMD weir\nUSER 0\n\
         ARG E\nARG F=f\nFROM ${F} AS f\nFROM ${G} AS g\n";
-    let told = wrong(text, |path| path != "gone").join("\n");
+    let reported = wrong(text, |path| path != "gone").join("\n");
     for words in [
         "`gone` is not",
         "no stage `b`",
@@ -144,7 +144,7 @@ fn a_wrong_image_is_told() {
         "`f` is neither",
         "`${G}` is neither",
     ] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(reported.contains(words), "{words}: {reported}");
     }
     assert!(let_in("*\n!crates\n**/target\n", "crates/a") && !let_in("*\n!crates\n", "LICENSE"));
     assert!(!let_in("*\n!crates\n**/target\n", "crates/a/target/x"));

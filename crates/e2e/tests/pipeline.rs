@@ -53,7 +53,7 @@ async fn a_trace_through_two_gateways_is_a_waterfall() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_is_gone_is_told_by_the_one_before_it() {
+async fn a_gateway_that_is_gone_is_reported_by_the_one_before_it() {
     let mut stack = TestStack::start(None).await.unwrap();
     let mut spec = GatewaySpec::new("on-prem", "front", stack.gateway_at);
     spec.analytics = Some((stack.analytics_at, "token-front".to_owned()));
@@ -99,7 +99,7 @@ async fn with_the_ingestor_away_nothing_is_lost_and_the_ledger_balances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_is_told_to_end_ships_what_it_holds_and_says_goodbye() {
+async fn a_gateway_that_is_asked_to_end_ships_what_it_holds_and_says_goodbye() {
     let mut stack = TestStack::start(None).await.unwrap();
     let tally = Witness::start(stack.traffic(200, 400.0)).unwrap().wait().await.unwrap();
     // At once: the last events are still in the ring.

@@ -1,4 +1,4 @@
-//! Policies in a running gateway: bound while it runs, the same for all its workers, and told in the event and the
+//! Policies in a running gateway: bound while it runs, the same for all its workers, and reported in the event and the
 //! figures of the very requests that met them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
@@ -50,7 +50,7 @@ fn ask(gateway: SocketAddr, path: &str, headers: &[&str]) -> (String, String) {
 }
 
 #[derive(clickhouse::Row, serde::Deserialize, Debug, PartialEq)]
-struct Told {
+struct Reported {
     status: u16,
     consumer: String,
     auth: String,
@@ -78,8 +78,8 @@ async fn policies_bound_while_it_runs_are_in_the_events_of_their_requests() {
     stack.settle().await;
     let sql = "SELECT status, consumer, auth, rate_limit, reason, answered_by, arrayStringConcat(policy_names, ' ') AS policies, \
                count() AS n FROM access_events WHERE path IN ('/fast/mine', '/status/204') GROUP BY ALL ORDER BY status, consumer";
-    let told: Vec<Told> = stack.client().query(sql).fetch_all().await.unwrap();
-    let row = |status, [consumer, auth, rate_limit, reason, answered_by, policies]: [&str; 6], n| Told {
+    let reported: Vec<Reported> = stack.client().query(sql).fetch_all().await.unwrap();
+    let row = |status, [consumer, auth, rate_limit, reason, answered_by, policies]: [&str; 6], n| Reported {
         status,
         consumer: consumer.to_owned(),
         auth: auth.to_owned(),
@@ -97,7 +97,7 @@ async fn policies_bound_while_it_runs_are_in_the_events_of_their_requests() {
         row(401, ["", "", "", "authentication_failed", ids, ids], 1),
         row(429, ["mobile", "client_id", "exceeded", "rate_limited", limits, &both], 2),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 
     let (_, metrics) = get(&format!("http://{}/metrics", stack.admin().unwrap())).await.unwrap();
     let value = |name: &str, labels: &[&str]| -> u64 {

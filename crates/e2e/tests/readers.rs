@@ -181,7 +181,7 @@ async fn queries_in_a_loop_delay_no_gateway() {
                     if refused {
                         assert!(answer.contains("retry-after: "), "{answer}");
                         assert!(took < Duration::from_secs(15), "a refusal after {took:?}");
-                        // Much sooner than it is told to, but not all that the test's own machine can do.
+                        // Much sooner than it is asked to, but not all that the test's own machine can do.
                         std::thread::park_timeout(Duration::from_millis(50));
                     }
                     if refused { &refusals } else { &answers }.fetch_add(1, Ordering::Relaxed);

@@ -244,7 +244,7 @@ async fn what_takes_everything_away_waits_and_closes_no_port() {
     // The folder itself is away.
     let away = edge.site.path("away");
     fs::rename(&edge.gateway.conf, &away).unwrap();
-    eventually("it is told", async || {
+    eventually("it is reported", async || {
         edge.reloads().await["last_error"].as_str().filter(|error| error.contains("create it")).map(drop)
     })
     .await;

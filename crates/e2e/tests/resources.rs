@@ -79,7 +79,7 @@ spec:
     .await;
 }
 
-/// Where the system says no, because the limit is lower than the gateway was told at its start, it is the gateway that lacks
+/// Where the system says no, because the limit is lower than the gateway was given at its start, it is the gateway that lacks
 /// something, and not the upstream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_the_system_refuses_is_the_gateways_fault() {
@@ -208,7 +208,7 @@ fn local_ports_that_are_used_up_are_the_gateways_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_name_server_is_told_from_a_silent_upstream() {
+async fn a_silent_name_server_is_distinguished_from_a_silent_upstream() {
     let mut site = Site::new().unwrap();
     let (server, address) = (0..100)
         .find_map(|_| {

@@ -1,4 +1,4 @@
-//! What systemd is told by a gateway of `Type=notify`: ready, loading, alive for as long as its workers run, ending.
+//! What is reported to systemd by a gateway of `Type=notify`: ready, loading, alive for as long as its workers run, ending.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
@@ -26,7 +26,7 @@ fn any(socket: &UnixDatagram) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn systemd_is_told_what_a_gateway_does() {
+async fn systemd_is_reported_what_a_gateway_does() {
     let site = Site::new().unwrap();
     let path = site.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -92,7 +92,7 @@ async fn a_gateway_with_a_worker_that_stands_still_is_not_said_to_be_alive() {
     .await;
     socket.set_nonblocking(true).unwrap();
     while any(&socket).is_some() {}
-    // It would have been told each second.
+    // It would have been reported each second.
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
     let since = Instant::now();

@@ -67,7 +67,7 @@ fn of_two_that_start_at_the_same_moment_one_is_refused() {
     }
 }
 
-/// O16: whoever connects is served, by the one or the other, and the admin port moves when the old one is told to end.
+/// O16: whoever connects is served, by the one or the other, and the admin port moves when the old one is asked to end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_takes_over_loses_no_request() {
     let site = Site::new().unwrap();
@@ -89,7 +89,7 @@ async fn a_gateway_that_takes_over_loses_no_request() {
     let mut slow = ask(listen, "/slow?ms=1500").unwrap();
     let mut new = start(&site, "edge", "new", &["--take-over"]);
     new.wait_for(DEADLINE, |line| line.contains("listening on").then_some(())).unwrap();
-    assert_eq!(boot().await.as_ref(), Some(&first), "the old one answers until it is told to end");
+    assert_eq!(boot().await.as_ref(), Some(&first), "the old one answers until it is asked to end");
     old.signal(Signal::TERM);
     new.wait_for(DEADLINE, |line| line.contains("admin on").then_some(())).unwrap();
     assert!(old.ended().is_none(), "it hands the port over before its last request is done");
@@ -170,7 +170,7 @@ async fn readiness_fails_before_the_port_closes() {
     let more_yaml = lifecycle("drainDelay: 2s");
     let spec = GatewaySpec { more_yaml, ..GatewaySpec::new("here", "edge", upstream) };
     let mut gateway = Gateway::start(&site, &spec).unwrap();
-    let told = Instant::now();
+    let reported = Instant::now();
     gateway.process.signal(Signal::TERM);
     eventually("readiness fails", async || {
         let (status, _) = get(&format!("http://{}/probes/readiness", gateway.admin)).await.unwrap();
@@ -187,11 +187,11 @@ async fn readiness_fails_before_the_port_closes() {
         served += 1;
     }
     assert!(served > 0, "it served on");
-    assert!(told.elapsed() >= Duration::from_secs(2), "{:?}", told.elapsed());
+    assert!(reported.elapsed() >= Duration::from_secs(2), "{:?}", reported.elapsed());
     assert!(gateway.process.wait(DEADLINE).unwrap().success());
 }
 
-/// In the delay it is still told things: to load its configuration, and to end at once.
+/// In the delay it is still sent signals: to load its configuration, and to end at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_delay_can_be_cut_short() {
     let site = Site::new().unwrap();

@@ -1,4 +1,4 @@
-//! O17: standard error is a pipe that nobody reads. The gateway goes on: it serves, loads, and ends when it is told to.
+//! O17: standard error is a pipe that nobody reads. The gateway goes on: it serves, loads, and ends when it is asked to.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
@@ -98,8 +98,8 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
             }
         }
     });
-    let told = "lines of this log were dropped: nobody read standard error";
-    while !lines.recv_timeout(DEADLINE).unwrap().contains(told) {}
+    let reported = "lines of this log were dropped: nobody read standard error";
+    while !lines.recv_timeout(DEADLINE).unwrap().contains(reported) {}
     drop(lines);
     eventually("there is no room for more lines", async || {
         let before = metric(admin, dropped).await;

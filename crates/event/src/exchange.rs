@@ -143,7 +143,7 @@ pub struct Exchange {
     pub bytes_to_upstream: u64,
     pub bytes_from_upstream: u64,
     pub bytes_out: u64,
-    /// The time on the way to and from the next gateway of a chain, where that one told its own; zero otherwise.
+    /// The time on the way to and from the next gateway of a chain, where that one reported its own; zero otherwise.
     pub link: Duration,
 
     pub policies: SmallVec<[PolicyRun; 4]>,

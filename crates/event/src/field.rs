@@ -106,7 +106,7 @@ fields! {
         "gateway_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total in which neither other was waited for";
         "upstream_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total spent waiting for the upstream";
         "client_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total spent waiting for the client";
-        "link_us" "UInt32" "T64, ZSTD(1)" "us" "s" "" "way to and from the next gateway, where that one told its time";
+        "link_us" "UInt32" "T64, ZSTD(1)" "us" "s" "" "way to and from the next gateway, where that one reported its time";
         "connect_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: resolving and connecting";
         "tls_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: TLS handshake";
         "first_byte_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: hand-over to response head";

@@ -63,7 +63,7 @@ vocabulary! {
         GatewayError = 41 "gateway_error",
         /// The request has passed this gateway before (its own name is in `Via`).
         LoopDetected = 42 "loop_detected",
-        /// The gateway was told to end, and the time for open requests was over.
+        /// The gateway was asked to end, and the time for open requests was over.
         GatewayDraining = 43 "gateway_draining",
         /// More requests are open than the gateway takes on.
         Overloaded = 44 "overloaded",

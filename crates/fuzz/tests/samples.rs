@@ -1,5 +1,5 @@
 //! What fuzzers feed, in every run of the tests: samples that are well formed, and what a thousand mutations make of
-//! them. A mutation that fails is told with its seed and input; the fuzzers proper, which follow the branches that an input
+//! them. A mutation that fails is reported with its seed and input; the fuzzers proper, which follow the branches that an input
 //! takes, are `make fuzz`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
@@ -150,6 +150,6 @@ fn a_trace_context() {
 fn a_fault_is_found() {
     let samples = [b"abc".to_vec()];
     let found = catch_unwind(|| feed(&samples, |bytes| assert!(!bytes.contains(&b'{'))));
-    let told = *found.unwrap_err().downcast::<String>().unwrap();
-    assert!(told.starts_with("seed "), "{told}");
+    let reported = *found.unwrap_err().downcast::<String>().unwrap();
+    assert!(reported.starts_with("seed "), "{reported}");
 }

@@ -32,9 +32,9 @@ pub struct Args {
 pub enum Command {
     /// Serve what the configuration says, until SIGTERM or Ctrl-C.
     ///
-    /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is told and changes nothing. They are
+    /// Changed files are loaded while it runs, as a whole or not at all: a bad edit is reported and changes nothing. They are
     /// complete when a folder is swapped, when nothing has changed for 2 s, or when SIGHUP or `weirctl reload` says so:
-    /// docs/configuration-loading.md. At the end no more connections are accepted, open requests finish (25 s unless told otherwise), and events are shipped; told twice it waits for nobody: docs/lifecycle.md. Where `--log` is not given,
+    /// docs/configuration-loading.md. At the end no more connections are accepted, open requests finish (25 s unless set otherwise), and events are shipped; asked twice it waits for nobody: docs/lifecycle.md. Where `--log` is not given,
     /// `logging.runtimeLogs.logLevel` of the configuration says the level.
     #[command(after_long_help = "\
 Examples:
@@ -55,7 +55,7 @@ Environment, where the YAML does not say it:
   and every $NAME that the YAML asks for
 
 Exit codes:
-  0  ended as it was told to
+  0  ended as it was asked to
   1  the configuration is wrong, or the gateway cannot run it: a port is taken, the spool cannot be written
   2  usage
   4  something hung at the end, or a second signal to end came: it ended at once, as a kill would end it,
@@ -112,7 +112,7 @@ pub struct RunOptions {
     /// A name besides loopback under which an administrator reaches the admin address; may be given more than once.
     #[arg(long = "host", value_name = "NAME", env = "WEIR_HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
-    /// Start beside a gateway of the same user and the same configuration that is told to end next: its ports are shared
+    /// Start beside a gateway of the same user and the same configuration that is asked to end next: its ports are shared
     /// until then, and its admin and probe ports move here when it ends.
     #[arg(long)]
     pub take_over: bool,

@@ -26,7 +26,7 @@ pub struct Kept {
     pub content: Content,
 }
 
-/// Where a gateway keeps what is its own, unless told: beside its spool.
+/// Where a gateway keeps what is its own, unless set: beside its spool.
 pub fn state_folder(given: Option<&Path>, spool: &Path) -> PathBuf {
     given.map_or_else(
         || {

@@ -2,7 +2,7 @@
 //! start at once one is refused before it has left a trace.
 //!
 //! They cannot be shared as the data plane's are: whoever asks must know whom. With `--take-over` they move: the process
-//! of before answers until it is told to end. Then it looks whether another one waits for them - who does holds a lock in
+//! of before answers until it is asked to end. Then it looks whether another one waits for them - who does holds a lock in
 //! the spool's folder, which both have - and lets go.
 
 use crate::error::RunError;

@@ -182,7 +182,7 @@ impl Taker for Reloader {
                 return Verdict::Refused { error, passing };
             }
         };
-        // What is the same as before is told already.
+        // What is the same as before is reported already.
         if candidate.config.warnings != self.stats.running().warnings {
             tell_warnings(&candidate.config);
         }
@@ -214,7 +214,7 @@ impl Taker for Reloader {
 }
 
 impl Reloader {
-    /// Told once, and again when it is another one.
+    /// Reported once, and again when it is another one.
     fn refused(&self, error: &str, passing: bool, again: bool) {
         let news = self.stats.refused(error, passing);
         if again && !news {
@@ -250,7 +250,7 @@ impl Reloader {
         // Names go to disk before a request can use them: a record without its names could not be read after a crash.
         let Some(spool) = self.spool.upgrade() else { return Ok(None) };
         spool.sync_names()?;
-        // Given back before the workers are told: whoever ends the spool must be its only holder.
+        // Given back before the workers are asked: whoever ends the spool must be its only holder.
         drop(spool);
         match lock(&self.proxy).as_mut().filter(|proxy| !proxy.is_draining()) {
             Some(proxy) => proxy.publish(snapshot).map(|()| Some(generation)).map_err(ReloadError::from),
@@ -259,7 +259,7 @@ impl Reloader {
     }
 }
 
-/// Asks for the folders to be loaded now; systemd is told of it.
+/// Asks for the folders to be loaded now; systemd is informed of it.
 pub fn ask(handle: &Handle, reply: impl FnOnce(Answer) + Send + 'static) {
     supervisor::reloading();
     handle.reload(move |answer| {
@@ -268,7 +268,7 @@ pub fn ask(handle: &Handle, reply: impl FnOnce(Answer) + Send + 'static) {
     });
 }
 
-/// A generation that serves is kept for a rollback. That it cannot be is told, and stops nothing.
+/// A generation that serves is kept for a rollback. That it cannot be is reported, and stops nothing.
 pub fn keep(generations: &Generations, number: u32, content: &weir_config::Content) {
     if let Err(error) = generations.keep(number, content) {
         warn!(%error, generation = number, "this generation cannot be kept for a rollback; let the gateway's user write beside `spool.path`, or start it with --state DIR");

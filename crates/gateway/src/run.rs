@@ -23,7 +23,7 @@ use tokio::time::Interval;
 use tracing::{error, info, warn};
 use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Watcher};
 use weir_event::Identity;
-use weir_program::ending::{LAST, Signals, Told, tell_hurry};
+use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy};
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig};
@@ -33,7 +33,7 @@ const AFTER_SHIPPING: Duration = Duration::from_millis(500);
 /// How much less of a core the threads beside the workers ask for: `nice` by so many steps.
 const LOWER_PRIORITY: i32 = 5;
 
-/// Runs until told to end.
+/// Runs until asked to end.
 pub fn run(options: RunOptions) -> ExitCode {
     let log = options.log.clone();
     match start(options) {
@@ -130,7 +130,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Loads and compiles; `None` if the process is told to end meanwhile, which it may be while thousands of APIs are read.
+/// Loads and compiles; `None` if the process is asked to end meanwhile, which it may be while thousands of APIs are read.
 fn unless_ended(
     runtime: &Runtime,
     signals: &mut Signals,
@@ -141,7 +141,7 @@ fn unless_ended(
         let (done, preparing) = oneshot::channel();
         let background = tokio::runtime::Handle::current();
         let body = move || done.send(prepare(&options, workers, &background).map(|prepared| (options, prepared))).ok();
-        // Left behind where the process is told to end.
+        // Left behind where the process is asked to end.
         std::thread::Builder::new().name("weir-prepare".to_owned()).spawn(body).map_err(RunError::Thread)?;
         tokio::select! {
             prepared = preparing => match prepared {
@@ -224,9 +224,9 @@ async fn beside(
     supervisor::ready();
     loop {
         tokio::select! {
-            told = signals.next() => match told {
-                Told::End => break,
-                Told::Reload => reload(&admin.handle),
+            reported = signals.next() => match reported {
+                Asked::End => break,
+                Asked::Reload => reload(&admin.handle),
             },
             () = served(&mut answering) => answering = None,
             _ = tick.tick() => admin.tick(),
@@ -256,7 +256,7 @@ async fn beside(
             },
             _ = tick.tick() => admin.tick(),
             _ = awaited.tick() => let_go(&hand_over, &mut answering),
-            told = signals.next() => if told == Told::End {
+            reported = signals.next() => if reported == Asked::End {
                 tell_hurry();
                 draining.hurry();
             },
@@ -285,9 +285,9 @@ async fn delay(
     loop {
         tokio::select! {
             () = &mut over => return,
-            told = signals.next() => match told {
-                Told::End => return tell_hurry(),
-                Told::Reload => reload(&admin.handle),
+            reported = signals.next() => match reported {
+                Asked::End => return tell_hurry(),
+                Asked::Reload => reload(&admin.handle),
             },
             _ = tick.tick() => admin.tick(),
             _ = awaited.tick() => let_go(hand_over, answering),

@@ -1,4 +1,4 @@
-//! What a gateway starts with: the configuration of its folders, or, where it is told so, the last that was good.
+//! What a gateway starts with: the configuration of its folders, or, where it is asked to, the last that was good.
 
 use crate::args::RunOptions;
 use crate::error::RunError;

@@ -167,7 +167,7 @@ mod tests {
         let site = Site::new();
         let policy = site.policy(&spec(&[(4, 60_000), (2, 1_000)], LimitKey::All));
         let ask = |millis| site.ask(&policy, Request::get("/"), millis);
-        assert_eq!(ask(0), (200, [2, 1, 1_000]), "the tightest is told");
+        assert_eq!(ask(0), (200, [2, 1, 1_000]), "the tightest is reported");
         assert_eq!(ask(0), (200, [2, 0, 1_000]));
         assert_eq!(ask(0), (429, [2, 0, 1_000]));
         assert_eq!(ask(999), (429, [2, 0, 1]));

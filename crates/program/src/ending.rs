@@ -19,22 +19,22 @@ use tracing::{error, warn};
 pub const FORCED: u8 = 4;
 /// What is left of the time to end once requests are done: to put in order what is on disk.
 pub const LAST: Duration = Duration::from_secs(5);
-/// What who is told to end twice gets, unless it asks for more.
+/// What who is asked to end twice gets, unless it asks for more.
 const MOMENT: Duration = Duration::from_secs(2);
 /// For the last line of the log, which nobody may be reading.
 const SAY: Duration = Duration::from_millis(200);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Asked {
     End,
     Reload,
 }
 
-/// What the process is told by signals: SIGTERM and SIGINT end it, SIGHUP loads anew, and SIGUSR1 and SIGUSR2 do nothing,
+/// What the process is asked by signals: SIGTERM and SIGINT end it, SIGHUP loads anew, and SIGUSR1 and SIGUSR2 do nothing,
 /// where the system's own way would be to end it.
 pub struct Signals {
-    told: mpsc::UnboundedReceiver<Told>,
+    reported: mpsc::UnboundedReceiver<Asked>,
     ending: Ending,
 }
 
@@ -46,26 +46,26 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let heard = Heard::new(&runtime)?;
-        let (sender, told) = mpsc::unbounded_channel();
+        let (sender, reported) = mpsc::unbounded_channel();
         let ending = Ending::default();
         let own = ending.clone();
         let orphans = if is_init() { Some(adopt(&runtime)?) } else { None };
         let body = move || runtime.block_on(hear(heard, orphans, &own, &sender));
         std::thread::Builder::new().name("signals".to_owned()).spawn(body)?;
-        Ok(Self { told, ending })
+        Ok(Self { reported, ending })
     }
 
-    /// Until the process is told something.
-    pub async fn next(&mut self) -> Told {
-        match self.told.recv().await {
-            Some(told) => told,
+    /// Until the process is sent something.
+    pub async fn next(&mut self) -> Asked {
+        match self.reported.recv().await {
+            Some(reported) => reported,
             None => std::future::pending().await,
         }
     }
 
-    /// Until the process is told to end; each time anew.
+    /// Until the process is asked to end; each time anew.
     pub async fn end(&mut self) {
-        while self.next().await != Told::End {}
+        while self.next().await != Asked::End {}
     }
 
     pub fn ending(&self) -> Ending {
@@ -98,12 +98,12 @@ impl Ending {
         self.0.hurry_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// When the process is gone, once it was told to end.
+    /// When the process is gone, once it was asked to end.
     pub fn deadline(&self) -> Option<Instant> {
         *self.0.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was told twice: nothing is waited for any more.
+    /// Whether it was asked twice: nothing is waited for any more.
     pub fn is_hurried(&self) -> bool {
         self.0.hurried.load(Ordering::Relaxed)
     }
@@ -113,8 +113,8 @@ impl Ending {
         *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 
-    /// Takes note that the process is told to end.
-    fn told(&self, now: Instant) {
+    /// Takes note that the process is asked to end.
+    fn asked(&self, now: Instant) {
         let mut deadline = self.0.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         *deadline = Some(match *deadline {
             None => now + Duration::from_millis(self.0.allowed_ms.load(Ordering::Relaxed)) + LAST,
@@ -194,26 +194,26 @@ async fn next_orphan(orphans: &mut Option<Signal>) {
 }
 
 /// For as long as the process runs.
-async fn hear(mut heard: Heard, mut orphans: Option<Signal>, ending: &Ending, sender: &mpsc::UnboundedSender<Told>) {
+async fn hear(mut heard: Heard, mut orphans: Option<Signal>, ending: &Ending, sender: &mpsc::UnboundedSender<Asked>) {
     if orphans.is_some() {
         reap();
     }
     loop {
-        let told = tokio::select! {
-            _ = heard.terminate.recv() => Told::End,
-            _ = heard.interrupt.recv() => Told::End,
-            _ = heard.hangup.recv() => Told::Reload,
+        let reported = tokio::select! {
+            _ = heard.terminate.recv() => Asked::End,
+            _ = heard.interrupt.recv() => Asked::End,
+            _ = heard.hangup.recv() => Asked::Reload,
             () = next_orphan(&mut orphans) => {
                 reap();
                 continue;
             }
             () = over(ending.deadline()) => ending.force(),
         };
-        if told == Told::End {
-            ending.told(Instant::now());
+        if reported == Asked::End {
+            ending.asked(Instant::now());
         }
         // Nobody listens any more: the deadline stays.
-        sender.send(told).ok();
+        sender.send(reported).ok();
     }
 }
 
@@ -224,7 +224,7 @@ async fn over(deadline: Option<Instant>) {
     }
 }
 
-/// What a program says when it is told to end once more.
+/// What a program says when it is asked to end once more.
 pub fn tell_hurry() {
     warn!("a second signal to end: open requests are cut off");
 }
@@ -238,23 +238,23 @@ mod tests {
         let (ending, start) = (Ending::default(), Instant::now());
         ending.allow(Duration::from_secs(25));
         assert_eq!(ending.deadline(), None);
-        ending.told(start);
+        ending.asked(start);
         assert_eq!(ending.deadline(), Some(start + Duration::from_secs(30)));
         assert!(!ending.is_hurried());
         let later = start + Duration::from_secs(2);
-        ending.told(later);
+        ending.asked(later);
         assert_eq!(ending.deadline(), Some(later + MOMENT));
         assert!(ending.is_hurried());
-        ending.told(later);
+        ending.asked(later);
         assert_eq!(ending.deadline(), Some(later));
     }
 
     #[test]
     fn the_second_signal_never_prolongs() {
         let (ending, start) = (Ending::default(), Instant::now());
-        ending.told(start);
+        ending.asked(start);
         let late = start + LAST - Duration::from_millis(1);
-        ending.told(late);
+        ending.asked(late);
         assert_eq!(ending.deadline(), Some(start + LAST));
     }
 }

@@ -44,7 +44,7 @@ impl Write for Line {
     }
 }
 
-/// The command line. What is wrong with it is told in the form that it asks for, and ends the program; so does help.
+/// The command line. What is wrong with it is reported in the form that it asks for, and ends the program; so does help.
 pub fn parse<P: Parser>() -> P {
     let error = match P::try_parse() {
         Ok(parsed) => return parsed,

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn what_is_wrong_is_reported() {
         assert_eq!(complaints::<Good>(), Vec::<String>::new());
         let found = complaints::<Bad>();
         let has = |words: &str| found.iter().any(|complaint| complaint.contains(words));

@@ -1,5 +1,5 @@
 //! What all of Weir's programs have in common towards their operator: their own log, what signals tell them and that they
-//! end, what systemd is told, completions, help whose examples run, output whose reader may leave, and who may change
+//! end, what is reported to systemd, completions, help whose examples run, output whose reader may leave, and who may change
 //! state.
 //!
 //! The border: nothing of Weir's is known here - no configuration, no events, no HTTP - so that any program may use it,

@@ -1,10 +1,10 @@
-//! What systemd is told by a service of `Type=notify` (sd_notify(3)); nothing where it does not ask.
+//! What is reported to systemd by a service of `Type=notify` (sd_notify(3)); nothing where it does not ask.
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 use std::time::Duration;
 use tracing::debug;
 
-/// The program does what it was started for, or has loaded what it was told to.
+/// The program does what it was started for, or has loaded what it was asked to.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
@@ -17,12 +17,12 @@ pub fn reloading() {
     }
 }
 
-/// It was told to end, and does.
+/// It was asked to end, and does.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// It is well. To be told more often than every [`watchdog`].
+/// It is well. To be reported more often than every [`watchdog`].
 pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
@@ -34,6 +34,6 @@ pub fn watchdog() -> Option<Duration> {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = notify(states) {
-        debug!(%error, "systemd cannot be told of this program's state");
+        debug!(%error, "systemd cannot be informed of this program's state");
     }
 }

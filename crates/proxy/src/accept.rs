@@ -184,7 +184,7 @@ fn escaped(query: &str) -> Cow<'_, str> {
     Cow::Owned(query.bytes().map(escape).collect())
 }
 
-/// A request in the clear to a port of TLS is told so; it is never served, nor sent elsewhere.
+/// A request in the clear to a port of TLS is informed; it is never served, nor sent elsewhere.
 fn language(connection: &Connection) -> Result<(), Refusal> {
     if connection.is_in_clear_by_mistake() {
         return Err(Refusal::new(Reason::MalformedRequest, "this port speaks TLS; ask by https"));

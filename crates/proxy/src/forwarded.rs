@@ -1,4 +1,4 @@
-//! Who the client really is, and what the upstream is told of it.
+//! Who the client really is, and what the upstream is informed of it.
 //!
 //! `X-Forwarded-*` from a peer that is not trusted is overwritten, not appended to: otherwise any client could
 //! say that it is another. Of a trusted peer's chain the right-most address that is not itself trusted counts.
@@ -52,7 +52,7 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
-/// What the upstream is told.
+/// What the upstream gets.
 pub(crate) struct Forwarded<'a> {
     pub(crate) trusted: bool,
     /// The peer's address as text, made once a connection.

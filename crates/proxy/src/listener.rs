@@ -120,7 +120,7 @@ fn explain(address: SocketAddr, error: io::Error) -> BindError {
     }
 }
 
-/// Accepts on one worker's socket until told to stop, then until its queue is empty.
+/// Accepts on one worker's socket until asked to stop, then until its queue is empty.
 pub(crate) async fn accept_loop(
     worker: Rc<Worker>,
     configured: SocketAddr,
@@ -140,7 +140,7 @@ pub(crate) async fn accept_loop(
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     worker.stats().accept_failed();
-                    // Told once: it fails again and again for as long as descriptors are used up.
+                    // Reported once: it fails again and again for as long as descriptors are used up.
                     if !std::mem::replace(&mut failing, true) {
                         warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
                     }
@@ -174,7 +174,7 @@ fn empty_queue(worker: &Rc<Worker>, configured: SocketAddr, door: &mut Door, lis
     }
 }
 
-/// A connection that was accepted elsewhere; told so by its closing where it cannot be used.
+/// A connection that was accepted elsewhere; informed by its closing where it cannot be used.
 pub(crate) fn welcome_from_elsewhere(worker: &Rc<Worker>, configured: SocketAddr, stream: StdStream, peer: SocketAddr) {
     match TcpStream::from_std(stream) {
         Ok(stream) => welcome(worker, configured, &mut Door::default(), stream, peer),

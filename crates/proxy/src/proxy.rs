@@ -82,7 +82,7 @@ const LEFT_BEHIND_IN_A_HURRY: Duration = Duration::from_millis(500);
 pub(crate) struct Running {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) stats: Arc<WorkerStats>,
-    /// `None` once it was told to end.
+    /// `None` once it was asked to end.
     thread: Option<JoinHandle<()>>,
     /// Second handles of its sockets, by configured address: for the case that it stands still. A socket is open for as
     /// long as one of its handles is.
@@ -225,7 +225,7 @@ impl Proxy {
         Draining { threads, stats, left_behind: Instant::now() + limit + LEFT_BEHIND }
     }
 
-    /// Whether it was told to end.
+    /// Whether it was asked to end.
     pub fn is_draining(&self) -> bool {
         self.workers.iter().any(|worker| worker.thread.is_none())
     }
@@ -286,7 +286,7 @@ fn spawn(index: u16, live: Live<Snapshot>, sinks: Arc<SinkFactory>) -> Result<Ru
         Err(error) => drop(tell.send(Err(error))),
     };
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body).map_err(ProxyError::Thread)?;
-    // Nobody is told that the gateway listens while a worker may still lack a descriptor.
+    // Nobody is informed that the gateway listens while a worker may still lack a descriptor.
     let ended = |_| Err(std::io::Error::other("the thread has ended"));
     started.recv().unwrap_or_else(ended).map_err(ProxyError::Worker)?;
     Ok(Running { commands, stats, thread: Some(thread), sockets: BTreeMap::new(), pulse: Pulse::default() })
@@ -298,7 +298,7 @@ impl Snapshot {
         Self::compile(config, self.generation() + 1, registry)
     }
 
-    /// How long open requests may take once the process is told to end.
+    /// How long open requests may take once the process is asked to end.
     pub fn drain_limit(&self) -> Duration {
         self.drain
     }

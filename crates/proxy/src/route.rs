@@ -51,7 +51,7 @@ pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
 pub(crate) fn answered_early(flow: &mut Flow, head: &Head) {
     let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| head.method == Method::OPTIONS);
     let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    // Without a route it is told as one of no route.
+    // Without a route it is reported as one of no route.
     let _ = find(flow, head, asked.as_ref().unwrap_or(&head.method));
 }
 

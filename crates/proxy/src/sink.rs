@@ -46,7 +46,7 @@ impl WorkerStats {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The generation that it has said to serve new requests by. It says so when it is told of one, not with a request.
+    /// The generation that it has said to serve new requests by. It says so when it is informed of one, not with a request.
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
@@ -107,7 +107,7 @@ impl WorkerStats {
         bump(&self.turns);
     }
 
-    /// Whether it has ended as it was told to.
+    /// Whether it has ended as it was asked to.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }

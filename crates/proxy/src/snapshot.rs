@@ -112,7 +112,7 @@ pub(crate) struct ApiEntry {
 pub(crate) struct RouteEntry {
     pub(crate) name: NameId,
     pub(crate) service: NameId,
-    /// Base path and pattern; several patterns of one route are told as `a|b`.
+    /// Base path and pattern; several patterns of one route are reported as `a|b`.
     pub(crate) template: NameId,
     pub(crate) origin: Arc<Origin>,
     pub(crate) metrics: Arc<RouteMetrics>,

@@ -127,7 +127,7 @@ struct Trying {
 impl Trying {
     #[inline(always)]
     fn begin(flow: &Flow, address: Option<SocketAddr>, started: Instant) -> Self {
-        // It begins where the upstream's turn does, which is when the meter was last told.
+        // It begins where the upstream's turn does, which is when the meter was last reported.
         let start_us = micros(flow.exchange.borrow().meter.total());
         let attempt = Attempt { address, start_us, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }

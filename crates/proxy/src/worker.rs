@@ -1,6 +1,6 @@
 //! One worker: a thread, a current-thread runtime, and everything that its requests touch.
 //!
-//! A worker is told things by [`Command`]s and tells nothing back but its [`WorkerStats`]. It looks for a newer
+//! A worker is sent signals by [`Command`]s and tells nothing back but its [`WorkerStats`]. It looks for a newer
 //! snapshot with one relaxed load a request; taking it costs two counter updates a worker and generation, not a
 //! request, because requests share the worker's own handle.
 
@@ -34,7 +34,7 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 /// The end of the year 9999, the last that a date has room for. Seconds.
 const LAST_DATE: u64 = 253_402_300_799;
 
-/// What a worker is told.
+/// What a worker is sent.
 pub(crate) enum Command {
     /// Accept on this socket too. The address is the configured one.
     Listen(SocketAddr, StdListener),

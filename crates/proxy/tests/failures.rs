@@ -1,4 +1,4 @@
-//! What goes wrong, and what each is told as: status, reason, side, outcome - and an event, always.
+//! What goes wrong, and what each is reported as: status, reason, side, outcome - and an event, always.
 
 mod common;
 
@@ -10,7 +10,7 @@ use weir_event::{Exchange, Outcome, Reason, Side, Turn};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-fn told(event: &Exchange) -> (u16, Reason, Side, Outcome) {
+fn reported(event: &Exchange) -> (u16, Reason, Side, Outcome) {
     (event.status, event.reason, event.side(), event.outcome)
 }
 
@@ -31,7 +31,7 @@ fn a_path_that_nobody_serves_is_404() {
     let answer = gateway.get("/elsewhere");
     is_problem(&answer, 404, Reason::NoRoute);
     assert!(header(&answer, "proxy-status").unwrap().ends_with("error=destination_not_found"));
-    assert_eq!(told(&gateway.event()), (404, Reason::NoRoute, Side::Downstream, Outcome::Completed));
+    assert_eq!(reported(&gateway.event()), (404, Reason::NoRoute, Side::Downstream, Outcome::Completed));
 }
 
 #[test]
@@ -70,7 +70,11 @@ fn heads_that_are_not_http_get_a_problem_and_an_event() {
     ] {
         is_problem(&gateway.exchange(bytes), 400, Reason::MalformedRequest);
         let event = gateway.event();
-        assert_eq!(told(&event), (400, Reason::MalformedRequest, Side::Downstream, Outcome::Completed), "{bytes:?}");
+        assert_eq!(
+            reported(&event),
+            (400, Reason::MalformedRequest, Side::Downstream, Outcome::Completed),
+            "{bytes:?}"
+        );
         assert_eq!(event.client.to_string(), "127.0.0.1");
     }
     assert!(gateway.events().is_empty());
@@ -95,7 +99,7 @@ fn a_head_of_60_kilobytes_is_431() {
     let gateway = Gateway::before(upstream.address);
     let answer = gateway.exchange(&format!("GET / HTTP/1.1\r\nhost: a\r\nx-big: {}\r\n\r\n", "b".repeat(70_000)));
     is_problem(&answer, 431, Reason::HeadersTooLarge);
-    assert_eq!(told(&gateway.event()), (431, Reason::HeadersTooLarge, Side::Downstream, Outcome::Completed));
+    assert_eq!(reported(&gateway.event()), (431, Reason::HeadersTooLarge, Side::Downstream, Outcome::Completed));
     let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx-big: {}\r\nconnection: close\r\n\r\n", "b".repeat(55_000));
     assert!(gateway.exchange(&large).ends_with("ok"));
 }
@@ -130,7 +134,7 @@ fn an_upstream_that_refuses_is_502() {
     let gateway = Gateway::before(address);
     is_problem(&gateway.get("/"), 502, Reason::ConnectionRefused);
     let event = gateway.event();
-    assert_eq!(told(&event), (502, Reason::ConnectionRefused, Side::Upstream, Outcome::Completed));
+    assert_eq!(reported(&event), (502, Reason::ConnectionRefused, Side::Upstream, Outcome::Completed));
     assert_eq!((event.attempts[0].outcome, event.attempts[0].address), (Reason::ConnectionRefused, Some(address)));
 }
 
@@ -139,7 +143,7 @@ fn an_upstream_that_hangs_up_is_502() {
     let upstream = Upstream::after_one(|stream| drop(stream.shutdown(Shutdown::Both)));
     let gateway = Gateway::before(upstream.address);
     is_problem(&gateway.get("/"), 502, Reason::ConnectionTerminated);
-    assert_eq!(told(&gateway.event()), (502, Reason::ConnectionTerminated, Side::Upstream, Outcome::Completed));
+    assert_eq!(reported(&gateway.event()), (502, Reason::ConnectionTerminated, Side::Upstream, Outcome::Completed));
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn an_upstream_that_does_not_answer_is_504() {
     let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(10, 1)));
     is_problem(&gateway.get("/"), 504, Reason::UpstreamTimeout);
     let event = gateway.event();
-    assert_eq!(told(&event), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
+    assert_eq!(reported(&event), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
     assert!(event.meter.spent(Turn::Upstream) >= Duration::from_secs(1));
 }
 
@@ -183,7 +187,7 @@ fn an_upstream_that_does_not_answer_an_upload_is_504() {
     silent.request();
     client.send(b"half.");
     is_problem(&client.read_to_end(), 504, Reason::UpstreamTimeout);
-    assert_eq!(told(&gateway.event()), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
+    assert_eq!(reported(&gateway.event()), (504, Reason::UpstreamTimeout, Side::Upstream, Outcome::Completed));
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn a_response_that_stops_half_way_is_truncated() {
         assert!(gateway.get("/").ends_with("half"));
         let event = gateway.event();
         let reason = if tail == "stall" { Reason::UpstreamIdleTimeout } else { Reason::ResponseIncomplete };
-        assert_eq!(told(&event), (200, reason, Side::Upstream, Outcome::Truncated));
+        assert_eq!(reported(&event), (200, reason, Side::Upstream, Outcome::Truncated));
         assert_eq!(event.bytes_out, 4);
     }
 }
@@ -215,7 +219,7 @@ fn a_client_that_leaves_before_its_answer_is_499() {
     upstream.request();
     drop(client);
     let event = gateway.event();
-    assert_eq!(told(&event), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(reported(&event), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
     // The upstream that kept it waiting is in the record.
     assert_eq!(event.attempts[0].address, Some(upstream.address));
     assert_eq!(event.attempts[0].outcome, Reason::ClientClosed);
@@ -244,7 +248,7 @@ fn a_client_that_never_reads_is_let_go() {
     let mut client = gateway.connect();
     client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     let event = gateway.event();
-    assert_eq!(told(&event), (200, Reason::ClientIdleTimeout, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(reported(&event), (200, Reason::ClientIdleTimeout, Side::Downstream, Outcome::Cancelled));
     let spent = event.meter.spent(Turn::Client);
     assert!(spent >= Duration::from_secs(1) && spent * 2 > event.total(), "{spent:?} of {:?}", event.total());
 }
@@ -323,7 +327,7 @@ fn a_client_that_half_closes_has_left() {
     held.request();
     client.stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.read_to_end(), "");
-    assert_eq!(told(&gateway.event()), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(reported(&gateway.event()), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
 }
 
 /// 200 ms injected in each of the three; the other two stay under 20 ms.
@@ -458,7 +462,7 @@ fn impatient(name: &str) -> Option<String> {
 
 /// A head that comes byte by byte is given as long as an idle connection, however often a byte comes.
 #[test]
-fn a_head_that_trickles_in_is_let_go_and_told() {
+fn a_head_that_trickles_in_is_let_go_and_reported() {
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::start_with(&api(upstream.address, ""), &impatient);
     let mut client = gateway.connect();
@@ -471,7 +475,7 @@ fn a_head_that_trickles_in_is_let_go_and_told() {
         delay(Duration::from_millis(20));
     }
     assert!(began.elapsed() < DEADLINE);
-    assert_eq!(told(&gateway.event()), (0, Reason::RequestHeadTimeout, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(reported(&gateway.event()), (0, Reason::RequestHeadTimeout, Side::Downstream, Outcome::Cancelled));
 }
 
 /// A connection that says nothing is no request.

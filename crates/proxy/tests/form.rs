@@ -101,7 +101,7 @@ fn a_trace_is_not_forwarded() {
     assert!(upstream.try_request().is_none());
 }
 
-/// Of a trusted peer and of a stranger: what the upstream is told about the chain.
+/// Of a trusted peer and of a stranger: what the upstream is informed about the chain.
 #[test]
 fn the_chain_is_one_list_in_one_line() {
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");

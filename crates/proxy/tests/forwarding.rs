@@ -9,7 +9,7 @@ use weir_event::{Outcome, Reason};
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 #[test]
-fn a_request_passes_and_is_told_whole() {
+fn a_request_passes_and_is_reported_whole() {
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::before(upstream.address);
     let answer = gateway.exchange(
@@ -258,7 +258,7 @@ fn draining_finishes_what_is_open_and_closes_the_rest() {
     assert!(gateway.events().iter().all(|event| event.status == 200));
 }
 
-/// Half a head is a request that was begun: it is let go after a moment, and told.
+/// Half a head is a request that was begun: it is let go after a moment, and reported.
 #[test]
 fn half_a_head_does_not_hold_up_a_drain() {
     let upstream = Upstream::answering(OK);

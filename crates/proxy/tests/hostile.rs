@@ -20,33 +20,33 @@ use std::time::{Duration, Instant};
 use weir_event::Reason;
 
 /// What Weir answers: the statuses, in order, and the reason in the event of the last one.
-type Told = (&'static [u16], Reason);
+type Reported = (&'static [u16], Reason);
 
 struct Row {
     shape: &'static str,
     /// `\r\n` is written `|`, and what is not text as `<00>`.
     bytes: String,
-    told: Told,
+    reported: Reported,
     /// The requests that the upstream sees, by their targets.
     forwarded: &'static [&'static str],
 }
 
-const PASSES: Told = (&[200], Reason::None);
-const MALFORMED: Told = (&[400], Reason::MalformedRequest);
+const PASSES: Reported = (&[200], Reason::None);
+const MALFORMED: Reported = (&[400], Reason::MalformedRequest);
 const NONE: &[&str] = &[];
 
-fn row(shape: &'static str, bytes: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
-    Row { shape, bytes: bytes.to_owned(), told, forwarded }
+fn row(shape: &'static str, bytes: &str, reported: Reported, forwarded: &'static [&'static str]) -> Row {
+    Row { shape, bytes: bytes.to_owned(), reported, forwarded }
 }
 
 /// A GET whose head has one more line.
-fn with(shape: &'static str, line: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
-    row(shape, &format!("GET / HTTP/1.1|Host: a|{line}|Connection: close||"), told, forwarded)
+fn with(shape: &'static str, line: &str, reported: Reported, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("GET / HTTP/1.1|Host: a|{line}|Connection: close||"), reported, forwarded)
 }
 
 /// A POST with these lines of framing, and this body.
-fn framed(shape: &'static str, lines: &str, body: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
-    row(shape, &format!("POST / HTTP/1.1|Host: a|{lines}|Connection: close||{body}"), told, forwarded)
+fn framed(shape: &'static str, lines: &str, body: &str, reported: Reported, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("POST / HTTP/1.1|Host: a|{lines}|Connection: close||{body}"), reported, forwarded)
 }
 
 /// A chunked body that breaks its own framing. Whether the upstream sees the beginning of the request depends on when.
@@ -55,15 +55,15 @@ fn broken(shape: &'static str, body: &str) -> Row {
     row(shape, &format!("{head}{body}"), (&[400], Reason::MalformedRequestBody), NONE)
 }
 
-fn path(shape: &'static str, target: &str, told: Told, forwarded: &'static [&'static str]) -> Row {
-    row(shape, &format!("GET {target} HTTP/1.1|Host: a|Connection: close||"), told, forwarded)
+fn path(shape: &'static str, target: &str, reported: Reported, forwarded: &'static [&'static str]) -> Row {
+    row(shape, &format!("GET {target} HTTP/1.1|Host: a|Connection: close||"), reported, forwarded)
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn rows() -> Vec<Row> {
     let smuggled = "0||GET /smuggled HTTP/1.1|Host: a||";
     let chunked = "5|hello|0||";
-    let not_implemented: Told = (&[501], Reason::MalformedRequest);
+    let not_implemented: Reported = (&[501], Reason::MalformedRequest);
     let mut rows = vec![
         row("a request as it should be", "GET / HTTP/1.1|Host: a|Connection: close||", PASSES, &["/"]),
         // Where the body ends.
@@ -408,16 +408,16 @@ fn every_shape_has_its_answer() {
     let witness = Witness::start();
     let gateway = Gateway::start(&api(witness.address, ""));
     let mut wrong = Vec::new();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (row, bytes) in rows.iter().zip(&bytes) {
         let got = statuses(gateway.address, bytes);
         let reason = got.iter().map(|_| gateway.event().reason).last().unwrap_or(Reason::Unknown);
         let more = gateway.events().len();
         let forwarded = witness.targets();
-        if (got.as_slice(), reason, more) != (row.told.0, row.told.1, 0) || forwarded != row.forwarded {
+        if (got.as_slice(), reason, more) != (row.reported.0, row.reported.1, 0) || forwarded != row.forwarded {
             wrong.push(format!("{}: {got:?} {reason} (+{more} events), forwards {forwarded:?}", row.shape));
         }
-        told.push((words(&got, &forwarded), reason));
+        reported.push((words(&got, &forwarded), reason));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let [nginx, haproxy] = std::thread::scope(|scope| {
@@ -429,7 +429,7 @@ fn every_shape_has_its_answer() {
         nginx 1.22 and HAProxy 2.6, and what each forwards.\n\n\
         | shape | Weir | event's reason | nginx | HAProxy |\n|---|---|---|---|---|\n"
             .to_owned();
-    for (((row, (weir, reason)), nginx), haproxy) in rows.iter().zip(told).zip(nginx).zip(haproxy) {
+    for (((row, (weir, reason)), nginx), haproxy) in rows.iter().zip(reported).zip(nginx).zip(haproxy) {
         let _ = writeln!(table, "| {} | {weir} | {} | {nginx} | {haproxy} |", row.shape, reason.as_str());
     }
     expect_file!["hostile.md"].assert_eq(&table);

@@ -169,7 +169,7 @@ fn what_the_library_refuses_is_an_event_all_the_same() {
 }
 
 #[test]
-fn floods_end_the_connection_and_are_told() {
+fn floods_end_the_connection_and_are_reported() {
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::before(upstream.address);
     let opened = frame(1, 1, 1, &head(&GET));
@@ -214,8 +214,8 @@ fn a_rapid_reset_ends_the_connection_and_every_request_has_its_event() {
     let counts = count(&all);
     assert!(all.len() < 5000, "it ended early: {counts:?}");
     assert!(counts.contains_key(&Reason::ClientFlood), "{counts:?}");
-    let told = [Reason::ClientFlood, Reason::ClientClosed, Reason::MalformedRequest];
-    assert!(counts.keys().all(|reason| told.contains(reason)), "{counts:?}");
+    let reported = [Reason::ClientFlood, Reason::ClientClosed, Reason::MalformedRequest];
+    assert!(counts.keys().all(|reason| reported.contains(reason)), "{counts:?}");
     // And the gateway serves the next.
     assert_eq!(all.iter().filter(|event| event.status == 200).count(), 0);
 }
@@ -346,7 +346,7 @@ fn a_drain_says_goaway_and_lets_open_streams_finish() {
 }
 
 #[test]
-fn a_quiet_connection_is_told_goodbye() {
+fn a_quiet_connection_is_reported_goodbye() {
     let upstream = Upstream::answering(OK);
     let idle = |name: &str| (name == "FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS").then(|| "1".to_owned());
     let gateway = Gateway::start_with(&api(upstream.address, ""), &idle);

@@ -74,8 +74,8 @@ fn a_malformed_request_costs_its_own_stream() {
         let mut events = [gateway.event(), gateway.event()];
         events.sort_by_key(|event| event.reason == Reason::None);
         assert_eq!((events[0].reason, events[1].status), (Reason::MalformedRequest, 200), "{text}");
-        let told = if kind == 3 { (0, Outcome::Cancelled) } else { (events[0].status, Outcome::Completed) };
-        assert!(kind == 3 || told == (events[0].status, events[0].outcome), "{text}");
+        let reported = if kind == 3 { (0, Outcome::Cancelled) } else { (events[0].status, Outcome::Completed) };
+        assert!(kind == 3 || reported == (events[0].status, events[0].outcome), "{text}");
     }
     assert!(gateway.events().is_empty());
 }
@@ -134,7 +134,7 @@ fn an_answer_without_content_has_no_length() {
 /// A field that HPACK's decoder takes and HTTP does not ends the whole connection, in the library. Everyone on it is
 /// recorded, the guilty request and the innocent ones apart, and nobody with a status that was never sent.
 #[test]
-fn who_dies_with_the_connection_is_told_from_who_broke_it() {
+fn who_dies_with_the_connection_is_distinguished_from_who_broke_it() {
     let held = Upstream::after_one(|stream| drop(stream.read_to_end(&mut Vec::new())));
     let gateway = Gateway::before(held.address);
     let mut client = begun(&gateway);
@@ -143,10 +143,10 @@ fn who_dies_with_the_connection_is_told_from_who_broke_it() {
     client.send(&frame(1, 5, 3, &with(&[("x-a", "b\0c")])));
     let mut rest = Vec::new();
     drop(client.stream.read_to_end(&mut rest));
-    let mut told: Vec<_> = [gateway.event(), gateway.event()]
+    let mut reported: Vec<_> = [gateway.event(), gateway.event()]
         .map(|event| (event.reason.as_str(), event.status, event.outcome.as_str()))
         .into();
-    told.sort_unstable();
-    assert_eq!(told, [("connection_broken", 0, "cancelled"), ("malformed_request", 0, "cancelled")]);
+    reported.sort_unstable();
+    assert_eq!(reported, [("connection_broken", 0, "cancelled"), ("malformed_request", 0, "cancelled")]);
     assert!(gateway.events().is_empty());
 }

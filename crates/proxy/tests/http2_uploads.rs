@@ -115,8 +115,8 @@ fn an_upload_that_breaks_off_is_not_the_upstreams_fault() {
         let event = gateway.event();
         let attempts: Vec<Reason> = event.attempts.iter().map(|attempt| attempt.outcome).collect();
         assert_eq!(attempts, [Reason::ClientClosed], "HTTP/{version} after {sent}");
-        let told = (event.reason, event.outcome, event.status);
-        assert_eq!(told, (Reason::ClientClosed, Outcome::Cancelled, 499), "HTTP/{version} after {sent}");
+        let reported = (event.reason, event.outcome, event.status);
+        assert_eq!(reported, (Reason::ClientClosed, Outcome::Cancelled, 499), "HTTP/{version} after {sent}");
     }
 }
 
@@ -165,7 +165,7 @@ fn the_rest_of_an_answered_upload_is_not_waited_for() {
             let sent = tokio::spawn(async move { (send(&mut sending, 12 << 20, true).await, sending) });
             assert_eq!(response.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
             let (sent, mut sending) = sent.await.unwrap();
-            assert!(sent < 12 << 20, "it was told to stop");
+            assert!(sent < 12 << 20, "it was asked to stop");
             let code = poll_fn(|cx| sending.poll_reset(cx)).await.unwrap();
             assert_eq!(code, Code::NO_ERROR, "RFC 9113 8.1");
         }
@@ -201,7 +201,7 @@ fn uploads_that_stand_still_keep_no_other_from_being_sent() {
     });
 }
 
-/// RFC 9110 10.1.1: a client that waits for 100 is told to go on when the body is asked for, or has its answer.
+/// RFC 9110 10.1.1: a client that waits for 100 is asked to go on when the body is asked for, or has its answer.
 #[test]
 fn who_expects_a_100_gets_it_or_an_answer() {
     let upstream = answering_early(0, "");

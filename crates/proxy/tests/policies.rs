@@ -302,7 +302,7 @@ const TOKEN: &str = include_str!("common/token.txt");
 /// What verifies it.
 const KEYS: &str = include_str!("common/keys.json");
 
-/// A server of key sets that answers when it is told to.
+/// A server of key sets that answers when it is asked to.
 struct KeyServer {
     address: std::net::SocketAddr,
     go: std::sync::mpsc::Sender<String>,

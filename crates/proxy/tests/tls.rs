@@ -213,7 +213,7 @@ fn clients_prove_themselves_where_the_port_asks_for_it() {
 }
 
 #[test]
-fn a_new_certificate_serves_new_connections_and_its_expiry_is_told() {
+fn a_new_certificate_serves_new_connections_and_its_expiry_is_reported() {
     let dir = place();
     pki::leaf(dir.path(), "next", "localhost", "known");
     let upstream = Upstream::answering(OK);
@@ -264,7 +264,7 @@ fn the_server_name_picks_the_certificate() {
 }
 
 #[test]
-fn a_request_in_the_clear_is_told_so() {
+fn a_request_in_the_clear_is_informed() {
     let dir = place();
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::start(&api(dir.path(), "leaf", upstream.address, ""));

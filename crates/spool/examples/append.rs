@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         batches.push(timed(ring, &mut seq, &mut record, 100));
     }
-    told("paced, 50,000/s", &mut batches);
+    reported("paced, 50,000/s", &mut batches);
     let paced = spool.stats();
     println!("  shed {} of {seq}", paced.shed.of(GapReason::RingFull));
     // As fast as the spool's thread empties the ring to disk.
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batches.push(timed(ring, &mut seq, &mut record, 100));
     }
     spool.flush()?;
-    told("as fast as it is emptied", &mut batches);
+    reported("as fast as it is emptied", &mut batches);
     let (stats, seconds) = (spool.stats(), begun.elapsed().as_secs_f64());
     println!(
         "  {:.0} events/s to {} chunk files, shed {}",
@@ -63,7 +63,7 @@ fn timed(ring: &mut RingWriter, seq: &mut u64, record: &mut [u8], count: u64) ->
     begun.elapsed().as_nanos() as f64 / count as f64
 }
 
-fn told(what: &str, batches: &mut Vec<f64>) {
+fn reported(what: &str, batches: &mut Vec<f64>) {
     batches.sort_by(f64::total_cmp);
     let mean = batches.iter().sum::<f64>() / batches.len() as f64;
     let at = |part: f64| batches[((batches.len() - 1) as f64 * part) as usize];

@@ -94,7 +94,7 @@ impl Builder {
         let sealed_us = system_us();
         match writer.seal(sealed_us) {
             Ok(bytes) => Some(Built { name, bytes, gaps, sealed_us }),
-            // Its header outgrew the format: told as a gap rather than lost in silence.
+            // Its header outgrew the format: reported as a gap rather than lost in silence.
             Err(_) => tombstone(&self.stream, name, &[], GapReason::Unknown, sealed_us),
         }
     }

@@ -147,7 +147,7 @@ impl Client {
         let shaken = handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             shaken.map_err(|error| PostError::Broken { endpoint: self.endpoint.clone(), error })?;
-        // How it ends is told to whoever sends on it.
+        // How it ends is asked to whoever sends on it.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }

@@ -1,4 +1,4 @@
-//! What a spool is told, and the sentences with which it refuses to start.
+//! What a spool is reported, and the sentences with which it refuses to start.
 
 use std::io;
 use std::path::PathBuf;

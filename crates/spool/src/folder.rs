@@ -234,7 +234,7 @@ impl BootFolder {
         sync_folder(&self.chunks())
     }
 
-    /// Removes the folder of a life that is over and told, the lock last.
+    /// Removes the folder of a life that is over and reported, the lock last.
     pub(crate) fn remove(&self) -> io::Result<()> {
         // Without its identity it is nobody's: a crash in the middle leaves nothing that would be adopted again.
         fs::remove_file(self.path.join("identity.json"))?;

@@ -276,9 +276,9 @@ mod tests {
         bytes
     }
 
-    /// Memory that something else wrote over costs what it held, told as torn, and nothing that comes after it.
+    /// Memory that something else wrote over costs what it held, reported as torn, and nothing that comes after it.
     #[test]
-    fn a_living_ring_that_is_damaged_is_told_and_goes_on() {
+    fn a_living_ring_that_is_damaged_is_reported_and_goes_on() {
         let root = tempfile::tempdir().unwrap();
         let boot = BootId([1; 16]);
         let folder = Arc::new(BootFolder::create(root.path(), boot, Identity::default(), 1).unwrap());

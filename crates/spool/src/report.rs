@@ -1,4 +1,4 @@
-//! What the ingestor is told of every stream: how many numbers were given out, whether more will come, and what this
+//! What the ingestor is informed of every stream: how many numbers were given out, whether more will come, and what this
 //! gateway knows of numbers that are not stored. This is what the ledger's `accepted` is held against.
 
 use crate::ledger::StreamLedger;

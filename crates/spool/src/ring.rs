@@ -21,7 +21,7 @@ const STRETCH: u64 = 1024 * 1024;
 pub enum Appended {
     /// It is in the ring, and outlives this process.
     Written,
-    /// There was no room: it is gone, and will be told as a gap.
+    /// There was no room: it is gone, and will be reported as a gap.
     Shed,
 }
 

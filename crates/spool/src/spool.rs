@@ -131,7 +131,7 @@ impl Spool {
     }
 
     /// Ends the spool, after the workers: everything committed goes to chunk files, which takes what it takes; then
-    /// it is shipped, and the end of the streams told, until `deadline`, or until it is `hurried`. What is left stays on
+    /// it is shipped, and the end of the streams reported, until `deadline`, or until it is `hurried`. What is left stays on
     /// disk.
     pub fn stop_until(mut self, deadline: Instant, hurried: impl Fn() -> bool) -> Result<(), SpoolError> {
         self.flush()?;

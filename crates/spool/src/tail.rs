@@ -1,6 +1,6 @@
 //! Listening to events as they pass, for `weirctl tail`.
 //!
-//! While nobody listens, this costs one load a copied record. A listener that is slow misses events and is told how
+//! While nobody listens, this costs one load a copied record. A listener that is slow misses events and is informed how
 //! many, for the spool waits for nobody.
 
 use serde_json::Value;
@@ -82,7 +82,7 @@ impl Listeners {
 }
 
 impl Listener {
-    /// Room for an event, and before it for how many were missed: that number is always told before what follows.
+    /// Room for an event, and before it for how many were missed: that number is always reported before what follows.
     fn has_room(&self) -> bool {
         self.sender.capacity() >= if self.missed > 0 { 2 } else { 1 }
     }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_listener_is_told_what_it_missed() {
+    fn a_slow_listener_is_reported_what_it_missed() {
         let listeners = Listeners::default();
         let mut tail = listeners.subscribe();
         for number in 0..ROOM + 5 {

@@ -38,7 +38,7 @@ fn flip(path: &Path, at: usize) {
 }
 
 #[test]
-fn a_life_that_ended_is_shipped_told_and_removed() {
+fn a_life_that_ended_is_shipped_reported_and_removed() {
     let root = tempfile::tempdir().unwrap();
     let folder = left_behind(root.path());
     let ingestor = Ingestor::start(|_, _| Reply::Status(200));
@@ -150,8 +150,8 @@ fn what_a_tombstone_was_about_to_replace_goes() {
     }
     assert_eq!(fs::read(&tombstone).unwrap(), bytes);
     let (spool, _ring) = start(config(root.path()));
-    let is_told = |ledger: &StreamLedger| ledger.closed && ledger.accepted == 30 && ledger.spooled.is_empty();
-    let ledger = || spool.ledger().into_iter().find(is_told);
+    let is_reported = |ledger: &StreamLedger| ledger.closed && ledger.accepted == 30 && ledger.spooled.is_empty();
+    let ledger = || spool.ledger().into_iter().find(is_reported);
     wait_until("adoption", || ledger().is_some() && chunk_files(&folder).len() == 1);
     let ledger = ledger().unwrap();
     assert_eq!(ledger.shed, [(GapReason::TooOld, Ranges::of(0, 29))]);

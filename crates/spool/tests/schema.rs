@@ -164,7 +164,7 @@ fn a_ring_of_a_newer_schema_is_kept() {
         spool.ship_to(ingestor.endpoint()).unwrap();
         let boot = folder.file_name().unwrap().to_str().unwrap();
         let says = |line: &serde_json::Value| line["boot"] == boot && line["unknown_reason"] == "ring_unreadable";
-        wait_until("its end is told", || {
+        wait_until("its end is reported", || {
             ingestor.reports().iter().flat_map(|report| report.as_array().unwrap().clone()).any(|line| says(&line))
         });
         assert_eq!(events(&ingestor.heard()), 0);

@@ -1,4 +1,4 @@
-//! From the ring to chunk files: when, with what in them, and what is told of what is not in them.
+//! From the ring to chunk files: when, with what in them, and what is informed of what is not in them.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -80,7 +80,7 @@ fn what_found_no_room_is_a_gap_in_the_chunk_and_in_the_ledger() {
 }
 
 #[test]
-fn bytes_that_are_no_record_are_told_and_do_not_stop_what_comes_after() {
+fn bytes_that_are_no_record_are_reported_and_do_not_stop_what_comes_after() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, mut ring) = start(config(folder.path()));
     append(&mut ring, 0..2);
@@ -139,7 +139,7 @@ fn a_tail_hears_what_is_recorded_from_then_on() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_told_in_one_sentence() {
+fn a_folder_that_cannot_be_used_is_reported_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool");
     std::fs::write(&path, "a file").unwrap();

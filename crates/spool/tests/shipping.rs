@@ -1,4 +1,4 @@
-//! The shipper against an ingestor that answers as it is told.
+//! The shipper against an ingestor that answers as it is reported.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -216,7 +216,7 @@ fn an_ingestor_that_comes_late_gets_everything() {
 }
 
 #[test]
-fn two_streams_ship_side_by_side_and_their_end_is_told() {
+fn two_streams_ship_side_by_side_and_their_end_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let ingestor = Ingestor::start(|_, _| Reply::Status(200));
     let (mut spool, mut rings) = Spool::start(config(folder.path()), identity(), 2, Arc::new(Names::new())).unwrap();

@@ -278,7 +278,7 @@ async fn watch(witness: &Witness, running: &mut Running, seconds: Option<u64>, e
     let mut tick = tokio::time::interval(Duration::from_secs(10));
     let end = tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(u64::from(u32::MAX))));
     tokio::pin!(end);
-    let mut core_told = false;
+    let mut core_reported = false;
     loop {
         tokio::select! {
             () = ends.come() => return Ok(()),
@@ -286,8 +286,8 @@ async fn watch(witness: &Witness, running: &mut Running, seconds: Option<u64>, e
             _ = tick.tick() => {
                 let tally = witness.tally();
                 println!("  sent {:>8}   whole {:>8}   broken off {:>6}", tally.sent, tally.completed, tally.failed);
-                if !core_told && let Some(status) = running.core.ended() {
-                    core_told = true;
+                if !core_reported && let Some(status) = running.core.ended() {
+                    core_reported = true;
                     println!("  the cloud gateway has ended ({status}); the on-prem one answers 502 for it now");
                 }
             }

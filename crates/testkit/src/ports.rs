@@ -1,4 +1,4 @@
-//! Ports for programs that must be told theirs before they listen.
+//! Ports for programs that must be given theirs before they listen.
 
 use std::fs::File;
 use std::io;

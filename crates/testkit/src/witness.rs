@@ -64,7 +64,7 @@ pub struct Plan {
     pub log: PathBuf,
 }
 
-/// How its requests are told from those of others.
+/// How its requests are distinguished from those of others.
 pub const USER_AGENT: &str = "weir-witness/1";
 /// `witness:demo`: what the demo's policy asks for; where nothing asks, it is ignored.
 const AUTHORIZATION: &str = "Basic d2l0bmVzczpkZW1v";

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_are_found_and_those_that_are_none_are_told() {
+    async fn names_are_found_and_those_that_are_none_are_reported() {
         start_resolver().unwrap();
         let found = lookup("localhost", 80).await.unwrap();
         assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 80));

@@ -34,7 +34,7 @@ pub struct Timeouts {
     pub fields: usize,
 }
 
-/// Fields that hyper takes unless it is told another number: with that one it needs no memory for them.
+/// Fields that hyper takes unless it is given another number: with that one it needs no memory for them.
 pub const HYPERS_FIELDS: usize = 100;
 
 /// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
@@ -133,7 +133,7 @@ where
         .map_err(|error| Failure::of_exchange(origin.address.to_string(), error))?;
     let hush = Arc::default();
     let task = Hushed::new(connection, &hush);
-    // How it ends is told to whoever holds the sender or the body; there is nobody else to tell.
+    // How it ends is asked to whoever holds the sender or the body; there is nobody else to tell.
     tokio::task::spawn_local(async move {
         drop(task.await);
         drop(descriptor);

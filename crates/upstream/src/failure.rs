@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_certificate_is_told_apart_from_a_bad_handshake() {
+    fn a_bad_certificate_is_distinguished_from_a_bad_handshake() {
         let tls = |error: rustls::Error| tls_reason(&io::Error::new(io::ErrorKind::InvalidData, error));
         let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         assert_eq!(tls(expired), Reason::TlsCertificateError);

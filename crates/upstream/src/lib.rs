@@ -5,8 +5,8 @@
 //!
 //! A [`Socket`] is here because it is needed first here; the way in writes to the same.
 //!
-//! The border: nothing here knows routes, policies or telemetry. A failure is told as a [`Failure`], which is a
-//! `Reason` with the words for people; times are told in the [`Attempt`] that the caller hands in.
+//! The border: nothing here knows routes, policies or telemetry. A failure is reported as a [`Failure`], which is a
+//! `Reason` with the words for people; times are reported in the [`Attempt`] that the caller hands in.
 //!
 //! [`Attempt`]: weir_event::Attempt
 

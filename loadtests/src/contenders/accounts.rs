@@ -22,7 +22,7 @@ pub enum Accounts {
         counts: Arc<Counts>,
         traced: f64,
     },
-    /// Events in the spool, told by the metrics.
+    /// Events in the spool, reported by the metrics.
     Weir(SocketAddr),
 }
 
@@ -31,7 +31,7 @@ pub struct Accounted {
     pub records: u64,
     /// And what should be there.
     pub spans: Option<(u64, f64)>,
-    /// That are told to be lost.
+    /// That are asked to be lost.
     pub lost: u64,
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use weir_testkit::ports::reserve;
 
-/// The ports that a proxy is told to use.
+/// The ports that a proxy is asked to use.
 pub struct Ports {
     pub http: SocketAddr,
     pub https: SocketAddr,

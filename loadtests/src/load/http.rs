@@ -99,7 +99,7 @@ fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
 pub struct Head {
     pub status: u16,
     pub bytes: usize,
-    /// The length of its body, if told.
+    /// The length of its body, if reported.
     pub body: Option<u64>,
 }
 

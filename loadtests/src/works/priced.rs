@@ -77,7 +77,7 @@ mod tests {
     use super::notes;
 
     #[test]
-    fn a_proxy_that_was_not_the_busy_one_is_told() {
+    fn a_proxy_that_was_not_the_busy_one_is_reported() {
         assert!(notes(0.97, 0.02).is_empty());
         assert!(notes(0.60, 0.02)[0].contains("60 %"));
         assert!(notes(0.97, 0.30)[0].contains("others had 30 %"));

@@ -28,7 +28,7 @@ pub struct Limits {
     pub batch_rows: usize,
     /// Bytes of records, decompressed, that end it as well.
     pub batch_bytes: usize,
-    /// How long an offer waits for its acknowledgement before it is told to come again.
+    /// How long an offer waits for its acknowledgement before it is asked to come again.
     pub ack_timeout: Duration,
     /// Events older than this are dead letters: raw retention.
     pub max_event_age: Duration,

@@ -337,10 +337,10 @@ mod tests {
     fn a_silent_gateway_is_unknown_from_its_last_report_on() {
         let mut silent = facts(10, &[(0, 9)]);
         silent.report.as_mut().unwrap().received_ms = NOW - 30_001;
-        let told = account(&silent);
-        assert_eq!(told.state, StreamState::Unknown);
-        assert_eq!((told.unknown[0].doubt, told.unknown[0].since_ms), (Doubt::NotHeard, Some(NOW - 5_000)));
-        assert_eq!(told.balanced_up_to_ms, Some(NOW - 5_000), "up to the report it is");
+        let reported = account(&silent);
+        assert_eq!(reported.state, StreamState::Unknown);
+        assert_eq!((reported.unknown[0].doubt, reported.unknown[0].since_ms), (Doubt::NotHeard, Some(NOW - 5_000)));
+        assert_eq!(reported.balanced_up_to_ms, Some(NOW - 5_000), "up to the report it is");
         silent.report.as_mut().unwrap().closed = true;
         assert_eq!(account(&silent).state, StreamState::Balanced, "its end was reported");
     }
@@ -427,11 +427,11 @@ mod tests {
         let mut lost = facts(10, &[(0, 3)]);
         lost.gaps = set("ring_full", 4, 9);
         lost.acknowledged.missing = Ranges::of(4, 7);
-        let told = account(&lost);
-        assert_eq!((told.state, told.missing_count()), (StreamState::Missing, 2));
+        let reported = account(&lost);
+        assert_eq!((reported.state, reported.missing_count()), (StreamState::Missing, 2));
         lost.acknowledged.missing = Ranges::of(4, 9);
-        let told = account(&lost);
-        assert_eq!((told.state, told.acknowledged[0].seqs.count()), (StreamState::Balanced, 6));
+        let reported = account(&lost);
+        assert_eq!((reported.state, reported.acknowledged[0].seqs.count()), (StreamState::Balanced, 6));
         let mut silent = facts(10, &[(0, 9)]);
         silent.report.as_mut().unwrap().received_ms = NOW - 60_000;
         silent.acknowledged.unknown = vec![10];

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// How long each kind of row is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// `access_events`. Above the age to which a gateway keeps chunks, or a late chunk could not be told from new.
+    /// `access_events`. Above the age to which a gateway keeps chunks, or a late chunk could not be distinguished from new.
     pub raw: Duration,
     pub minutes: Duration,
     pub hours: Duration,

@@ -79,7 +79,7 @@ pub fn consumers_select(source: &str) -> String {
 }
 
 /// One row a minute and way from a gateway to a service, of the requests that were sent on. `linked` are those whose next
-/// gateway told its time; `hist` is of their `link_us`.
+/// gateway reported its time; `hist` is of their `link_us`.
 pub fn links_select(source: &str) -> String {
     let keys = "organization, environment, site, gateway, api, service";
     format!(

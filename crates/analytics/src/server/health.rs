@@ -1,7 +1,7 @@
 //! `/healthz`: whether ClickHouse answers, and what an operator should know besides.
 //!
 //! ClickHouse is asked once for all who want to know at the same time, for a short time only: a crowd of probes costs one
-//! statement, and an engine that hangs is told as such while a probe still waits.
+//! statement, and an engine that hangs is reported as such while a probe still waits.
 
 use super::Server;
 use super::answer::{Answer, text};

@@ -288,5 +288,5 @@ async fn connection(
 
 /// Returns when the program is to stop. The borrow of the channel must not be held across what follows.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _told = stop.wait_for(|stop| *stop).await.is_ok();
+    let _reported = stop.wait_for(|stop| *stop).await.is_ok();
 }

@@ -56,7 +56,7 @@ impl Bounds {
     }
 }
 
-/// Connections that have been told to end and are about to, beyond the bound.
+/// Connections that have been asked to end and are about to, beyond the bound.
 pub(super) const OVER: usize = 32;
 
 /// A client: an address, or the network of a host (RFC 4291 2.5.4), since one host has all addresses of it.

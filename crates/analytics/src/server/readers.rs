@@ -2,7 +2,7 @@
 //!
 //! A query holds its place until ClickHouse has ended it and its answer is written, whether the client waits for it or
 //! not, so that leaving early cannot be used to have more. A page asks several things at once: a few may wait their turn
-//! for a moment. Whoever comes beyond that is told so at once.
+//! for a moment. Whoever comes beyond that is refused at once.
 
 use super::answer::{Answer, again};
 use super::places::{Bounds, Client};
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_few_wait_and_the_others_are_told_at_once() {
+    async fn a_few_wait_and_the_others_are_refused_at_once() {
         let readers = readers();
         let running = [readers.enter(client(1)).await.unwrap(), readers.enter(client(1)).await.unwrap()];
         let waiting: Vec<_> = (0..4)

@@ -52,8 +52,8 @@ impl Program {
     }
 
     fn terminate(&mut self) -> Option<i32> {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
+        let reported = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(reported.expect("kill runs").success());
         self.child.wait().expect("ended").code()
     }
 }

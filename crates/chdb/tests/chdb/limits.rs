@@ -86,7 +86,7 @@ fn two_hundred_clients_are_served_at_once() {
 }
 
 #[test]
-fn queries_beyond_the_limit_are_told_so() {
+fn queries_beyond_the_limit_are_refused() {
     let engine = Engine::with(&["--max-queries", "1"]);
     let mut running = engine.connect();
     send(

@@ -128,7 +128,7 @@ fn files_of_named_folders_are_open_to_those_who_may_do_all() {
 }
 
 #[test]
-fn it_serves_on_every_address_of_a_machine_when_told_to() {
+fn it_serves_on_every_address_of_a_machine_when_asked_to() {
     let engine = Engine::of_users(&[("writer", "full")], &["--listen", "0.0.0.0:0"]);
     let port = engine.address.strip_prefix("0.0.0.0:").expect("what was asked for").to_owned();
     let curl = Command::new("curl")

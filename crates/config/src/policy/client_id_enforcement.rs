@@ -1,4 +1,4 @@
-//! `client-id-enforcement-flex`: who has a `Contract` with the API, by client id and, unless told otherwise, secret.
+//! `client-id-enforcement-flex`: who has a `Contract` with the API, by client id and, unless set otherwise, secret.
 
 use http::HeaderName;
 use serde_json::{Value, json};

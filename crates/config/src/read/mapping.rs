@@ -75,7 +75,7 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// The mapping `name`, or an empty one in its place, so that what is missing in it is told.
+    /// The mapping `name`, or an empty one in its place, so that what is missing in it is reported.
     pub fn take_map(&mut self, name: &'static str) -> Cursor<'a> {
         const EMPTY: &Value = &Value::Map(Vec::new());
         self.take(name).unwrap_or_else(|| Cursor { path: self.at.join(name), value: EMPTY, ..self.at.clone() })

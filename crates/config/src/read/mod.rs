@@ -1,7 +1,7 @@
 //! Reading specs from marked trees, with every mistake collected on the way.
 //!
 //! A reader is a function from a [`Cursor`] - a value and where it stands - to `Option<T>`: `None` means that the mistake
-//! is already told, so a reader goes on with the next field. Names of fields are written once, where they are read:
+//! is already reported, so a reader goes on with the next field. Names of fields are written once, where they are read:
 //! what [`Mapping`] was not asked for is refused.
 
 mod custom;
@@ -88,7 +88,7 @@ pub(crate) struct Scope<'a> {
     pub is_weir: Cell<bool>,
     /// Where readers that are run to be described say what they ask for.
     pub recorder: Option<&'a Recorder>,
-    /// Told by [`Scope::tell_missing`].
+    /// Reported by [`Scope::tell_missing`].
     pub keys: RefCell<Keys>,
 }
 
@@ -206,7 +206,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A policy that is not known, which is told when all files are read.
+    /// A policy that is not known, which is reported when all files are read.
     pub fn unknown_policy<T>(&self, name: String) -> Option<T> {
         if self.scope.recorder.is_none() {
             self.scope.world.custom.bind(name, self.place());
@@ -236,8 +236,8 @@ impl<'a> Cursor<'a> {
 
     /// The text of a file that the configuration names.
     pub fn file(&self, path: &Path) -> Option<String> {
-        let told = |error| self.refuse(format!("`{}` {error}", show(&path.to_string_lossy())));
-        self.scope.world.outside.read(path).map_or_else(told, Some)
+        let reported = |error| self.refuse(format!("`{}` {error}", show(&path.to_string_lossy())));
+        self.scope.world.outside.read(path).map_or_else(reported, Some)
     }
 
     /// Whether the resource is under `gateway.weir.dev/v1`.
@@ -353,7 +353,7 @@ impl<'a> Cursor<'a> {
         )
     }
 
-    /// A list, read item by item; what is wrong is left out and told.
+    /// A list, read item by item; what is wrong is left out and reported.
     pub fn items<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
         if self.describe(|shape| shape.items(format!("{}[0]", self.path))) {
             read(&self.child(ANY, format!("{}[0]", self.path)));

@@ -13,7 +13,7 @@ use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
 use crate::read::{Cursor, Place};
 
-/// An API, and as much of it as could be read where something is wrong, so that clashes are told all the same; and
+/// An API, and as much of it as could be read where something is wrong, so that clashes are reported all the same; and
 /// what other resources add to it.
 pub(crate) struct ApiDraft {
     pub metadata: Option<Metadata>,
@@ -75,7 +75,7 @@ impl ApiDraft {
         self.services.is_empty() && self.destinations.is_empty()
     }
 
-    /// Adds a policy of an API. One for a service is none of it, which is to be told before.
+    /// Adds a policy of an API. One for a service is none of it, which is to be reported before.
     pub fn bind(&mut self, bound: Bound, rank: Rank, name: String) {
         match bound {
             Bound::Chain { policy, rules, place } => {

@@ -5,7 +5,7 @@ use crate::pattern::Rule;
 use crate::policy::{self, Policy, Read, RouteTo, Tls, TlsOutbound};
 use crate::read::{Cursor, Mapping, Place};
 
-/// A bound policy, by where it belongs. `None` inside is one that could not be read, which is told already.
+/// A bound policy, by where it belongs. `None` inside is one that could not be read, which is reported already.
 #[derive(Clone)]
 pub(crate) enum Bound {
     Chain {

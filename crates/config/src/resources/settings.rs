@@ -105,9 +105,9 @@ impl Settings {
             (None, Some(_)) => (TOKEN, ENDPOINT),
             (None, None) => return None,
         };
-        // It may be there and wrong, which is told already.
-        let told = errors.borrow().iter().any(|error| error.path == missing);
-        if let Some(place) = self.place(set).filter(|_| !told) {
+        // It may be there and wrong, which is reported already.
+        let reported = errors.borrow().iter().any(|error| error.path == missing);
+        if let Some(place) = self.place(set).filter(|_| !reported) {
             errors.borrow_mut().push(place.error(format!("`{missing}` is missing; add it")));
         }
         None

@@ -333,14 +333,19 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_named() {
         for text in ["a: 1\n\u{200b}---\nb: 1\n", "a: 1\n---\u{feff}\nb: 1\n", "a: 1\n\u{a0}---\u{200b}\nb: 1\n"] {
-            let told = mistakes(text);
-            assert!(told.len() == 1 && told[0].0 == 2 && told[0].1.contains("invisible character `U+"), "{told:?}");
+            let reported = mistakes(text);
+            assert!(
+                reported.len() == 1 && reported[0].0 == 2 && reported[0].1.contains("invisible character `U+"),
+                "{reported:?}"
+            );
         }
         assert!(mistakes("\u{feff}---\na: 1\n").is_empty(), "a byte order mark is no fault");
-        let told = mistakes("a: {{ host }}\n");
+        let reported = mistakes("a: {{ host }}\n");
         assert!(
-            told.len() == 1 && told[0].1.contains("looks like a placeholder") && !told[0].1.contains("host"),
-            "{told:?}"
+            reported.len() == 1
+                && reported[0].1.contains("looks like a placeholder")
+                && !reported[0].1.contains("host"),
+            "{reported:?}"
         );
     }
 

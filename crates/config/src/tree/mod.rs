@@ -1,6 +1,6 @@
 //! The marked tree: a YAML document in which every value still knows its line and column.
 //!
-//! `serde` stops at the first mistake and forgets places; this tree is what lets all mistakes be told at once. It is
+//! `serde` stops at the first mistake and forgets places; this tree is what lets all mistakes be reported at once. It is
 //! bounded in nodes and depth with aliases counted as if written out, so walking it by recursion is safe. What a value
 //! means - which keys a mapping may have, which text is a number - is not known here.
 

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(2);
 const GATHER: Duration = Duration::from_millis(20);
 /// The time between two looks that events ask for: at least this, and ten times what the last one took.
 const APART: Duration = Duration::from_millis(100);
-/// How often a change that waits is told again.
+/// How often a change that waits is reported again.
 const REMIND: Duration = Duration::from_secs(30);
 /// How long after a failure that may pass the same is tried again: at first, doubled each time, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ struct Pending {
     same_since: Instant,
     /// What it takes away is known: it waits until then.
     until: Option<Instant>,
-    told_at: Instant,
+    reported_at: Instant,
 }
 
 /// A candidate that may be taken another time.
@@ -177,25 +177,25 @@ impl<T: Taker> Loader<T> {
     /// A change that was not there at the last look.
     fn note(&mut self, mark: (u64, FileHashes), now: Instant) {
         let since = self.pending.as_ref().map_or_else(SystemTime::now, |pending| pending.waiting.since);
-        let told_at = self.pending.as_ref().map_or(now, |pending| pending.told_at);
+        let reported_at = self.pending.as_ref().map_or(now, |pending| pending.reported_at);
         let waiting = Waiting { since, waits_for: WaitsFor::Quiet, removals: Vec::new() };
-        self.pending = Some(Pending { waiting, mark, same_since: now, until: None, told_at });
+        self.pending = Some(Pending { waiting, mark, same_since: now, until: None, reported_at });
     }
 
     fn wait_for(&mut self, waits_for: WaitsFor, removals: Vec<String>, now: Instant) {
         let Some(pending) = &mut self.pending else { return };
         let waiting = Waiting { since: pending.waiting.since, waits_for, removals };
         if waits_for != WaitsFor::Quiet {
-            pending.told_at = now;
+            pending.reported_at = now;
         }
         pending.waiting = waiting;
         self.taker.waits(Some(&pending.waiting), false);
     }
 
     fn remind(&mut self, now: Instant) {
-        let due = |pending: &&mut Pending| now >= pending.told_at + REMIND;
+        let due = |pending: &&mut Pending| now >= pending.reported_at + REMIND;
         if let Some(pending) = self.pending.as_mut().filter(due) {
-            pending.told_at = now;
+            pending.reported_at = now;
             self.taker.waits(Some(&pending.waiting), true);
         }
     }

@@ -10,9 +10,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Longer than a test takes.
 const NEVER: &str = "1h";
 
-/// What a taker was told.
+/// What was reported to a taker.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum Reported {
     Took(String),
     Failed,
     Refused(String),
@@ -21,7 +21,7 @@ enum Told {
 
 struct Fake {
     running: Arc<GatewayConfig>,
-    told: Sender<Told>,
+    reported: Sender<Reported>,
     /// Candidates that it refuses, for a reason that passes.
     failures: Arc<Mutex<u32>>,
     generation: u32,
@@ -36,56 +36,56 @@ impl Taker for Fake {
         let mut failures = self.failures.lock().unwrap();
         if *failures > 0 {
             *failures -= 1;
-            self.told.send(Told::Failed).unwrap_or_default();
+            self.reported.send(Reported::Failed).unwrap_or_default();
             return Verdict::Refused { error: "not now".to_owned(), passing: true };
         }
         self.running = Arc::new(candidate.config.clone());
         self.generation += 1;
-        self.told.send(Told::Took(self.running.startup.identity.site.clone())).unwrap_or_default();
+        self.reported.send(Reported::Took(self.running.startup.identity.site.clone())).unwrap_or_default();
         Verdict::Taken(self.generation)
     }
 
     fn refuse(&mut self, errors: &ConfigErrors) {
-        self.told.send(Told::Refused(errors.to_string())).unwrap_or_default();
+        self.reported.send(Reported::Refused(errors.to_string())).unwrap_or_default();
     }
 
     fn waits(&mut self, waiting: Option<&Waiting>, _still: bool) {
         let removals = waiting.map_or_else(Vec::new, |waiting| waiting.removals.clone());
-        self.told.send(Told::Waits(waiting.map(|waiting| waiting.waits_for), removals)).unwrap_or_default();
+        self.reported.send(Reported::Waits(waiting.map(|waiting| waiting.waits_for), removals)).unwrap_or_default();
     }
 }
 
 /// A watched folder.
 struct Watched {
     watcher: Watcher,
-    told: Receiver<Told>,
+    reported: Receiver<Reported>,
     failures: Arc<Mutex<u32>>,
 }
 
 impl Watched {
     fn start(dir: &Path, events: bool) -> Self {
-        let (told, receiver) = channel();
+        let (reported, receiver) = channel();
         let (dirs, failures) = (vec![dir.to_owned()], Arc::default());
         let folder = Arc::new(Content::read(&dirs));
         let running = Arc::new(folder.load(&|_| None).unwrap_or_default());
-        let taker = Fake { running, told, failures: Arc::clone(&failures), generation: 1 };
+        let taker = Fake { running, reported, failures: Arc::clone(&failures), generation: 1 };
         let start = Start { dirs, running: Arc::clone(&folder), folder, origin: Origin::Folder };
         let watcher = Watcher::start_with(start, events, |_| None, taker).unwrap();
-        Self { watcher, told: receiver, failures }
+        Self { watcher, reported: receiver, failures }
     }
 
-    /// What is told next but that a change waits for the quiet period, or no more.
-    fn next(&self) -> Told {
+    /// What is reported next but that a change waits for the quiet period, or no more.
+    fn next(&self) -> Reported {
         loop {
-            match self.told.recv_timeout(DEADLINE).unwrap() {
-                Told::Waits(None | Some(WaitsFor::Quiet), _) => {}
-                told => return told,
+            match self.reported.recv_timeout(DEADLINE).unwrap() {
+                Reported::Waits(None | Some(WaitsFor::Quiet), _) => {}
+                reported => return reported,
             }
         }
     }
 
     fn took(&self, site: &str) {
-        assert_eq!(self.next(), Told::Took(site.to_owned()));
+        assert_eq!(self.next(), Reported::Took(site.to_owned()));
     }
 
     fn reload(&self) -> Answer {
@@ -122,7 +122,7 @@ fn see_changes(events: bool) {
     fs::write(&file, site("two")).unwrap();
     watched.took("two");
     fs::write(&file, "a: [").unwrap();
-    let Told::Refused(errors) = watched.next() else { panic!("a mistake is told") };
+    let Reported::Refused(errors) = watched.next() else { panic!("a mistake is reported") };
     assert!(errors.contains("a.yaml"));
     let below = dir.path().join("below");
     fs::create_dir(&below).unwrap();
@@ -130,8 +130,8 @@ fn see_changes(events: bool) {
     fs::remove_file(&file).unwrap();
     loop {
         match watched.next() {
-            Told::Took(site) => break assert_eq!(site, "three"),
-            told => assert!(!matches!(told, Told::Failed), "{told:?}"),
+            Reported::Took(site) => break assert_eq!(site, "three"),
+            reported => assert!(!matches!(reported, Reported::Failed), "{reported:?}"),
         }
     }
 }
@@ -193,7 +193,10 @@ fn a_folder_that_is_a_link_is_swapped_too() {
     }
     // A change within the folder is no swap.
     fs::write(at("three/a.yaml"), settings("edited", &format!("quietPeriod: {NEVER}"))).unwrap();
-    assert!(matches!(watched.told.recv_timeout(DEADLINE).unwrap(), Told::Waits(None | Some(WaitsFor::Quiet), _)));
+    assert!(matches!(
+        watched.reported.recv_timeout(DEADLINE).unwrap(),
+        Reported::Waits(None | Some(WaitsFor::Quiet), _)
+    ));
     assert_eq!(watched.reload(), Answer::Taken(4), "and who asks gets it at once");
     watched.took("edited");
 }
@@ -207,12 +210,12 @@ fn in_explicit_mode_only_a_reload_is_obeyed() {
     let watched = Watched::start(dir.path(), true);
     assert_eq!(watched.reload(), Answer::Unchanged);
     fs::write(&file, explicit("two")).unwrap();
-    assert_eq!(watched.next(), Told::Waits(Some(WaitsFor::Reload), Vec::new()));
+    assert_eq!(watched.next(), Reported::Waits(Some(WaitsFor::Reload), Vec::new()));
     assert_eq!(watched.reload(), Answer::Taken(2));
     loop {
         match watched.next() {
-            Told::Waits(Some(WaitsFor::Reload), _) => {}
-            told => break assert_eq!(told, Told::Took("two".to_owned())),
+            Reported::Waits(Some(WaitsFor::Reload), _) => {}
+            reported => break assert_eq!(reported, Reported::Took("two".to_owned())),
         }
     }
     fs::write(&file, "a: [").unwrap();
@@ -229,12 +232,14 @@ fn what_removes_protection_waits_and_is_named() {
     let watched = Watched::start(dir.path(), true);
     fs::remove_file(at("basic.yaml")).unwrap();
     let gone = "API `orders` would lose its policy `http-basic-authentication-flex`";
-    assert_eq!(watched.next(), Told::Waits(Some(WaitsFor::Removal), vec![gone.to_owned()]));
+    assert_eq!(watched.next(), Reported::Waits(Some(WaitsFor::Removal), vec![gone.to_owned()]));
     // Unchanged for the removal period: it is what is wanted.
     watched.took("one");
     fs::write(at("api.yaml"), "# nothing\n").unwrap();
-    let Told::Waits(Some(WaitsFor::Removal), told) = watched.next() else { panic!("it waits") };
-    assert!(told[0] == "every API would go: `orders`" && told[1].ends_with("api.yaml` had resources and has none"));
+    let Reported::Waits(Some(WaitsFor::Removal), reported) = watched.next() else { panic!("it waits") };
+    assert!(
+        reported[0] == "every API would go: `orders`" && reported[1].ends_with("api.yaml` had resources and has none")
+    );
     // And whoever asks has it at once.
     assert_eq!(watched.reload(), Answer::Taken(3));
     watched.took("one");
@@ -249,9 +254,9 @@ fn what_comes_back_in_time_was_never_gone() {
     fs::write(at("basic.yaml"), BASIC).unwrap();
     let watched = Watched::start(dir.path(), true);
     fs::remove_file(at("basic.yaml")).unwrap();
-    assert!(matches!(watched.next(), Told::Waits(Some(WaitsFor::Removal), _)));
+    assert!(matches!(watched.next(), Reported::Waits(Some(WaitsFor::Removal), _)));
     fs::write(at("basic.yaml"), BASIC).unwrap();
-    assert_eq!(watched.told.recv_timeout(DEADLINE).unwrap(), Told::Waits(None, Vec::new()));
+    assert_eq!(watched.reported.recv_timeout(DEADLINE).unwrap(), Reported::Waits(None, Vec::new()));
     assert_eq!(watched.reload(), Answer::Unchanged);
 }
 
@@ -263,7 +268,7 @@ fn a_folder_that_is_away_is_not_an_empty_one() {
     fs::write(conf.join("a.yaml"), site("one") + "---\n" + API).unwrap();
     let watched = Watched::start(&conf, true);
     fs::rename(&conf, &away).unwrap();
-    assert!(matches!(watched.next(), Told::Refused(errors) if errors.contains("create it")));
+    assert!(matches!(watched.next(), Reported::Refused(errors) if errors.contains("create it")));
     fs::rename(&away, &conf).unwrap();
     watched.took("one");
 }
@@ -276,11 +281,11 @@ fn what_failed_for_a_passing_reason_is_tried_again() {
     let watched = Watched::start(dir.path(), true);
     *watched.failures.lock().unwrap() = 2;
     fs::write(&file, site("two")).unwrap();
-    assert_eq!((watched.next(), watched.next()), (Told::Failed, Told::Failed));
+    assert_eq!((watched.next(), watched.next()), (Reported::Failed, Reported::Failed));
     watched.took("two");
     *watched.failures.lock().unwrap() = 1;
     fs::write(&file, site("three")).unwrap();
-    assert_eq!(watched.next(), Told::Failed);
+    assert_eq!(watched.next(), Reported::Failed);
     assert_eq!(watched.reload(), Answer::Taken(3), "and at once where somebody asks");
 }
 
@@ -314,7 +319,7 @@ fn a_dropped_watcher_ends_its_thread() {
     let dir = tempfile::tempdir().unwrap();
     let watched = Watched::start(dir.path(), true);
     drop(watched.watcher);
-    let ended = watched.told.recv_timeout(DEADLINE);
+    let ended = watched.reported.recv_timeout(DEADLINE);
     assert_eq!(ended.unwrap_err(), std::sync::mpsc::RecvTimeoutError::Disconnected);
 }
 

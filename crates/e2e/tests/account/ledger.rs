@@ -55,9 +55,9 @@ pub async fn balanced_is_claimed_up_to_a_time_and_a_gateway_that_is_cut_off_is_u
     .await;
     let cut_ms = answered(&stack, 500).await;
     let silent = claimed(&stack, "unknown", cut_ms, |claim| claim.state() == "unknown").await;
-    let told = &silent.0["streams"][0]["unknown"][0];
-    assert_eq!(told["kind"], "not_heard", "{}", silent.0);
-    assert!(told["since_ms"].as_i64().unwrap() <= cut_ms && !silent.is_balanced_at(cut_ms));
+    let reported = &silent.0["streams"][0]["unknown"][0];
+    assert_eq!(reported["kind"], "not_heard", "{}", silent.0);
+    assert!(reported["since_ms"].as_i64().unwrap() <= cut_ms && !silent.is_balanced_at(cut_ms));
     let (code, out) = weirctl(&stack, &["ledger"]);
     assert!(code == 4 && out.contains("UNKNOWN: here/edge/r1/0 not heard since 2"), "{out}");
 

@@ -71,9 +71,9 @@ async fn a_ring_that_cannot_be_read_leaves_an_open_end() {
         let (claim, report) = account.claim().await;
         lost += loses;
         doubts.push(reason.to_owned());
-        let mut told = claim.doubts("open_end");
-        told.sort();
-        assert_eq!((claim.state(), &told), ("unknown", &doubts), "{}", claim.0);
+        let mut reported = claim.doubts("open_end");
+        reported.sort();
+        assert_eq!((claim.state(), &reported), ("unknown", &doubts), "{}", claim.0);
         assert_eq!(report.lost.len(), lost, "what the checksums prove is read: {report}");
     }
     // A newer version's ring is kept, and read when a version that can comes back.

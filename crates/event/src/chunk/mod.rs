@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn another_schema_version_is_told_apart_from_damage() {
+    fn another_schema_version_is_distinguished_from_damage() {
         let mut bytes = sealed();
         bytes[PREFIX] = 9;
         let len = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;

@@ -118,7 +118,7 @@ fn put_redacted_query(out: &mut Vec<u8>, query: &[u8]) {
                     out.extend_from_slice(&pair[..equals]);
                     out.extend_from_slice(b"=*");
                 }
-                // A bare word may be a token: only its presence is told.
+                // A bare word may be a token: only its presence is reported.
                 None => out.push(b'*'),
             }
         }

@@ -147,7 +147,7 @@ impl Port {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     self.counts.accept_failures.fetch_add(1, Ordering::Relaxed);
-                    // Told once: this may go on for as long as descriptors are used up.
+                    // Reported once: this may go on for as long as descriptors are used up.
                     if !std::mem::replace(&mut failing, true) {
                         warn!(%error, port = self.name, "cannot accept a connection");
                     }

@@ -2,7 +2,7 @@
 //!
 //! Liveness is that the admin thread answers, and that no worker stands still for `lifecycle.workerTimeout`. A gateway is
 //! ready while it has an API to serve and is alive, until it drains; that the last edit of its configuration is wrong is
-//! told too, unless the caller allows it, though what ran before goes on.
+//! reported too, unless the caller allows it, though what ran before goes on.
 
 use super::{Admin, Body, text};
 use http::{Response, StatusCode, Uri};

@@ -9,7 +9,7 @@ use http_body_util::channel::{Channel, Sender};
 use std::convert::Infallible;
 use weir_spool::{Tail, TailItem};
 
-/// Lines that may wait for a slow client; what it misses past that, it is told.
+/// Lines that may wait for a slow client; what it misses past that is counted.
 const WAITING: usize = 64;
 
 /// One line an event.

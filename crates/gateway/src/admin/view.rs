@@ -63,7 +63,7 @@ fn rules(rules: &[Rule]) -> Value {
 
 fn rule(Rule { path, methods, host, headers }: &Rule) -> Value {
     let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.source().to_owned());
-    // What a header must be may be a credential, under whatever name: that it is asked for is told, and no more.
+    // What a header must be may be a credential, under whatever name: that it is asked for is reported, and no more.
     let headers: Map<_, _> = headers.iter().map(|(name, _)| (name.to_string(), json!(REDACTED))).collect();
     json!({"path": text(path), "methods": text(methods), "host": text(host), "headers": headers})
 }

@@ -209,21 +209,21 @@ fn the_algorithm_is_pinned_to_the_key() {
 }
 
 #[test]
-fn who_it_is_and_what_the_upstream_is_told() {
+fn who_it_is_and_what_the_upstream_gets() {
     let config = format!("{HMAC}, claimsToHeaders: [role, n, list, evil, none]");
     let claims = json!({"sub": "s", "client_id": "c", "role": "admin", "n": 5, "list": ["a", 1], "evil": "a\r\nb: c"});
     let mut request = bearer(&hmac(&claims)).with("x-agw-none", "forged");
     let outcome = done(policy(&config).on_request(&mut request.view()));
     let expected =
         [("role", Some("admin")), ("n", Some("5")), ("list", Some(r#"["a",1]"#)), ("evil", None), ("none", None)];
-    let told: Vec<_> = outcome
+    let reported: Vec<_> = outcome
         .effects
         .request_headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_ref().map(|value| value.to_str().unwrap())))
         .collect();
     let expected: Vec<_> = expected.iter().map(|(name, value)| (format!("x-agw-{name}"), *value)).collect();
-    assert_eq!(told, expected.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>());
+    assert_eq!(reported, expected.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>());
     assert_eq!(ask(&policy(HMAC), bearer(&hmac(&claims))), (200, "c".to_owned()));
     assert_eq!(ask(&policy(HMAC), bearer(&hmac(&json!({"sub": "s"})))), (200, "s".to_owned()));
     let by_user = format!("{HMAC}, clientIdExpression: \"#[vars.claimSet['user']]\"");

@@ -2,7 +2,7 @@
 //!
 //! Attackers choose keys, so the table is bounded, keys are known by a hash with a secret seed, and a key for which there
 //! is no room is counted with the others of its group for which there is none: it is limited too, sooner than it should
-//! be, and it is told so. When room comes back, with the next generation, it begins a window of its own: at worst it had
+//! be, and says so. When room comes back, with the next generation, it begins a window of its own: at worst it had
 //! its limit twice.
 //!
 //! How no two threads can give one key two windows: time is cut into generations of at least a window's length, each

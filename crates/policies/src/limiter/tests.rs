@@ -110,7 +110,7 @@ fn agrees_with_a_model() {
 }
 
 #[test]
-fn a_key_without_room_is_limited_with_its_like_and_is_told_so() {
+fn a_key_without_room_is_limited_with_its_like_and_says_so() {
     let windows = keyed(60_000);
     assert!(windows.admits(u64::MAX, 0, 2));
     let (mut shared, mut own) = (0, 0);

@@ -1,4 +1,4 @@
-//! What is said over and over is said ten times, then counted, and the count is told when the period ends.
+//! What is said over and over is said ten times, then counted, and the count is reported when the period ends.
 //!
 //! The layer that asks [`Repeats`], with a thread that is there only once something is held back. What is asked for by
 //! `debug` or `trace` is asked for in full.
@@ -76,7 +76,7 @@ impl HoldBack {
     fn start_thread(&self, state: &mut State) {
         let me = self.clone();
         let started = std::thread::Builder::new().name("weir-log".to_owned()).spawn(move || me.watch());
-        // Without a thread the count is told with the end of the program.
+        // Without a thread the count is reported with the end of the program.
         state.thread_runs = started.is_ok();
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_that_ends_while_nobody_looks_is_told_all_the_same() {
+    fn a_period_that_ends_while_nobody_looks_is_reported_all_the_same() {
         under(|hold, through, pass| {
             flood(11);
             pass(PERIOD * 3);
@@ -194,7 +194,7 @@ mod tests {
             (0..50).for_each(|_| fail("disk full"));
             fail("read-only");
             assert_eq!(through.take().len(), 11);
-            // More different errors than are told apart: each still costs nothing but its place's turn.
+            // More different errors than are distinguished: each still costs nothing but its place's turn.
             (0..DIFFERENT * 2).for_each(|number| fail(&number.to_string()));
             assert!(through.take().len() >= DIFFERENT - 2);
             assert!(hold.0.lock().repeats.known() <= DIFFERENT + 1);

@@ -27,7 +27,7 @@ pub use writer::dropped;
 /// What the last lines get to be read in when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The running log. What is still held back when it goes is told then.
+/// The running log. What is still held back when it goes is reported then.
 pub struct Log {
     recent: Recent,
     repeats: HoldBack,

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_level_is_told() {
+    fn a_misspelt_level_is_reported() {
         for right in ["info", "WARN", "off", "info,weir_spool=debug", "weir_proxy=trace, warn"] {
             assert!(Filter::from_str(right).is_ok(), "{right}");
         }

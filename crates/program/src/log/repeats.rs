@@ -14,7 +14,7 @@ use tracing::{Event, Level, Metadata};
 pub const MOST: u32 = 10;
 /// From the first time that something is said.
 pub const PERIOD: Duration = Duration::from_secs(30);
-/// Different errors that are told apart at once; past that, only by their place.
+/// Different errors that are distinguished at once; past that, only by their place.
 pub(super) const DIFFERENT: usize = 1024;
 
 /// A place, and for errors its words.
@@ -92,7 +92,7 @@ impl Repeats {
         });
     }
 
-    /// What is to be told at `now`, and when to look again if anything is still held.
+    /// What is to be reported at `now`, and when to look again if anything is still held.
     pub fn due(&mut self, now: Instant) -> (Vec<Held>, Option<Instant>) {
         self.close(now);
         let holding = self.sayings.values().filter(|saying| saying.held.is_some());
@@ -104,7 +104,7 @@ impl Repeats {
         self.sayings.values().any(|saying| saying.held.is_some())
     }
 
-    /// How many things are told apart now.
+    /// How many things are distinguished now.
     #[cfg(test)]
     pub fn known(&self) -> usize {
         self.sayings.len()

@@ -1,7 +1,7 @@
 //! Standard error, without waiting for whoever reads it: a pipe that nobody empties must not hold up the program.
 //!
 //! Lines wait in memory, so many and no more, for a thread that writes them; what comes when there is no room is dropped
-//! and counted, and the count is told when lines flow again. Where no thread can be had, lines are written at once.
+//! and counted, and the count is reported when lines flow again. Where no thread can be had, lines are written at once.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ struct Queue {
     bytes: usize,
     /// Whether the thread is writing what it has taken.
     writing: bool,
-    /// Dropped, and not told yet.
+    /// Dropped, and not reported yet.
     untold: u64,
     by_thread: bool,
 }

@@ -175,7 +175,7 @@ impl Connection {
         Some([head.as_bytes(), &body].concat().into())
     }
 
-    /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is told apart:
+    /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is distinguished:
     /// that was a request, and it gets its event. A request that waits for its response looks at the time.
     pub(super) fn sweep_http1(&self, now: Instant, limit: Duration) {
         if self.http1.waits_for_response() {

@@ -251,12 +251,12 @@ impl Connection {
 
     /// Runs `inner` to its end, or until the worker says to close. `drain` is called once, when it says to drain.
     async fn obediently<F: Future>(&self, mut inner: Pin<&mut F>, drain: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
-        let mut told = false;
+        let mut reported = false;
         poll_fn(|cx| {
             match self.order.get() {
                 Order::Close => return Poll::Ready(None),
-                Order::Drain if !told && !self.may_still_speak() => {
-                    told = true;
+                Order::Drain if !reported && !self.may_still_speak() => {
+                    reported = true;
                     drain(inner.as_mut());
                 }
                 _ => {}

@@ -1,4 +1,4 @@
-//! An ingestor of a few lines on a port of its own: it answers as it is told and remembers what it heard.
+//! An ingestor of a few lines on a port of its own: it answers as it is reported and remembers what it heard.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

@@ -28,7 +28,7 @@ pub fn identity() -> Identity {
     Identity { site: "on-prem".into(), gateway: "edge".into(), ..Identity::default() }
 }
 
-/// A spool that seals only when it is told to, or a ring is half full.
+/// A spool that seals only when it is asked to, or a ring is half full.
 pub fn config(path: &Path) -> SpoolConfig {
     let seal = Seal { count: u32::MAX, bytes: usize::MAX, age: Duration::from_secs(3600), wire: 1 << 20 };
     SpoolConfig { ring_bytes: 1024 * 1024, seal, ..SpoolConfig::at(path) }

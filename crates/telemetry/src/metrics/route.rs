@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_failure_is_the_services_or_the_gateways() {
         let metrics = RouteMetrics::new(labels(), 2);
-        let told = [
+        let reported = [
             (200, Reason::None, 0),
             (404, Reason::None, 0),
             (429, Reason::RateLimited, 0),
@@ -354,15 +354,15 @@ mod tests {
             (503, Reason::Overloaded, 1),
             (499, Reason::ClientClosed, 0),
         ];
-        for (worker, (status, reason, _)) in told.iter().enumerate() {
+        for (worker, (status, reason, _)) in reported.iter().enumerate() {
             let mut exchange = exchange(*status);
             exchange.reason = *reason;
             metrics.observe(worker % 2, &exchange);
         }
         let text = text(&metrics, &Names::new());
-        let failed: u64 = told.iter().map(|(_, _, failed)| failed).sum();
+        let failed: u64 = reported.iter().map(|(_, _, failed)| failed).sum();
         let series = |name: &str, count: u64| format!("{name}{{api=\"orders\",route=\"r\"}} {count}\n");
-        assert!(text.contains(&series("weir_requests_total", told.len() as u64)), "{text}");
+        assert!(text.contains(&series("weir_requests_total", reported.len() as u64)), "{text}");
         assert!(text.contains(&series("weir_requests_failed_total", failed)), "{text}");
     }
 

@@ -36,7 +36,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// What is kept of one response that the client does not take. Bytes.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// How long a connection whose client was told that it ends may still be open.
+/// How long a connection whose client was informed that it ends may still be open.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What is known of its streams.
@@ -57,8 +57,8 @@ pub(super) struct State {
     crowded: Cell<bool>,
     /// The client sent frames that move nothing, too many and too fast.
     flooded: Cell<bool>,
-    /// When the client was told that the connection ends.
-    told: Cell<Option<Instant>>,
+    /// When the client was informed that the connection ends.
+    reported: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -156,8 +156,8 @@ impl Connection {
         }
         self.book_refused();
         let quiet_since = self.since.get();
-        match self.http2.told.get() {
-            Some(told) if self.has_passed(told.max(quiet_since), now, GOODBYE) => self.give(Order::Close),
+        match self.http2.reported.get() {
+            Some(reported) if self.has_passed(reported.max(quiet_since), now, GOODBYE) => self.give(Order::Close),
             None if self.has_passed(quiet_since, now, idle) => self.give(Order::Drain),
             _ => {}
         }
@@ -182,7 +182,7 @@ impl Connection {
     }
 
     fn why_refused(&self) -> Reason {
-        if self.http2.told.get().is_some() || self.worker.is_ending() {
+        if self.http2.reported.get().is_some() || self.worker.is_ending() {
             // Behind a GOAWAY a request is not looked at, and safe to send elsewhere (RFC 9113 6.8).
             Reason::GatewayDraining
         } else if self.http2.crowded.get() {
@@ -255,7 +255,7 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
     let served = pin!(Served { connection: Rc::clone(&connection), frames, state, drains: false });
     let ended = connection
         .obediently(served, |served| {
-            connection.http2.told.set(Some(connection.worker.clock.now()));
+            connection.http2.reported.set(Some(connection.worker.clock.now()));
             served.get_mut().drain();
         })
         .await;

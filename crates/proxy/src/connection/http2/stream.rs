@@ -91,7 +91,7 @@ async fn serve(
     let mut send = match respond.send_response(Response::from_parts(parts, ()), ended) {
         Ok(send) => send,
         Err(error) => {
-            // Unless the client has reset the stream, the response is one that cannot be told over HTTP/2.
+            // Unless the client has reset the stream, the response is one that cannot be reported over HTTP/2.
             tracing::debug!(%error, "a response was not sent");
             respond.send_reset(Code::INTERNAL_ERROR);
             return None;
@@ -193,7 +193,7 @@ impl Drop for Entered {
 }
 
 pin_project! {
-    /// One stream, which can be told to stop.
+    /// One stream, which can be asked to stop.
     struct StreamTask<F> {
         // Before the entry, so that its exchange ends as one of the stream.
         #[pin]

@@ -123,7 +123,7 @@ impl Handle {
         self.0.reader.borrow().is_some() && self.0.expects.replace(false)
     }
 
-    /// The stream is over: nobody reads the rest, and whoever would have is told.
+    /// The stream is over: nobody reads the rest, and whoever would have is reported.
     pub(super) fn close(&self) {
         self.0.recv.take();
         crate::connection::wake(&self.0.reader);
