@@ -13,7 +13,7 @@ use landlock::{
 };
 
 /// What the engine reads of the system: how much memory and CPU there is, names of hosts, certificates, time zones. Its
-/// threads are in `/proc/self/task`, each with the environment, of which [`crate::surroundings`] leaves nothing to hide.
+/// threads are in `/proc/self/task`, each with the environment, of which [`crate::environment`] leaves nothing to hide.
 const READ: [&str; 28] = [
     "/dev/null",
     "/dev/urandom",

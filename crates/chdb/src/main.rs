@@ -8,12 +8,12 @@ mod args;
 mod config;
 mod confine;
 mod engine;
+mod environment;
 mod ffi;
 mod folder;
 mod framing;
 mod front;
 mod library;
-mod surroundings;
 mod users;
 
 use std::io::Write as _;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         eprintln!("weir-chdb: cannot write to standard output: {error}");
         return ExitCode::FAILURE;
     }
-    if let Err(failure) = surroundings::clear(args.path()) {
+    if let Err(failure) = environment::clear(args.path()) {
         args.log.fail("weir-chdb: ", failure);
         return ExitCode::from(WRONG_CONFIG);
     }

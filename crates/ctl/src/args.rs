@@ -443,6 +443,6 @@ mod tests {
 
     #[test]
     fn the_help_teaches() {
-        assert_eq!(weir_program::help::complaints::<Args>(), Vec::<String>::new());
+        assert_eq!(weir_program::help::lint::<Args>(), Vec::<String>::new());
     }
 }

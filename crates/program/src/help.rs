@@ -7,7 +7,7 @@
 use clap::{Command, Parser};
 
 /// What is wrong with the help of the program `P`; nothing, one hopes. For its tests.
-pub fn complaints<P: Parser>() -> Vec<String> {
+pub fn lint<P: Parser>() -> Vec<String> {
     // As written, whatever the width of the terminal: a line that is broken is no example.
     let mut command = P::command().term_width(0);
     command.build();
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_reported() {
-        assert_eq!(complaints::<Good>(), Vec::<String>::new());
-        let found = complaints::<Bad>();
+        assert_eq!(lint::<Good>(), Vec::<String>::new());
+        let found = lint::<Bad>();
         let has = |words: &str| found.iter().any(|complaint| complaint.contains(words));
         assert!(has("bad: does not say what it is for") && has("`bad --form c` is not taken"), "{found:#?}");
         assert!(has("bad sub: `mute` does not say") && has("bad sub: has no examples"), "{found:#?}");

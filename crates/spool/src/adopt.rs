@@ -30,7 +30,7 @@ use weir_event::{BootId, NameId};
 const CHUNK_COUNT: u32 = 20_000;
 
 /// The ring of a life that is over.
-pub(crate) struct LeftRing {
+pub(crate) struct OrphanRing {
     folder: Arc<BootFolder>,
     worker: u16,
     is_copy: bool,
@@ -72,7 +72,7 @@ fn by_chunks(path: &Path) -> io::Result<Option<BootFolder>> {
 }
 
 /// Takes over `folder`: its chunks are in the index from here on. Answers its rings, which are still to be emptied.
-pub(crate) fn take_over(folder: BootFolder, shared: &Shared) -> io::Result<Vec<LeftRing>> {
+pub(crate) fn take_over(folder: BootFolder, shared: &Shared) -> io::Result<Vec<OrphanRing>> {
     let is_copy = folder.is_copy()?;
     let (ends, marks) = (folder.ends()?, progress::read(&folder.progress())?);
     let rings = rings(&folder)?;
@@ -109,7 +109,7 @@ pub(crate) fn take_over(folder: BootFolder, shared: &Shared) -> io::Result<Vec<L
         }
     }
     let left = rings.into_iter().filter(|worker| !ends.contains_key(worker));
-    Ok(left.map(|worker| LeftRing { folder: Arc::clone(&folder), worker, is_copy }).collect())
+    Ok(left.map(|worker| OrphanRing { folder: Arc::clone(&folder), worker, is_copy }).collect())
 }
 
 fn rings(folder: &BootFolder) -> io::Result<Vec<u16>> {
@@ -165,7 +165,7 @@ fn modified_of(metadata: &fs::Metadata) -> i64 {
     since.and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
-impl LeftRing {
+impl OrphanRing {
     pub(crate) fn boot(&self) -> BootId {
         self.folder.boot
     }
@@ -237,7 +237,7 @@ impl LeftRing {
         let seal = crate::config::Seal { count: CHUNK_COUNT, ..shared.config.seal };
         let end = ring.records(|seq, payload| {
             builder.record(seq, payload, |id| Some(name(&names, id)));
-            if crate::lane::full(&builder, &seal) {
+            if crate::stream_writer::full(&builder, &seal) {
                 built.extend(builder.build());
             }
         });

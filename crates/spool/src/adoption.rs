@@ -3,7 +3,7 @@
 //! Those of its own gateway whose process has ended; and those of other gateways that share the spool, as long as none
 //! of theirs lives: a gateway that lives again gets its own back. One lock an identity says who does it.
 
-use crate::adopt::{self, LeftRing};
+use crate::adopt::{self, OrphanRing};
 use crate::counters::Counters;
 use crate::folder::{BootFolder, lock_identity, others};
 use crate::shared::Shared;
@@ -19,7 +19,7 @@ use weir_event::{BootId, Identity};
 #[derive(Default)]
 pub(crate) struct Adoption {
     /// Rings of earlier lives that are not emptied yet.
-    rings: VecDeque<LeftRing>,
+    rings: VecDeque<OrphanRing>,
     /// The locks of the identities whose earlier lives are this process's to take over.
     locks: HashMap<Identity, File>,
     /// Folders of earlier lives that could not be taken over: logged once.

@@ -122,7 +122,7 @@ fn acknowledges(sent: &Sent, document: &Value) -> bool {
 
 /// What a report of streams came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ReportOutcome {
     /// Streams, as hex, whose line was taken.
     pub(crate) taken: Vec<String>,
     /// Why others were not.
@@ -131,7 +131,7 @@ pub(crate) struct Taken {
     pub(crate) understood: bool,
 }
 
-impl Taken {
+impl ReportOutcome {
     pub(crate) fn of(answered: &Result<Answer, PostError>) -> Self {
         let Ok(answer) = answered else { return Self::default() };
         let Document::Ours(document) = document(&answer.body) else { return Self::default() };
@@ -251,14 +251,15 @@ mod tests {
         let body = r#"{"protocol":2,"program":"weir-analytics","result":"partly","taken":["a"],
                        "refused":[{"stream":"b","result":"identity","error":"not yours"}]}"#;
         let status = StatusCode::FORBIDDEN;
-        let taken = |body: &str| Taken::of(&Ok(Answer { status, retry_after: None, body: body.to_owned().into() }));
+        let taken =
+            |body: &str| ReportOutcome::of(&Ok(Answer { status, retry_after: None, body: body.to_owned().into() }));
         let foreign = taken("<html>");
         let taken = taken(body);
         assert_eq!(
             (&*taken.taken, taken.refused["b"].as_str(), taken.understood),
             (&["a".to_owned()][..], "not yours", true)
         );
-        assert_eq!(foreign, Taken::default());
+        assert_eq!(foreign, ReportOutcome::default());
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn give_up(shared: &Shared, mut oldest: Oldest, reason: GapReason) -> io::Result
         let kept = fitting(&oldest.run);
         put_back(&oldest.run[kept..]);
         oldest.run.truncate(kept);
-        bury(shared, &oldest, reason)
+        replace_with_tombstone(shared, &oldest, reason)
     });
     if done.is_err() {
         put_back(&oldest.run);
@@ -103,7 +103,7 @@ fn fitting(run: &[Entry]) -> usize {
     run.iter().take_while(fits).count().max(1)
 }
 
-fn bury(shared: &Shared, oldest: &Oldest, reason: GapReason) -> io::Result<()> {
+fn replace_with_tombstone(shared: &Shared, oldest: &Oldest, reason: GapReason) -> io::Result<()> {
     let (Some(head), Some(tail)) = (oldest.run.first(), oldest.run.last()) else { return Ok(()) };
     let name = ChunkName { worker: head.name.worker, first: head.name.first, last: tail.name.last };
     let gaps: Vec<Gap> = oldest.run.iter().flat_map(|entry| entry.gaps.iter().flatten()).copied().collect();

@@ -24,7 +24,6 @@ mod folder;
 mod format;
 mod housekeeper;
 mod index;
-mod lane;
 mod ledger;
 mod life;
 mod lives;
@@ -40,6 +39,7 @@ mod shared;
 mod shipper;
 mod spool;
 mod spooler;
+mod stream_writer;
 mod tail;
 mod trouble;
 

@@ -109,7 +109,7 @@ impl RingWriter {
 }
 
 /// Where reading a stretch ended.
-pub(crate) struct Stretch {
+pub(crate) struct ReadRange {
     /// Read on from here.
     pub(crate) position: u64,
     /// There is more that is already committed.
@@ -142,7 +142,7 @@ impl RingReader {
     }
 
     /// Gives records from `from` on to `take` until it answers false; at most [`STRETCH`] bytes of them.
-    pub(crate) fn read(&mut self, from: u64, mut take: impl FnMut(u64, &[u8]) -> bool) -> Stretch {
+    pub(crate) fn read(&mut self, from: u64, mut take: impl FnMut(u64, &[u8]) -> bool) -> ReadRange {
         let committed = self.consumer.committed();
         let to = committed.min(from.saturating_add(STRETCH));
         self.scratch.clear();
@@ -150,11 +150,11 @@ impl RingReader {
         let mut scan = Scan::new(&self.header, from, &self.scratch);
         while let Some(record) = scan.next() {
             if !take(record.seq, record.payload) {
-                return Stretch { position: scan.position(), more: true, torn: false };
+                return ReadRange { position: scan.position(), more: true, torn: false };
             }
         }
         let cut = to < committed && scan.position() > from;
-        Stretch { position: scan.position(), more: to < committed, torn: !scan.is_done() && !cut }
+        ReadRange { position: scan.position(), more: to < committed, torn: !scan.is_done() && !cut }
     }
 
     /// Gives everything up to `position` back to the writer: the numbers below `next` are settled.

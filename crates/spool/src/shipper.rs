@@ -4,7 +4,7 @@
 //! Its own thread with its own small runtime. It deletes nothing and decides nothing about files: it says what became
 //! of a chunk, and the housekeeper acts on it.
 
-use crate::answer::{Outcome, Sent, Taken, wait};
+use crate::answer::{Outcome, ReportOutcome, Sent, wait};
 use crate::client::{Answer, Client, PostError};
 use crate::config::SpoolError;
 use crate::counters::Counters;
@@ -349,7 +349,7 @@ impl Shipping {
     }
 
     fn report_done(&mut self, ended: &[StreamId], answered: &Result<Answer, PostError>) {
-        let taken = Taken::of(answered);
+        let taken = ReportOutcome::of(answered);
         let heard: Vec<_> = ended.iter().filter(|id| taken.taken.contains(&id.to_string())).copied().collect();
         self.shared.index.end_reported(&heard);
         let (endpoint, answer) = (self.client.endpoint(), words(answered));

@@ -5,13 +5,13 @@ use crate::counters::SpoolStats;
 use crate::endpoint::Endpoint;
 use crate::folder::BootFolder;
 use crate::housekeeper::Housekeeper;
-use crate::lane::Lane;
 use crate::ledger::StreamLedger;
 use crate::names::NamesLog;
 use crate::ring::{self, RingReader, RingWriter};
 use crate::shared::{Chore, Command, Shared};
 use crate::shipper::Shipper;
 use crate::spooler::Spooler;
+use crate::stream_writer::StreamWriter;
 use crate::tail::Tail;
 use rustls::crypto::aws_lc_rs;
 use std::sync::mpsc::{Sender, channel, sync_channel};
@@ -49,17 +49,18 @@ impl Spool {
         let names_log = NamesLog::create(&path).map_err(|error| SpoolError::Names { path, error })?;
         let shared = Shared::new(config, Arc::clone(&folder), names);
         let rings = make_rings(&folder, workers, shared.config.ring_bytes).inspect_err(|_| drop(folder.remove()))?;
-        let (mut writers, mut lanes) = (Vec::new(), Vec::new());
+        let (mut ring_writers, mut stream_writers) = (Vec::new(), Vec::new());
         for (worker, (writer, reader)) in (0..).zip(rings) {
             let stream = folder.stream(worker);
             shared.index.open(stream.clone(), &folder, false);
-            writers.push(writer);
-            lanes.push(Lane::new(reader, stream, Arc::clone(&folder)));
+            ring_writers.push(writer);
+            stream_writers.push(StreamWriter::new(reader, stream, Arc::clone(&folder)));
         }
-        *shared.rings.lock().unwrap_or_else(PoisonError::into_inner) = lanes.iter().map(Lane::fill).collect();
+        *shared.rings.lock().unwrap_or_else(PoisonError::into_inner) =
+            stream_writers.iter().map(StreamWriter::fill).collect();
         let shared = Arc::new(shared);
         let (commands, receiver) = channel();
-        let spooler = Spooler::new(Arc::clone(&shared), lanes);
+        let spooler = Spooler::new(Arc::clone(&shared), stream_writers);
         let spooler = thread("weir-spool", move || spooler.run(receiver))?;
         let (chores, receiver) = channel();
         let housekeeper = Housekeeper::new(Arc::clone(&shared));
@@ -67,7 +68,7 @@ impl Spool {
         let names_log = Mutex::new(names_log);
         let spool = Self { shared, names_log, commands, chores, spooler, housekeeper, shipper: None };
         spool.sync_names()?;
-        Ok((spool, writers))
+        Ok((spool, ring_writers))
     }
 
     /// Returns when every name that is registered now is on disk; to be called before a snapshot that uses them is

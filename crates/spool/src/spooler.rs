@@ -4,8 +4,8 @@
 //! room is counted under the disk's name, and it goes on when there is room again.
 
 use crate::counters::Counters;
-use crate::lane::Lane;
 use crate::shared::{Command, Shared, step_behind};
+use crate::stream_writer::StreamWriter;
 use crate::trouble::Trouble;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,13 +17,13 @@ const POLL: Duration = Duration::from_millis(25);
 
 pub(crate) struct Spooler {
     shared: Arc<Shared>,
-    lanes: Vec<Lane>,
+    writers: Vec<StreamWriter>,
     trouble: Trouble,
 }
 
 impl Spooler {
-    pub(crate) fn new(shared: Arc<Shared>, lanes: Vec<Lane>) -> Self {
-        Self { shared, lanes, trouble: Trouble::default() }
+    pub(crate) fn new(shared: Arc<Shared>, writers: Vec<StreamWriter>) -> Self {
+        Self { shared, writers, trouble: Trouble::default() }
     }
 
     pub(crate) fn run(mut self, commands: Receiver<Command>) {
@@ -38,7 +38,7 @@ impl Spooler {
                 Ok(Command::Finish(done)) => {
                     self.copy(true);
                     self.shared.listeners.close();
-                    done.send(self.lanes.iter().all(|lane| !lane.is_stuck())).ok();
+                    done.send(self.writers.iter().all(|stream_writer| !stream_writer.is_stuck())).ok();
                     return;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -55,15 +55,15 @@ impl Spooler {
     /// Empties the rings; answers whether there is more to do at once.
     fn copy(&mut self, all: bool) -> bool {
         let (mut failed, mut more) = (None, false);
-        for lane in &mut self.lanes {
-            match lane.step(&self.shared, all) {
-                Ok(of_lane) => more |= of_lane,
+        for stream_writer in &mut self.writers {
+            match stream_writer.step(&self.shared, all) {
+                Ok(of_writer) => more |= of_writer,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => failed = Some(error),
                 // It waits for the time of its retry.
                 Err(_) => {}
             }
         }
-        let fills = self.lanes.iter().map(Lane::fill).collect();
+        let fills = self.writers.iter().map(StreamWriter::fill).collect();
         *self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner) = fills;
         match failed {
             Some(error) => {
@@ -71,7 +71,9 @@ impl Spooler {
                 let until = "until then events are kept in the rings, and shed when those are full";
                 self.trouble.report(&self.shared, &error, "write a chunk file", until);
             }
-            None if self.lanes.iter().all(|lane| !lane.is_stuck()) => self.trouble.over(&self.shared),
+            None if self.writers.iter().all(|stream_writer| !stream_writer.is_stuck()) => {
+                self.trouble.over(&self.shared)
+            }
             None => {}
         }
         more

@@ -62,7 +62,7 @@ impl Listeners {
     }
 
     /// Hands out what `event` makes; it is not even made while no listener has room for it.
-    pub(crate) fn hand_out(&self, event: impl FnOnce() -> Value) {
+    pub(crate) fn publish(&self, event: impl FnOnce() -> Value) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.iter().any(Listener::has_room) {
             let event = Arc::new(event());
@@ -109,17 +109,17 @@ mod tests {
         let listeners = Listeners::default();
         let mut tail = listeners.subscribe();
         for number in 0..ROOM + 5 {
-            listeners.hand_out(|| number.into());
+            listeners.publish(|| number.into());
         }
-        listeners.hand_out(|| unreachable!("there is no room for it"));
+        listeners.publish(|| unreachable!("there is no room for it"));
         for number in 0..ROOM {
             assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == number));
         }
-        listeners.hand_out(|| "after".into());
+        listeners.publish(|| "after".into());
         assert!(matches!(tail.next_blocking(), Some(TailItem::Missed(6))));
         assert!(matches!(tail.next_blocking(), Some(TailItem::Event(event)) if *event == "after"));
         drop(tail);
-        listeners.hand_out(|| "nobody".into());
+        listeners.publish(|| "nobody".into());
         assert!(!listeners.any());
     }
 }

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use weir_api::admin::{Certificate, Dump, DumpedListener, LogLine, Status};
 use weir_config::Validity;
 use weir_event::json::rfc3339_us;
-use weir_program::log::recent::Said;
+use weir_program::log::recent::LogRecord;
 
 /// The document.
 pub fn dump(admin: &Admin) -> Value {
@@ -69,7 +69,7 @@ fn certificate(validity: Validity) -> Certificate {
     Certificate { valid_from: time(from), expires: time(expiry), days_left: left.div_euclid(86_400) }
 }
 
-fn said(said: &Said) -> LogLine {
+fn said(said: &LogRecord) -> LogLine {
     LogLine {
         at: time(said.at),
         level: said.level.to_owned(),

@@ -1,16 +1,16 @@
 //! A program's own log: what it does with itself, on standard error. Requests are not in it; they are events.
 //!
 //! One way for all programs: text for people or one JSON object a line, a level or filter, what is said over and over
-//! held back ([`hold_back`]) and what went wrong of late kept for whoever asks ([`recent`]).
+//! held back ([`rate_limit`]) and what went wrong of late kept for whoever asks ([`recent`]).
 
-mod hold_back;
 mod options;
+mod rate_limit;
 pub mod recent;
 pub mod repeats;
 mod writer;
 
-use hold_back::HoldBack;
 pub use options::{Filter, LogFormat, LogOptions};
+use rate_limit::RateLimit;
 use recent::Recent;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -30,13 +30,13 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// The running log. What is still held back when it goes is reported then.
 pub struct Log {
     recent: Recent,
-    repeats: HoldBack,
+    repeats: RateLimit,
 }
 
 impl Log {
     /// Starts it for the whole process, once. `level` counts where the operator asked for none.
     pub fn start(options: &LogOptions, level: &str) -> Self {
-        let (recent, repeats) = (Recent::default(), HoldBack::default());
+        let (recent, repeats) = (Recent::default(), RateLimit::default());
         let writer = Writer::started();
         note_panics(writer.clone());
         subscriber(options, level, &recent, &repeats, writer).init();
@@ -77,7 +77,7 @@ fn subscriber(
     options: &LogOptions,
     level: &str,
     recent: &Recent,
-    repeats: &HoldBack,
+    repeats: &RateLimit,
     writer: Writer,
 ) -> impl Subscriber + Send + Sync {
     let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_is_known_to_be_off_before_it_is_said() {
-        let (recent, repeats) = (Recent::default(), HoldBack::default());
+        let (recent, repeats) = (Recent::default(), RateLimit::default());
         let mut options = LogOptions { log: None, log_format: LogFormat::Text };
         let hint =
             |options: &LogOptions| subscriber(options, "info", &recent, &repeats, Writer::started()).max_level_hint();

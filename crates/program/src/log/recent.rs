@@ -15,7 +15,7 @@ const LONGEST: usize = 2048;
 
 /// One warning or error.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct LogRecord {
     pub at: SystemTime,
     /// `WARN` or `ERROR`.
     pub level: &'static str,
@@ -27,14 +27,14 @@ pub struct Said {
 
 /// The last of them, oldest first. A handle: clones share one list.
 #[derive(Clone, Default)]
-pub struct Recent(Arc<Mutex<VecDeque<Said>>>);
+pub struct Recent(Arc<Mutex<VecDeque<LogRecord>>>);
 
 impl Recent {
-    pub fn list(&self) -> Vec<Said> {
+    pub fn list(&self) -> Vec<LogRecord> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn keep(&self, said: Said) {
+    fn keep(&self, said: LogRecord) {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() == KEPT {
             list.pop_front();
@@ -52,7 +52,7 @@ impl<S: Subscriber> Layer<S> for Recent {
         let Texts { message, fields } = Texts::of(event);
         let fields = fields.into_iter().map(|(name, text)| (name, shortened(text))).collect();
         let (level, target) = (metadata.level().as_str(), metadata.target());
-        self.keep(Said { at: SystemTime::now(), level, target, message: shortened(message), fields });
+        self.keep(LogRecord { at: SystemTime::now(), level, target, message: shortened(message), fields });
     }
 }
 

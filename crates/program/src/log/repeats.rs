@@ -29,7 +29,7 @@ pub(super) struct Held {
 }
 
 /// One thing that was said.
-struct Saying {
+struct CallSite {
     since: Instant,
     said: u32,
     held: Option<Held>,
@@ -38,7 +38,7 @@ struct Saying {
 /// Counts repeats.
 #[derive(Default)]
 pub(super) struct Repeats {
-    sayings: HashMap<Key, Saying>,
+    call_sites: HashMap<Key, CallSite>,
     /// What was held back in periods that are over.
     over: Vec<Held>,
 }
@@ -47,16 +47,16 @@ impl Repeats {
     /// Whether `event` may be said at `now`; counted if not.
     pub fn may_say(&mut self, event: &Event<'_>, now: Instant) -> bool {
         let key = self.key(event, now);
-        let fresh = || Saying { since: now, said: 0, held: None };
-        let saying = self.sayings.entry(key).or_insert_with(fresh);
-        if now.saturating_duration_since(saying.since) >= PERIOD {
-            self.over.extend(std::mem::replace(saying, fresh()).held);
+        let fresh = || CallSite { since: now, said: 0, held: None };
+        let call_site = self.call_sites.entry(key).or_insert_with(fresh);
+        if now.saturating_duration_since(call_site.since) >= PERIOD {
+            self.over.extend(std::mem::replace(call_site, fresh()).held);
         }
-        if saying.said < MOST {
-            saying.said += 1;
+        if call_site.said < MOST {
+            call_site.said += 1;
             return true;
         }
-        let held = saying.held.get_or_insert_with(|| Held {
+        let held = call_site.held.get_or_insert_with(|| Held {
             metadata: event.metadata(),
             message: Texts::of(event).message,
             count: 0,
@@ -74,19 +74,19 @@ impl Repeats {
         let mut words = DefaultHasher::new();
         (&texts.message, &texts.fields).hash(&mut words);
         let key = (place.clone(), words.finish());
-        if self.sayings.len() >= DIFFERENT && !self.sayings.contains_key(&key) {
+        if self.call_sites.len() >= DIFFERENT && !self.call_sites.contains_key(&key) {
             self.close(now);
         }
-        if self.sayings.len() < DIFFERENT || self.sayings.contains_key(&key) { key } else { (place, 0) }
+        if self.call_sites.len() < DIFFERENT || self.call_sites.contains_key(&key) { key } else { (place, 0) }
     }
 
     /// Ends the periods that are over at `now`.
     fn close(&mut self, now: Instant) {
         let over = &mut self.over;
-        self.sayings.retain(|_, saying| {
-            let goes_on = now.saturating_duration_since(saying.since) < PERIOD;
+        self.call_sites.retain(|_, call_site| {
+            let goes_on = now.saturating_duration_since(call_site.since) < PERIOD;
             if !goes_on {
-                over.extend(saying.held.take());
+                over.extend(call_site.held.take());
             }
             goes_on
         });
@@ -95,18 +95,18 @@ impl Repeats {
     /// What is to be reported at `now`, and when to look again if anything is still held.
     pub fn due(&mut self, now: Instant) -> (Vec<Held>, Option<Instant>) {
         self.close(now);
-        let holding = self.sayings.values().filter(|saying| saying.held.is_some());
-        (std::mem::take(&mut self.over), holding.map(|saying| saying.since + PERIOD).min())
+        let holding = self.call_sites.values().filter(|call_site| call_site.held.is_some());
+        (std::mem::take(&mut self.over), holding.map(|call_site| call_site.since + PERIOD).min())
     }
 
     /// Whether anything is held back.
     pub fn holds(&self) -> bool {
-        self.sayings.values().any(|saying| saying.held.is_some())
+        self.call_sites.values().any(|call_site| call_site.held.is_some())
     }
 
     /// How many things are distinguished now.
     #[cfg(test)]
     pub fn known(&self) -> usize {
-        self.sayings.len()
+        self.call_sites.len()
     }
 }

@@ -18,7 +18,7 @@ thread_local! {
 
 /// The layer. A handle: clones share one count.
 #[derive(Clone)]
-pub struct HoldBack(Arc<Shared>);
+pub struct RateLimit(Arc<Shared>);
 
 struct Shared {
     now: Box<dyn Fn() -> Instant + Send + Sync>,
@@ -34,13 +34,13 @@ struct State {
     thread_runs: bool,
 }
 
-impl Default for HoldBack {
+impl Default for RateLimit {
     fn default() -> Self {
         Self::with_clock(Box::new(Instant::now), true)
     }
 }
 
-impl HoldBack {
+impl RateLimit {
     fn with_clock(now: Box<dyn Fn() -> Instant + Send + Sync>, by_thread: bool) -> Self {
         Self(Arc::new(Shared { now, state: Mutex::default(), held: Condvar::new(), by_thread }))
     }
@@ -87,7 +87,7 @@ impl Shared {
     }
 }
 
-impl<S: Subscriber> Layer<S> for HoldBack {
+impl<S: Subscriber> Layer<S> for RateLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         if *event.metadata().level() > Level::INFO || TELLING.get() {
             return true;
@@ -142,10 +142,10 @@ mod tests {
     }
 
     /// Runs `test` under a clock that it moves itself.
-    fn under(test: impl FnOnce(&HoldBack, &Through, &dyn Fn(Duration))) {
+    fn under(test: impl FnOnce(&RateLimit, &Through, &dyn Fn(Duration))) {
         let clock = Arc::new(Mutex::new(Instant::now()));
         let read = Arc::clone(&clock);
-        let hold = HoldBack::with_clock(Box::new(move || *read.lock().unwrap()), false);
+        let hold = RateLimit::with_clock(Box::new(move || *read.lock().unwrap()), false);
         let through = Through::default();
         let subscriber = tracing_subscriber::registry().with(through.clone()).with(hold.clone());
         tracing::subscriber::with_default(subscriber, || {
@@ -213,7 +213,7 @@ mod tests {
     fn a_thread_tells_it_where_nobody_else_does() {
         let clock = Arc::new(Mutex::new(Instant::now()));
         let read = Arc::clone(&clock);
-        let hold = HoldBack::with_clock(Box::new(move || *read.lock().unwrap()), true);
+        let hold = RateLimit::with_clock(Box::new(move || *read.lock().unwrap()), true);
         let subscriber = tracing_subscriber::registry().with(hold.clone());
         tracing::subscriber::with_default(subscriber, || flood(11));
         assert!(hold.0.lock().thread_runs);

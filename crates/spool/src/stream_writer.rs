@@ -27,7 +27,7 @@ const MAX_SEAL_COUNT: u32 = 100_000;
 /// What one more record may add to a chunk, with the names that it uses.
 const ONE_MORE: usize = MAX_RECORD + 2048;
 
-pub(crate) struct Lane {
+pub(crate) struct StreamWriter {
     ring: RingReader,
     stream: Stream,
     id: StreamId,
@@ -46,7 +46,7 @@ pub(crate) struct Lane {
     shed: u64,
 }
 
-impl Lane {
+impl StreamWriter {
     pub(crate) fn new(ring: RingReader, stream: Stream, folder: Arc<BootFolder>) -> Self {
         let (id, builder) = (stream.id(), Builder::new(Schema::NEWEST, stream.clone(), 0));
         Self {
@@ -128,7 +128,7 @@ impl Lane {
                 let taken = builder.record(seq, payload, |id| name(shared, id));
                 book(&mut copied, &mut gaps, (before, full_ring), seq, taken);
                 if taken && listening {
-                    hand_out(shared, stream, payload);
+                    publish(shared, stream, payload);
                 }
                 !full(builder, &seal)
             });
@@ -253,9 +253,9 @@ fn name(shared: &Shared, id: NameId) -> Option<String> {
     Some(shared.names.name(id).map_or_else(|| format!("?{}", id.0), |name| name.to_string()))
 }
 
-fn hand_out(shared: &Shared, stream: &Stream, payload: &[u8]) {
+fn publish(shared: &Shared, stream: &Stream, payload: &[u8]) {
     if let Ok(event) = Event::decode(Schema::NEWEST, payload) {
-        shared.listeners.hand_out(|| to_json(&event, stream, |id| name(shared, id)));
+        shared.listeners.publish(|| to_json(&event, stream, |id| name(shared, id)));
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
         let shared = Shared::new(SpoolConfig::at(root.path()), Arc::clone(&folder), Arc::new(Names::new()));
         let (mut writer, reader) = ring::create(&folder.ring(0), boot, 0, 0).unwrap();
         shared.index.open(folder.stream(0), &folder, false);
-        let mut lane = Lane::new(reader, folder.stream(0), Arc::clone(&folder));
+        let mut stream_writer = StreamWriter::new(reader, folder.stream(0), Arc::clone(&folder));
         let mut append = |seqs: std::ops::Range<u64>| {
             seqs.for_each(|seq| assert_eq!(writer.append(seq, &record(seq)), Appended::Written));
         };
@@ -293,9 +293,9 @@ mod tests {
         let third = 2 * crate::format::record_len(record(0).len()) + crate::format::HEADER;
         let file = OpenOptions::new().write(true).open(folder.ring(0)).unwrap();
         file.write_all_at(&[0xff], third as u64 + 20).unwrap();
-        lane.step(&shared, true).unwrap();
+        stream_writer.step(&shared, true).unwrap();
         append(10..12);
-        lane.step(&shared, true).unwrap();
+        stream_writer.step(&shared, true).unwrap();
         let ledger = shared.ledgers().pop().unwrap();
         let mut spooled = Ranges::of(0, 1);
         spooled.insert(10, 11);
