@@ -87,10 +87,10 @@ soak: $(ENGINE) tools
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load valgrind promtool curl openssl faketime strace ip chromium-headless-shell; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus curl openssl faketime strace iproute2 chromium-headless-shell >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, curl, openssl, faketime, strace, iproute2 and chromium-headless-shell, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2 and chromium-headless-shell, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 
 bench: tools .tools/envoy/installed target/pingora/release/bench-pingora

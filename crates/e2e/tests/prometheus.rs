@@ -1,28 +1,33 @@
-//! A real Prometheus scrapes a gateway: its total, ClickHouse's and the witness's are one number.
+//! A real Prometheus scrapes a gateway: its total, ClickHouse's and the witness's are one number. And the kit for it in
+//! `dashboards/prometheus` is what it says: its rules hold, and an alert reaches whoever is on call.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use serde_json::Value;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use weir_e2e::{TestStack, eventually, reserve};
-use weir_testkit::get;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use weir_e2e::{Gateway, GatewaySpec, Site, TestStack, eventually, reserve};
 use weir_testkit::process::Process;
 use weir_testkit::witness::Witness;
+use weir_testkit::{get, upstream};
 
-fn prometheus(stack: &TestStack, scrape: &str) -> (Process, String) {
+fn prometheus(site: &Site, scrape: &str, more: &str) -> (Process, String) {
     let config = format!(
-        "global: {{scrape_interval: 200ms}}\nscrape_configs: [{{job_name: weir, static_configs: [{{targets: [{scrape}]}}]}}]\n"
+        "global: {{scrape_interval: 200ms, evaluation_interval: 1s}}\n{more}\
+         scrape_configs: [{{job_name: weir, static_configs: [{{targets: [{scrape}]}}]}}]\n"
     );
-    let file = stack.site.path("prometheus.yml");
+    let file = site.path("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let listen = reserve().unwrap();
     let mut command = Command::new("prometheus");
     command
         .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.tsdb.path={}", stack.site.path("tsdb").display()))
+        .arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()))
         .arg(format!("--web.listen-address={listen}"));
-    let process = Process::start("prometheus", command, &stack.site.path("prometheus.log"))
+    let process = Process::start("prometheus", command, &site.path("prometheus.log"))
         .expect("prometheus is installed: make tools");
     (process, format!("http://{listen}"))
 }
@@ -37,7 +42,7 @@ async fn promql(base: &str, query: &str) -> Option<f64> {
 async fn prometheus_clickhouse_and_the_witness_agree() {
     let stack = TestStack::start(None).await.unwrap();
     let scrape = format!("\"{}\", \"{}\"", stack.admin().unwrap(), stack.analytics_at);
-    let (_prometheus, base) = prometheus(&stack, &scrape);
+    let (_prometheus, base) = prometheus(&stack.site, &scrape, "");
     let tally = Witness::start(stack.traffic(600, 400.0)).unwrap().wait().await.unwrap();
     stack.settle().await;
     let total = "sum(http_server_request_duration_seconds_count)";
@@ -90,4 +95,175 @@ fn check(metrics: &str) {
     let output = check.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+/// The kit's folder.
+fn kit() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards/prometheus"))
+}
+
+fn kit_file(name: &str) -> String {
+    std::fs::read_to_string(kit().join(name)).unwrap()
+}
+
+const RULES: [&str; 3] = ["rules/recording.yml", "rules/slo.yml", "rules/alerts.yml"];
+
+/// What stands behind `key` in each line that has it.
+fn values<'t>(text: &'t str, key: &'t str) -> impl Iterator<Item = &'t str> {
+    text.lines().filter_map(move |line| line.trim_start().trim_start_matches("- ").strip_prefix(key)).map(str::trim)
+}
+
+#[test]
+fn the_tools_of_prometheus_accept_the_kit() {
+    let run = |program: &str, args: &[&str]| {
+        let Output { status, stdout, stderr } =
+            Command::new(program).args(args).current_dir(kit()).output().expect("it is installed: make tools");
+        let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+        assert!(status.success(), "{program} {args:?}: {said}");
+        said
+    };
+    let rules = run("promtool", &["check", "rules", RULES[0], RULES[1], RULES[2]]);
+    assert!(rules.contains("SUCCESS: 29 rules") && !rules.contains("WARN"), "{rules}");
+    run("promtool", &["check", "config", "prometheus.yml"]);
+    run("promtool", &["test", "rules", "tests/alerts.yml", "tests/slo.yml"]);
+    run("amtool", &["check-config", "alertmanager.yml"]);
+}
+
+/// Each alert has a part of the runbooks, which it links to, and cases in which it fires and is quiet.
+#[test]
+fn every_alert_has_a_runbook_and_its_tests() {
+    let runbooks = std::fs::read_to_string(kit().join("../../docs/runbooks.md")).unwrap();
+    let headings: Vec<_> = values(&runbooks, "### ").collect();
+    let mut alerts = Vec::new();
+    for name in &RULES[1..] {
+        let rules = kit_file(name);
+        let named: Vec<_> = values(&rules, "alert:").map(str::to_owned).collect();
+        let linked: Vec<_> = values(&rules, "runbook_url:").map(str::to_owned).collect();
+        let links: Vec<_> =
+            named.iter().map(|alert| format!("docs/runbooks.md#{}", alert.to_ascii_lowercase())).collect();
+        assert_eq!(linked, links, "{name}");
+        alerts.extend(named);
+    }
+    alerts.dedup();
+    let mut sorted: Vec<_> = alerts.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let mut written = headings.clone();
+    written.sort_unstable();
+    assert_eq!(sorted, written, "docs/runbooks.md has a part for each alert, and no other");
+    let (of_alerts, of_slo) = (kit_file("tests/alerts.yml"), kit_file("tests/slo.yml"));
+    for alert in alerts {
+        let both = [format!("name: {alert} fires\n"), format!("name: {alert} is quiet\n")];
+        let tested = both.iter().all(|case| of_alerts.contains(case)) || of_slo.contains(&alert);
+        assert!(tested, "{alert} has no test");
+    }
+}
+
+/// The kit and the runbooks name no metric that there is not.
+#[test]
+fn every_metric_of_the_kit_is_in_the_catalogues() {
+    let catalogue = |name: &str| std::fs::read_to_string(kit().join("..").join(name)).unwrap();
+    let catalogues = catalogue("metrics.md") + &catalogue("metrics-analytics.md");
+    let mut seen = 0;
+    // The names of groups of rules are no metrics.
+    for name in RULES.iter().chain(&["../../docs/runbooks.md"]) {
+        let text: String = kit_file(name).lines().filter(|line| !line.contains("- name:")).collect();
+        // A recording rule's name has colons and is no metric of a program.
+        let words = text.split(|char: char| !(char.is_ascii_alphanumeric() || "_:".contains(char)));
+        let is_metric = |word: &&str| {
+            ["weir_", "http_", "process_"].iter().any(|prefix| word.starts_with(prefix)) && !word.contains(':')
+        };
+        for word in words.filter(is_metric) {
+            let metric =
+                ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word);
+            seen += 1;
+            assert!(catalogues.contains(&format!("| `{metric}` |")), "{name}: {metric}");
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+/// The objectives with all times divided by sixty.
+fn quick(rules: &str) -> String {
+    let windows =
+        [("5m", "5s"), ("30m", "30s"), ("1h", "1m"), ("6h", "6m"), ("2h", "2m"), ("1d", "24m"), ("3d", "72m")];
+    let mut text = rules.to_owned();
+    for (long, short) in windows {
+        text = text.replace(&format!("[{long}]"), &format!("[{short}]"));
+    }
+    let waits = [("for: 2m", "for: 2s"), ("for: 5m", "for: 5s"), ("for: 15m", "for: 15s"), ("for: 30m", "for: 30s")];
+    waits.iter().fold(text, |text, (long, short)| text.replace(long, short)).replace("* 3600 >=", "* 60 >=")
+}
+
+/// Whoever is on call: what Alertmanager posts, as text.
+fn on_call() -> (SocketAddr, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, messages) = (listener.local_addr().unwrap(), Arc::<Mutex<String>>::default());
+    let received = Arc::clone(&messages);
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut request = Vec::new();
+            let mut part = [0; 1 << 14];
+            while !request.ends_with(b"}\n") && !request.ends_with(b"}") {
+                match client.read(&mut part) {
+                    Ok(count @ 1..) => request.extend_from_slice(&part[..count]),
+                    _ => break,
+                }
+            }
+            received.lock().unwrap().push_str(&String::from_utf8_lossy(&request));
+            drop(client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
+        }
+    });
+    (address, messages)
+}
+
+/// A service breaks: whoever is on call is called. It is repaired: they are told that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_reaches_who_is_on_call_and_ends() {
+    let site = Site::new().unwrap();
+    // Nobody listens there yet.
+    let service = reserve().unwrap();
+    let gateway = Gateway::start(&site, &GatewaySpec::new("here", "edge", service)).unwrap();
+    let (pager, messages) = on_call();
+    let config = kit_file("alertmanager.yml")
+        .replace("http://127.0.0.1:9099", &format!("http://{pager}"))
+        .replace("group_wait: 10s", "group_wait: 1s")
+        .replace("group_interval: 5m", "group_interval: 1s");
+    let file = site.path("alertmanager.yml");
+    std::fs::write(&file, config).unwrap();
+    let listen = reserve().unwrap();
+    let mut command = Command::new("prometheus-alertmanager");
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.path={}", site.path("alerts").display()))
+        .arg(format!("--web.listen-address={listen}"))
+        .arg("--cluster.listen-address=");
+    let _alertmanager = Process::start("alertmanager", command, &site.path("alertmanager.log"))
+        .expect("prometheus-alertmanager is installed: make tools");
+    for name in &RULES[..2] {
+        std::fs::create_dir_all(site.path("rules")).unwrap();
+        std::fs::write(site.path(name), quick(&kit_file(name))).unwrap();
+    }
+    let more = format!(
+        "rule_files: [{}/*.yml]\nalerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{listen}\"]}}]}}]}}\n",
+        site.path("rules").display()
+    );
+    let (_prometheus, _) = prometheus(&site, &format!("\"{}\"", gateway.admin), &more);
+    let called = async |status: &str| {
+        let alert =
+            format!("{{\"status\":\"{status}\",\"labels\":{{\"alertname\":\"WeirAvailabilityBudgetBurn\",\"api\":\"");
+        eventually(status, async || {
+            // Some twenty requests a second, as long as it takes.
+            for _ in 0..4 {
+                get(&format!("http://{}/", gateway.address)).await.ok();
+            }
+            messages.lock().unwrap().contains(&alert).then_some(())
+        })
+        .await;
+    };
+    called("firing").await;
+    let text = messages.lock().unwrap().clone();
+    assert!(text.contains("\"severity\":\"page\"") && text.contains("docs/runbooks.md#weiravailability"), "{text}");
+    assert!(text.contains("POST /pages "), "{text}");
+    let _service = upstream::spawn(&service.to_string()).await.unwrap();
+    called("resolved").await;
 }
