@@ -15,23 +15,27 @@ use crate::resources::Drafts;
 /// Tells every clash, at the later of the two places, naming the earlier one.
 pub(crate) fn check(drafts: &Drafts) -> Vec<ConfigError> {
     let (apis, settings) = (&drafts.apis, &drafts.settings);
-    let admin = settings.admin();
     let mut errors = names(&drafts.names);
     let listens: Vec<_> = apis.iter().filter_map(|api| api.listen.as_ref()).collect();
     errors.extend(listeners(&listens));
     errors.extend(ports::mistakes(apis));
-    let admin_place = settings.place("admin.address");
-    let probe = settings.probe().zip(settings.place("probe"));
-    for (listen, place) in &listens {
-        if overlap(listen.address, admin) {
-            errors.push(place.error(taken(listen.address, "admin listener", admin_place)));
+    let ports = [
+        (Some(settings.admin()), "admin listener", settings.place("admin.address")),
+        (settings.probe(), "probe port", settings.place("probe")),
+        (settings.metrics(), "metrics port", settings.place("metrics.address")),
+    ];
+    let mut known: Vec<(SocketAddr, &str, Option<&Place>)> = Vec::new();
+    for (address, owner, place) in ports {
+        let Some(address) = address else { continue };
+        let other = known.iter().find(|(known, ..)| overlap(address, *known));
+        if let Some(((_, other, at), place)) = other.zip(place) {
+            errors.push(place.error(taken(address, other, *at)));
         }
-        if let Some((_, at)) = probe.filter(|(address, _)| overlap(listen.address, *address)) {
-            errors.push(place.error(taken(listen.address, "probe port", Some(at))));
-        }
+        known.push((address, owner, place));
     }
-    if let Some((address, place)) = probe.filter(|(address, _)| overlap(*address, admin)) {
-        errors.push(place.error(taken(address, "admin listener", admin_place)));
+    for (listen, place) in &listens {
+        let clash = known.iter().filter(|(address, ..)| overlap(listen.address, *address));
+        errors.extend(clash.map(|(_, owner, at)| place.error(taken(listen.address, owner, *at))));
     }
     errors
 }

@@ -44,8 +44,8 @@ pub use files::FileHashes;
 pub use live::{Cached, Live};
 pub use load::{load, load_text};
 pub use model::{
-    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Spool, Startup,
-    Timeouts, UpstreamHost,
+    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Scraping, Spool,
+    Startup, Timeouts, UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{Authorities, KeyPair, Validity};

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use crate::api::Api;
 use crate::error::Warnings;
 use crate::files::FileHashes;
 use crate::pem::{Authorities, KeyPair};
+use crate::policy::Tls;
 use crate::units::{ByteSize, Secret};
 
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
@@ -30,6 +32,8 @@ pub struct GatewayConfig {
     /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
     /// column `entry`). Their headers are believed only if they are `trusted_peers` as well. Default none.
     pub peer_gateways: Vec<IpNet>,
+    /// How the port for metrics alone is scraped ([`Startup::metrics`]).
+    pub scraping: Scraping,
     /// What `Host` says to upstreams (`upstreamHost`, or `FLEX_REWRITE_HOST_HEADER`).
     pub upstream_host: UpstreamHost,
     /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
@@ -53,6 +57,8 @@ pub struct Startup {
     pub admin: SocketAddr,
     /// A second address for the probes alone (Flex's `probe.port`); `None` unless configured.
     pub probe: Option<SocketAddr>,
+    /// An address for `/metrics` alone, so that a scraper elsewhere needs no way to the admin port; `None` unless configured.
+    pub metrics: Option<SocketAddr>,
     /// Where events are shipped; `None` keeps them in the spool.
     pub analytics: Option<Analytics>,
     /// Where events wait for shipping.
@@ -67,6 +73,7 @@ impl Default for Startup {
             identity: Identity::default(),
             admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901),
             probe: None,
+            metrics: None,
             analytics: None,
             spool: Spool::default(),
             log_level: LogLevel::default(),
@@ -76,16 +83,24 @@ impl Default for Startup {
 
 impl Startup {
     /// The keys of a `Configuration` that only a start reads.
-    pub const KEYS: [&'static str; 6] =
-        ["spec.identity", "spec.admin", "spec.probe", "spec.analytics", "spec.spool", "spec.logging"];
+    pub const KEYS: [&'static str; 7] = [
+        "spec.identity",
+        "spec.admin",
+        "spec.probe",
+        "spec.metrics.address",
+        "spec.analytics",
+        "spec.spool",
+        "spec.logging",
+    ];
 
     /// Those of [`Startup::KEYS`] in which `other` differs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { identity, admin, probe, analytics, spool, log_level } = self;
+        let Self { identity, admin, probe, metrics, analytics, spool, log_level } = self;
         let differs = [
             *identity != other.identity,
             *admin != other.admin,
             *probe != other.probe,
+            *metrics != other.metrics,
             *analytics != other.analytics,
             *spool != other.spool,
             *log_level != other.log_level,
@@ -101,6 +116,7 @@ impl GatewayConfig {
             startup: self.startup.clone(),
             trusted_peers: self.trusted_peers.clone(),
             peer_gateways: self.peer_gateways.clone(),
+            scraping: self.scraping.clone(),
             apis: Vec::new(),
             outside: FileHashes::default(),
             warnings: Warnings::default(),
@@ -119,6 +135,7 @@ impl Default for GatewayConfig {
             lifecycle: Lifecycle::default(),
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
+            scraping: Scraping::default(),
             upstream_host: UpstreamHost::default(),
             preserve_request_id: false,
             drain: Duration::from_secs(25),
@@ -157,6 +174,15 @@ pub(crate) fn is_identity(name: &str) -> bool {
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if is_identity(&name) { name } else { "weir".to_owned() }
+}
+
+/// How the port for metrics is scraped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scraping {
+    /// The bearer token that a scrape must show; `None`: whoever reaches the port may scrape.
+    pub token: Option<Secret>,
+    /// `None`: clear text.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Where the events go.

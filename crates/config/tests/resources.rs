@@ -137,3 +137,32 @@ fn aliases_are_values() {
     let config = load_text("x.yaml".as_ref(), text, &|_| None).unwrap();
     assert_eq!(config.apis[0].services[1].address, config.apis[0].services[0].address);
 }
+
+#[test]
+fn a_port_for_metrics_has_an_address_of_its_own() {
+    let load = |metrics: &str| {
+        let yaml = format!(
+            "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: a}}\nspec:\n  metrics: {metrics}\n---\n\
+             apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {{name: a}}\nspec:\n  \
+             address: http://0.0.0.0:8081\n"
+        );
+        load_text(std::path::Path::new("x.yaml"), &yaml, &|name| {
+            (name == "TOKEN").then(|| "hunter2-hunter2".to_owned())
+        })
+    };
+    let config = load("{address: \"0.0.0.0:9902\", token: $TOKEN}").unwrap();
+    assert_eq!(config.startup.metrics.unwrap().to_string(), "0.0.0.0:9902");
+    assert_eq!(config.scraping.token.as_ref().unwrap().expose(), "hunter2-hunter2");
+    let view = weir_config::view::settings(&config);
+    assert_eq!(view["metrics"]["token"], "(redacted)");
+    for (metrics, error) in [
+        ("{token: $TOKEN}", "metrics.token: has no effect without `metrics.address`; add it, as in `0.0.0.0:9902`"),
+        ("{address: \"127.0.0.1:9901\"}", "metrics.address: port 9901 is that of the admin listener, set by default"),
+        ("{address: \"0.0.0.0:8081\"}", "port 8081 is that of the metrics port, set at x.yaml:5"),
+        ("{address: \"9902\"}", "metrics.address: "),
+        ("{address: \"0.0.0.0:9902\", tls: {}}", "metrics.tls"),
+    ] {
+        let errors = load(metrics).unwrap_err().to_string();
+        assert!(errors.contains(error) && errors.lines().count() == 1, "{metrics}: {errors}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod account;
 mod browser;
+mod certificates;
 mod claim;
 mod gateway;
 mod held;
@@ -13,6 +14,7 @@ mod test_stack;
 
 pub use account::Account;
 pub use browser::Browser;
+pub use certificates::{certificate, certificate_of};
 pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
 pub use held::{Held, thread};

@@ -5,30 +5,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually, off_by};
+use weir_e2e::{DEADLINE, GatewaySpec, Site, certificate, certificate_of, eventually};
 use weir_testkit::process::{Process, program};
 use weir_testkit::{get, upstream};
-
-/// A certificate for `localhost` that vouches for itself and lives for `days`, written over the one that is there.
-fn certificate(dir: &Path, days: &str) {
-    certificate_of("+0d", dir, days);
-}
-
-/// As one was made at another time.
-fn certificate_of(time: &str, dir: &Path, days: &str) {
-    let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", days];
-    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    let into = ["-keyout", "next.key", "-out", "next.pem"];
-    let mut command = Command::new("openssl");
-    off_by(&mut command, time).unwrap();
-    command.args(make).args(name).args(into).current_dir(dir);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // As certificate managers do: both are replaced, each at once.
-    for ending in ["key", "pem"] {
-        std::fs::rename(dir.join(format!("next.{ending}")), dir.join(format!("served.{ending}"))).unwrap();
-    }
-}
 
 struct Secure {
     process: Process,
@@ -90,11 +69,11 @@ async fn a_certificate_that_is_replaced_on_disk_is_served_without_a_word() {
     let site = Site::new().unwrap();
     let dir = site.path("tls");
     std::fs::create_dir_all(&dir).unwrap();
-    certificate(&dir, "2");
+    certificate(&dir, "2").unwrap();
     let gateway = start(&site, &dir).await;
     let expiry = "weir_tls_certificate_expiry_timestamp_seconds";
     let (first, soon) = (shown(&gateway).unwrap(), metric(&gateway, expiry).await[0]);
-    certificate(&dir, "30");
+    certificate(&dir, "30").unwrap();
     eventually("the new certificate is shown", async || (shown(&gateway)? != first).then_some(())).await;
     let later = metric(&gateway, expiry).await[0];
     assert!((later - soon - 28.0 * 86_400.0).abs() < 600.0, "{soon} {later}");
@@ -117,11 +96,11 @@ async fn a_certificate_out_of_its_time_replaces_no_good_one() {
     let site = Site::new().unwrap();
     let dir = site.path("tls");
     std::fs::create_dir_all(&dir).unwrap();
-    certificate(&dir, "20");
+    certificate(&dir, "20").unwrap();
     let gateway = start(&site, &dir).await;
     for (time, why) in [("-10d", "has expired at "), ("+10d", "is not valid before ")] {
         let good = shown(&gateway).unwrap();
-        certificate_of(time, &dir, "2");
+        certificate_of(time, &dir, "2").unwrap();
         // Refused, and tried again: it may become valid.
         eventually("it is refused", async || (metric(&gateway, "weir_config_retrying").await == [1.0]).then_some(()))
             .await;
@@ -132,7 +111,7 @@ async fn a_certificate_out_of_its_time_replaces_no_good_one() {
             Command::new(program("weir").unwrap()).args(["validate", "--config"]).arg(conf).output().unwrap();
         let said = String::from_utf8_lossy(&validate.stderr);
         assert!(validate.status.success() && said.contains(why), "{said}");
-        certificate(&dir, "20");
+        certificate(&dir, "20").unwrap();
         eventually("a good one is taken", async || (shown(&gateway)? != good).then_some(())).await;
         assert_eq!(metric(&gateway, "weir_config_last_reload_failed").await, [0.0]);
     }
@@ -143,7 +122,7 @@ async fn a_certificate_out_of_its_time_replaces_no_good_one() {
 
     // There is nothing better at a start.
     gateway.process.stop(DEADLINE).unwrap();
-    certificate_of("-10d", &dir, "2");
+    certificate_of("-10d", &dir, "2").unwrap();
     let expired = start(&site, &dir).await;
     assert!(shown(&expired).is_some());
     site.logged("edge", "has expired at ").await;
@@ -154,7 +133,7 @@ async fn h2load_and_the_ledger_count_the_same() {
     let site = Site::new().unwrap();
     let dir = site.path("tls");
     std::fs::create_dir_all(&dir).unwrap();
-    certificate(&dir, "2");
+    certificate(&dir, "2").unwrap();
     let gateway = start(&site, &dir).await;
     let url = format!("https://127.0.0.1:{}/fast", gateway.port);
     let output = Command::new("h2load").args(["-n", "4000", "-c", "8", "-m", "10", &url]).output().unwrap();

@@ -9,15 +9,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use weir_e2e::{Gateway, GatewaySpec, Site, TestStack, eventually, reserve};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, TestStack, certificate, eventually, reserve};
 use weir_testkit::process::Process;
 use weir_testkit::witness::Witness;
 use weir_testkit::{get, upstream};
 
-fn prometheus(site: &Site, scrape: &str, more: &str) -> (Process, String) {
+/// `scrape` are targets in quotes; `how` belongs to their job, `more` to the whole.
+fn prometheus(site: &Site, scrape: &str, how: &str, more: &str) -> (Process, String) {
     let config = format!(
         "global: {{scrape_interval: 200ms, evaluation_interval: 1s}}\n{more}\
-         scrape_configs: [{{job_name: weir, static_configs: [{{targets: [{scrape}]}}]}}]\n"
+         scrape_configs: [{{job_name: weir, {how} static_configs: [{{targets: [{scrape}]}}]}}]\n"
     );
     let file = site.path("prometheus.yml");
     std::fs::write(&file, config).unwrap();
@@ -42,7 +43,7 @@ async fn promql(base: &str, query: &str) -> Option<f64> {
 async fn prometheus_clickhouse_and_the_witness_agree() {
     let stack = TestStack::start(None).await.unwrap();
     let scrape = format!("\"{}\", \"{}\"", stack.admin().unwrap(), stack.analytics_at);
-    let (_prometheus, base) = prometheus(&stack.site, &scrape, "");
+    let (_prometheus, base) = prometheus(&stack.site, &scrape, "", "");
     let tally = Witness::start(stack.traffic(600, 400.0)).unwrap().wait().await.unwrap();
     stack.settle().await;
     let total = "sum(http_server_request_duration_seconds_count)";
@@ -95,6 +96,63 @@ fn check(metrics: &str) {
     let output = check.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+/// A Prometheus elsewhere has a port with a token and TLS, and sees nothing there but metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_for_metrics_alone_is_scraped_over_tls_with_a_token() {
+    const TOKEN: &str = "scrape-and-nothing-else";
+    let site = Site::new().unwrap();
+    let dir = site.path("tls");
+    std::fs::create_dir_all(&dir).unwrap();
+    certificate(&dir, "2").unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    spec.more_yaml = format!(
+        "---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: metrics}}\nspec:\n  metrics:\n    \
+         address: 127.0.0.1:0\n    token: {TOKEN}\n    tls: {{certificate: {{crtFile: {0}/served.pem, keyFile: {0}/served.key}}}}\n",
+        dir.display()
+    );
+    let mut gateway = Gateway::start(&site, &spec).unwrap();
+    let port = gateway
+        .process
+        .wait_for(DEADLINE, |line| {
+            line.split_once("metrics on https://127.0.0.1:").map(|(_, port)| port.trim().to_owned())
+        })
+        .unwrap();
+    let asked = |path: &str, more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"]).arg(dir.join("served.pem"));
+        let output = curl.args(more).arg(format!("https://localhost:{port}{path}")).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let shown = format!("authorization: Bearer {TOKEN}");
+    let with_token: &[&str] = &["-H", &shown];
+    assert_eq!(asked("/metrics", with_token), "200");
+    for (path, more, status) in [
+        ("/metrics", &[][..], "401"),
+        ("/metrics", &["-H", "authorization: Bearer scrape-and-nothing-els"], "401"),
+        ("/dump", with_token, "404"),
+        ("/reload", &["-X", "POST", "-H", &shown], "404"),
+        ("/metrics", &["-X", "POST", "-H", &shown], "405"),
+    ] {
+        assert_eq!(asked(path, more), status, "{path} {more:?}");
+    }
+    assert!(get(&format!("http://127.0.0.1:{port}/metrics")).await.is_err(), "no clear text");
+    let how = format!(
+        "scheme: https, authorization: {{credentials: {TOKEN}}}, tls_config: {{ca_file: {}, server_name: localhost}},",
+        dir.join("served.pem").display()
+    );
+    let (_prometheus, base) = prometheus(&site, &format!("\"127.0.0.1:{port}\""), &how, "");
+    eventually("it is scraped", async || (promql(&base, "up").await? == 1.0).then_some(())).await;
+    let expiry = "weir_tls_certificate_expiry_timestamp_seconds";
+    let first = eventually("its certificate is a metric", async || promql(&base, expiry).await).await;
+    // The next one is shown without a restart, and the alert on its end is quiet again.
+    certificate(&dir, "90").unwrap();
+    eventually("the new certificate is shown", async || {
+        (promql(&base, expiry).await? > first + 80.0 * 86_400.0).then_some(())
+    })
+    .await;
+    assert_eq!(asked("/metrics", with_token), "200", "curl trusts the new one alone");
 }
 
 /// The kit's folder.
@@ -247,7 +305,7 @@ async fn an_alert_reaches_who_is_on_call_and_ends() {
         "rule_files: [{}/*.yml]\nalerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{listen}\"]}}]}}]}}\n",
         site.path("rules").display()
     );
-    let (_prometheus, _) = prometheus(&site, &format!("\"{}\"", gateway.admin), &more);
+    let (_prometheus, _) = prometheus(&site, &format!("\"{}\"", gateway.admin), "", &more);
     let called = async |status: &str| {
         let alert =
             format!("{{\"status\":\"{status}\",\"labels\":{{\"alertname\":\"WeirAvailabilityBudgetBurn\",\"api\":\"");

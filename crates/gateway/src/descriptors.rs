@@ -43,14 +43,14 @@ pub struct TooFew {
 }
 
 /// Leaves connections of the data plane what is not needed otherwise. Called when all ports are open.
-pub fn keep_back(descriptors: &Descriptors, limits: &Limits) -> Result<(), TooFew> {
+pub fn keep_back(descriptors: &Descriptors, limits: &Limits, operator_ports: usize) -> Result<(), TooFew> {
     let limit = limit();
     // To look takes one as well.
     let open = open().unwrap_or(limit);
     if open.saturating_add(LEAST) > limit {
         return Err(TooFew { open, limit });
     }
-    let most = limit.saturating_sub(open + 2 * of_operators() + OTHERS).max(CONNECTIONS);
+    let most = limit.saturating_sub(open + operator_ports * of_operators() + OTHERS).max(CONNECTIONS);
     descriptors.set_most(most);
     let (clients, wanted) = (most.div_ceil(2), limits.connections as usize);
     if clients < wanted {

@@ -75,9 +75,12 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let admin = OperatorPort::open("spec.admin.address", config.startup.admin, options.take_over)?;
     let probe = |address| OperatorPort::open("spec.probe.port", address, options.take_over);
     let probe = config.startup.probe.map(probe).transpose()?;
+    let metrics = |address| OperatorPort::open("spec.metrics.address", address, options.take_over);
+    let metrics = config.startup.metrics.map(metrics).transpose()?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let operator_ports = OperatorPorts { admin, probe, hand_over: HandOver::within(&config.startup.spool.path) };
+    let operator_ports =
+        OperatorPorts { admin, probe, metrics, hand_over: HandOver::within(&config.startup.spool.path) };
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
@@ -88,7 +91,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let spool = Arc::new(spool);
     let served = proxy.snapshot();
-    descriptors::keep_back(&registry.descriptors, &config.limits)?;
+    let operator_port_count = 2 + usize::from(config.startup.metrics.is_some());
+    descriptors::keep_back(&registry.descriptors, &config.limits, operator_port_count)?;
     for (configured, actual) in proxy.listening() {
         let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
         tell(format_args!("listening on {scheme}://{actual}"));
@@ -178,13 +182,14 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
 struct OperatorPorts {
     admin: OperatorPort,
     probe: Option<OperatorPort>,
+    metrics: Option<OperatorPort>,
     hand_over: HandOver,
 }
 
 impl OperatorPorts {
     /// Answers at them for as long as it is polled.
     async fn serve(self, admin: Arc<Admin>) {
-        let Self { admin: door, probe, hand_over } = self;
+        let Self { admin: door, probe, metrics, hand_over } = self;
         let serve = async {
             match door.listener(&hand_over).await {
                 Ok(listener) => {
@@ -203,7 +208,19 @@ impl OperatorPorts {
                 Err(error) => error!(%error, "the probe port cannot be used"),
             }
         };
-        tokio::join!(serve, probes);
+        let scrapes = async {
+            let Some(door) = metrics else { return };
+            match door.listener(&hand_over).await {
+                Ok(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        tell(format_args!("metrics on {}://{address}", admin.scheme_of_metrics()));
+                    }
+                    admin::serve_metrics(listener, Arc::clone(&admin)).await;
+                }
+                Err(error) => error!(%error, "the port for metrics cannot be used"),
+            }
+        };
+        tokio::join!(serve, probes, scrapes);
     }
 }
 

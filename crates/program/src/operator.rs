@@ -29,9 +29,14 @@ impl Token {
             std::fs::read_to_string(path).map_err(|source| TokenError::Read { path: path.to_owned(), source })?;
         let token = text.lines().next().unwrap_or_default().trim();
         match token.chars().count() {
-            SHORTEST.. => Ok(Self(Sha256::digest(token).into())),
+            SHORTEST.. => Ok(Self::of(token)),
             found => Err(TokenError::Short { path: path.to_owned(), found }),
         }
+    }
+
+    /// A token that is at hand.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
     }
 
     /// Whether an `Authorization` field has it, in a time that tells nothing of it.

@@ -30,6 +30,7 @@ pub(crate) const MAX_PASSES: usize = 4;
 pub struct Snapshot {
     pub(crate) generation: u32,
     pub(crate) listeners: Vec<ListenerTable>,
+    scraping: Option<Scraping>,
     pub(crate) timeouts: weir_config::Timeouts,
     pub(crate) limits: weir_config::Limits,
     /// Requests that are open now, of whatever generation.
@@ -127,6 +128,14 @@ pub(crate) struct BoundPolicy {
 }
 
 /// Why a checked configuration cannot be run.
+/// TLS of the port for metrics alone, which no worker serves.
+#[derive(Debug)]
+struct Scraping {
+    address: SocketAddr,
+    config: Arc<ServerConfig>,
+    certificates: Vec<Validity>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error("ApiInstance `{api}`: service `{service}`: {error}")]
@@ -166,9 +175,16 @@ impl Snapshot {
                 is_asked_before_route,
             });
         }
+        let scraping = config.startup.metrics.zip(config.scraping.tls.as_ref());
+        let scraping = scraping.map(|(address, tls)| {
+            let config = registry.acceptors.compile(address, tls)?;
+            Ok(Scraping { address, config, certificates: validities(tls) })
+        });
+        let scraping = scraping.transpose().map_err(|error| SnapshotError::Tls(Box::new(error)))?;
         Ok(Self {
             generation,
             listeners,
+            scraping,
             timeouts: config.timeouts,
             limits: config.limits,
             open: Arc::clone(&registry.open),
@@ -210,7 +226,13 @@ impl Snapshot {
 
     /// When the certificates of each port hold, in their order.
     pub fn certificates(&self) -> impl Iterator<Item = (SocketAddr, &[Validity])> {
-        self.listeners.iter().map(|listener| (listener.address, &*listener.certificates))
+        let of_apis = self.listeners.iter().map(|listener| (listener.address, &*listener.certificates));
+        of_apis.chain(self.scraping.iter().map(|scraping| (scraping.address, &*scraping.certificates)))
+    }
+
+    /// What the port for metrics alone speaks TLS by; `None` where it speaks clear text.
+    pub fn scraping_tls(&self) -> Option<Arc<ServerConfig>> {
+        self.scraping.as_ref().map(|scraping| Arc::clone(&scraping.config))
     }
 
     /// Its number, counted from 1 in one life of the process.

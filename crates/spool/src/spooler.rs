@@ -72,7 +72,7 @@ impl Spooler {
                 self.trouble.report(&self.shared, &error, "write a chunk file", until);
             }
             None if self.writers.iter().all(|stream_writer| !stream_writer.is_stuck()) => {
-                self.trouble.over(&self.shared)
+                self.trouble.over(&self.shared);
             }
             None => {}
         }

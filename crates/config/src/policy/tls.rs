@@ -149,6 +149,24 @@ impl Tls {
     /// Flex's name for it.
     pub const NAME: &'static str = "tls";
 
+    /// Of a port that is no API's: it speaks HTTP/1.1 alone, and offers what is safe.
+    pub(crate) fn read_of_operators(at: &Cursor<'_>) -> Option<Self> {
+        let mut fields = at.fields()?;
+        fields.mean([
+            ("certificate", "`crt` or `crtFile`, `key` or `keyFile`; read again when the files change"),
+            ("certificates", "Several of them: the client's server name picks one"),
+            ("requireClientCertificate", "Only clients with a certificate of `trustedCA` are served"),
+            ("trustedCA", "Authorities in PEM that vouch for clients"),
+            ("trustedCAFile", "The same, in a file"),
+        ]);
+        let certificates = certificates(&mut fields);
+        let client = client(&mut fields);
+        fields.finish();
+        let ciphers = Cipher::NAMES.map(|(_, cipher)| cipher).to_vec();
+        let offer = TlsOffer { alpn: vec![Alpn::Http11], min: TlsVersion::Tls12, max: TlsVersion::Tls13, ciphers };
+        Some(Self { certificates: certificates?, offer, client: client? })
+    }
+
     pub(super) fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
         let certificates = certificates(&mut fields);

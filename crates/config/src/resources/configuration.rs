@@ -2,6 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,6 +11,7 @@ use super::settings::{Section, Settings};
 use crate::address;
 use crate::model::{AnalyticsTls, LogLevel, ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{authorities, key_pair};
+use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
 
@@ -42,6 +44,7 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
         let read = |at: &Cursor<'_>| at.parse_with_hint(address::socket);
         section.row("address", meaning, |values| &mut values.config.startup.admin, read);
     });
+    all.section_of_weir("metrics", metrics);
     all.section_of_weir("analytics", analytics);
     all.section_of_weir("spool", spool);
     all.section_of_weir("limits", limits);
@@ -109,6 +112,27 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
         at.warn("has no effect: this gateway reads its configuration from files");
     }
     all.finish();
+}
+
+fn metrics(section: &mut Section<'_, '_>) {
+    section.row(
+        "address",
+        "A port for `/metrics` alone, so that a Prometheus elsewhere needs no way to the admin port",
+        |values| &mut values.config.startup.metrics,
+        |at| at.parse_with_hint(address::socket).map(Some),
+    );
+    section.row(
+        "token",
+        "The bearer token that a scrape there must show; without it whoever reaches the port may scrape",
+        |values| &mut values.config.scraping.token,
+        |at| at.secret().map(Some),
+    );
+    section.row(
+        "tls",
+        "How that port speaks TLS; without it in clear text",
+        |values| &mut values.config.scraping.tls,
+        |at| Tls::read_of_operators(at).map(|tls| Some(Arc::new(tls))),
+    );
 }
 
 fn analytics(section: &mut Section<'_, '_>) {

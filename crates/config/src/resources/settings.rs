@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::environment::Variables;
 use crate::model::{Analytics, AnalyticsTls, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
 use crate::pem::{REDACTED, authorities_view, key_pair_view};
+use crate::policy::{ClientCertificates, Tls};
 use crate::read::{Cursor, Errors, Mapping, Place};
 use crate::units::{ByteSize, Secret, time};
 
@@ -73,6 +75,10 @@ impl Settings {
         self.values.config.startup.probe
     }
 
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.values.config.startup.metrics
+    }
+
     pub fn into_spool_path(self) -> PathBuf {
         self.values.config.startup.spool.path
     }
@@ -80,9 +86,24 @@ impl Settings {
     /// A configuration without APIs.
     pub fn into_config(self, errors: &Errors) -> GatewayConfig {
         let analytics = self.analytics(errors);
+        self.check_scraping(errors);
         let mut config = self.values.config;
         config.startup.analytics = analytics;
         config
+    }
+
+    /// What is said of a port that there is not is a mistake.
+    fn check_scraping(&self, errors: &Errors) {
+        const ADDRESS: &str = "metrics.address";
+        let is_wrong = errors.borrow().iter().any(|error| error.path == ADDRESS);
+        if self.values.config.startup.metrics.is_some() || is_wrong {
+            return;
+        }
+        for place in ["metrics.token", "metrics.tls"].iter().filter_map(|path| self.place(path)) {
+            errors
+                .borrow_mut()
+                .push(place.error(format!("has no effect without `{ADDRESS}`; add it, as in `0.0.0.0:9902`")));
+        }
     }
 
     /// Both or none: an endpoint without a token would answer 401 for ever.
@@ -286,6 +307,17 @@ impl Shown for AnalyticsTls {
         let Self { authorities, certificate } = self;
         let verify = authorities.as_ref().map_or(json!("system"), authorities_view);
         json!({"verify": verify, "certificate": certificate.as_ref().map(key_pair_view)})
+    }
+}
+
+impl Shown for Arc<Tls> {
+    fn shown(&self) -> Value {
+        let certificates: Vec<_> = self.certificates.iter().map(key_pair_view).collect();
+        let client = match &self.client {
+            ClientCertificates::Ignored => json!("ignored"),
+            ClientCertificates::Required(by) => json!({"required_by": authorities_view(by)}),
+        };
+        json!({"certificates": certificates, "client_certificates": client})
     }
 }
 

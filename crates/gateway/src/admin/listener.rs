@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 /// Answers that may be large and are written at the same time: scrapes, dumps, ledgers.
@@ -68,7 +70,11 @@ pub struct Port {
     most: usize,
     open: RefCell<Vec<Rc<Connection>>>,
     counts: Arc<Counts>,
+    tls: Tls,
 }
+
+/// By what a port speaks TLS now; `None` for clear text.
+pub type Tls = Box<dyn Fn() -> Option<Arc<ServerConfig>>>;
 
 /// A connection, as the port sees it.
 struct Connection {
@@ -117,21 +123,24 @@ impl Place {
 }
 
 impl Port {
-    pub fn new(name: &'static str, most: usize, counts: Arc<Counts>) -> Rc<Self> {
-        Rc::new(Self { name, most, open: RefCell::default(), counts })
+    pub fn new(name: &'static str, most: usize, counts: Arc<Counts>) -> Self {
+        Self { name, most, open: RefCell::default(), counts, tls: Box::new(|| None) }
+    }
+
+    /// That speaks TLS by what `tls` says of each connection.
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls, ..self }
     }
 
     /// Serves whoever connects, for as long as it is polled.
-    pub async fn serve<F>(
-        self: Rc<Self>,
-        listener: TcpListener,
-        answer: impl Fn(Request<Incoming>, Place) -> F + Clone + 'static,
-    ) where
+    pub async fn serve<F>(self, listener: TcpListener, answer: impl Fn(Request<Incoming>, Place) -> F + Clone + 'static)
+    where
         F: Future<Output = Response<Body>> + 'static,
     {
+        let port = Rc::new(self);
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(Rc::clone(&self).sweep());
-        local.run_until(self.accept(listener, answer)).await;
+        local.spawn_local(Rc::clone(&port).sweep());
+        local.run_until(port.accept(listener, answer)).await;
     }
 
     async fn accept<F>(
@@ -242,7 +251,8 @@ async fn serve_one<F>(
 {
     let connection = Rc::clone(&place.connection);
     let port = Rc::clone(&place.port);
-    let io = TokioIo::new(Watched { stream, connection: Rc::clone(&connection) });
+    let watched = Watched { stream, connection: Rc::clone(&connection) };
+    let tls = (port.tls)().map(TlsAcceptor::from);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         place.connection.state.set(State::Working);
@@ -253,10 +263,24 @@ async fn serve_one<F>(
             Ok::<_, Infallible>(response.map(|body| Made { body, connection }))
         }
     });
-    let served = http1::Builder::new().header_read_timeout(None).max_buf_size(HEAD_BYTES).serve_connection(io, service);
+    let builder = || {
+        let mut builder = http1::Builder::new();
+        builder.header_read_timeout(None).max_buf_size(HEAD_BYTES);
+        builder
+    };
+    // Whoever left in the middle, or shook no hands, is nobody's concern.
+    let served = async {
+        match tls {
+            None => drop(builder().serve_connection(TokioIo::new(watched), service).await),
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(watched).await {
+                    drop(builder().serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
+        }
+    };
     tokio::select! {
-        // Whoever left in the middle is nobody's concern.
-        served = served => drop(served),
+        () = served => {}
         () = connection.close.notified() => {}
     }
     port.open.borrow_mut().retain(|other| !Rc::ptr_eq(other, &connection));

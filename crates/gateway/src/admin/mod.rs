@@ -17,13 +17,14 @@ use crate::descriptors;
 use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use listener::{Counts, Kind, Place, Port};
 use operator::Operators;
+use rustls::ServerConfig;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,7 @@ use weir_api::operations::{ADMIN, Admin as Operation, Method};
 use weir_api::routes::{Found, Routes};
 use weir_config::Handle;
 use weir_program::log::recent::Recent;
+use weir_program::operator::Token;
 use weir_program::supervisor;
 use weir_proxy::{Change, Proxy, Registry};
 use weir_spool::Spool;
@@ -121,6 +123,15 @@ impl Admin {
         *lock(&self.broken) = (!stalled.is_empty()).then(|| stalled.join(", "));
     }
 
+    /// By what the port for metrics speaks TLS now.
+    fn tls_of_metrics(&self) -> Option<Arc<ServerConfig>> {
+        lock(&self.proxy).as_ref().and_then(|proxy| proxy.snapshot().scraping_tls())
+    }
+
+    pub fn scheme_of_metrics(&self) -> &'static str {
+        if self.tls_of_metrics().is_some() { "https" } else { "http" }
+    }
+
     /// Why the process counts as broken, if it does.
     pub fn broken(&self) -> Option<String> {
         lock(&self.broken).clone()
@@ -158,6 +169,36 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
         }
     });
     serve.await;
+}
+
+/// Serves `/metrics` alone, for a port of its own: over TLS where the configuration has it, to whoever shows the token.
+pub async fn serve_metrics(listener: TcpListener, admin: Arc<Admin>) {
+    let port = Port::new("metrics", descriptors::of_operators(), Arc::clone(&admin.counts));
+    let of_port = Arc::clone(&admin);
+    let port = port.with_tls(Box::new(move || of_port.tls_of_metrics()));
+    let serve = port.serve(listener, move |request, place| {
+        let admin = Arc::clone(&admin);
+        async move { scraped(&admin, &request, &place) }
+    });
+    serve.await;
+}
+
+fn scraped(admin: &Arc<Admin>, request: &Request<Incoming>, place: &Place) -> Response<Body> {
+    match admin.routes.find(request.method().as_str(), request.uri().path()) {
+        Found::Operation(Operation::Metrics, _) => {}
+        Found::OtherMethods(allowed) if request.uri().path() == "/metrics" => return not_allowed(&allowed),
+        _ => return not_found(),
+    }
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let running = admin.reloads.running();
+    let token = running.scraping.token.as_ref().map(|token| Token::of(token.expose()));
+    if token.is_some_and(|token| !token.is_in(authorization)) {
+        let mut denied =
+            text(StatusCode::UNAUTHORIZED, "this needs the token of `spec.metrics`: `Authorization: Bearer TOKEN`\n");
+        denied.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return denied;
+    }
+    place.take(Kind::Large).unwrap_or_else(|| metrics::metrics(admin, request.headers()))
 }
 
 /// 405, with the methods that are taken there (RFC 9110 15.5.6).

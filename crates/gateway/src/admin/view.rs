@@ -21,7 +21,8 @@ pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
     let token = config.startup.analytics.iter().map(|analytics| analytics.token.expose());
     let contracts = config.apis.iter().flat_map(|api| &api.contracts).map(|contract| contract.secret.expose());
     let policies = config.apis.iter().flat_map(|api| &api.policies).flat_map(|bound| bound.policy.secrets());
-    token.chain(contracts).chain(policies).collect()
+    let scraping = config.scraping.token.iter().map(weir_config::Secret::expose);
+    token.chain(scraping).chain(contracts).chain(policies).collect()
 }
 
 fn api(api: &Api) -> Value {
