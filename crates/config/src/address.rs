@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::api::{Listen, Scheme, UpstreamAddress};
@@ -55,6 +56,11 @@ pub(crate) fn upstream(text: &str) -> Result<(UpstreamAddress, String), AddressE
 pub(crate) fn socket(text: &str) -> Result<SocketAddr, AddressError> {
     let (host, port) = host_and_port(text, 0)?;
     Ok(SocketAddr::new(ip_of(host).ok_or(AddressError::NotAnIp)?, port.ok_or(AddressError::NoPort)?))
+}
+
+/// A block such as `10.0.0.0/8`, or a single address.
+pub(crate) fn network(text: &str) -> Result<IpNet, &'static str> {
+    text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| "is no network")
 }
 
 /// A path prefix such as `/api/v1`, without the slash at its end; empty for `/`.

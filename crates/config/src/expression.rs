@@ -1,4 +1,4 @@
-//! The expressions that a policy may ask a request for: four forms of DataWeave's, and no others.
+//! The expressions that a policy may ask a request for: five forms of DataWeave's, and no others.
 //!
 //! What they answer is in the policies crate. Anything else is refused at load: an expression that is silently taken
 //! for a text would switch a policy off.
@@ -20,10 +20,13 @@ pub enum Expression {
     Method,
     /// `#[attributes.requestPath]`: the path without its query, as it is routed.
     RequestPath,
+    /// `#[attributes.remoteAddress]`: the address of the client, as the event has it, without a port. That of the
+    /// connection, or what a peer of `trustedPeers` says.
+    RemoteAddress,
 }
 
-const CURE: &str = "write `#[attributes.headers['name']]`, `#[attributes.queryParams['name']]`, `#[attributes.method]` \
-                    or `#[attributes.requestPath]`";
+const CURE: &str = "write `#[attributes.headers['name']]`, `#[attributes.queryParams['name']]`, `#[attributes.method]`, \
+                    `#[attributes.requestPath]` or `#[attributes.remoteAddress]`";
 
 impl Expression {
     pub(crate) fn read(at: &Cursor<'_>) -> Option<Self> {
@@ -42,6 +45,7 @@ impl fmt::Display for Expression {
             Self::QueryParam(name) => write!(f, "#[attributes.queryParams['{name}']]"),
             Self::Method => f.write_str("#[attributes.method]"),
             Self::RequestPath => f.write_str("#[attributes.requestPath]"),
+            Self::RemoteAddress => f.write_str("#[attributes.remoteAddress]"),
         }
     }
 }
@@ -52,6 +56,7 @@ fn parse(text: &str) -> Option<Expression> {
     match attribute {
         "method" => Some(Expression::Method),
         "requestPath" => Some(Expression::RequestPath),
+        "remoteAddress" => Some(Expression::RemoteAddress),
         _ => {
             if let Some(rest) = attribute.strip_prefix("headers") {
                 return HeaderName::try_from(key(rest)?).ok().map(Expression::Header);
@@ -74,13 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_forms() {
+    fn five_forms() {
         let header = Expression::Header(HeaderName::from_static("client_id"));
         assert_eq!(parse("#[attributes.headers['client_id']]"), Some(header.clone()));
         assert_eq!(parse(" #[ attributes.headers[\"Client_Id\"] ] "), Some(header));
         assert_eq!(parse("#[attributes.queryParams['a b']]"), Some(Expression::QueryParam("a b".to_owned())));
         assert_eq!(parse("#[attributes.method]"), Some(Expression::Method));
         assert_eq!(parse("#[attributes.requestPath]"), Some(Expression::RequestPath));
+        assert_eq!(parse("#[attributes.remoteAddress]"), Some(Expression::RemoteAddress));
     }
 
     #[test]

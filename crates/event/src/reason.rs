@@ -57,6 +57,8 @@ vocabulary! {
         RateLimited = 23 "rate_limited",
         /// A method that this gateway serves for no API: TRACE and CONNECT.
         MethodNotAllowed = 24 "method_not_allowed",
+        /// A policy lets no request from the client's address pass, or cannot read the address.
+        IpDenied = 25 "ip_denied",
         /// The handler of the request panicked.
         GatewayPanic = 40 "gateway_panic",
         /// The gateway could not build the upstream request.
@@ -122,6 +124,7 @@ impl Reason {
             | Self::AuthenticationFailed
             | Self::RateLimited
             | Self::MethodNotAllowed
+            | Self::IpDenied
             | Self::LoopDetected => Side::Downstream,
             Self::PolicyAnswered
             | Self::GatewayPanic
@@ -160,6 +163,7 @@ impl Reason {
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::IpDenied => StatusCode::FORBIDDEN,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::GatewayPanic | Self::GatewayError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::GatewayDraining
@@ -195,7 +199,9 @@ impl Reason {
             | Self::ClientTooSlow
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
-            Self::AuthenticationFailed | Self::RateLimited | Self::MethodNotAllowed => "http_request_denied",
+            Self::AuthenticationFailed | Self::RateLimited | Self::MethodNotAllowed | Self::IpDenied => {
+                "http_request_denied"
+            }
             Self::GatewayPanic | Self::GatewayError | Self::FileDescriptorsExhausted | Self::LocalPortExhausted => {
                 "proxy_internal_error"
             }

@@ -4,6 +4,7 @@
 
 use divan::{Bencher, black_box};
 use http::{HeaderMap, HeaderValue, Method};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 use weir_config::{Api, load_text};
@@ -55,7 +56,8 @@ fn decide(bencher: Bencher, policy: &str) {
         let headers = &mut requests[at];
         give(headers);
         let (method, path, query, consumer) = (&Method::GET, "/a", None, None);
-        black_box(policy.on_request(&mut RequestView { method, path, query, headers, consumer, now }));
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        black_box(policy.on_request(&mut RequestView { method, path, query, headers, client, consumer, now }));
     });
 }
 

@@ -4,6 +4,7 @@
 //! With two threads, every call is made by both at once: what an unkeyed limit pays for being exact over all workers.
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 
@@ -65,7 +66,8 @@ fn decide(policy: &Policy) {
         let headers = &mut requests[round % 1000];
         let whole = headers.len();
         let (method, path, query, consumer) = (&Method::GET, "/a", None, None);
-        black_box(policy.on_request(&mut RequestView { method, path, query, headers, consumer, now }));
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        black_box(policy.on_request(&mut RequestView { method, path, query, headers, client, consumer, now }));
         if headers.len() < whole {
             *headers = self::headers(round as u16);
         }

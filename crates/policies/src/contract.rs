@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::any::Any;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Instant;
 use weir_config::Api;
@@ -67,6 +68,8 @@ pub struct RequestView<'a> {
     /// As sent, without the `?`.
     pub query: Option<&'a str>,
     pub headers: &'a mut HeaderMap,
+    /// The address of the client, as the event has it: of the connection, or what a trusted peer says.
+    pub client: IpAddr,
     /// Whom a policy before this one has identified.
     pub consumer: Option<&'a Authenticated>,
     pub now: Instant,

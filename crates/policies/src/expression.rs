@@ -11,6 +11,7 @@ pub(crate) fn evaluate<'a>(expression: &Expression, request: &'a RequestView<'_>
         Expression::QueryParam(name) => query_param(request.query?, name),
         Expression::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
         Expression::RequestPath => Some(Cow::Borrowed(request.path.as_bytes())),
+        Expression::RemoteAddress => Some(Cow::Owned(request.client.to_string().into_bytes())),
     }
 }
 
@@ -43,5 +44,6 @@ mod tests {
         assert_eq!(param("none"), None);
         assert_eq!(value(Expression::Method).unwrap(), b"GET");
         assert_eq!(value(Expression::RequestPath).unwrap(), b"/a/b");
+        assert_eq!(value(Expression::RemoteAddress).unwrap(), b"192.0.2.1");
     }
 }

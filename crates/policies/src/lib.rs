@@ -13,6 +13,7 @@ mod credentials;
 mod expression;
 mod header_injection;
 mod header_removal;
+mod ip_list;
 mod jwt;
 mod limiter;
 mod rate_limit;
@@ -32,6 +33,7 @@ use contract::Compiled;
 use cors::Cors;
 use header_injection::HeaderInjection;
 use header_removal::HeaderRemoval;
+use ip_list::{IpAllowlist, IpBlocklist};
 use jwt::Jwt;
 use rate_limit::RateLimiter;
 use weir_config::{Api, PolicyBinding};
@@ -92,6 +94,8 @@ compiled! {
     HeaderInjection: HeaderInjection,
     HeaderRemoval: HeaderRemoval,
     HttpBasicAuthentication: BasicAuth,
+    IpAllowlist: IpAllowlist,
+    IpBlocklist: IpBlocklist,
     JwtValidation: Jwt,
     RateLimiting: RateLimiter,
 }

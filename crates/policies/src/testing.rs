@@ -4,6 +4,7 @@
 
 use crate::{Authenticated, Carried, Outcome, Policy, RequestView, ResponseView, Services, Step};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 use weir_config::{Api, load_text};
@@ -41,6 +42,8 @@ impl Request {
             path: self.target.path(),
             query: self.target.query(),
             headers: &mut self.headers,
+            // Of the addresses for documentation (RFC 5737).
+            client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             consumer: self.consumer.as_ref(),
             now: self.now,
         }

@@ -225,6 +225,7 @@ impl Chain<'_> {
             path: exchange.target.path(),
             query: exchange.target.query(),
             headers: &mut head.headers,
+            client: exchange.client,
             consumer: consumer.as_ref(),
             now,
         };

@@ -297,6 +297,7 @@ fn detail(reason: Reason) -> &'static str {
         | Reason::PolicyAnswered
         | Reason::RateLimited
         | Reason::MethodNotAllowed
+        | Reason::IpDenied
         | Reason::GatewayPanic
         | Reason::GatewayError
         | Reason::LoopDetected

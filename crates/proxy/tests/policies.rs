@@ -297,6 +297,50 @@ fn header_fields_are_added_and_removed_on_both_ways() {
     assert_eq!((status(&answer), event.reason, event.side()), ("400", Reason::MalformedRequest, Side::Downstream));
 }
 
+#[test]
+fn an_address_that_is_not_let_in_is_403() {
+    let upstream = Upstream::answering(OK);
+    let config = |ips: &str| format!("{{ipExpression: \"#[attributes.headers['x-forwarded-for']]\", ips: [{ips}]}}");
+    let (allow, block) = ("ip-allowlist-flex", "ip-blocklist-flex");
+    let yaml = api(upstream.address, "")
+        + &binding("own", allow, 1, &config("10.0.0.0/8, '2001:db8::/32'"))
+        + &binding("guests", block, 2, &config("10.66.0.0/16"));
+    let gateway = Gateway::start(&yaml);
+    for (headers, refused_by) in [
+        ("x-forwarded-for: 10.1.2.3\r\n", None),
+        ("x-forwarded-for: 2001:db8::1, 10.66.0.1\r\n", None),
+        ("x-forwarded-for: 10.66.0.1, 10.1.2.3\r\n", Some(block)),
+        ("x-forwarded-for: 192.0.2.1\r\n", Some(allow)),
+        ("x-forwarded-for: unknown\r\n", Some(allow)),
+        ("", Some(allow)),
+    ] {
+        let (answer, event) = get(&gateway, headers);
+        let Some(policy) = refused_by else {
+            assert_eq!((status(&answer), names(&gateway, &event)), ("200", vec![allow.to_owned(), block.to_owned()]));
+            continue;
+        };
+        assert_eq!(status(&answer), "403", "{answer}");
+        assert_eq!(header(&answer, "content-type"), Some("application/problem+json"));
+        assert!(answer.contains(r#""reason":"ip_denied""#), "{answer}");
+        assert_eq!((event.status, event.reason, event.side()), (403, Reason::IpDenied, Side::Downstream));
+        assert_eq!(event.policies.last().map(|run| run.verdict), Some(Verdict::Rejected));
+        assert_eq!(gateway.registry.names.name(event.answered_by).as_deref(), Some(policy));
+        assert!(event.attempts.is_empty());
+    }
+}
+
+/// By the address of the connection, whatever the client writes; by what a trusted proxy says of it.
+#[test]
+fn an_address_of_a_connection_cannot_be_forged() {
+    let upstream = Upstream::answering(OK);
+    let config = "{ipExpression: \"#[attributes.remoteAddress]\", ips: [127.0.0.1]}";
+    let yaml = |more: &str| api(upstream.address, "") + &binding("own", "ip-allowlist-flex", 1, config) + more;
+    let forged = "x-forwarded-for: 10.1.2.3\r\n";
+    assert_eq!(status(&get(&Gateway::start(&yaml("")), forged).0), "200");
+    let trusting = "---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {name: proxies}\nspec: {trustedPeers: [127.0.0.0/8]}\n";
+    assert_eq!(status(&get(&Gateway::start(&yaml(trusting)), forged).0), "403");
+}
+
 /// Signed by openssl, with a key that is nowhere else; it never expires.
 const TOKEN: &str = include_str!("common/token.txt");
 /// What verifies it.

@@ -9,6 +9,7 @@ mod header_injection;
 mod header_removal;
 mod headers;
 mod http_basic_authentication;
+mod ip_list;
 mod jwt_validation;
 mod rate_limiting;
 mod route;
@@ -21,6 +22,7 @@ pub(crate) use definition::PolicySpec;
 pub use header_injection::{HeaderInjection, HeaderValueOf, Injected};
 pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
+pub use ip_list::{IpAllowlist, IpBlocklist, IpList};
 pub use jwt_validation::{JwtAlgorithm, JwtKeys, JwtValidation, KeySets, Mandatory, RequiredClaim};
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo, name_or_none};
@@ -30,7 +32,10 @@ pub use tls_outbound::{TlsOutbound, Verify};
 use crate::read::{Cursor, NOT_SUPPORTED_YET, show};
 use definition::policies;
 
-policies! { ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, JwtValidation, RateLimiting }
+policies! {
+    ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
+    JwtValidation, RateLimiting,
+}
 
 /// A policy of the catalogue: its name and how its `config` is read.
 #[derive(Clone, Copy)]
@@ -81,7 +86,7 @@ const OTHERS: [Entry; 3] = [
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const FLEX_UNSUPPORTED: [&str; 36] = [
+const FLEX_UNSUPPORTED: [&str; 34] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -97,8 +102,6 @@ const FLEX_UNSUPPORTED: [&str; 36] = [
     "idle-timeout",
     "injection-protection",
     "intask-authorization-code-policy",
-    "ip-allowlist",
-    "ip-blocklist",
     "json-threat-protection",
     "ldap-authentication",
     "message-logging",

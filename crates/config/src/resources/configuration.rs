@@ -337,8 +337,7 @@ fn period(at: &Cursor<'_>, least_ms: u64) -> Option<Duration> {
 }
 
 fn network(at: &Cursor<'_>) -> Option<IpNet> {
-    let parse = |text: &str| text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-    at.parse(|text| parse(text).map_err(|_| "is no network"), "as in `10.0.0.0/8`")
+    at.parse(address::network, "as in `10.0.0.0/8`")
 }
 
 fn count(at: &Cursor<'_>) -> Option<u32> {
