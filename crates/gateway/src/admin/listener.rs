@@ -70,11 +70,16 @@ pub struct Port {
     most: usize,
     open: RefCell<Vec<Rc<Connection>>>,
     counts: Arc<Counts>,
-    tls: Tls,
+    spoken: Box<dyn Fn() -> Spoken>,
 }
 
-/// By what a port speaks TLS now; `None` for clear text.
-pub type Tls = Box<dyn Fn() -> Option<Arc<ServerConfig>>>;
+/// What a port speaks to a new connection.
+pub enum Spoken {
+    ClearText,
+    Tls(Arc<ServerConfig>),
+    /// TLS is wanted, and nothing is there to speak it by: the connection is closed.
+    Nothing,
+}
 
 /// A connection, as the port sees it.
 struct Connection {
@@ -124,12 +129,12 @@ impl Place {
 
 impl Port {
     pub fn new(name: &'static str, most: usize, counts: Arc<Counts>) -> Self {
-        Self { name, most, open: RefCell::default(), counts, tls: Box::new(|| None) }
+        Self { name, most, open: RefCell::default(), counts, spoken: Box::new(|| Spoken::ClearText) }
     }
 
-    /// That speaks TLS by what `tls` says of each connection.
-    pub fn with_tls(self, tls: Tls) -> Self {
-        Self { tls, ..self }
+    /// That asks `spoken` for each connection.
+    pub fn speaking(self, spoken: impl Fn() -> Spoken + 'static) -> Self {
+        Self { spoken: Box::new(spoken), ..self }
     }
 
     /// Serves whoever connects, for as long as it is polled.
@@ -252,7 +257,7 @@ async fn serve_one<F>(
     let connection = Rc::clone(&place.connection);
     let port = Rc::clone(&place.port);
     let watched = Watched { stream, connection: Rc::clone(&connection) };
-    let tls = (port.tls)().map(TlsAcceptor::from);
+    let spoken = (port.spoken)();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         place.connection.state.set(State::Working);
@@ -270,13 +275,14 @@ async fn serve_one<F>(
     };
     // Whoever left in the middle, or shook no hands, is nobody's concern.
     let served = async {
-        match tls {
-            None => drop(builder().serve_connection(TokioIo::new(watched), service).await),
-            Some(tls) => {
-                if let Ok(stream) = tls.accept(watched).await {
+        match spoken {
+            Spoken::ClearText => drop(builder().serve_connection(TokioIo::new(watched), service).await),
+            Spoken::Tls(config) => {
+                if let Ok(stream) = TlsAcceptor::from(config).accept(watched).await {
                     drop(builder().serve_connection(TokioIo::new(stream), service).await);
                 }
             }
+            Spoken::Nothing => {}
         }
     };
     tokio::select! {

@@ -22,9 +22,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use listener::{Counts, Kind, Place, Port};
+use listener::{Counts, Kind, Place, Port, Spoken};
 use operator::Operators;
-use rustls::ServerConfig;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,13 +122,17 @@ impl Admin {
         *lock(&self.broken) = (!stalled.is_empty()).then(|| stalled.join(", "));
     }
 
-    /// By what the port for metrics speaks TLS now.
-    fn tls_of_metrics(&self) -> Option<Arc<ServerConfig>> {
-        lock(&self.proxy).as_ref().and_then(|proxy| proxy.snapshot().scraping_tls())
+    /// What the port for metrics speaks now. Never clear text where the configuration wants TLS.
+    fn spoken_for_metrics(&self) -> Spoken {
+        match lock(&self.proxy).as_ref().and_then(|proxy| proxy.snapshot().scraping_tls()) {
+            Some(config) => Spoken::Tls(config),
+            None if self.reloads.running().scraping.tls.is_some() => Spoken::Nothing,
+            None => Spoken::ClearText,
+        }
     }
 
     pub fn scheme_of_metrics(&self) -> &'static str {
-        if self.tls_of_metrics().is_some() { "https" } else { "http" }
+        if self.reloads.running().scraping.tls.is_some() { "https" } else { "http" }
     }
 
     /// Why the process counts as broken, if it does.
@@ -175,7 +178,7 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
 pub async fn serve_metrics(listener: TcpListener, admin: Arc<Admin>) {
     let port = Port::new("metrics", descriptors::of_operators(), Arc::clone(&admin.counts));
     let of_port = Arc::clone(&admin);
-    let port = port.with_tls(Box::new(move || of_port.tls_of_metrics()));
+    let port = port.speaking(move || of_port.spoken_for_metrics());
     let serve = port.serve(listener, move |request, place| {
         let admin = Arc::clone(&admin);
         async move { scraped(&admin, &request, &place) }
