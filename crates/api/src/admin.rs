@@ -227,14 +227,8 @@ pub struct GatewayStream {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dump {
-    pub version: String,
-    pub boot: String,
-    pub identity: Identity,
-    pub serving: Option<Serving>,
-    pub warnings: Vec<String>,
-    pub draining: bool,
-    pub reloads: Reloads,
-    pub spool: Spool,
+    #[serde(flatten)]
+    pub status: Status,
     pub taken: String,
     pub started: String,
     pub listeners: Vec<DumpedListener>,

@@ -8,7 +8,7 @@ use crate::reload::lock;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
-use weir_api::admin::{Certificate, Dump, DumpedListener, LogLine, Status};
+use weir_api::admin::{Certificate, Dump, DumpedListener, LogLine};
 use weir_config::Validity;
 use weir_event::json::rfc3339_us;
 use weir_program::log::recent::LogRecord;
@@ -16,16 +16,8 @@ use weir_program::log::recent::LogRecord;
 /// The document.
 pub fn dump(admin: &Admin) -> Value {
     let config = admin.reloads.running();
-    let Status { version, boot, identity, serving, warnings, draining, reloads, spool } = status::status(admin);
     let dump = Dump {
-        version,
-        boot,
-        identity,
-        serving,
-        warnings,
-        draining,
-        reloads,
-        spool,
+        status: status::status(admin),
         taken: time(SystemTime::now()),
         started: time(admin.started),
         listeners: listeners(admin),
