@@ -14,6 +14,7 @@ use crate::upstream::upstream;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 use weir_telemetry::Continuation;
 
@@ -34,12 +35,22 @@ pub(crate) struct Flow {
 }
 
 /// Serves one request. The answer's body records the exchange when its last frame is handed over.
-pub(crate) async fn serve(
+///
+/// The exchange begins with the call, not with the first poll: a future that is dropped before it was polled, because
+/// its client closed in the same moment, records a cancelled exchange as well.
+pub(crate) fn serve(
     connection: Rc<Connection>,
     head: Parts,
     body: Incoming,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+    let (flow, request) = accept(connection, head, body);
+    after_accept(flow, request)
+}
+
+async fn after_accept(
+    mut flow: Flow,
+    request: Result<Box<Head>, Refusal>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let (mut flow, request) = accept(connection, head, body);
     let reply = match request {
         Ok(head) => forward(&mut flow, head).await,
         Err(refusal) => Err(refusal),

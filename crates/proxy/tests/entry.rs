@@ -64,6 +64,8 @@ fn what_comes_from_a_peer_gateway_entered_elsewhere() {
         ] {
             let mut client = connect(from, gateway.address);
             client.send(bytes);
+            // Its answer has begun: a client that closes before is one that has left.
+            client.stream.peek(&mut [0]).unwrap();
             client.stream.shutdown(std::net::Shutdown::Write).unwrap();
             client.read_to_end();
             let event = gateway.event();

@@ -331,6 +331,71 @@ fn a_client_that_half_closes_has_left() {
 }
 
 /// 200 ms injected in each of the three; the other two stay under 20 ms.
+/// The second request and the end of the client come together, behind a first one: its connection ends before anything
+/// is done for it.
+#[test]
+fn a_client_that_closes_with_its_request_has_left() {
+    let (began, go) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let (begins, goes) = (std::sync::Mutex::new(began.0), std::sync::Mutex::new(go.1));
+    let upstream = Upstream::after_one(move |stream| {
+        begins.lock().unwrap().send(()).unwrap();
+        goes.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    client.send(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\n");
+    began.1.recv_timeout(DEADLINE).unwrap();
+    client.send(b"GET /second HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    go.0.send(()).unwrap();
+    client.read_to_end();
+    assert_eq!(reported(&gateway.event()), (200, Reason::None, Side::None, Outcome::Completed));
+    let event = gateway.event();
+    assert_eq!(reported(&event), (499, Reason::ClientClosed, Side::Downstream, Outcome::Cancelled));
+    assert_eq!(event.target.path(), "/second");
+}
+
+/// A part of a head was a request; an empty line was none.
+#[test]
+fn a_client_that_leaves_in_its_head_has_left() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    let whole = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (sent, requests) in [("", 0), ("\r\n", 0), (whole, 1)] {
+        for (part, of_a_head) in [
+            ("G", true),
+            ("GET / HTTP/1.1\r\n", true),
+            ("GET / HTTP/1.1\r\nhost: a\r\nx", true),
+            ("\r\n", false),
+            ("", false),
+        ] {
+            let mut client = gateway.connect();
+            client.send(sent.as_bytes());
+            for _ in 0..requests {
+                client.read_until("ok");
+                assert_eq!(gateway.event().reason, Reason::None);
+            }
+            client.send(part.as_bytes());
+            client.stream.shutdown(Shutdown::Write).unwrap();
+            client.read_to_end();
+            // Of a connection without an event the next request shows that none came.
+            let events = if of_a_head { vec![gateway.event()] } else { Vec::new() };
+            gateway.get("/next");
+            let next = gateway.event();
+            assert_eq!(next.target.path(), "/next", "{sent:?} {part:?}");
+            for event in events {
+                assert_eq!(
+                    (event.reason, event.outcome),
+                    (Reason::ClientClosed, Outcome::Cancelled),
+                    "{sent:?} {part:?}"
+                );
+                assert!(event.status == 499 && event.method_original.is_empty(), "{sent:?} {part:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_three_times_say_who_was_waited_for() {
     const INJECTED: Duration = Duration::from_millis(200);

@@ -92,6 +92,15 @@ impl Heads {
         self.done.pop_front()
     }
 
+    /// Whether a part of a head has come whose end has not: more than the empty lines that may stand before it.
+    pub(crate) fn is_within_head(&self) -> bool {
+        match self.state {
+            State::Fields => true,
+            State::Start => self.len > 1 || self.len == 1 && self.last != b'\r',
+            _ => false,
+        }
+    }
+
     pub(crate) fn has_edits(&self) -> bool {
         self.request_line.has_edits()
     }
@@ -300,6 +309,22 @@ mod tests {
         assert!(head("x: 1\nContent-Length: 5\r\n").bare_lf);
         assert_eq!(head("x-content-length: 5\r\ncontent-lengths: 5\r\ncontent: 5\r\n"), PLAIN);
         assert!(framings("GET / HTTP/1.1\nHost: a\n\n")[0].bare_lf);
+    }
+
+    #[test]
+    fn a_part_of_a_head_is_one() {
+        let is_within_head = |wire: &str| {
+            let mut heads = Heads::default();
+            wire.as_bytes().chunks(1).for_each(|bytes| heads.pass(bytes).unwrap());
+            heads.is_within_head()
+        };
+        let whole = "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nok";
+        for between in ["", "\r", "\r\n", "\r\n\r"] {
+            assert!(!is_within_head(between) && !is_within_head(&format!("{whole}{between}")), "{between:?}");
+        }
+        for (at, _) in whole.char_indices().skip(1) {
+            assert_eq!(is_within_head(&whole[..at]), at < whole.len() - 2, "{:?}", &whole[..at]);
+        }
     }
 
     #[test]

@@ -200,10 +200,16 @@ impl Connection {
         }
     }
 
-    /// hyper ended the connection over a head that it could not answer: a request all the same.
+    /// hyper ended the connection over a head that it could not answer, or the client ended it within one: a request
+    /// all the same.
     fn http1_ended(&self, error: &hyper::Error) {
-        if error.is_parse() && !self.http1.refused.replace(true) {
+        if self.http1.refused.get() {
+            return;
+        }
+        if error.is_parse() {
             self.record_unparsed(Reason::MalformedRequest, Some(Reason::MalformedRequest.status()));
+        } else if !self.http1.in_doubt.get() && self.http1.heads.borrow().is_within_head() {
+            self.record_unparsed(Reason::ClientClosed, None);
         }
     }
 }

@@ -83,7 +83,8 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
         let ended = tcp.read_buf(&mut ahead).await? == 0;
         let seen = ahead.len().min(PREFACE.len());
         let same = ahead[..seen] == PREFACE[..seen];
-        if ended && ahead.is_empty() {
+        // Within the preface nothing was asked for yet; fewer bytes of it may be those of a POST or a PROPFIND.
+        if ended && (ahead.is_empty() || same && seen >= "PRI".len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         connection.http1_has_begun();
