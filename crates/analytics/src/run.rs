@@ -271,6 +271,7 @@ where
     E: std::error::Error + Send,
 {
     let (first, mut seen) = first;
+    let mut reported = None;
     let (sender, receiver) = watch::channel(first);
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
@@ -283,15 +284,22 @@ where
             };
             let now = content(&files);
             if now == seen && !asked {
+                reported = None;
                 continue;
             }
-            seen = now;
             match load() {
                 Ok(loaded) => {
+                    (seen, reported) = (now, None);
                     sender.send_replace(loaded);
                     tracing::info!("{what} read again");
                 }
-                Err(error) => tracing::warn!(%error, "the {what} of before stay in force"),
+                // Tried again at the next look, for it may have been the disk's fault; reported once.
+                Err(error) => {
+                    if asked || reported.as_ref() != Some(&now) {
+                        tracing::warn!(%error, "the {what} of before stay in force");
+                    }
+                    reported = Some(now);
+                }
             }
         }
     });

@@ -390,3 +390,36 @@ fn dead_letters_are_listed_shown_and_replayed_once() {
     let audit = std::fs::read_to_string(analytics.state.path().join("audit.log")).expect("the audit log");
     assert_eq!(audit.lines().filter(|line| line.contains("replay")).count(), 3, "{audit}");
 }
+
+/// Copies a folder with everything in it.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(done.expect("cp runs").success());
+}
+
+/// The server that wrote goes on: what it remembers to be stored is not, and the lease in the tables is another's.
+#[test]
+fn a_restored_backup_is_read_again() {
+    let root = folder();
+    let (data, backup) = (root.path().join("data"), root.path().join("backup"));
+    let mut engine = Engine::in_folder(data.clone());
+    let edge = stream("on-prem", "edge", 0);
+    let earlier = Analytics::on(&engine, folder(), &[]);
+    earlier.store(&chunk(&edge, 0..100, now_us(), 10));
+    assert_eq!(earlier.terminate().0, Some(0));
+    engine.kill();
+    copy(&data, &backup);
+    engine = engine.start_again();
+    let analytics = Analytics::on(&engine, folder(), &[]);
+    analytics.store(&chunk(&edge, 100..200, now_us(), 10));
+    engine.kill();
+    std::fs::remove_dir_all(&data).expect("removed");
+    copy(&backup, &data);
+    let engine = engine.start_again();
+    assert_eq!(engine.number(RAW), 100);
+    // What is not there is never acknowledged from memory.
+    assert_eq!(analytics.store(&chunk(&edge, 100..200, now_us(), 10))["stored"], 100);
+    analytics.store(&chunk(&edge, 0..300, now_us(), 10));
+    assert_eq!(engine.number(RAW), 300);
+    engine.assert_rolled_up();
+}

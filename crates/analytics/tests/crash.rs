@@ -2,11 +2,9 @@
 
 mod common;
 
-use common::{Analytics, Engine, chunk, now_us, stream, until};
-use weir_analytics::block::BlockId;
-use weir_analytics::ingest::intent::{Intent, Intents};
+use common::{Analytics, Engine, chunk, forge_intent, now_us, stream, until};
+use weir_analytics::ingest::intent::Intents;
 use weir_analytics::schema::ROLLUPS;
-use weir_event::Ranges;
 
 const RAW: &str = "SELECT count() FROM weir.access_events";
 
@@ -80,20 +78,6 @@ fn a_view_that_fails_is_made_good_when_it_works_again() {
         assert_eq!(offer.join().expect("answered"), 200);
     });
     engine.assert_rolled_up();
-}
-
-/// The intent of everything that is stored, as if its outcome had not been seen.
-fn forge_intent(engine: &Engine, state: &std::path::Path) {
-    let facts = engine.sql(
-        "SELECT any(block), any(toInt32(toDate(ts))), count(), min(toUnixTimestamp64Micro(ts)), \
-         max(toUnixTimestamp64Micro(ts)), any(stream), max(seq) FROM weir.access_events",
-    );
-    let facts: Vec<_> = facts.split('\t').collect();
-    let number = |at: usize| facts[at].parse::<i64>().expect("a number");
-    let seqs = [(weir_event::StreamId(facts[5].parse().expect("a stream")), Ranges::of(0, number(6) as u64))];
-    let block = BlockId::parse(facts[0]).expect("a block");
-    let intent = Intent::new(block, number(1), number(2) as usize, (number(3), number(4)), &seqs);
-    Intents::open(state).expect("the state").write(&intent).expect("written");
 }
 
 /// Stores 500 events, breaks the tables with `sql`, starts again with an open intent, offers the chunk again.

@@ -93,3 +93,16 @@ fn a_changed_roll_up_is_filled_for_the_days_before_its_step() {
     assert_eq!(engine.number(failed), 20 * OF_ONE_DAY);
     engine.assert_rolled_up();
 }
+
+#[test]
+fn a_database_of_a_later_version_refuses_the_start_and_stays_as_it_is() {
+    let engine = Engine::start();
+    let state = Analytics::start(&engine).kill();
+    engine.sql("INSERT INTO weir.schema_migrations (number, name, checksum) VALUES (999, 'of_a_later_version', '')");
+    let epoch = engine.number("SELECT max(epoch) FROM weir.leases");
+    let output = Analytics::command(&engine, state.path(), &[]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("has migration 999"), "{said}");
+    assert!(said.contains("use a newer weir-analytics"), "{said}");
+    assert_eq!(engine.number("SELECT max(epoch) FROM weir.leases"), epoch);
+}

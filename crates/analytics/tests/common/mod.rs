@@ -392,6 +392,27 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The intent of everything that is stored, as if its outcome had not been seen.
+pub fn forge_intent(engine: &Engine, state: &Path) {
+    let facts = engine.sql(
+        "SELECT any(block), any(toInt32(toDate(ts))), count(), min(toUnixTimestamp64Micro(ts)), \
+         max(toUnixTimestamp64Micro(ts)), any(stream), max(seq) FROM weir.access_events",
+    );
+    let facts: Vec<_> = facts.split('\t').collect();
+    let number = |at: usize| facts[at].parse::<i64>().expect("a number");
+    let seqs =
+        [(weir_event::StreamId(facts[5].parse().expect("a stream")), weir_event::Ranges::of(0, number(6) as u64))];
+    let block = weir_analytics::block::BlockId::parse(facts[0]).expect("a block");
+    let intent = weir_analytics::ingest::intent::Intent::new(
+        block,
+        number(1),
+        number(2) as usize,
+        (number(3), number(4)),
+        &seqs,
+    );
+    weir_analytics::ingest::intent::Intents::open(state).expect("the state").write(&intent).expect("written");
+}
+
 /// Now, microseconds since the Unix epoch.
 pub fn now_us() -> i64 {
     weir_analytics::ingest::now_us()
