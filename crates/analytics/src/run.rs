@@ -242,9 +242,13 @@ async fn prepare(store: &Store, lease: &Lease, intents: &Intents) -> Result<(), 
     }
 }
 
-/// Takes the lease for the time of the repair: who writes stands by meanwhile, and goes on after it.
+/// Takes the lease for the time of the repair: who writes stands by meanwhile, and goes on after it. The row of the lease
+/// stays: it says who repaired which day, and when.
 async fn repaired(args: &Args, store: Store, day: i64) -> Result<(), RunError> {
-    let lease = Lease::new(store.clone(), "weir-analytics repair", args.lease);
+    let date = jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(day));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let holder = format!("weir-analytics repair --day {date} by {} on {}", weir_program::operator::user(), host.trim());
+    let lease = Lease::new(store.clone(), &holder, args.lease);
     let term = lease.seize().await?;
     let renewing = tokio::spawn(lease.clone().renew_always(term));
     let done = repair::day(&store, day, term, None).await;

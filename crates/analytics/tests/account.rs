@@ -129,7 +129,8 @@ fn what_is_acknowledged_is_synced() {
 /// Runs `repair` of a day; its exit code and what it said.
 fn repair(engine: &Engine, day: &str, more: &[&str]) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir-analytics"));
-    command.args(["repair", "--day", day, "--clickhouse", &engine.url()]).args(more).env("WEIR_LOG", "error");
+    command.args(["repair", "--day", day, "--clickhouse", &engine.url()]).args(more);
+    command.env("WEIR_LOG", "error").env("SUDO_USER", "ann");
     let done = command.output().expect("it runs");
     (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
 }
@@ -216,6 +217,9 @@ fn a_repair_can_run_while_events_come_in() {
     });
     assert_eq!(engine.number(RAW), 100_000 + acknowledged.load(Ordering::Relaxed));
     engine.assert_rolled_up();
+    let kept =
+        format!("SELECT count() FROM weir.leases WHERE holder LIKE 'weir-analytics repair --day {day} by ann on %'");
+    assert_eq!(engine.number(&kept), 5, "each leaves a line");
 }
 
 #[test]

@@ -102,8 +102,8 @@ fn a_folder_without_its_holders_name_waits_and_audits() {
     let missing = |path: &Path| std::fs::remove_file(path).expect("removed");
     let empty = |path: &Path| std::fs::write(path, "").expect("written");
     let foreign = |path: &Path| std::fs::write(path, "{\"of\": \"another version\"}").expect("written");
-    let spoil: [(&str, fn(&Path)); 4] =
-        [("missing", missing), ("empty", empty), ("foreign", foreign), ("out of reach", put_out_of_reach)];
+    let spoil =
+        [("missing", missing as fn(&Path)), ("empty", empty), ("foreign", foreign), ("out of reach", put_out_of_reach)];
     for (what, spoil) in spoil {
         let before = std::fs::read_to_string(&holder).expect("a name");
         spoil(&holder);

@@ -211,7 +211,7 @@ impl Spool {
     /// One line in the spool's own record of what operators did to it.
     fn audit(&self, what: &str) -> Result<(), Failure> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "?".to_owned());
+        let user = weir_program::operator::user();
         let path = self.path.join("audit.log");
         let file = OpenOptions::new().create(true).append(true).open(path);
         let line = json!({"at": at, "user": user, "request": what});

@@ -51,6 +51,12 @@ pub fn bearer(authorization: &str) -> Option<&str> {
     authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token)
 }
 
+/// Who has begun this command: the user, or the one that `sudo` was called by. For a record, not for a decision: whoever
+/// begins a command can say otherwise.
+pub fn user() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "?".to_owned())
+}
+
 /// Whether a page of `origin` is one of the program that is called by `host`.
 pub fn is_same_origin(origin: &str, host: &str) -> bool {
     origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
