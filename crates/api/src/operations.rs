@@ -28,7 +28,7 @@ pub enum Access {
     Reader,
     /// With a token of `--tokens`.
     Gateway,
-    /// With the token of `--admin-token-file`.
+    /// With the token of `--admin-token-file`, or at the socket of a gateway's user.
     Administrator,
 }
 

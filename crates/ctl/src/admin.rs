@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The variable of the environment.
-const VARIABLE: &str = "WEIR_ADMIN_TOKEN";
+pub const VARIABLE: &str = "WEIR_ADMIN_TOKEN";
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,16 @@
 //! The command line.
 
+use crate::admin;
 use crate::spool_args::{SpoolCommand, SpoolOptions};
 use crate::tls::TlsOptions;
 use clap::{Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use weir_program::Completions;
+
+/// Where a gateway's admin address is unless its configuration says otherwise.
+const ADMIN: &str = "http://127.0.0.1:9901";
+/// Where its socket is unless its configuration or its command line say otherwise.
+const SOCKET: &str = "/var/lib/weir/spool.state/admin.sock";
 
 /// Asks Weir's gateways and its analytics, and says what they say.
 ///
@@ -18,6 +24,7 @@ use weir_program::Completions;
 Examples:
   weirctl probe --check readiness
   weirctl tail --admin http://127.0.0.1:9901 --failed
+  weirctl reload --wait --admin unix:/var/lib/weir/spool.state/admin.sock
   weirctl ledger --analytics http://127.0.0.1:8686
   weirctl ledger --analytics https://analytics.example.com:8686 --tls-ca /etc/weir/ca.pem
 
@@ -31,8 +38,10 @@ Exit codes:
 With --json the answer is on standard output, also when there is none: {error: {kind, message}}."
 )]
 pub struct Args {
-    /// A gateway's admin address; may be given more than once where a command can ask several.
-    #[arg(long, default_value = "http://127.0.0.1:9901", value_name = "URL", env = "WEIR_ADMIN", global = true)]
+    /// A gateway's admin address, or its socket as unix:PATH; may be given more than once where a command can ask several.
+    /// http://127.0.0.1:9901 unless said; of reload and rollback without a token, the socket
+    /// /var/lib/weir/spool.state/admin.sock where there is one.
+    #[arg(long, value_name = "URL", env = "WEIR_ADMIN", global = true)]
     pub admin: Vec<String>,
     /// The address of weir-analytics.
     #[arg(long, default_value = "http://127.0.0.1:8686", value_name = "URL", env = "WEIR_ANALYTICS", global = true)]
@@ -127,12 +136,13 @@ Examples:
     /// Have gateways load what is in their folders now, and print the generation that they serve then.
     ///
     /// Takes effect at once, whatever `spec.reload` of the configuration says and whatever the change takes away: whoever
-    /// asks says that the files are complete. What could not be run before is tried again. See
-    /// docs/configuration-loading.md.
+    /// asks says that the files are complete. What could not be run before is tried again. Needs the administrator's token
+    /// at an address, and at the gateway's socket to run as its user, or as root. See docs/configuration-loading.md.
     #[command(after_long_help = "\
 Examples:
-  weirctl reload
-  rsync -a conf.d/ /etc/weir/conf.d/ && weirctl reload --wait
+  sudo -u weir weirctl reload
+  rsync -a conf.d/ /etc/weir/conf.d/ && sudo -u weir weirctl reload --wait
+  weirctl reload --admin unix:/run/weir/admin.sock
   weirctl reload --wait=60 --json | jq -r .generation
   weirctl reload --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901 --token-file /etc/weir/admin-token
 
@@ -148,8 +158,8 @@ Exit codes:
     /// policy away or bring a removed contract back asks for confirmation.
     #[command(after_long_help = "\
 Examples:
-  weirctl rollback
-  weirctl rollback --to 7 --yes --wait
+  sudo -u weir weirctl rollback
+  weirctl rollback --to 7 --yes --wait --token-file /etc/weir/admin-token
 
 Exit codes:
   0  the generation that is printed serves; with --wait, on every worker
@@ -196,6 +206,22 @@ Examples:
   weirctl completions zsh > /usr/local/share/zsh/site-functions/_weirctl
   weirctl completions fish > ~/.config/fish/completions/weirctl.fish")]
     Completions(Completions),
+}
+
+impl Args {
+    /// The gateways to ask.
+    pub fn gateways(&self) -> Vec<String> {
+        if self.admin.is_empty() { vec![ADMIN.to_owned()] } else { self.admin.clone() }
+    }
+
+    /// The gateways to change.
+    pub fn administered(&self, options: &ChangeOptions) -> Vec<String> {
+        let has_token = options.admin.token_file.is_some() || std::env::var_os(admin::VARIABLE).is_some();
+        if self.admin.is_empty() && !has_token && Path::new(SOCKET).exists() {
+            return vec![format!("unix:{SOCKET}")];
+        }
+        self.gateways()
+    }
 }
 
 impl Command {

@@ -1,20 +1,26 @@
-//! GET and POST over http or https, with errors that say what could not be reached and what to do.
+//! GET and POST over http or https, or at a gateway's Unix socket, with errors that say what could not be reached and what to do.
 
 use crate::terminal::excerpt;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
+use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use weir_transport::{client_config, system_roots};
+
+/// What an address begins with that is a Unix socket.
+const SOCKET: &str = "unix:";
 
 /// How long the head of an answer may take that is at hand.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,8 +34,10 @@ const MOST: usize = 64 * 1024 * 1024;
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("`{url}` is not a URL; write it as http://HOST:PORT")]
+    #[error("`{url}` is not a URL; write it as http://HOST:PORT, or unix:PATH for a gateway's socket")]
     Url { url: String },
+    #[error("cannot reach {url}: {cause}; does the gateway run, is this its socket, and are you its user?")]
+    Socket { url: String, cause: io::Error },
     #[error("cannot reach {url}: {cause}; is it running, and is this its address?")]
     Unreachable { url: String, cause: String },
     #[error("no answer from {url} within {} s", .limit.as_secs())]
@@ -78,6 +86,13 @@ async fn ask(
     request: http::Result<Request<Full<Bytes>>>,
 ) -> Result<(String, Response<Incoming>), FetchError> {
     let url = format!("{}{path}", base.trim_end_matches('/'));
+    if let Some(socket) = base.strip_prefix(SOCKET) {
+        let asked = ask_at_socket(socket, &url, path, request);
+        return match tokio::time::timeout(limit, asked).await {
+            Ok(response) => response.map(|response| (url, response)),
+            Err(_) => Err(FetchError::Silent { url, limit }),
+        };
+    }
     let uri: Uri = url.parse().map_err(|_| FetchError::Url { url: url.clone() })?;
     if uri.authority().is_none() {
         return Err(FetchError::Url { url });
@@ -102,6 +117,25 @@ async fn ask(
         Ok(Err(error)) => Err(unreachable(&error)),
         Err(_) => Err(FetchError::Silent { url, limit }),
     }
+}
+
+/// As [`ask`], at a Unix socket.
+async fn ask_at_socket(
+    socket: &str,
+    url: &str,
+    path: &str,
+    request: http::Result<Request<Full<Bytes>>>,
+) -> Result<Response<Incoming>, FetchError> {
+    let stream = UnixStream::connect(socket).await;
+    let stream = stream.map_err(|cause| FetchError::Socket { url: url.to_owned(), cause })?;
+    let unreachable = |cause: &dyn Error| FetchError::Unreachable { url: url.to_owned(), cause: root(cause) };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
+    // Ends with the answer, or with this program.
+    tokio::spawn(connection);
+    let mut request = request.map_err(|error| unreachable(&error))?;
+    *request.uri_mut() = path.parse().map_err(|_| FetchError::Url { url: url.to_owned() })?;
+    request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+    sender.send_request(request).await.map_err(|error| unreachable(&error))
 }
 
 /// A whole answer, with its status.

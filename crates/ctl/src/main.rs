@@ -66,7 +66,7 @@ impl Failure {
     fn kind(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::Url { .. }) => "url",
-            Self::Fetch(FetchError::Unreachable { .. }) => "unreachable",
+            Self::Fetch(FetchError::Unreachable { .. } | FetchError::Socket { .. }) => "unreachable",
             Self::Fetch(FetchError::Silent { .. }) => "silent",
             Self::Fetch(FetchError::Broken { .. }) => "broken",
             Self::Fetch(FetchError::Refused { .. } | FetchError::NoTail { .. }) => "refused",
@@ -103,15 +103,15 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
-        Command::Tail(options) => tail::tail(&args.admin, options).await,
+        Command::Tail(options) => tail::tail(&args.gateways(), options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
-        Command::Probe(options) => probe::probe(&args.admin, options).await,
+        Command::Probe(options) => probe::probe(&args.gateways(), options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Spool(options) => spool::spool(options),
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
-        Command::Reload(options) => change::reload(&args.admin, options).await,
-        Command::Rollback(options) => change::roll_back(&args.admin, options).await,
-        Command::Dump(options) => dump::dump(&args.admin, options).await,
+        Command::Reload(options) => change::reload(&args.administered(&options.change), options).await,
+        Command::Rollback(options) => change::roll_back(&args.administered(&options.change), options).await,
+        Command::Dump(options) => dump::dump(&args.gateways(), options).await,
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),
         Command::Completions(completions) => completions.print::<Args>().map(|()| Outcome::Well).map_err(Failure::from),

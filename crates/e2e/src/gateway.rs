@@ -128,6 +128,8 @@ pub struct Gateway {
     pub process: Process,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Where its user administers it.
+    pub socket: PathBuf,
     pub conf: PathBuf,
 }
 
@@ -159,7 +161,9 @@ impl Gateway {
         let explain = |error| io::Error::other(format!("{error}\n{}", site.log(spec.called())));
         let address = process.wait_for(DEADLINE, |line| said(line, "listening on http://")).map_err(explain)?;
         let admin = process.wait_for(DEADLINE, |line| said(line, "admin on http://")).map_err(explain)?;
-        Ok(Self { process, address, admin, conf })
+        let mut state = spec.spool_path(site).into_os_string();
+        state.push(".state");
+        Ok(Self { process, address, admin, socket: Path::new(&state).join("admin.sock"), conf })
     }
 
     /// A connection on which `path` was asked for, and whose answer nobody has read.

@@ -4,7 +4,7 @@
 use crate::{DEADLINE, Gateway, GatewaySpec, Site, disagreement, eventually};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use weir_testkit::fault_proxy::{FaultProxy, Mode};
 use weir_testkit::holding_proxy::HoldingProxy;
@@ -373,6 +373,11 @@ impl TestStack {
     /// Where the gateway's admin listener is.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.gateway.as_ref().map(|gateway| gateway.admin)
+    }
+
+    /// Where its user administers it.
+    pub fn socket(&self) -> Option<&Path> {
+        self.gateway.as_ref().map(|gateway| gateway.socket.as_path())
     }
 
     /// A plan for the witness: mixed traffic to the gateway.

@@ -47,6 +47,7 @@ async fn the_readmes_commands_do_what_they_say() {
         .await;
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root().join("examples"), here.path().join("examples")).unwrap();
+    let socket = stack.socket().unwrap();
     let (admin, analytics) = (stack.admin().unwrap().to_string(), stack.analytics_at.to_string());
     let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
     let lines = shell_lines(&std::fs::read_to_string(root().join("README.md")).unwrap());
@@ -58,7 +59,10 @@ async fn the_readmes_commands_do_what_they_say() {
                 .args(["-euc", &line])
                 .current_dir(here.path())
                 .envs([("PATH", path.as_str()), ("ORDERS_PASSWORD", "x"), ("WEIR_ANALYTICS_TOKEN", "x")])
-                .envs([("WEIR_ADMIN", format!("http://{admin}")), ("WEIR_ANALYTICS", format!("http://{analytics}"))])
+                .envs([
+                    ("WEIR_ADMIN", format!("unix:{}", socket.display())),
+                    ("WEIR_ANALYTICS", format!("http://{analytics}")),
+                ])
                 .output()
                 .unwrap();
             let said = [output.stdout, output.stderr].concat();

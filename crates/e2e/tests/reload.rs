@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,9 +18,14 @@ use weir_testkit::process::program;
 use weir_testkit::{get, upstream};
 
 /// Runs weirctl to its end: its exit code, and what it printed.
+/// At the gateway's socket.
 fn weirctl(gateway: &Gateway, args: &[&str]) -> (i32, String, String) {
+    weirctl_at(&format!("unix:{}", gateway.socket.display()), args)
+}
+
+fn weirctl_at(admin: &str, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(program("weirctl").unwrap());
-    let output = command.args(["--admin", &format!("http://{}", gateway.admin)]).args(args).output().unwrap();
+    let output = command.args(["--admin", admin]).args(args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -202,11 +208,10 @@ async fn a_slow_deployment_is_one_change_where_it_says_that_it_is_complete() {
     let (code, _, error) = weirctl(&edge.gateway, &["reload", "--wait"]);
     assert!(code == 1 && error.contains("wrong.yaml"), "{code}: {error}");
     // Nobody there.
-    let gone = Command::new(program("weirctl").unwrap())
-        .args(["--admin", &format!("http://{}", reserve().unwrap()), "reload"])
-        .output()
-        .unwrap();
-    assert_eq!(gone.status.code(), Some(3));
+    let (code, _, error) = weirctl_at(&format!("http://{}", reserve().unwrap()), &["reload"]);
+    assert!(code == 3 && error.contains("is it running"), "{code}: {error}");
+    let (code, _, error) = weirctl_at("unix:/nowhere/admin.sock", &["reload"]);
+    assert!(code == 3 && error.contains("does the gateway run"), "{code}: {error}");
 }
 
 /// O2: an emptied file, an empty folder, a cut file.
@@ -398,9 +403,13 @@ async fn only_the_administrator_reloads_where_there_is_a_token() {
     let token = tokens.path().join("token");
     fs::write(&token, "a-token-of-the-administrator\n").unwrap();
     let edge = Locked::start("{}", &["--admin-token-file", &token.to_string_lossy()]).await;
-    let (code, _, error) = weirctl(&edge.gateway, &["reload"]);
+    let port = format!("http://{}", edge.gateway.admin);
+    let (code, _, error) = weirctl_at(&port, &["reload"]);
     assert!(code == 3 && error.contains("401"), "{code}: {error}");
-    let (code, out, _) = weirctl(&edge.gateway, &["reload", "--token-file", &token.to_string_lossy()]);
+    let (code, out, _) = weirctl_at(&port, &["reload", "--token-file", &token.to_string_lossy()]);
+    assert_eq!((code, out.as_str()), (0, "generation 1 (unchanged)\n"));
+    // The gateway's user needs none at the socket.
+    let (code, out, _) = weirctl(&edge.gateway, &["reload"]);
     assert_eq!((code, out.as_str()), (0, "generation 1 (unchanged)\n"));
     let status = |header: &str| {
         let output = Command::new("curl")
@@ -414,6 +423,91 @@ async fn only_the_administrator_reloads_where_there_is_a_token() {
     assert_eq!(status("Host: attacker.example"), "421");
     assert_eq!(status("Origin: http://attacker.example"), "403");
     assert_eq!(status("X-Nothing: x"), "200");
+}
+
+/// Without a token the port is for readers, also from this machine: a proxy on it makes strangers look like one. The
+/// refusal says what to do, and that is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_only_the_gateways_user_reloads_at_its_socket() {
+    let edge = Locked::start("{}", &[]).await;
+    let port = format!("http://{}", edge.gateway.admin);
+    for command in ["reload", "rollback"] {
+        let (code, _, error) = weirctl_at(&port, &[command]);
+        assert!(code == 3 && error.contains("403") && error.contains("--admin-token-file FILE"), "{code}: {error}");
+    }
+    let (_, _, error) = weirctl_at(&port, &["reload"]);
+    let named = error.split_once("weirctl --admin ").unwrap().1.split('`').next().unwrap();
+    let (code, out, error) = weirctl_at(named, &["reload", "--wait"]);
+    assert_eq!((code, out.as_str()), (0, "generation 1 (unchanged)\n"), "{error}");
+    // The whole of the admin API is there.
+    let (code, out, error) = weirctl_at(named, &["dump"]);
+    assert!(code == 0 && out.contains("\"configuration\""), "{code}: {error}");
+    assert_eq!(weirctl_at(named, &["probe", "--check", "readiness"]).0, 0);
+    let audit = fs::read_to_string(edge.site.path("edge/spool.state/audit.log")).unwrap();
+    assert!(audit.lines().count() == 1 && audit.contains("\"who\":\"user "), "{audit}");
+
+    // A page of a browser gets no further by whatever leads it there.
+    let status = |header: &str| {
+        let output = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", "-H", header, "--unix-socket"])
+            .arg(&edge.gateway.socket)
+            .arg("http://localhost/reload")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(status("X-Nothing: x"), "200");
+    assert_eq!(
+        (status("Host: attacker.example"), status("Origin: http://attacker.example")),
+        ("421".into(), "403".into())
+    );
+
+    // Another user of the machine does not get in, though the socket is found.
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let state = edge.gateway.socket.parent().unwrap();
+    assert_eq!((mode(state), mode(&edge.gateway.socket)), (0o700, 0o600));
+    if rustix::process::geteuid().is_root() {
+        // A folder that lets everybody in: the socket itself does not.
+        for folder in state.ancestors().take(3) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let nobody = || {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "curl", "-s", "--unix-socket"]);
+            command.arg(&edge.gateway.socket).arg("http://localhost/status").output().unwrap()
+        };
+        assert_eq!(nobody().status.code(), Some(7), "curl: no connection");
+        // Nor where its mode was changed: the system says who calls.
+        fs::set_permissions(&edge.gateway.socket, fs::Permissions::from_mode(0o777)).unwrap();
+        let said = nobody();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "this socket is for the user of the gateway\n");
+    }
+}
+
+/// Another place for it; one that cannot be is a refusal where somebody asked for it, and a warning where nobody did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_socket_is_can_be_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("run/weir.sock");
+    let edge = Locked::start("{}", &["--admin-socket", &socket.to_string_lossy()]).await;
+    let (code, _, error) = weirctl_at(&format!("unix:{}", socket.display()), &["reload"]);
+    assert_eq!(code, 0, "{error}");
+    assert!(!edge.gateway.socket.exists(), "and none where it would be");
+    let Locked { site: _site, gateway, .. } = edge;
+    let conf = gateway.conf.clone();
+    assert!(gateway.process.stop(Duration::from_secs(60)).unwrap().success());
+    let long = folder.path().join("x".repeat(120));
+    let mut command = Command::new(program("weir").unwrap());
+    command.args(["run", "--config"]).arg(&conf).arg("--state").arg(folder.path().join("state"));
+    command.env("WEIR_LOG", "warn");
+    let refused = command.arg("--admin-socket").arg(long.join("admin.sock")).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("give another by --admin-socket"), "{said}");
+
+    let edge = Locked::start("{}", &["--state", &long.to_string_lossy()]).await;
+    assert!(edge.site.log("edge").contains("there is no admin socket"), "{}", edge.site.log("edge"));
+    let (code, _, error) = weirctl_at(&format!("http://{}", edge.gateway.admin), &["reload"]);
+    assert!(code == 3 && error.contains("403"), "{code}: {error}");
 }
 
 /// `--last-good`: broken, or empty, at the start.

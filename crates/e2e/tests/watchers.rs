@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually, reserve};
 use weir_testkit::{get, upstream};
@@ -83,6 +84,13 @@ async fn probes_and_scrapes_come_through_whatever_is_open() {
         .await;
         assert!(status == 200 && metrics.contains("weir_requests_total{"), "{metrics}");
     }
+    // The socket has places of its own.
+    let mut user = UnixStream::connect(&gateway.socket).unwrap();
+    user.set_read_timeout(Some(DEADLINE)).unwrap();
+    user.write_all(b"POST /reload HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    user.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let mut answer = String::new();
     gateway.ask("/").unwrap().read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -98,7 +106,7 @@ async fn a_body_at_the_admin_port_is_not_read() {
     let site = Site::new().unwrap();
     let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
     let gateway = Gateway::start(&site, &GatewaySpec::new("here", "edge", upstream)).unwrap();
-    for (call, status) in [("POST /reload", 200), ("GET /status", 200), ("POST /nothing", 404)] {
+    for (call, status) in [("POST /reload", 403), ("GET /status", 200), ("POST /nothing", 404)] {
         let head = format!("{call} HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000000\r\n\r\nthe begin", gateway.admin);
         let mut answer = String::new();
         let _reset = sent(gateway.admin, &head).read_to_string(&mut answer);

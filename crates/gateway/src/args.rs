@@ -105,10 +105,14 @@ pub struct RunOptions {
     /// The folder of the last good generations and of the audit log; beside `spool.path`, as SPOOL.state, unless said.
     #[arg(long, value_name = "DIR", env = "WEIR_STATE")]
     pub state: Option<PathBuf>,
-    /// File with the token of who may reload and roll back, 16 characters or more in its first line; without it only
-    /// this machine may.
+    /// File with the token of who may reload and roll back at the admin address, 16 characters or more in its first line.
+    /// Without it only who may open the admin socket may: the user of the gateway, and root.
     #[arg(long, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// The Unix socket at which the user of the gateway, and root, administer it without a token; admin.sock in the folder
+    /// of --state, unless said.
+    #[arg(long, value_name = "PATH", env = "WEIR_ADMIN_SOCKET")]
+    pub admin_socket: Option<PathBuf>,
     /// A name besides loopback under which an administrator reaches the admin address; may be given more than once.
     #[arg(long = "host", value_name = "NAME", env = "WEIR_HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,

@@ -2,6 +2,7 @@
 
 use crate::descriptors;
 use std::io;
+use std::path::PathBuf;
 use weir_config::ConfigErrors;
 use weir_program::operator::TokenError;
 use weir_proxy::{ProxyError, SnapshotError};
@@ -26,6 +27,8 @@ pub enum RunError {
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
     Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
+    #[error("cannot listen on the socket `{}`: {error}; give another by --admin-socket", path.display())]
+    Socket { path: PathBuf, error: io::Error },
     #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
     Thread(io::Error),
     #[error("cannot set up the gateway: {0}")]

@@ -1,6 +1,7 @@
 //! `weir run`: load, build, run, drain.
 
 use crate::admin::operator::Operators;
+use crate::admin::socket::{AdminSocket, default_path};
 use crate::admin::{self, Admin, Parts};
 use crate::args::RunOptions;
 use crate::descriptors;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
@@ -68,7 +70,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     tell_warnings(&config);
     weir_program::open_files::raise_limit();
     fallback.iter().for_each(tell_fallback);
-    let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone())?;
+    let socket = options.admin_socket.clone().unwrap_or_else(|| default_path(&state));
+    let operators = Operators::new(options.admin_token_file.as_deref(), options.hosts, state.clone(), socket.clone())?;
     let generations = Generations::below(&state);
     let number = snapshot.generation();
 
@@ -79,8 +82,17 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let metrics = config.startup.metrics.map(metrics).transpose()?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
+    let socket = match AdminSocket::open(&socket) {
+        Ok(socket) => Some(socket),
+        Err(error) if options.admin_socket.is_some() => return Err(RunError::Socket { path: socket, error }),
+        // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
+        Err(error) => {
+            warn!(path = %socket.display(), %error, "there is no admin socket; --admin-socket PATH gives it another place");
+            None
+        }
+    };
     let operator_ports =
-        OperatorPorts { admin, probe, metrics, hand_over: HandOver::within(&config.startup.spool.path) };
+        OperatorPorts { admin, socket, probe, metrics, hand_over: HandOver::within(&config.startup.spool.path) };
     let identity = identity(&config, options.name);
     let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
@@ -91,7 +103,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let spool = Arc::new(spool);
     let served = proxy.snapshot();
-    let operator_port_count = 2 + usize::from(config.startup.metrics.is_some());
+    // Admin, its socket and probes.
+    let operator_port_count = 3 + usize::from(config.startup.metrics.is_some());
     descriptors::keep_back(&registry.descriptors, &config.limits, operator_port_count)?;
     for (configured, actual) in proxy.listening() {
         let scheme = if served.speaks_tls(*configured) { "https" } else { "http" };
@@ -181,6 +194,7 @@ fn sole(mut spool: Arc<Spool>) -> Spool {
 /// The ports beside the data plane's.
 struct OperatorPorts {
     admin: OperatorPort,
+    socket: Option<AdminSocket>,
     probe: Option<OperatorPort>,
     metrics: Option<OperatorPort>,
     hand_over: HandOver,
@@ -189,14 +203,21 @@ struct OperatorPorts {
 impl OperatorPorts {
     /// Answers at them for as long as it is polled.
     async fn serve(self, admin: Arc<Admin>) {
-        let Self { admin: door, probe, metrics, hand_over } = self;
+        let Self { admin: door, socket, probe, metrics, hand_over } = self;
         let serve = async {
             match door.listener(&hand_over).await {
                 Ok(listener) => {
+                    // Who hears of the port finds this process at the socket, too.
+                    let socket = socket.and_then(in_place);
                     if let Ok(address) = listener.local_addr() {
                         tell(format_args!("admin on http://{address}"));
                     }
-                    admin::serve(listener, Arc::clone(&admin)).await;
+                    let user = async {
+                        let Some((path, socket)) = socket else { return };
+                        tell(format_args!("admin on unix:{path}"));
+                        admin::serve_user(socket, Arc::clone(&admin)).await;
+                    };
+                    tokio::join!(admin::serve(listener, Arc::clone(&admin)), user);
                 }
                 Err(error) => error!(%error, "the admin port cannot be used"),
             }
@@ -221,6 +242,18 @@ impl OperatorPorts {
             }
         };
         tokio::join!(serve, probes, scrapes);
+    }
+}
+
+/// The socket, which now takes the place of the one of a process before, and where it is.
+fn in_place(socket: AdminSocket) -> Option<(String, UnixListener)> {
+    let path = socket.path().display().to_string();
+    match socket.in_place() {
+        Ok(listener) => Some((path, listener)),
+        Err(error) => {
+            error!(path, %error, "the admin socket cannot be used");
+            None
+        }
     }
 }
 

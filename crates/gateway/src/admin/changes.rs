@@ -20,33 +20,36 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// What is in the folders, now. `?wait=SECONDS`: answers when every worker serves it.
 pub async fn reload(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
-    let wait = match number(&request, "wait", operations::WAIT) {
-        Ok(wait) => wait,
-        Err(denied) => return refused(denied),
-    };
-    if let Err(denied) = admin.operators.authorise(&request, "reload", &json!({})) {
-        return refused(denied);
-    }
+    reloaded(&admin, &request).await.unwrap_or_else(refused)
+}
+
+async fn reloaded(admin: &Admin, request: &Request<Incoming>) -> Result<Response<Body>, Denied> {
+    let operator = admin.operators.check(request)?;
+    let wait = number(request, "wait", operations::WAIT)?;
+    admin.operators.note(&operator, "reload", &json!({}))?;
     let (send, answer) = oneshot::channel();
     ask(&admin.handle, move |said| drop(send.send(said)));
-    answered(&admin, answer.await.unwrap_or(Answer::Ended), wait).await
+    Ok(answered(admin, answer.await.unwrap_or(Answer::Ended), wait).await)
 }
 
 /// A generation that was kept: `?to=N`, or the one before what runs. `?confirm=true`: though it opens what is closed.
 pub async fn roll_back(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Body> {
-    let (to, wait) = match (number(&request, "to", operations::GENERATION), number(&request, "wait", operations::WAIT))
-    {
-        (Ok(to), Ok(wait)) => (to, wait),
-        (Err(denied), _) | (_, Err(denied)) => return refused(denied),
-    };
-    let confirmed = parameter(&request, "confirm") == Some("true");
+    rolled_back(&admin, &request).await.unwrap_or_else(refused)
+}
+
+async fn rolled_back(admin: &Admin, request: &Request<Incoming>) -> Result<Response<Body>, Denied> {
+    // First: what is kept here is for whoever may have it back.
+    let operator = admin.operators.check(request)?;
+    let to = number(request, "to", operations::GENERATION)?;
+    let wait = number(request, "wait", operations::WAIT)?;
+    let confirmed = parameter(request, "confirm") == Some("true");
     let numbers = admin.generations.numbers();
     let target = match to {
         Some(to) => u32::try_from(to).ok().filter(|to| numbers.contains(to)),
         None => {
             let before = match admin.reloads.origin() {
                 Origin::Kept(number) => number,
-                Origin::Folder => generation(&admin).unwrap_or(u32::MAX),
+                Origin::Folder => generation(admin).unwrap_or(u32::MAX),
             };
             numbers.iter().rev().copied().find(|number| *number < before)
         }
@@ -54,22 +57,16 @@ pub async fn roll_back(admin: Arc<Admin>, request: Request<Incoming>) -> Respons
     let Some(target) = target else {
         let kept = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let why = format!("no such generation is kept; there are: {kept}");
-        return refused(Denied { status: StatusCode::NOT_FOUND, why });
+        return Err(Denied { status: StatusCode::NOT_FOUND, why });
     };
-    let details = json!({"to": target, "confirmed": confirmed});
-    if let Err(denied) = admin.operators.authorise(&request, "rollback", &details) {
-        return refused(denied);
-    }
-    let kept = match admin.generations.get(target) {
-        Ok(kept) => kept,
-        Err(error) => {
-            let why = format!("generation {target} cannot be read: {error}");
-            return refused(Denied { status: StatusCode::INTERNAL_SERVER_ERROR, why });
-        }
-    };
+    admin.operators.note(&operator, "rollback", &json!({"to": target, "confirmed": confirmed}))?;
+    let kept = admin.generations.get(target).map_err(|error| {
+        let why = format!("generation {target} cannot be read: {error}");
+        Denied { status: StatusCode::INTERNAL_SERVER_ERROR, why }
+    })?;
     let (send, answer) = oneshot::channel();
     admin.handle.roll_back(Arc::new(kept.content), target, confirmed, move |said| drop(send.send(said)));
-    answered(&admin, answer.await.unwrap_or(Answer::Ended), wait).await
+    Ok(answered(admin, answer.await.unwrap_or(Answer::Ended), wait).await)
 }
 
 async fn answered(admin: &Admin, answer: Answer, wait: Option<u64>) -> Response<Body> {

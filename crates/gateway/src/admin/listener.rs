@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -71,6 +71,33 @@ pub struct Port {
     open: RefCell<Vec<Rc<Connection>>>,
     counts: Arc<Counts>,
     spoken: Box<dyn Fn() -> Spoken>,
+}
+
+/// Where connections come in.
+pub trait Door {
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// The next one, and who it is.
+    async fn next(&self) -> io::Result<(Self::Stream, Peer)>;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, peer) = self.accept().await?;
+        Ok((stream, Peer::At(peer)))
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let user = stream.peer_cred()?.uid();
+        Ok((stream, Peer::User(user)))
+    }
 }
 
 /// What a port speaks to a new connection.
@@ -138,7 +165,7 @@ impl Port {
     }
 
     /// Serves whoever connects, for as long as it is polled.
-    pub async fn serve<F>(self, listener: TcpListener, answer: impl Fn(Request<Incoming>, Place) -> F + Clone + 'static)
+    pub async fn serve<F>(self, listener: impl Door, answer: impl Fn(Request<Incoming>, Place) -> F + Clone + 'static)
     where
         F: Future<Output = Response<Body>> + 'static,
     {
@@ -150,14 +177,14 @@ impl Port {
 
     async fn accept<F>(
         self: Rc<Self>,
-        listener: TcpListener,
+        listener: impl Door,
         answer: impl Fn(Request<Incoming>, Place) -> F + Clone + 'static,
     ) where
         F: Future<Output = Response<Body>> + 'static,
     {
         let mut failing = false;
         loop {
-            let (stream, peer) = match listener.accept().await {
+            let (stream, peer) = match listener.next().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     self.counts.accept_failures.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +204,7 @@ impl Port {
             let connection = Rc::new(Connection::new());
             self.open.borrow_mut().push(Rc::clone(&connection));
             let place = Place { port: Rc::clone(&self), connection };
-            tokio::task::spawn_local(serve_one(place, stream, Peer(peer), answer.clone()));
+            tokio::task::spawn_local(serve_one(place, stream, peer, answer.clone()));
         }
     }
 
@@ -248,7 +275,7 @@ impl Connection {
 
 async fn serve_one<F>(
     place: Place,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
     answer: impl Fn(Request<Incoming>, Place) -> F + 'static,
 ) where
@@ -324,12 +351,12 @@ impl hyper::body::Body for Made {
 }
 
 /// A stream that says whether its client takes what it is sent.
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     connection: Rc<Connection>,
 }
 
-impl Watched {
+impl<S> Watched<S> {
     fn wrote<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let unread = &self.connection.unread;
         match &written {
@@ -340,13 +367,13 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.wrote(written)

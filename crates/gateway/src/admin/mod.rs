@@ -9,6 +9,7 @@ mod metrics;
 pub mod operator;
 mod probes;
 mod process;
+pub mod socket;
 mod status;
 mod tail;
 mod view;
@@ -29,7 +30,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tracing::{error, warn};
 use weir_api::OPENAPI_GATEWAY;
 use weir_api::operations::{ADMIN, Admin as Operation, Method};
@@ -155,6 +156,21 @@ fn tell_change(change: &Change) {
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     let port = Port::new("admin", descriptors::of_operators(), Arc::clone(&admin.counts));
     port.serve(listener, move |request, place| answer(Arc::clone(&admin), request, place)).await;
+}
+
+/// Serves everything to the gateway's user, in places of its own: what comes in at the port takes none of them.
+pub async fn serve_user(listener: UnixListener, admin: Arc<Admin>) {
+    let port = Port::new("admin socket", descriptors::of_operators(), Arc::clone(&admin.counts));
+    let serve = port.serve(listener, move |request, place| {
+        let admin = Arc::clone(&admin);
+        async move {
+            if request.extensions().get().is_some_and(socket::may_call) {
+                return answer(admin, request, place).await;
+            }
+            text(StatusCode::FORBIDDEN, "this socket is for the user of the gateway\n")
+        }
+    });
+    serve.await;
 }
 
 /// Serves the probes alone, for a port of their own.

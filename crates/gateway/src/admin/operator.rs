@@ -1,13 +1,16 @@
 //! Calls that change state: who may make them, and the line that each leaves.
 //!
-//! Where the gateway was started with an administrator's token, whoever has it; without one, whoever is on this machine.
+//! At the port, whoever has the administrator's token; without `--admin-token-file` nobody, for any program of the machine
+//! can call there, and a proxy on it makes strangers look like one. At the socket, who may open it ([`super::socket`]).
 //! A page in a browser cannot make these calls: a foreign `Origin` is refused, and so is a `Host` that is neither an
 //! address nor a name that was configured (a name can be bound again to this machine by whoever owns it). The line is in
 //! the audit log, synced, before the change begins.
 
+use super::socket::may_call;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,7 +24,12 @@ pub struct Operators {
     token: Option<Token>,
     names: Names,
     state: PathBuf,
+    /// Where the socket is, for whoever is refused at the port.
+    socket: PathBuf,
 }
+
+/// Whoever made a call, in words.
+pub struct Operator(String);
 
 /// Why a call is not taken.
 #[derive(Debug)]
@@ -30,18 +38,32 @@ pub struct Denied {
     pub why: String,
 }
 
-/// The address that a connection came from, among the extensions of its requests.
-#[derive(Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+/// Who called: what a connection came from, among the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    /// An address, at a port.
+    At(SocketAddr),
+    /// A user of this machine, by number, at the socket.
+    User(u32),
+}
+
+impl Display for Peer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => write!(f, "administrator at {}", address.ip().to_canonical()),
+            Self::User(user) => write!(f, "user {user} of this machine"),
+        }
+    }
+}
 
 impl Operators {
     /// `token` is a file with the token in its first line; the audit log is in the folder `state`.
-    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: PathBuf) -> Result<Self, TokenError> {
-        Ok(Self { token: token.map(Token::read).transpose()?, names: Names(hosts), state })
+    pub fn new(token: Option<&Path>, hosts: Vec<String>, state: PathBuf, socket: PathBuf) -> Result<Self, TokenError> {
+        Ok(Self { token: token.map(Token::read).transpose()?, names: Names(hosts), state, socket })
     }
 
-    /// Lets the sender of `request` do `what`, with a line in the audit log; or says why not.
-    pub fn authorise<T>(&self, request: &Request<T>, what: &str, details: &Value) -> Result<(), Denied> {
+    /// Whether the sender of `request` may change state.
+    pub fn check<T>(&self, request: &Request<T>) -> Result<Operator, Denied> {
         let denied = |status, why: &str| Err(Denied { status, why: why.to_owned() });
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let host = header(HOST).unwrap_or_default();
@@ -50,21 +72,29 @@ impl Operators {
         if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host))) {
             return denied(StatusCode::FORBIDDEN, "a page of another origin may not change anything here");
         }
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+        let peer = request.extensions().get::<Peer>();
         match &self.token {
+            _ if peer.is_some_and(may_call) => {}
             Some(token) if token.is_in(header(AUTHORIZATION)) => {}
             Some(_) => {
                 let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
                 return denied(StatusCode::UNAUTHORIZED, why);
             }
-            None if peer.is_some_and(|peer| peer.is_loopback()) => {}
             None => {
-                let why = "only this machine may change anything here: start weir with --admin-token-file FILE";
-                return denied(StatusCode::FORBIDDEN, why);
+                let why = format!(
+                    "nobody may change anything at this port: call as the user of the gateway by `weirctl --admin \
+                     unix:{}`, or start weir with --admin-token-file FILE",
+                    self.socket.display()
+                );
+                return denied(StatusCode::FORBIDDEN, &why);
             }
         }
-        let who = peer.map_or_else(|| "administrator".to_owned(), |peer| format!("administrator at {peer}"));
-        self.note(&who, what, details).map_err(|error| {
+        Ok(Operator(peer.map_or_else(|| "administrator".to_owned(), Peer::to_string)))
+    }
+
+    /// Leaves a line of what `operator` is about to do. Without the line it must not be done.
+    pub fn note(&self, operator: &Operator, what: &str, details: &Value) -> Result<(), Denied> {
+        self.write(&operator.0, what, details).map_err(|error| {
             let why = format!(
                 "the audit log in `{}` cannot be written: {error}; nothing was changed: let the gateway's user write \
                  there, or start it with --state DIR",
@@ -85,7 +115,7 @@ impl Operators {
         Err(Denied { status: StatusCode::MISDIRECTED_REQUEST, why })
     }
 
-    fn note(&self, who: &str, what: &str, details: &Value) -> io::Result<()> {
+    fn write(&self, who: &str, what: &str, details: &Value) -> io::Result<()> {
         tracing::info!(who, what, %details, "an administrator changes state");
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = json!({"at_ms": at.as_millis(), "who": who, "what": what, "details": details});
@@ -99,18 +129,28 @@ impl Operators {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
     const TOKEN: &str = "a-token-of-the-administrator";
 
-    fn status(operators: &Operators, peer: [u8; 4], headers: &[(&str, &str)]) -> u16 {
+    fn status(operators: &Operators, peer: Peer, headers: &[(&str, &str)]) -> u16 {
         let request = headers.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
         let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(Peer((peer, 1).into()));
-        operators.authorise(&request, "reload", &json!({})).map_or_else(|denied| denied.status.as_u16(), |()| 200)
+        request.extensions_mut().insert(peer);
+        let done = operators.check(&request).and_then(|operator| operators.note(&operator, "reload", &json!({})));
+        done.map_or_else(|denied| denied.status.as_u16(), |()| 200)
     }
 
-    const HERE: [u8; 4] = [127, 0, 0, 1];
-    const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
+    const HERE: Peer = Peer::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1));
+    const ELSEWHERE: Peer = Peer::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1));
+
+    fn user() -> Peer {
+        Peer::User(rustix::process::geteuid().as_raw())
+    }
+
+    fn operators(token: Option<&Path>, state: &Path) -> Operators {
+        Operators::new(token, vec!["weir.example".to_owned()], state.to_owned(), state.join("admin.sock")).unwrap()
+    }
 
     #[test]
     fn with_a_token_only_who_has_it() {
@@ -118,7 +158,7 @@ mod tests {
         let path = dir.path().join("token");
         fs::write(&path, format!("{TOKEN}\n")).unwrap();
         let state = dir.path().join("state");
-        let operators = Operators::new(Some(&path), vec!["weir.example".to_owned()], state.clone()).unwrap();
+        let operators = operators(Some(&path), &state);
         let host = ("host", "127.0.0.1:9901");
         let bearer = format!("bearer {TOKEN}");
         let token = ("authorization", bearer.as_str());
@@ -128,25 +168,28 @@ mod tests {
         let line: Value = serde_json::from_str(&fs::read_to_string(state.join("audit.log")).unwrap()).unwrap();
         assert_eq!((&line["who"], &line["what"]), (&json!("administrator at 192.0.2.1"), &json!("reload")));
         fs::write(&path, "short").unwrap();
-        assert!(matches!(Operators::new(Some(&path), Vec::new(), state), Err(TokenError::Short { found: 5, .. })));
+        let short = Operators::new(Some(&path), Vec::new(), state, PathBuf::new());
+        assert!(matches!(short, Err(TokenError::Short { found: 5, .. })));
     }
 
     #[test]
-    fn without_a_token_only_this_machine_and_no_page_of_a_browser() {
+    fn without_a_token_only_who_calls_at_the_socket_and_no_page_of_a_browser() {
         let dir = tempfile::tempdir().unwrap();
-        let operators = Operators::new(None, vec!["weir.example".to_owned()], dir.path().to_owned()).unwrap();
+        let operators = operators(None, dir.path());
         let host = ("host", "127.0.0.1:9901");
-        assert_eq!(status(&operators, HERE, &[host]), 200);
-        assert_eq!(status(&operators, ELSEWHERE, &[host]), 403);
+        assert_eq!(status(&operators, user(), &[host]), 200);
+        for other in [HERE, ELSEWHERE, Peer::User(u32::MAX - 1)] {
+            assert_eq!(status(&operators, other, &[host]), 403, "{other}");
+        }
         for host in ["[::1]:9901", "localhost:9901", "WEIR.example"] {
-            assert_eq!(status(&operators, HERE, &[("host", host)]), 200, "{host}");
+            assert_eq!(status(&operators, user(), &[("host", host)]), 200, "{host}");
         }
         for host in ["attacker.example", "", "127.0.0.1.attacker.example:9901"] {
-            assert_eq!(status(&operators, HERE, &[("host", host)]), 421, "{host}");
+            assert_eq!(status(&operators, user(), &[("host", host)]), 421, "{host}");
         }
-        assert_eq!(status(&operators, HERE, &[host, ("origin", "http://127.0.0.1:9901")]), 200);
+        assert_eq!(status(&operators, user(), &[host, ("origin", "http://127.0.0.1:9901")]), 200);
         for origin in ["http://attacker.example", "null"] {
-            assert_eq!(status(&operators, HERE, &[host, ("origin", origin)]), 403, "{origin}");
+            assert_eq!(status(&operators, user(), &[host, ("origin", origin)]), 403, "{origin}");
         }
     }
 }
