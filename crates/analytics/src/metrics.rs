@@ -39,7 +39,7 @@ weir_metrics::catalogue! {
     QUERIES_REFUSED Counter "weir_analytics_queries_refused_total" "{query}" []
         "Queries of readers that found no place in time.";
     LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" [] "Lines of the log that nobody read in time.";
-    BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
+    BUILD_INFO Info "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
 }
 
 /// An insert of any size costs some 0.2 s; a day is what a gateway without a connection may bring.
@@ -155,7 +155,7 @@ impl Metrics {
         out.histogram(&LAG, &[], &self.lag.read());
         out.gauge(&INTENTS, &[], self.open_intents.load(Ordering::Relaxed) as f64);
         out.counter(&LOG_DROPPED, &[], weir_program::log::dropped());
-        out.gauge(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        out.info(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")]);
         weir_metrics::process::metrics(out, self.started);
     }
 }

@@ -136,7 +136,9 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
         Analytics::Health => {
             (None, vec![(200, "ClickHouse answers", Body::Text), (503, "it does not answer within 2 s", Body::Text)])
         }
-        Analytics::Metrics => text("text format 0.0.4: dashboards/metrics-analytics.md"),
+        Analytics::Metrics => text(
+            "text format 0.0.4, or OpenMetrics 1.0.0 where the client likes it better: dashboards/metrics-analytics.md",
+        ),
         Analytics::Page => (None, vec![(200, "the page", Body::Html)]),
         Analytics::OpenApi => (None, vec![(200, "OpenAPI 3.1", Body::Json(json_schema!({ "type": "object" })))]),
         Analytics::Query(Query::Overview) => answered(made.subschema_for::<query::Overview>(), made),
@@ -180,7 +182,9 @@ fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
             vec![(200, "`alive`", Body::Text), (503, "a worker stands still: its name and for how long", Body::Text)],
         ),
         Admin::Readiness => (None, vec![(200, "`ready`", Body::Text), (503, "why it is not", Body::Text)]),
-        Admin::Metrics => text("text format 0.0.4: dashboards/metrics.md"),
+        Admin::Metrics => {
+            text("text format 0.0.4, or OpenMetrics 1.0.0 where the client likes it better: dashboards/metrics.md")
+        }
         Admin::Status => json(made.subschema_for::<admin::Status>()),
         Admin::Ledger => json(made.subschema_for::<admin::GatewayLedger>()),
         Admin::Dump => json(made.subschema_for::<admin::Dump>()),

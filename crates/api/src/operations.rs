@@ -124,6 +124,11 @@ pub const TIME_US: Whole = Whole { least: 0, most: 10_000_000_000_000_000, defau
 pub const FROM_SEQ: Whole = Whole { least: 0, most: u64::MAX, default: Some(0) };
 
 const OF_MINUTES: Parameter = whole("minutes", MINUTES, "of the last so many minutes");
+const CREATED: Parameter = Parameter {
+    name: "created",
+    value: Value::Flag,
+    meaning: "in OpenMetrics, with the time from which on each series grows",
+};
 const OF_LIMIT: Parameter = whole("limit", LIMIT, "so many rows at most");
 
 const fn whole(name: &'static str, value: Whole, meaning: &'static str) -> Parameter {
@@ -300,7 +305,7 @@ pub const ADMIN: &[Operation<Admin>] = {
                 Parameter { name: "allowPolicyErrors", value: Value::Flag, meaning: "Flex's word for the same" },
             ],
         ),
-        operation(Metrics, (Get, "/metrics"), Reader, "figures for Prometheus", &[]),
+        operation(Metrics, (Get, "/metrics"), Reader, "figures for Prometheus", &[CREATED]),
         operation(Status, (Get, "/status"), Reader, "what it serves, and how it fares (JSON)", &[]),
         operation(Ledger, (Get, "/ledger"), Reader, "what became of every event of this process (JSON)", &[]),
         operation(

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -16,6 +16,11 @@ use weir_testkit::{get, upstream};
 
 /// `scrape` are targets in quotes; `how` belongs to their job, `more` to the whole.
 fn prometheus(site: &Site, scrape: &str, how: &str, more: &str) -> (Process, String) {
+    prometheus_with(site, scrape, how, more, &[])
+}
+
+/// With further arguments.
+fn prometheus_with(site: &Site, scrape: &str, how: &str, more: &str, args: &[&str]) -> (Process, String) {
     let config = format!(
         "global: {{scrape_interval: 200ms, evaluation_interval: 1s}}\n{more}\
          scrape_configs: [{{job_name: weir, {how} static_configs: [{{targets: [{scrape}]}}]}}]\n"
@@ -27,7 +32,8 @@ fn prometheus(site: &Site, scrape: &str, how: &str, more: &str) -> (Process, Str
     command
         .arg(format!("--config.file={}", file.display()))
         .arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()))
-        .arg(format!("--web.listen-address={listen}"));
+        .arg(format!("--web.listen-address={listen}"))
+        .args(args);
     let process = Process::start("prometheus", command, &site.path("prometheus.log"))
         .expect("prometheus is installed: make tools");
     (process, format!("http://{listen}"))
@@ -96,6 +102,109 @@ fn check(metrics: &str) {
     let output = check.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+/// What a program answers to whoever takes `accept`: the content type, and the text.
+fn scraped(program: SocketAddr, path: &str, accept: &str) -> (String, String) {
+    let output = Command::new("curl")
+        .args(["-s", "-D", "-", "-H", &format!("Accept: {accept}")])
+        .arg(format!("http://{program}{path}"))
+        .output()
+        .expect("curl is installed: make tools");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let kind = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-type").then(|| value.to_owned())
+    });
+    (kind.unwrap(), body.to_owned())
+}
+
+/// By the library for Python; what it found.
+fn strictly_parsed(text: &str) -> Value {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut parser = Command::new("python3")
+        .arg(root.join("crates/e2e/tests/openmetrics/check.py"))
+        .env("PYTHONPATH", root.join(".tools/openmetrics"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_parser_of_openmetrics_has_nothing_to_say() {
+    const OPEN: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,text/plain;q=0.3";
+    let stack = TestStack::start(None).await.unwrap();
+    let tally = Witness::start(stack.traffic(200, 400.0)).unwrap().wait().await.unwrap();
+    stack.settle().await;
+    let admin = stack.admin().unwrap();
+    let (kind, text) = scraped(admin, "/metrics", OPEN);
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores");
+    let found = strictly_parsed(&text);
+    assert_eq!(found["requests"].as_u64().or(found["requests"].as_f64().map(|sum| sum as u64)), Some(tally.sent));
+    assert_eq!((&found["units"], &found["infos"]), (&json!(["bytes", "seconds"]), &json!(["target", "weir_build"])));
+    assert_eq!(found["created"], 0);
+    let traces = found["traces"].as_array().unwrap();
+    assert!(!traces.is_empty());
+    // The same series as in the other format.
+    let (kind, plain) = scraped(admin, "/metrics", "text/plain");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    let lines = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(lines(&plain), lines(&text));
+    // With times from which on series grow: of each counter and each histogram.
+    let with_times = strictly_parsed(&scraped(admin, "/metrics?created=true", OPEN).1);
+    let (samples, times) = (found["samples"].as_u64().unwrap(), with_times["created"].as_u64().unwrap());
+    assert!(times > 40 && with_times["samples"] == samples + times, "{with_times}");
+
+    let (kind, text) = scraped(stack.analytics_at, "/metrics", OPEN);
+    assert!(kind.starts_with("application/openmetrics-text; "), "{kind}");
+    assert_eq!(strictly_parsed(&text)["infos"], json!(["weir_build"]));
+}
+
+/// Prometheus keeps exemplars, and the event of each is in ClickHouse, by the trace and the span.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_exemplar_leads_to_its_event() {
+    let stack = TestStack::start(None).await.unwrap();
+    let site = Site::new().unwrap();
+    let scrape = format!("\"{}\"", stack.admin().unwrap());
+    let (_prometheus, base) = prometheus_with(&site, &scrape, "", "", &["--enable-feature=exemplar-storage"]);
+    Witness::start(stack.traffic(600, 300.0)).unwrap().wait().await.unwrap();
+    stack.settle().await;
+    let found = eventually("exemplars in Prometheus", async || {
+        let url = format!(
+            "{base}/api/v1/query_exemplars?query=http_server_request_duration_seconds_bucket&start=0&end=4102444800"
+        );
+        let answer: Value = serde_json::from_str(&get(&url).await.ok()?.1).ok()?;
+        let series = answer["data"].as_array()?.clone();
+        let all: Vec<Value> =
+            series.iter().flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default()).collect();
+        (all.len() >= 3).then_some(all)
+    })
+    .await;
+    for exemplar in &found {
+        let (trace, span) =
+            (exemplar["labels"]["trace_id"].as_str().unwrap(), exemplar["labels"]["span_id"].as_str().unwrap());
+        let sql = format!(
+            "SELECT total_us FROM access_events WHERE trace_id = unhex('{trace}') AND span_id = unhex('{span}')"
+        );
+        let events: Vec<u64> = stack.client().query(&sql).fetch_all().await.unwrap();
+        let value: f64 = exemplar["value"].as_str().unwrap().parse().unwrap();
+        let [total_us] = events[..] else { panic!("{trace}: {events:?}") };
+        // The event's is the sum of three whole numbers.
+        assert!((value * 1e6 - total_us as f64).abs() <= 3.0, "{trace}: {value} s, {total_us} us");
+    }
+    let trace = found[0]["labels"]["trace_id"].as_str().unwrap();
+    let output = Command::new(weir_testkit::process::program("weirctl").unwrap())
+        .args(["trace", trace, "--analytics", &format!("http://{}", stack.analytics_at)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A Prometheus elsewhere has a port with a token and TLS, and sees nothing there but metrics.

@@ -94,7 +94,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let operator_ports =
         OperatorPorts { admin, socket, probe, metrics, hand_over: HandOver::within(&config.startup.spool.path) };
     let identity = identity(&config, options.name);
-    let (mut spool, writers) = Spool::start(spool_config(&config), identity, workers, Arc::clone(&registry.names))?;
+    let (mut spool, writers) =
+        Spool::start(spool_config(&config), identity.clone(), workers, Arc::clone(&registry.names))?;
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
@@ -131,7 +132,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
-    let admin = Admin::new(parts, settings.startup.identity.clone());
+    let admin = Admin::new(parts, identity);
 
     runtime.block_on(beside(operator_ports, Arc::clone(&admin), proxy, signals));
     ending.stage("ending the threads beside the workers");

@@ -10,6 +10,8 @@ pub enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// A gauge that is always 1: what it says is in its labels.
+    Info,
 }
 
 impl Kind {
@@ -19,6 +21,15 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Info => "gauge",
+        }
+    }
+
+    /// OpenMetrics' word.
+    pub(crate) const fn of_openmetrics(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            other => other.as_str(),
         }
     }
 }
@@ -34,6 +45,13 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+impl Metric {
+    /// By what a histogram's numbers are divided: cells have nanoseconds, Prometheus has seconds.
+    pub(crate) fn scale(&self) -> f64 {
+        if self.unit == "s" { 1e9 } else { 1.0 }
+    }
+}
+
 /// The kind of a family whose samples only grow.
 #[derive(Debug)]
 pub struct Counter;
@@ -43,6 +61,10 @@ pub struct Gauge;
 /// The kind of a family of distributions.
 #[derive(Debug)]
 pub struct HistogramKind;
+
+/// The kind of a family whose labels say something.
+#[derive(Debug)]
+pub struct Info;
 
 /// A metric with its kind and the number of its labels as a type. [`catalogue!`](crate::catalogue) makes them.
 #[derive(Debug)]
@@ -84,6 +106,7 @@ macro_rules! catalogue {
     (@kind Counter) => { $crate::Counter };
     (@kind Gauge) => { $crate::Gauge };
     (@kind Histogram) => { $crate::HistogramKind };
+    (@kind Info) => { $crate::Info };
 }
 
 /// Metrics as the documentation shows them: the rows of a table, with its head.
@@ -116,6 +139,7 @@ pub fn check(metrics: &[&Metric]) -> Vec<String> {
         let rules = [
             (names.insert(metric.name), "is there twice"),
             (metric.name.ends_with("_total") == (metric.kind == Kind::Counter), "a counter ends in `_total`"),
+            (metric.name.ends_with("_info") == (metric.kind == Kind::Info), "what is in labels alone ends in `_info`"),
             (metric.name.trim_end_matches("_total").ends_with(unit), "its name ends in its unit"),
             (metric.help.ends_with('.'), "its meaning ends with a full stop"),
         ];

@@ -1,32 +1,63 @@
-//! Series to text, by the `prometheus` crate. A gateway may have a million series, so they are written piece by piece
-//! ([`Exposition`]), and only those few that are not of a route are collected first ([`Families`]).
+//! Series to text. A gateway may have a million series, so they are written piece by piece ([`Exposition`]), and only
+//! those few that are not of a route are collected first ([`Families`]). Prometheus' text is written by the `prometheus`
+//! crate, OpenMetrics' by [`crate::openmetrics`].
 
-use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Kind, Metric};
+use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric};
+use crate::format::Format;
 use crate::histogram::Reading;
+use crate::openmetrics;
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use std::collections::BTreeMap;
 
-/// The content type of the text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Samples that are kept before they are written.
 const BATCH: usize = 256;
 
-/// Prometheus' text format, version 0.0.4, of samples that come family by family.
+/// One sample: the values of its labels stand in the order of the catalogue.
+pub(crate) struct Sample {
+    pub(crate) labels: Vec<String>,
+    pub(crate) value: Value,
+}
+
+pub(crate) enum Value {
+    Whole(u64),
+    Real(f64),
+    Histogram(Reading),
+}
+
+/// The text of samples that come family by family.
 #[derive(Default)]
 pub struct Exposition {
+    format: Format,
     text: Vec<u8>,
     metric: Option<&'static Metric>,
-    samples: Vec<proto::Metric>,
+    samples: Vec<(Sample, f64)>,
     /// Whether the comments above the family's samples are written.
     headed: bool,
+    /// Whether the time goes with series that only grow, from which on they do.
+    with_created: bool,
+    /// That time, of the samples that come next, in seconds since the Unix epoch.
+    began: f64,
 }
 
 impl Exposition {
+    pub fn of(format: Format) -> Self {
+        Self { format, ..Self::default() }
+    }
+
+    /// With a `_created` for each series that only grows, where the format has it.
+    pub fn with_created(self) -> Self {
+        Self { with_created: true, ..self }
+    }
+
+    /// From now on samples are of series that began then: seconds since the Unix epoch.
+    pub fn began(&mut self, at: f64) {
+        self.began = at;
+    }
+
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
     pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
-        self.push(family, counter(family, labels, value));
+        self.push(family, sample(labels, Value::Whole(value)));
     }
 
     /// Adds a histogram's sample.
@@ -36,15 +67,15 @@ impl Exposition {
         labels: &[&str; N],
         reading: &Reading,
     ) {
-        self.push(family, histogram(family, labels, reading));
+        self.push(family, sample(labels, Value::Histogram(reading.clone())));
     }
 
-    fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
+    fn push(&mut self, metric: &'static Metric, sample: Sample) {
         if self.metric != Some(metric) {
             self.flush();
             (self.metric, self.headed) = (Some(metric), false);
         }
-        self.samples.push(sample);
+        self.samples.push((sample, self.began));
         if self.samples.len() >= BATCH {
             self.flush();
         }
@@ -52,8 +83,17 @@ impl Exposition {
 
     fn flush(&mut self) {
         let Some(metric) = self.metric.filter(|_| !self.samples.is_empty()) else { return };
+        match self.format {
+            Format::Text => self.flush_text(metric),
+            Format::OpenMetrics => self.flush_openmetrics(metric),
+        }
+        self.headed = true;
+    }
+
+    fn flush_text(&mut self, metric: &'static Metric) {
         let start = self.text.len();
-        let family = family(metric, std::mem::take(&mut self.samples));
+        let samples = self.samples.drain(..).map(|(sample, _)| proto_sample(metric, &sample)).collect();
+        let family = family(metric, samples);
         TextEncoder::new().encode(&[family], &mut self.text).expect("writing to memory, with a sample in the family");
         if self.headed {
             // The crate writes the two lines of comment above each batch; they belong above the first.
@@ -61,7 +101,17 @@ impl Exposition {
             let comment = lines.map(|(at, _)| at + 1).nth(1).unwrap_or(0);
             self.text.drain(start..start + comment);
         }
-        self.headed = true;
+    }
+
+    fn flush_openmetrics(&mut self, metric: &'static Metric) {
+        let mut text = String::new();
+        if !self.headed {
+            openmetrics::head(&mut text, metric);
+        }
+        for (sample, began) in self.samples.drain(..) {
+            openmetrics::sample(&mut text, metric, &sample, self.with_created.then_some(began));
+        }
+        self.text.extend_from_slice(text.as_bytes());
     }
 
     /// Adds the families that were collected.
@@ -84,6 +134,9 @@ impl Exposition {
     /// The rest.
     pub fn finish(mut self) -> Vec<u8> {
         self.flush();
+        if self.format == Format::OpenMetrics {
+            self.text.extend_from_slice(openmetrics::END.as_bytes());
+        }
         self.text
     }
 }
@@ -91,13 +144,13 @@ impl Exposition {
 /// Samples in any order.
 #[derive(Default)]
 pub struct Families {
-    families: BTreeMap<&'static str, (&'static Metric, Vec<proto::Metric>)>,
+    families: BTreeMap<&'static str, (&'static Metric, Vec<Sample>)>,
 }
 
 impl Families {
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
     pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
-        self.push(family, counter(family, labels, value));
+        self.push(family, sample(labels, Value::Whole(value)));
     }
 
     /// Adds a histogram's sample.
@@ -107,43 +160,65 @@ impl Families {
         labels: &[&str; N],
         reading: &Reading,
     ) {
-        self.push(family, histogram(family, labels, reading));
+        self.push(family, sample(labels, Value::Histogram(reading.clone())));
     }
 
     /// Adds the sample of a counter of seconds.
     pub fn seconds<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: f64) {
-        let mut counter = proto::Counter::default();
-        counter.set_value(value);
-        let mut sample = sample(family, labels);
-        sample.set_counter(counter);
-        self.push(family, sample);
+        self.push(family, sample(labels, Value::Real(value)));
     }
 
     /// Adds a gauge's sample.
     pub fn gauge<const N: usize>(&mut self, family: &'static Family<Gauge, N>, labels: &[&str; N], value: f64) {
-        let mut gauge = proto::Gauge::default();
-        gauge.set_value(value);
-        let mut sample = sample(family, labels);
-        sample.set_gauge(gauge);
-        self.push(family, sample);
+        self.push(family, sample(labels, Value::Real(value)));
     }
 
-    fn push(&mut self, metric: &'static Metric, sample: proto::Metric) {
+    /// Adds what labels say.
+    pub fn info<const N: usize>(&mut self, family: &'static Family<Info, N>, labels: &[&str; N]) {
+        self.push(family, sample(labels, Value::Whole(1)));
+    }
+
+    fn push(&mut self, metric: &'static Metric, sample: Sample) {
         self.families.entry(metric.name).or_insert_with(|| (metric, Vec::new())).1.push(sample);
     }
 }
 
-fn counter(metric: &Metric, labels: &[&str], value: u64) -> proto::Metric {
-    let mut counter = proto::Counter::default();
-    counter.set_value(value as f64);
-    let mut sample = sample(metric, labels);
-    sample.set_counter(counter);
-    sample
+fn sample(labels: &[&str], value: Value) -> Sample {
+    Sample { labels: labels.iter().map(|value| (*value).to_owned()).collect(), value }
 }
 
-fn histogram(metric: &Metric, labels: &[&str], reading: &Reading) -> proto::Metric {
-    // Nanoseconds in the cells, seconds for Prometheus.
-    let unit = if metric.unit == "s" { 1e9 } else { 1.0 };
+fn proto_sample(metric: &Metric, sample: &Sample) -> proto::Metric {
+    let mut pairs: Vec<_> = metric.labels.iter().zip(&sample.labels).collect();
+    pairs.sort_unstable();
+    let pairs = pairs.into_iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value(value.clone());
+        pair
+    });
+    let mut out = proto::Metric::from_label(pairs.collect());
+    match &sample.value {
+        Value::Histogram(reading) => out.set_histogram(proto_histogram(metric, reading)),
+        Value::Whole(value) => set_number(&mut out, metric, *value as f64),
+        Value::Real(value) => set_number(&mut out, metric, *value),
+    }
+    out
+}
+
+fn set_number(out: &mut proto::Metric, metric: &Metric, value: f64) {
+    if metric.kind == Kind::Counter {
+        let mut counter = proto::Counter::default();
+        counter.set_value(value);
+        out.set_counter(counter);
+    } else {
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(value);
+        out.set_gauge(gauge);
+    }
+}
+
+fn proto_histogram(metric: &Metric, reading: &Reading) -> proto::Histogram {
+    let unit = metric.scale();
     let mut histogram = proto::Histogram::default();
     let mut cumulative = 0;
     let mut buckets = Vec::with_capacity(reading.bounds.len());
@@ -157,9 +232,7 @@ fn histogram(metric: &Metric, labels: &[&str], reading: &Reading) -> proto::Metr
     histogram.set_bucket(buckets);
     histogram.set_sample_count(reading.counts.iter().sum());
     histogram.set_sample_sum(reading.sum as f64 / unit);
-    let mut sample = sample(metric, labels);
-    sample.set_histogram(histogram);
-    sample
+    histogram
 }
 
 fn family(metric: &Metric, samples: Vec<proto::Metric>) -> MetricFamily {
@@ -168,23 +241,11 @@ fn family(metric: &Metric, samples: Vec<proto::Metric>) -> MetricFamily {
     family.set_help(metric.help.to_owned());
     family.set_field_type(match metric.kind {
         Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge => MetricType::GAUGE,
+        Kind::Gauge | Kind::Info => MetricType::GAUGE,
         Kind::Histogram => MetricType::HISTOGRAM,
     });
     family.set_metric(samples);
     family
-}
-
-fn sample(metric: &Metric, values: &[&str]) -> proto::Metric {
-    let mut pairs: Vec<_> = metric.labels.iter().zip(values).collect();
-    pairs.sort_unstable();
-    let pairs = pairs.into_iter().map(|(name, value)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    });
-    proto::Metric::from_label(pairs.collect())
 }
 
 #[cfg(test)]

@@ -69,8 +69,8 @@ fn scrape_of_routes(bencher: Bencher, routes: usize) {
     routes.iter().for_each(|route| route.observe(0, &exchange));
     bencher.bench_local(|| {
         let mut text = Exposition::default();
-        for expose in RouteMetrics::FAMILIES {
-            routes.iter().for_each(|route| expose(route, &names, &mut text));
+        for family in RouteMetrics::FAMILIES {
+            routes.iter().for_each(|route| route.expose(*family, &names, &mut text));
         }
         text.finish().len()
     });

@@ -1,7 +1,7 @@
 //! Answers: JSON, text, errors with a fix.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -44,9 +44,15 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
-/// Prometheus' text format.
-pub(super) fn metrics(body: Vec<u8>) -> Answer {
-    answer(StatusCode::OK, weir_metrics::CONTENT_TYPE, body)
+/// Prometheus' text format, or OpenMetrics.
+pub(super) fn metrics(content_type: String, body: Vec<u8>) -> Answer {
+    let mut answer = answer(StatusCode::OK, "text/plain", body);
+    // Always one: it is visible ASCII.
+    if let Ok(kind) = HeaderValue::try_from(content_type) {
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    answer
 }
 
 pub(super) fn html(body: &'static str) -> Answer {

@@ -3,9 +3,11 @@
 use super::answer::{self, Answer};
 use super::{ROOM_KIB, Server};
 use crate::metrics as catalogue;
+use http::Request;
+use http::header::ACCEPT;
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_api::ingest::{ChunkAnswer, Verdict};
-use weir_metrics::{Exposition, Families};
+use weir_metrics::{Exposition, Families, Negotiated, negotiate};
 
 /// What gateways were answered.
 #[derive(Debug, Default)]
@@ -46,7 +48,9 @@ impl Answered {
 }
 
 impl Server {
-    pub(super) fn metrics(&self) -> Answer {
+    pub(super) fn metrics<T>(&self, request: &Request<T>) -> Answer {
+        let accept = request.headers().get_all(ACCEPT).iter().filter_map(|list| list.to_str().ok());
+        let Negotiated { format, content_type } = negotiate(accept);
         let mut out = Families::default();
         self.store.metrics().expose(&mut out);
         self.answered.expose(&mut out);
@@ -66,8 +70,8 @@ impl Server {
         let (queries, refused) = self.readers.counts();
         out.gauge(&catalogue::QUERIES, &[], queries as f64);
         out.counter(&catalogue::QUERIES_REFUSED, &[], refused);
-        let mut text = Exposition::default();
+        let mut text = Exposition::of(format);
         text.families(out);
-        answer::metrics(text.finish())
+        answer::metrics(content_type, text.finish())
     }
 }

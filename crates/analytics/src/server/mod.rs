@@ -178,7 +178,7 @@ impl Server {
             Operation::Page => page::page(),
             Operation::OpenApi => described(),
             Operation::Health => self.health().await,
-            Operation::Metrics => self.metrics(),
+            Operation::Metrics => self.metrics(&request),
             Operation::DeadLetters => self.dead_letters(&request).await,
             Operation::DeadLetterEvents => self.dead_letter_events(&request).await,
             Operation::Replay => self.dead_replay(&request).await,

@@ -7,8 +7,8 @@ use super::{Admin, Body};
 use crate::reload::{Cause, lock};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
-use http::{HeaderName, Response};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use std::convert::Infallible;
@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use weir_config::{Startup, WaitsFor};
+use weir_metrics::{Negotiated, negotiate};
 use weir_spool::SpoolStats;
-use weir_telemetry::metrics::{self, Exposition, Families, RouteMetrics, catalogue};
+use weir_telemetry::metrics::{Exposition, Families, RouteMetrics, catalogue};
 
 /// What is made of the text before the client is waited for. Bytes.
 const PIECE: usize = 64 << 10;
@@ -26,15 +27,28 @@ const PIECE: usize = 64 << 10;
 const WAITING: usize = 1;
 
 /// One scrape.
-pub fn metrics(admin: &Arc<Admin>, headers: &HeaderMap) -> Response<Body> {
+///
+/// With `?created=true`, and in OpenMetrics, the time goes with each series from which on it grows.
+pub fn metrics<T>(admin: &Arc<Admin>, request: &Request<T>) -> Response<Body> {
+    let headers = request.headers();
+    let accept = headers.get_all(ACCEPT).iter().filter_map(|list| list.to_str().ok());
+    let Negotiated { format, content_type } = negotiate(accept);
+    let mut text = Exposition::of(format);
+    if request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "created=true")) {
+        text = text.with_created();
+    }
     let (pieces, body) = Channel::new(WAITING);
     let gzip = takes_gzip(headers);
     let out = Out { pieces, gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())) };
-    tokio::task::spawn_local(write(Arc::clone(admin), out));
+    tokio::task::spawn_local(write(Arc::clone(admin), text, out));
     let mut response = Response::new(body.boxed());
-    let mut set = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
-    set(CONTENT_TYPE, metrics::CONTENT_TYPE);
-    set(VARY, "accept-encoding");
+    let headers = response.headers_mut();
+    // Always one: it is visible ASCII.
+    if let Ok(kind) = HeaderValue::try_from(content_type) {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(VARY, "accept, accept-encoding");
     if gzip {
         set(CONTENT_ENCODING, "gzip");
     }
@@ -90,12 +104,11 @@ fn compress(gzip: &mut GzEncoder<Vec<u8>>, text: &[u8]) -> io::Result<Vec<u8>> {
     Ok(std::mem::take(gzip.get_mut()))
 }
 
-async fn write(admin: Arc<Admin>, mut out: Out) -> Result<(), Left> {
-    let mut text = Exposition::default();
+async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<(), Left> {
     let routes = admin.registry.figures.all();
-    for expose in RouteMetrics::FAMILIES {
+    for family in RouteMetrics::FAMILIES {
         for route in &routes {
-            expose(route, &admin.registry.names, &mut text);
+            route.expose(*family, &admin.registry.names, &mut text);
             if text.ready() >= PIECE {
                 out.send(text.take()).await?;
             }
@@ -106,6 +119,7 @@ async fn write(admin: Arc<Admin>, mut out: Out) -> Result<(), Left> {
     spool(&admin, &mut few);
     process(&admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
+    text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     text.families(few);
     out.finish(text.finish()).await
 }
@@ -238,7 +252,11 @@ fn process(admin: &Admin, out: &mut Families) {
     }
     out.gauge(&catalogue::OPEN_REQUESTS, &[], admin.registry.open.load(Ordering::Relaxed) as f64);
     out.counter(&catalogue::LOG_DROPPED, &[], weir_program::log::dropped());
-    out.gauge(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+    out.info(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]);
+    let weir_event::Identity { organization, environment, site, gateway, replica } = &admin.identity;
+    let (boot, version) = (admin.boot().to_string(), env!("CARGO_PKG_VERSION"));
+    let target = [organization, gateway, &boot, version, environment, site, replica];
+    out.info(&catalogue::TARGET_INFO, &target);
 }
 
 #[cfg(test)]

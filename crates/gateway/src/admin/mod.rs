@@ -48,7 +48,7 @@ pub type Body = BoxBody<Bytes, Infallible>;
 pub struct Admin {
     parts: Parts,
     started: SystemTime,
-    identity: weir_config::Identity,
+    identity: weir_event::Identity,
     has_apis: AtomicBool,
     draining: AtomicBool,
     /// Of the admin and the probe port.
@@ -81,7 +81,7 @@ impl std::ops::Deref for Admin {
 }
 
 impl Admin {
-    pub fn new(parts: Parts, identity: weir_config::Identity) -> Arc<Self> {
+    pub fn new(parts: Parts, identity: weir_event::Identity) -> Arc<Self> {
         let has_apis = AtomicBool::new(!parts.reloads.running().apis.is_empty());
         let (started, draining) = (SystemTime::now(), AtomicBool::new(false));
         Arc::new(Self {
@@ -217,7 +217,7 @@ fn scraped(admin: &Arc<Admin>, request: &Request<Incoming>, place: &Place) -> Re
         denied.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return denied;
     }
-    place.take(Kind::Large).unwrap_or_else(|| metrics::metrics(admin, request.headers()))
+    place.take(Kind::Large).unwrap_or_else(|| metrics::metrics(admin, request))
 }
 
 /// 405, with the methods that are taken there (RFC 9110 15.5.6).
@@ -258,7 +258,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
         Operation::Ledger => json(&status::ledger(&admin)),
         Operation::Dump => json(&dump::dump(&admin)),
         Operation::Tail => tail::tail(&admin),
-        Operation::Metrics => metrics::metrics(&admin, request.headers()),
+        Operation::Metrics => metrics::metrics(&admin, &request),
         Operation::Reload => changes::reload(admin, request).await,
         Operation::Rollback => changes::roll_back(admin, request).await,
     }

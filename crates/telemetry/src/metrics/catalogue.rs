@@ -94,7 +94,10 @@ weir_metrics::catalogue! {
         "1 for each setting that has changed in the files and takes effect at the next start only.";
     CONFIG_FALLBACK Gauge "weir_config_fallback" "1" ["cause"]
         "1 while a kept generation runs in place of what the folders say: the folders were broken at the start (last_good), or a rollback.";
-    BUILD_INFO Gauge "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
+    TARGET_INFO Info "target_info" "1"
+        ["service_namespace" "service_name" "service_instance_id" "service_version" "deployment_environment_name" "weir_site" "weir_replica"]
+        "Always 1; who is scraped, in OpenTelemetry's words: organization, gateway, the life of the process, version, environment, and Weir's site and replica.";
+    BUILD_INFO Info "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
 }
 
 /// The catalogue as the documentation shows it.

@@ -11,4 +11,4 @@ mod chain;
 mod route;
 
 pub use route::{RouteLabels, RouteMetrics};
-pub use weir_metrics::{CONTENT_TYPE, Exposition, Families};
+pub use weir_metrics::{Exposition, Families};

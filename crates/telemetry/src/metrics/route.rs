@@ -7,8 +7,9 @@ use super::chain::Chain;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
-use weir_metrics::{Family, Histogram, HistogramKind, Reading, add};
+use weir_metrics::{Family, Histogram, HistogramKind, Reading, WithExemplars, add};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
@@ -53,8 +54,8 @@ struct PolicyCells {
 /// One worker's cells, made by the first request.
 #[derive(Debug)]
 struct Cells {
-    answers: Chain<Answer, Histogram>,
-    other: Histogram,
+    answers: Chain<Answer, WithExemplars>,
+    other: WithExemplars,
     /// Of [`Cells::other`], those that failed.
     other_failed: AtomicU64,
     overhead: Histogram,
@@ -70,7 +71,7 @@ impl Cells {
     fn new() -> Box<Self> {
         Box::new(Self {
             answers: Chain::new(),
-            other: Histogram::new(DURATION_NS),
+            other: WithExemplars::new(DURATION_NS),
             other_failed: AtomicU64::new(0),
             overhead: Histogram::new(OVERHEAD_NS),
             attempts: Chain::new(),
@@ -83,10 +84,14 @@ impl Cells {
 
     fn observe(&self, exchange: &Exchange) {
         let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
-        match self.answers.get_or_make(answer, MOST_ANSWERS, || Histogram::new(DURATION_NS)) {
-            Some(cell) => cell.observe_duration(exchange.total()),
+        let total = exchange.total();
+        let ended_us = exchange.started_us.wrapping_add(total.as_micros() as i64);
+        // Of every request there is an event, by these numbers.
+        let of = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
+        match self.answers.get_or_make(answer, MOST_ANSWERS, || WithExemplars::new(DURATION_NS)) {
+            Some(cell) => cell.observe_duration(total, ended_us, of),
             None => {
-                self.other.observe_duration(exchange.total());
+                self.other.observe_duration(total, ended_us, of);
                 add(&self.other_failed, u64::from(answer.is_failure()));
             }
         }
@@ -131,6 +136,8 @@ impl Cells {
 pub struct RouteMetrics {
     labels: RouteLabels,
     workers: Vec<OnceLock<Box<Cells>>>,
+    /// When its series began at 0, in seconds since the Unix epoch.
+    began: f64,
 }
 
 /// Adds one family's series of a route to an exposition.
@@ -154,7 +161,14 @@ impl RouteMetrics {
 
     /// For `workers` workers; nothing is counted yet.
     pub fn new(labels: RouteLabels, workers: usize) -> Self {
-        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect() }
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect(), began }
+    }
+
+    /// Adds one of [`Self::FAMILIES`] to an exposition.
+    pub fn expose(&self, family: Expose, names: &Names, out: &mut Exposition) {
+        out.began(self.began);
+        family(self, names, out);
     }
 
     /// The names that the series carry.
@@ -212,7 +226,8 @@ impl RouteMetrics {
             let reason = Reason::from_byte(key.reason).as_str();
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], &reading);
         }
-        if let Some(other) = self.sum(|cells| &cells.other).filter(|other| !other.is_empty()) {
+        let other = self.sum(|cells| cells.other.read());
+        if let Some(other) = other.filter(|other| !other.is_empty()) {
             out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], &other);
         }
     }
@@ -268,14 +283,14 @@ impl RouteMetrics {
         cell: impl Fn(&Cells) -> &Histogram,
         out: &mut Exposition,
     ) {
-        if let Some(sum) = self.sum(cell) {
+        if let Some(sum) = self.sum(|cells| cell(cells).read()) {
             out.histogram(metric, &self.own(), &sum);
         }
     }
 
     /// `None` while no worker has had a request.
-    fn sum(&self, cell: impl Fn(&Cells) -> &Histogram) -> Option<Reading> {
-        self.cells().map(|cells| cell(cells).read()).reduce(|mut sum, reading| {
+    fn sum(&self, reading: impl Fn(&Cells) -> Reading) -> Option<Reading> {
+        self.cells().map(reading).reduce(|mut sum, reading| {
             sum.merge(&reading);
             sum
         })
@@ -319,7 +334,7 @@ mod tests {
 
     fn text(metrics: &RouteMetrics, names: &Names) -> String {
         let mut out = Exposition::default();
-        RouteMetrics::FAMILIES.iter().for_each(|expose| expose(metrics, names, &mut out));
+        RouteMetrics::FAMILIES.iter().for_each(|family| metrics.expose(*family, names, &mut out));
         String::from_utf8(out.finish()).unwrap()
     }
 

@@ -1,0 +1,116 @@
+//! Which format a scrape is answered in: what the client likes best of what there is (RFC 9110 12.5.1, Prometheus'
+//! content negotiation).
+
+/// The formats that there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text, version 0.0.4: for whoever does not say what it takes.
+    #[default]
+    Text,
+    /// OpenMetrics' text, version 1.0.0.
+    OpenMetrics,
+}
+
+/// What is answered, and the content type that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    pub format: Format,
+    pub content_type: String,
+}
+
+/// One entry of `Accept`.
+struct Range<'a> {
+    format: Format,
+    weight: f32,
+    /// How names beyond the classic ones are to be written; all names of Weir are classic ones.
+    escaping: Option<&'a str>,
+}
+
+impl Default for Negotiated {
+    fn default() -> Self {
+        Self { format: Format::Text, content_type: "text/plain; version=0.0.4; charset=utf-8".to_owned() }
+    }
+}
+
+/// By the `Accept` fields of a request. What nothing can be made of is text, as Prometheus wants it.
+pub fn negotiate<'a>(accept: impl Iterator<Item = &'a str>) -> Negotiated {
+    let ranges = accept.flat_map(|list| list.split(',')).filter_map(range).filter(|range| range.weight > 0.0);
+    // The first of equals, except that a wildcard takes what it is given.
+    let best = ranges.fold(None, |best: Option<Range<'_>>, next| match best {
+        Some(best) if best.weight >= next.weight => Some(best),
+        _ => Some(next),
+    });
+    match best {
+        Some(Range { format: Format::OpenMetrics, escaping, .. }) => {
+            let escaping = escaping.map(|escaping| format!("; escaping={escaping}")).unwrap_or_default();
+            let content_type = format!("application/openmetrics-text; version=1.0.0; charset=utf-8{escaping}");
+            Negotiated { format: Format::OpenMetrics, content_type }
+        }
+        _ => Negotiated::default(),
+    }
+}
+
+/// `None` for what there is not.
+fn range(entry: &str) -> Option<Range<'_>> {
+    let mut parts = entry.split(';').map(str::trim);
+    let kind = parts.next()?;
+    let (mut weight, mut version, mut escaping) = (1.0, None, None);
+    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+        let value = value.trim().trim_matches('"');
+        match name.trim().to_ascii_lowercase().as_str() {
+            "q" => weight = value.parse().unwrap_or(0.0),
+            "version" => version = Some(value),
+            "escaping" => escaping = Some(value),
+            _ => {}
+        }
+    }
+    let format = match (kind.to_ascii_lowercase().as_str(), version) {
+        ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
+        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Text,
+        _ => return None,
+    };
+    let known = ["allow-utf-8", "underscores", "dots", "values"];
+    Some(Range { format, weight, escaping: escaping.filter(|escaping| known.contains(escaping)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_liked_best_is_answered() {
+        use Format::{OpenMetrics, Text};
+        // Prometheus 2.42 and 3.5, curl, browsers, and what is nobody's.
+        let two = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                   text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let three = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                     application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                     text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.9,\
+                        application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3";
+        for (accept, format) in [
+            (two, OpenMetrics),
+            (three, OpenMetrics),
+            (protobuf, OpenMetrics),
+            ("*/*", Text),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Text),
+            ("application/openmetrics-text", OpenMetrics),
+            ("Application/OpenMetrics-Text; Version=1.0.0", OpenMetrics),
+            ("application/openmetrics-text;version=0.0.1", Text),
+            ("application/openmetrics-text;q=0, text/plain", Text),
+            ("application/openmetrics-text;q=0.3, text/plain;version=0.0.4;q=0.4", Text),
+            ("application/openmetrics-text;q=x", Text),
+            ("application/json", Text),
+            (";;;,,=", Text),
+            ("", Text),
+        ] {
+            assert_eq!(negotiate([accept].into_iter()).format, format, "{accept}");
+        }
+        assert_eq!(negotiate([].into_iter()), Negotiated::default());
+        assert_eq!(negotiate(["text/plain;q=0.5", "application/openmetrics-text"].into_iter()).format, OpenMetrics);
+        let escaped = negotiate([three].into_iter()).content_type;
+        assert_eq!(escaped, "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8");
+        let odd = negotiate(["application/openmetrics-text;escaping=\r\nx"].into_iter()).content_type;
+        assert_eq!(odd, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    }
+}
