@@ -207,6 +207,31 @@ async fn every_exemplar_leads_to_its_event() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Connections that are kept count once, refused ones as failures; and the threads that did it say what they cost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_services_and_the_cost_of_threads_are_counted() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    spec.workers = 1;
+    spec.apis.push(("/gone".to_owned(), reserve().unwrap(), String::new()));
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    for (path, status) in [("/fast", 200), ("/fast", 200), ("/fast", 200), ("/gone/x", 502), ("/gone/x", 502)] {
+        assert_eq!(get(&format!("http://{}{path}", gateway.address)).await.unwrap().0, status, "{path}");
+    }
+    let (_, text) = scraped(gateway.admin, "/metrics", "text/plain");
+    let value = |series: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("{series} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let of = |api: &str| format!("{{api=\"{api}\",service=\"{api}-main\"}}");
+    for (api, opened, failed) in [("api-0", 1.0, 0.0), ("api-1", 0.0, 2.0)] {
+        assert_eq!(value(&format!("weir_upstream_connections_opened_total{}", of(api))), opened, "{api}");
+        assert_eq!(value(&format!("weir_upstream_connect_failures_total{}", of(api))), failed, "{api}");
+    }
+    let worker = value("weir_thread_cpu_seconds_total{thread=\"worker-0\"}");
+    assert!(worker > 0.0 && worker <= value("process_cpu_seconds_total"), "{worker}");
+}
+
 /// A Prometheus elsewhere has a port with a token and TLS, and sees nothing there but metrics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_for_metrics_alone_is_scraped_over_tls_with_a_token() {

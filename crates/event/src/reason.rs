@@ -107,6 +107,22 @@ vocabulary! {
 }
 
 impl Reason {
+    /// Whether an attempt that ended so had no connection to its upstream.
+    pub fn is_without_connection(self) -> bool {
+        matches!(
+            self,
+            Self::DnsError
+                | Self::DnsTimeout
+                | Self::ConnectionRefused
+                | Self::ConnectionTimeout
+                | Self::ConnectionUnreachable
+                | Self::TlsProtocolError
+                | Self::TlsCertificateError
+                | Self::FileDescriptorsExhausted
+                | Self::LocalPortExhausted
+        )
+    }
+
     /// Who is at fault.
     pub const fn side(self) -> Side {
         match self {

@@ -3,11 +3,14 @@
 use crate::Families;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 crate::catalogue! {
     CPU Counter "process_cpu_seconds_total" "s" [] "CPU time of the process, of the system's part of it, too.";
+    THREAD_CPU Counter "weir_thread_cpu_seconds_total" "s" ["thread"]
+        "CPU time of the threads of that name that run: its rate is the share of a core that a worker is busy.";
     OPEN_FILES Gauge "process_open_fds" "{file}" [] "File descriptors that the process has open.";
     MOST_FILES Gauge "process_max_fds" "{file}" [] "File descriptors that the process may have open.";
     RESIDENT Gauge "process_resident_memory_bytes" "By" [] "Memory of the process that is in RAM.";
@@ -19,6 +22,9 @@ crate::catalogue! {
 pub fn metrics(out: &mut Families, started: SystemTime) {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     out.seconds(&CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
+    for (name, nanos) in threads() {
+        out.seconds(&THREAD_CPU, &[&name], nanos as f64 / 1e9);
+    }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = |name| number(&status, name).map(|kib| kib * 1024.0);
     let gauges = [
@@ -31,6 +37,19 @@ pub fn metrics(out: &mut Families, started: SystemTime) {
     for (metric, value) in gauges {
         value.into_iter().for_each(|value| out.gauge(metric, &[], value));
     }
+}
+
+/// Name and CPU time of the threads that run, in nanoseconds. A number at the end of a name stays: workers have one each.
+fn threads() -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file| fs::read_to_string(thread.path().join(file)).ok();
+        // On the processor, waiting for it, times it was given: the first.
+        let nanos = read("schedstat").and_then(|times| times.split_whitespace().next()?.parse::<u64>().ok());
+        let Some((name, nanos)) = read("comm").zip(nanos) else { continue };
+        *all.entry(name.trim_end().to_owned()).or_default() += nanos;
+    }
+    all
 }
 
 fn number(status: &str, name: &str) -> Option<f64> {
@@ -49,7 +68,12 @@ mod tests {
         out.families(families);
         let text = String::from_utf8(out.finish()).unwrap();
         for metric in all() {
-            assert!(text.lines().any(|line| line.starts_with(&format!("{} ", metric.name))), "{}: {text}", metric.name);
+            let is_sample =
+                |line: &str| line.strip_prefix(metric.name).is_some_and(|rest| rest.starts_with([' ', '{']));
+            assert!(text.lines().any(is_sample), "{}: {text}", metric.name);
         }
+        let busy = || threads().values().sum::<u64>();
+        let before = busy();
+        while busy() == before {}
     }
 }

@@ -11,6 +11,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, Head
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use weir_config::{Startup, WaitsFor};
 use weir_metrics::{Negotiated, negotiate};
 use weir_spool::SpoolStats;
-use weir_telemetry::metrics::{Exposition, Families, RouteMetrics, catalogue};
+use weir_telemetry::metrics::{Connects, Exposition, Families, RouteLabels, RouteMetrics, catalogue};
 
 /// What is made of the text before the client is waited for. Bytes.
 const PIECE: usize = 64 << 10;
@@ -115,6 +116,7 @@ async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<
         }
     }
     let mut few = Families::default();
+    services(&routes, &mut few);
     workers(&admin, &mut few);
     spool(&admin, &mut few);
     process(&admin, &mut few);
@@ -122,6 +124,23 @@ async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     text.families(few);
     out.finish(text.finish()).await
+}
+
+/// Of each service that has been tried, over the routes that lead to it.
+fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
+    let mut services: BTreeMap<[&str; 2], Connects> = BTreeMap::new();
+    for route in routes {
+        let RouteLabels { api, service, .. } = route.labels();
+        if let Some(connects) = route.connects().filter(|_| !service.is_empty()) {
+            let sum = services.entry([api, service]).or_default();
+            sum.opened += connects.opened;
+            sum.failed += connects.failed;
+        }
+    }
+    for (service, Connects { opened, failed }) in &services {
+        out.counter(&catalogue::CONNECTIONS_OPENED, service, *opened);
+        out.counter(&catalogue::CONNECT_FAILURES, service, *failed);
+    }
 }
 
 fn workers(admin: &Admin, out: &mut Families) {

@@ -23,6 +23,10 @@ weir_metrics::catalogue! {
         "Requests that a policy rejected.";
     RATE_LIMITED Counter "weir_rate_limit_requests_total" "{request}" ["api" "route" "state"]
         "Requests that met a rate limit: within or over it, and `_shared` where the limiter was full and counted them with other keys.";
+    CONNECTIONS_OPENED Counter "weir_upstream_connections_opened_total" "{connection}" ["api" "service"]
+        "Connections that were opened to a service, from its first attempt on.";
+    CONNECT_FAILURES Counter "weir_upstream_connect_failures_total" "{attempt}" ["api" "service"]
+        "Attempts that had no connection to a service: its name, the connection or the handshake failed, or the gateway had no descriptor or port left. The reasons are those of http_client_request_duration_seconds.";
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     OPEN_REQUESTS Gauge "weir_requests_open" "{request}" [] "Requests that are open now; `limits.openRequests` bounds them.";

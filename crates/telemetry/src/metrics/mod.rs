@@ -10,5 +10,5 @@ pub mod catalogue;
 mod chain;
 mod route;
 
-pub use route::{RouteLabels, RouteMetrics};
+pub use route::{Connects, RouteLabels, RouteMetrics};
 pub use weir_metrics::{Exposition, Families};

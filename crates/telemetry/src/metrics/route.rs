@@ -60,6 +60,8 @@ struct Cells {
     other_failed: AtomicU64,
     overhead: Histogram,
     attempts: Chain<u8, Histogram>,
+    /// Of the attempts, those that opened a connection.
+    opened: AtomicU64,
     request_body: Histogram,
     response_body: Histogram,
     policies: Chain<(NameId, Verdict, Reason), PolicyCells>,
@@ -75,6 +77,7 @@ impl Cells {
             other_failed: AtomicU64::new(0),
             overhead: Histogram::new(OVERHEAD_NS),
             attempts: Chain::new(),
+            opened: AtomicU64::new(0),
             request_body: Histogram::new(SIZE),
             response_body: Histogram::new(SIZE),
             policies: Chain::new(),
@@ -85,7 +88,9 @@ impl Cells {
     fn observe(&self, exchange: &Exchange) {
         let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
         let total = exchange.total();
-        let ended_us = exchange.started_us.wrapping_add(total.as_micros() as i64);
+        // In 64 bits, where `Duration::as_micros` divides in 128.
+        let took_us = (total.as_secs() as i64).wrapping_mul(1_000_000).wrapping_add(i64::from(total.subsec_micros()));
+        let ended_us = exchange.started_us.wrapping_add(took_us);
         // Of every request there is an event, by these numbers.
         let of = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
         match self.answers.get_or_make(answer, MOST_ANSWERS, || WithExemplars::new(DURATION_NS)) {
@@ -107,6 +112,7 @@ impl Cells {
             if let Some(cell) = cell {
                 cell.observe_duration(attempt.took);
             }
+            add(&self.opened, u64::from(attempt.connect_us > 0 && !attempt.outcome.is_without_connection()));
         }
         for run in &exchange.policies {
             let rejected = run.verdict == Verdict::Rejected;
@@ -129,6 +135,13 @@ impl Cells {
         let failed = self.answers.iter().filter(|(answer, _)| answer.is_failure()).map(|(_, cell)| cell.count());
         failed.sum::<u64>() + self.other_failed.load(Ordering::Acquire)
     }
+}
+
+/// What the attempts at a service needed of connections to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connects {
+    pub opened: u64,
+    pub failed: u64,
 }
 
 /// The cells of one route.
@@ -181,6 +194,20 @@ impl RouteMetrics {
         if let Some(cells) = self.workers.get(worker) {
             cells.get_or_init(Cells::new).observe(exchange);
         }
+    }
+
+    /// `None` while no worker has had a request.
+    pub fn connects(&self) -> Option<Connects> {
+        let of_worker = |cells: &Cells| {
+            let failed = cells.attempts.iter().filter(|(reason, _)| Reason::from_byte(*reason).is_without_connection());
+            let failed = failed.map(|(_, cell)| cell.count()).sum();
+            Connects { opened: cells.opened.load(Ordering::Acquire), failed }
+        };
+        let sum = |one: Connects, more: Connects| Connects {
+            opened: one.opened + more.opened,
+            failed: one.failed + more.failed,
+        };
+        self.cells().map(of_worker).reduce(sum)
     }
 
     /// Of the workers that have had a request.
@@ -427,6 +454,22 @@ mod tests {
         let text = text(&metrics, &Names::new());
         let series: Vec<_> = text.lines().filter(|line| line.starts_with("weir_requests_unrouted_total{")).collect();
         assert_eq!(series, [r#"weir_requests_unrouted_total{reason="no_route"} 2"#]);
+    }
+
+    #[test]
+    fn connections_are_opened_or_not_and_kept_ones_are_neither() {
+        let metrics = RouteMetrics::new(labels(), 2);
+        assert_eq!(metrics.connects(), None);
+        let attempt = |connect_us, outcome| Attempt { connect_us, outcome, ..Attempt::new() };
+        for (worker, attempts) in [
+            (0, vec![attempt(120, Reason::None), attempt(0, Reason::None), attempt(80, Reason::UpstreamTimeout)]),
+            (1, vec![attempt(90, Reason::ConnectionRefused), attempt(0, Reason::DnsError)]),
+        ] {
+            let mut exchange = exchange(200);
+            exchange.attempts = attempts.into_iter().collect();
+            metrics.observe(worker, &exchange);
+        }
+        assert_eq!(metrics.connects(), Some(Connects { opened: 2, failed: 2 }));
     }
 
     #[test]
