@@ -183,6 +183,20 @@ Exit codes:
   1  it could not be written
   3  a gateway could not be reached")]
     Dump(DumpOptions),
+    /// Show how many series a gateway's metrics have, and the labels that make them.
+    ///
+    /// Series of several gateways add up, as they do in Prometheus. What traffic can make of them is bounded: the rest
+    /// counts under `__other__`. With --again it looks twice, and shows what has grown.
+    #[command(after_long_help = "\
+Examples:
+  weirctl cardinality
+  weirctl cardinality --again=60 --limit 5
+  weirctl cardinality --json | jq .series
+
+Exit codes:
+  0  here it is
+  3  a gateway could not be reached")]
+    Cardinality(CardinalityOptions),
     /// Check a configuration and report every error in it, with file, line and a suggested fix.
     ///
     /// What a load of the resources would tell, wherever this command is installed. `weir validate` also compiles them as
@@ -237,6 +251,7 @@ impl Command {
             Self::Reload(options) => options.change.json,
             Self::Rollback(options) => options.change.json,
             Self::Dump(_) => true,
+            Self::Cardinality(options) => options.json,
             Self::Validate(options) => options.json,
             Self::Schema(_) => true,
             Self::Completions(_) => false,
@@ -255,6 +270,20 @@ pub struct TailOptions {
     /// Only events with a reason: what did not simply pass.
     #[arg(long)]
     pub failed: bool,
+}
+
+#[derive(clap::Args)]
+pub struct CardinalityOptions {
+    /// One JSON document: {series, metrics: [{name, series, grown, labels: [{name, values}]}]}.
+    #[arg(long)]
+    pub json: bool,
+    /// So many metrics at most.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub limit: usize,
+    /// Look again after so many seconds (60 unless said), and show what has grown most.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub again: Option<u32>,
 }
 
 #[derive(clap::Args)]

@@ -5,6 +5,7 @@
 
 mod admin;
 mod args;
+mod cardinality;
 mod change;
 mod deadletters;
 mod dump;
@@ -111,6 +112,7 @@ async fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
         Command::Reload(options) => change::reload(&args.administered(&options.change), options).await,
         Command::Rollback(options) => change::roll_back(&args.administered(&options.change), options).await,
+        Command::Cardinality(options) => cardinality::cardinality(&args.gateways(), options).await,
         Command::Dump(options) => dump::dump(&args.gateways(), options).await,
         Command::Validate(options) => validate::validate(options),
         Command::Schema(_) => schema::schema().map(|()| Outcome::Well).map_err(Failure::from),

@@ -228,6 +228,15 @@ async fn connections_to_services_and_the_cost_of_threads_are_counted() {
         assert_eq!(value(&format!("weir_upstream_connections_opened_total{}", of(api))), opened, "{api}");
         assert_eq!(value(&format!("weir_upstream_connect_failures_total{}", of(api))), failed, "{api}");
     }
+    let output = Command::new(weir_testkit::process::program("weirctl").unwrap())
+        .args(["cardinality", "--json", "--admin", &format!("http://{}", gateway.admin)])
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(found["series"], series);
+    let labels = |metric: &Value| metric["name"] == "http_server_request_duration_seconds" && metric["series"] == 34;
+    assert!(found["metrics"].as_array().unwrap().iter().any(labels), "{found}");
     let worker = value("weir_thread_cpu_seconds_total{thread=\"worker-0\"}");
     assert!(worker > 0.0 && worker <= value("process_cpu_seconds_total"), "{worker}");
 }

@@ -14,6 +14,7 @@ use weir_metrics::{Family, Histogram, HistogramKind, Reading, WithExemplars, add
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
 const MOST_ANSWERS: usize = 256;
+/// The same of policy, verdict and reason: policies get other names while a gateway runs.
 const MOST_POLICIES: usize = 64;
 const OTHER: &str = "__other__";
 
@@ -51,6 +52,12 @@ struct PolicyCells {
     rejected: AtomicU64,
 }
 
+impl PolicyCells {
+    fn new() -> Self {
+        Self { duration: Histogram::new(OVERHEAD_NS), rejected: AtomicU64::new(0) }
+    }
+}
+
 /// One worker's cells, made by the first request.
 #[derive(Debug)]
 struct Cells {
@@ -65,6 +72,7 @@ struct Cells {
     request_body: Histogram,
     response_body: Histogram,
     policies: Chain<(NameId, Verdict, Reason), PolicyCells>,
+    other_policies: PolicyCells,
     /// By the byte of the state.
     limits: [AtomicU64; RateLimitState::ALL.len()],
 }
@@ -81,6 +89,7 @@ impl Cells {
             request_body: Histogram::new(SIZE),
             response_body: Histogram::new(SIZE),
             policies: Chain::new(),
+            other_policies: PolicyCells::new(),
             limits: Default::default(),
         })
     }
@@ -117,11 +126,9 @@ impl Cells {
         for run in &exchange.policies {
             let rejected = run.verdict == Verdict::Rejected;
             let key = (run.policy, run.verdict, if rejected { exchange.reason } else { Reason::None });
-            let make = || PolicyCells { duration: Histogram::new(OVERHEAD_NS), rejected: AtomicU64::new(0) };
-            if let Some(cells) = self.policies.get_or_make(key, MOST_POLICIES, make) {
-                cells.duration.observe_duration(run.took);
-                add(&cells.rejected, u64::from(rejected));
-            }
+            let cells = self.policies.get_or_make(key, MOST_POLICIES, PolicyCells::new).unwrap_or(&self.other_policies);
+            cells.duration.observe_duration(run.took);
+            add(&cells.rejected, u64::from(rejected));
         }
     }
 }
@@ -287,7 +294,7 @@ impl RouteMetrics {
     fn expose_rejected(&self, names: &Names, out: &mut Exposition) {
         let mut rejected: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for (policy, verdict, reason, cells) in self.policies(names) {
-            if verdict == Verdict::Rejected.as_str() {
+            if verdict == Verdict::Rejected.as_str() || verdict == OTHER {
                 *rejected.entry((policy, reason)).or_default() += cells.rejected.load(Ordering::Acquire);
             }
         }
@@ -299,9 +306,11 @@ impl RouteMetrics {
 
     /// The name of each policy that ran, its verdict and the reason, for every worker.
     fn policies(&self, names: &Names) -> impl Iterator<Item = (String, &'static str, &'static str, &PolicyCells)> {
-        self.cells().flat_map(|cells| cells.policies.iter()).map(|((policy, verdict, reason), cells)| {
+        let own = self.cells().flat_map(|cells| cells.policies.iter()).map(|((policy, verdict, reason), cells)| {
             (names.name(policy).unwrap_or_default().to_string(), verdict.as_str(), reason.as_str(), cells)
-        })
+        });
+        let others = self.cells().map(|cells| &cells.other_policies).filter(|cells| cells.duration.count() > 0);
+        own.chain(others.map(|cells| (OTHER.to_owned(), OTHER, OTHER, cells)))
     }
 
     fn expose_sum(
@@ -454,6 +463,27 @@ mod tests {
         let text = text(&metrics, &Names::new());
         let series: Vec<_> = text.lines().filter(|line| line.starts_with("weir_requests_unrouted_total{")).collect();
         assert_eq!(series, [r#"weir_requests_unrouted_total{reason="no_route"} 2"#]);
+    }
+
+    #[test]
+    fn a_flood_of_policies_counts_under_other() {
+        let (metrics, names) = (RouteMetrics::new(labels(), 1), Names::new());
+        let mut rejected = exchange(403);
+        rejected.reason = Reason::IpDenied;
+        for number in 0..200 {
+            let policy = names.register(&format!("policy-{number}"));
+            rejected.policies.clear();
+            rejected.policies.push(PolicyRun::new(policy, Verdict::Rejected));
+            metrics.observe(0, &rejected);
+        }
+        let text = text(&metrics, &names);
+        let total = |name: &str| -> u64 {
+            let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        assert_eq!((total("weir_policy_duration_seconds_count"), total("weir_requests_rejected_total")), (200, 200));
+        let other = r#"weir_requests_rejected_total{api="orders",policy="__other__",reason="__other__",route="r"} 136"#;
+        assert!(text.contains(other), "{text}");
     }
 
     #[test]

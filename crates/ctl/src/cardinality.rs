@@ -1,0 +1,185 @@
+//! `weirctl cardinality`: how many series a gateway's metrics have, and which label makes them.
+//!
+//! Every series costs Prometheus memory, and so does a gateway's scrape. The gateway bounds what traffic can make of
+//! them (the rest counts under `__other__`); this says what there is, and with `--again` what is growing.
+
+use crate::args::CardinalityOptions;
+use crate::terminal::{say, say_json};
+use crate::{Failure, Outcome, fetch};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The series of one metric.
+#[derive(Default)]
+struct Family {
+    series: usize,
+    /// The values of each label.
+    labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+type Families = BTreeMap<String, Family>;
+
+/// Asks every gateway; the series of all of them add up, as they do in Prometheus.
+pub async fn cardinality(gateways: &[String], options: &CardinalityOptions) -> Result<Outcome, Failure> {
+    let first = look(gateways).await?;
+    let again = match options.again {
+        Some(seconds) => {
+            tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            Some(look(gateways).await?)
+        }
+        None => None,
+    };
+    let (now, before) = match &again {
+        Some(again) => (again, Some(&first)),
+        None => (&first, None),
+    };
+    let rows = rows(now, before, options.limit);
+    if options.json {
+        say_json(json!({ "series": total(now), "metrics": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+    } else {
+        print(&rows, now, before)?;
+    }
+    Ok(Outcome::Well)
+}
+
+fn print(rows: &[Row<'_>], now: &Families, before: Option<&Families>) -> Result<(), Failure> {
+    let grown = |grown: Option<isize>| grown.map(|grown| format!("{grown:>+9}")).unwrap_or_default();
+    say(format_args!("   series{}  metric, and the values of its labels", before.map_or("", |_| "    grown")))?;
+    for row in rows {
+        let labels: Vec<_> = row.labels.iter().map(|(name, values)| format!("{name} {values}")).collect();
+        say(format_args!("{:>9}{}  {}  {}", row.series, grown(row.grown), row.name, labels.join(", ")))?;
+    }
+    let all = before.map(|before| difference(total(now), total(before)));
+    say(format_args!("{:>9}{}  in all, of {} metrics", total(now), grown(all), now.len()))?;
+    Ok(())
+}
+
+/// One line of the answer.
+struct Row<'a> {
+    name: &'a str,
+    series: usize,
+    grown: Option<isize>,
+    /// The one with most values first; how many.
+    labels: Vec<(&'a str, usize)>,
+}
+
+impl Row<'_> {
+    fn json(&self) -> Value {
+        let labels: Vec<_> =
+            self.labels.iter().map(|(name, values)| json!({ "name": name, "values": values })).collect();
+        json!({ "name": self.name, "series": self.series, "grown": self.grown, "labels": labels })
+    }
+}
+
+/// The metrics that grow most, or have most, first.
+fn rows<'a>(now: &'a Families, before: Option<&Families>, limit: usize) -> Vec<Row<'a>> {
+    let row = |(name, family): (&'a String, &'a Family)| {
+        let mut labels: Vec<_> = family.labels.iter().map(|(name, values)| (name.as_str(), values.len())).collect();
+        labels.sort_by_key(|(_, values)| std::cmp::Reverse(*values));
+        let grown = before.map(|before| difference(family.series, before.get(name).map_or(0, |family| family.series)));
+        Row { name, series: family.series, grown, labels }
+    };
+    let mut rows: Vec<_> = now.iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.grown.unwrap_or_default(), row.series)));
+    rows.truncate(limit);
+    rows
+}
+
+fn difference(now: usize, before: usize) -> isize {
+    now.cast_signed() - before.cast_signed()
+}
+
+fn total(families: &Families) -> usize {
+    families.values().map(|family| family.series).sum()
+}
+
+async fn look(gateways: &[String]) -> Result<Families, Failure> {
+    let mut families = Families::new();
+    for base in gateways {
+        let (_, text) = fetch::get_ok(base, "/metrics").await?;
+        add(&mut families, &text);
+    }
+    Ok(families)
+}
+
+/// Adds the series of Prometheus' text, version 0.0.4.
+fn add(families: &mut Families, text: &str) {
+    let mut family = ("", "");
+    for line in text.lines() {
+        if let Some(of_type) = line.strip_prefix("# TYPE ") {
+            family = of_type.split_once(' ').unwrap_or((of_type, ""));
+            continue;
+        }
+        if line.starts_with('#') || line.is_empty() {
+            continue;
+        }
+        let name_end = line.find(['{', ' ']).unwrap_or(line.len());
+        let (name, rest) = line.split_at(name_end);
+        let of_histogram = || ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
+        let name = of_histogram().filter(|base| family == (*base, "histogram")).unwrap_or(name);
+        let family = families.entry(name.to_owned()).or_default();
+        family.series += 1;
+        for (label, value) in labels(rest) {
+            // The boundaries of buckets are of the metric, and no traffic makes more of them.
+            if label != "le" {
+                family.labels.entry(label.to_owned()).or_default().insert(value.to_owned());
+            }
+        }
+    }
+}
+
+/// `{name="value",…}` at the beginning of `rest`; values as they are written, escapes and all.
+fn labels(rest: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = rest.strip_prefix('{').unwrap_or("");
+    std::iter::from_fn(move || {
+        let (name, after) = rest.split_once("=\"")?;
+        let mut escaped = false;
+        let end = after.bytes().position(|byte| {
+            let ends = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            ends
+        })?;
+        rest = &after[end + 1..];
+        Some((name.trim_start_matches(','), &after[..end]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"# HELP a_seconds Time.
+# TYPE a_seconds histogram
+a_seconds_bucket{route="x\"},y",le="0.5"} 1
+a_seconds_bucket{route="x\"},y",le="+Inf"} 1
+a_seconds_sum{route="x\"},y"} 0.1
+a_seconds_count{route="x\"},y"} 1
+# HELP b_count Not of a histogram.
+# TYPE b_count gauge
+b_count 7
+# TYPE c_total counter
+c_total{api="one",route="\\"} 1
+c_total{api="one",route="two"} 1
+"#;
+
+    #[test]
+    fn series_belong_to_their_metric_and_labels_are_counted_by_value() {
+        let mut now = Families::new();
+        add(&mut now, TEXT);
+        let said: Vec<_> = rows(&now, None, 2).iter().map(|row| (row.name, row.series, row.labels.clone())).collect();
+        assert_eq!(said, [("a_seconds", 4, vec![("route", 1)]), ("c_total", 2, vec![("route", 2), ("api", 1)])]);
+        assert_eq!((total(&now), now.len()), (7, 3));
+        assert!(now["a_seconds"].labels["route"].contains(r#"x\"},y"#));
+    }
+
+    #[test]
+    fn what_grows_most_comes_first() {
+        let (mut before, mut now) = (Families::new(), Families::new());
+        add(&mut before, TEXT);
+        add(&mut now, TEXT);
+        add(&mut now, "# TYPE c_total counter\nc_total{api=\"two\",route=\"three\"} 1\n");
+        let rows = rows(&now, Some(&before), 10);
+        assert_eq!((rows[0].name, rows[0].grown, rows[1].grown), ("c_total", Some(1), Some(0)));
+    }
+}
