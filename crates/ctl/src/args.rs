@@ -64,6 +64,20 @@ Examples:
   weirctl tail --json --count 100 | jq -c [.status,.path,.total_us]
   weirctl tail --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901")]
     Tail(TailOptions),
+    /// Show what each API does now: requests, failures, and times, the busiest first.
+    ///
+    /// From the metrics of one gateway, or of several as one, at every interval. A request failed by the fault of the
+    /// service or of the gateway; it was refused by a policy.
+    #[command(after_long_help = "\
+Examples:
+  weirctl top
+  weirctl top --interval 10 --limit 5
+  weirctl top --json --count 1 --admin http://127.0.0.1:9901 --admin http://10.0.0.2:9901
+
+Exit codes:
+  0  as often as --count says, or Ctrl-C
+  3  a gateway could not be reached")]
+    Top(TopOptions),
     /// Show one trace through all gateways as a waterfall: each one's own time, and the time between.
     ///
     /// Made from events, which every request has, sampled or not. An event takes about 2 s to arrive.
@@ -243,6 +257,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Tail(options) => options.json,
+            Self::Top(options) => options.json,
             Self::Trace(options) => options.json,
             Self::Probe(options) => options.json,
             Self::Ledger(options) => options.json,
@@ -270,6 +285,22 @@ pub struct TailOptions {
     /// Only events with a reason: what did not simply pass.
     #[arg(long)]
     pub failed: bool,
+}
+
+#[derive(clap::Args)]
+pub struct TopOptions {
+    /// One JSON object a line: {seconds, open, connections, cores, events_given_up, apis: [{api, requests_per_second, …}]}.
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds between two looks.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub interval: u32,
+    /// End after so many.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// So many APIs at most.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub limit: usize,
 }
 
 #[derive(clap::Args)]

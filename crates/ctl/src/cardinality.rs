@@ -4,8 +4,9 @@
 //! them (the rest counts under `__other__`); this says what there is, and with `--again` what is growing.
 
 use crate::args::CardinalityOptions;
+use crate::exposition::{samples, scrape};
 use crate::terminal::{say, say_json};
-use crate::{Failure, Outcome, fetch};
+use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -97,52 +98,23 @@ fn total(families: &Families) -> usize {
 async fn look(gateways: &[String]) -> Result<Families, Failure> {
     let mut families = Families::new();
     for base in gateways {
-        let (_, text) = fetch::get_ok(base, "/metrics").await?;
-        add(&mut families, &text);
+        add(&mut families, &scrape(base).await?);
     }
     Ok(families)
 }
 
-/// Adds the series of Prometheus' text, version 0.0.4.
+/// Adds the series of a scrape.
 fn add(families: &mut Families, text: &str) {
-    let mut family = ("", "");
-    for line in text.lines() {
-        if let Some(of_type) = line.strip_prefix("# TYPE ") {
-            family = of_type.split_once(' ').unwrap_or((of_type, ""));
-            continue;
-        }
-        if line.starts_with('#') || line.is_empty() {
-            continue;
-        }
-        let name_end = line.find(['{', ' ']).unwrap_or(line.len());
-        let (name, rest) = line.split_at(name_end);
-        let of_histogram = || ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
-        let name = of_histogram().filter(|base| family == (*base, "histogram")).unwrap_or(name);
-        let family = families.entry(name.to_owned()).or_default();
+    for sample in samples(text) {
+        let family = families.entry(sample.metric.to_owned()).or_default();
         family.series += 1;
-        for (label, value) in labels(rest) {
+        for (label, value) in sample.labels() {
             // The boundaries of buckets are of the metric, and no traffic makes more of them.
             if label != "le" {
                 family.labels.entry(label.to_owned()).or_default().insert(value.to_owned());
             }
         }
     }
-}
-
-/// `{name="value",…}` at the beginning of `rest`; values as they are written, escapes and all.
-fn labels(rest: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = rest.strip_prefix('{').unwrap_or("");
-    std::iter::from_fn(move || {
-        let (name, after) = rest.split_once("=\"")?;
-        let mut escaped = false;
-        let end = after.bytes().position(|byte| {
-            let ends = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            ends
-        })?;
-        rest = &after[end + 1..];
-        Some((name.trim_start_matches(','), &after[..end]))
-    })
 }
 
 #[cfg(test)]

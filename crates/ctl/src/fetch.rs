@@ -46,6 +46,8 @@ pub enum FetchError {
     Broken { url: String, cause: String },
     #[error("{url} answered with `{kind}`, which is no tail of events; is this a gateway's admin address?")]
     NoTail { url: String, kind: String },
+    #[error("{url} answered with no metrics of a gateway; is this its admin address?")]
+    NoMetrics { url: String },
     #[error("{url} answered {status}: {body}")]
     Refused { url: String, status: StatusCode, body: String },
 }

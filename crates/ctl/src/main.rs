@@ -9,6 +9,7 @@ mod cardinality;
 mod change;
 mod deadletters;
 mod dump;
+mod exposition;
 mod fetch;
 mod ledger;
 mod probe;
@@ -18,6 +19,7 @@ mod spool_args;
 mod tail;
 mod terminal;
 mod tls;
+mod top;
 mod trace;
 mod validate;
 mod waterfall;
@@ -70,7 +72,9 @@ impl Failure {
             Self::Fetch(FetchError::Unreachable { .. } | FetchError::Socket { .. }) => "unreachable",
             Self::Fetch(FetchError::Silent { .. }) => "silent",
             Self::Fetch(FetchError::Broken { .. }) => "broken",
-            Self::Fetch(FetchError::Refused { .. } | FetchError::NoTail { .. }) => "refused",
+            Self::Fetch(FetchError::Refused { .. } | FetchError::NoTail { .. } | FetchError::NoMetrics { .. }) => {
+                "refused"
+            }
             Self::Answer { .. } => "answer",
             Self::Spool { .. } | Self::NoSuchChunk(_) => "spool",
             Self::Unconfirmed => "unconfirmed",
@@ -105,6 +109,7 @@ async fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Tail(options) => tail::tail(&args.gateways(), options).await,
+        Command::Top(options) => top::top(&args.gateways(), options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
         Command::Probe(options) => probe::probe(&args.gateways(), options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,

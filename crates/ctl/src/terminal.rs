@@ -7,11 +7,21 @@
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 /// Prints text for people.
 pub fn say(text: impl Display) -> io::Result<()> {
     weir_program::say(lines(&text.to_string()))
+}
+
+/// Before something that is printed over and over: empties a terminal. What is not one keeps it all.
+pub fn clear() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if out.is_terminal() {
+        // The cursor home, and what is behind it gone.
+        write!(out, "\x1b[H\x1b[J")?;
+    }
+    Ok(())
 }
 
 /// Prints JSON, which `text` must be.

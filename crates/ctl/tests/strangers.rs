@@ -55,7 +55,15 @@ fn a_stranger_is_reported_in_one_sentence() {
     ];
     for (what, answer) in answers {
         let url = stranger(answer);
-        for command in [&["tail"][..], &["tail", "--json"], &["ledger"], &["ledger", "--json"], &["trace", TRACE]] {
+        for command in [
+            &["tail"][..],
+            &["tail", "--json"],
+            &["cardinality"],
+            &["top", "--count=1"],
+            &["ledger"],
+            &["ledger", "--json"],
+            &["trace", TRACE],
+        ] {
             let output = weirctl(&url, command);
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(3), "{command:?}, {what}: {said}");

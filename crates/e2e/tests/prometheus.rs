@@ -241,6 +241,33 @@ async fn connections_to_services_and_the_cost_of_threads_are_counted() {
     assert!(worker > 0.0 && worker <= value("process_cpu_seconds_total"), "{worker}");
 }
 
+/// What `weirctl top` shows of a second in which somebody asks all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_shows_who_is_busy() {
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(&site, &GatewaySpec::new("here", "edge", upstream)).unwrap();
+    let top = |args: &[&str]| {
+        let mut command = Command::new(weir_testkit::process::program("weirctl").unwrap());
+        command.args(["top", "--count=1", "--interval=1", "--admin", &format!("http://{}", gateway.admin)]);
+        command.args(args).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let (mut people, mut programs) = (top(&[]), top(&["--json"]));
+    let mut asked = 0;
+    while people.try_wait().unwrap().is_none() || programs.try_wait().unwrap().is_none() {
+        assert_eq!(get(&format!("http://{}/fast", gateway.address)).await.unwrap().0, 200);
+        asked += 1;
+    }
+    let text = String::from_utf8(people.wait_with_output().unwrap().stdout).unwrap();
+    assert!(text.contains(" requests/s, ") && text.trim_end().ends_with(" api-0"), "{text}");
+    let found: Value = serde_json::from_slice(&programs.wait_with_output().unwrap().stdout).unwrap();
+    let api = &found["apis"][0];
+    let requests = api["requests_per_second"].as_f64().unwrap() * found["seconds"].as_f64().unwrap();
+    assert!(requests > 0.0 && requests.round() <= f64::from(asked), "{asked}: {found}");
+    assert!(api["p99_seconds"].as_f64() > Some(0.0) && api["failed_per_second"] == 0.0, "{found}");
+    assert!(found["cores"].as_f64() > Some(0.0) && found["events_given_up"] == 0.0, "{found}");
+}
+
 /// A Prometheus elsewhere has a port with a token and TLS, and sees nothing there but metrics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_for_metrics_alone_is_scraped_over_tls_with_a_token() {
