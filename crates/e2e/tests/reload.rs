@@ -502,7 +502,7 @@ async fn where_the_socket_is_can_be_said() {
     command.env("WEIR_LOG", "warn");
     let refused = command.arg("--admin-socket").arg(long.join("admin.sock")).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && said.contains("give another by --admin-socket"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("give another path by --admin-socket"), "{said}");
 
     let edge = Locked::start("{}", &["--state", &long.to_string_lossy()]).await;
     assert!(edge.site.log("edge").contains("there is no admin socket"), "{}", edge.site.log("edge"));

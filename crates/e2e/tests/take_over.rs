@@ -5,11 +5,12 @@
 use rustix::process::Signal;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually, reserve};
-use weir_testkit::process::Process;
+use weir_testkit::process::{Process, program};
 use weir_testkit::{get, upstream};
 
 /// A configuration with fixed ports in the folder of a gateway.
@@ -82,6 +83,17 @@ async fn a_gateway_that_takes_over_loses_no_request() {
         serde_json::from_str::<serde_json::Value>(&status).ok()?["boot"].as_str().map(str::to_owned)
     };
     let first = boot().await.unwrap();
+    // The socket of its user leads to the same process as the admin port.
+    let at_socket = || {
+        let output = Command::new(program("weirctl").unwrap())
+            .args(["dump", "--admin"])
+            .arg(format!("unix:{}", site.path("edge/spool.state/admin.sock").display()))
+            .output()
+            .unwrap();
+        let dump: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        dump["boot"].as_str().map(str::to_owned)
+    };
+    assert_eq!(at_socket().as_ref(), Some(&first));
 
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..2).map(|_| std::thread::spawn(load(listen, Arc::clone(&stop)))).collect();
@@ -90,11 +102,13 @@ async fn a_gateway_that_takes_over_loses_no_request() {
     let mut new = start(&site, "edge", "new", &["--take-over"]);
     new.wait_for(DEADLINE, |line| line.contains("listening on").then_some(())).unwrap();
     assert_eq!(boot().await.as_ref(), Some(&first), "the old one answers until it is asked to end");
+    assert_eq!(at_socket().as_ref(), Some(&first));
     old.signal(Signal::TERM);
     new.wait_for(DEADLINE, |line| line.contains("admin on").then_some(())).unwrap();
     assert!(old.ended().is_none(), "it hands the port over before its last request is done");
     let second = eventually("the new one answers", boot).await;
     assert_ne!(second, first);
+    assert_eq!(at_socket(), Some(second));
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

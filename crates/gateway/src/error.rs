@@ -27,7 +27,7 @@ pub enum RunError {
     Endpoint(#[from] EndpointError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
     Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
-    #[error("cannot listen on the socket `{}`: {error}; give another by --admin-socket", path.display())]
+    #[error("cannot listen on the socket `{}`: {error}; give another path by --admin-socket", path.display())]
     Socket { path: PathBuf, error: io::Error },
     #[error("cannot start a thread: {0}; raise the limit of threads (`ulimit -u`, the `pids` limit of the container)")]
     Thread(io::Error),

@@ -82,20 +82,21 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let metrics = config.startup.metrics.map(metrics).transpose()?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let socket = match AdminSocket::open(&socket) {
-        Ok(socket) => Some(socket),
-        Err(error) if options.admin_socket.is_some() => return Err(RunError::Socket { path: socket, error }),
-        // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
-        Err(error) => {
-            warn!(path = %socket.display(), %error, "there is no admin socket; --admin-socket PATH gives it another place");
-            None
-        }
-    };
-    let operator_ports =
-        OperatorPorts { admin, socket, probe, metrics, hand_over: HandOver::within(&config.startup.spool.path) };
+    let opened = AdminSocket::open(&socket, options.take_over);
+    if options.admin_socket.is_some()
+        && let Err(error) = opened
+    {
+        return Err(RunError::Socket { path: socket, error });
+    }
     let identity = identity(&config, options.name);
     let (mut spool, writers) =
         Spool::start(spool_config(&config), identity.clone(), workers, Arc::clone(&registry.names))?;
+    // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
+    if let Err(error) = &opened {
+        warn!(path = %socket.display(), %error, "there is no admin socket; --admin-socket PATH gives it another place");
+    }
+    let hand_over = HandOver::within(&config.startup.spool.path);
+    let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
     let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));

@@ -6,24 +6,13 @@ use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric
 use crate::format::Format;
 use crate::histogram::Reading;
 use crate::openmetrics;
+use crate::sample::{Sample, Value};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 use std::collections::BTreeMap;
 
 /// Samples that are kept before they are written.
 const BATCH: usize = 256;
-
-/// One sample: the values of its labels stand in the order of the catalogue.
-pub(crate) struct Sample {
-    pub(crate) labels: Vec<String>,
-    pub(crate) value: Value,
-}
-
-pub(crate) enum Value {
-    Whole(u64),
-    Real(f64),
-    Histogram(Reading),
-}
 
 /// The text of samples that come family by family.
 #[derive(Default)]
@@ -57,7 +46,7 @@ impl Exposition {
 
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
     pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
-        self.push(family, sample(labels, Value::Whole(value)));
+        self.push(family, Sample::new(labels, Value::Whole(value)));
     }
 
     /// Adds a histogram's sample.
@@ -67,7 +56,7 @@ impl Exposition {
         labels: &[&str; N],
         reading: &Reading,
     ) {
-        self.push(family, sample(labels, Value::Histogram(reading.clone())));
+        self.push(family, Sample::new(labels, Value::Histogram(reading.clone())));
     }
 
     fn push(&mut self, metric: &'static Metric, sample: Sample) {
@@ -150,7 +139,7 @@ pub struct Families {
 impl Families {
     /// Adds a counter's sample. The values of labels stand in the order of the catalogue.
     pub fn counter<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: u64) {
-        self.push(family, sample(labels, Value::Whole(value)));
+        self.push(family, Sample::new(labels, Value::Whole(value)));
     }
 
     /// Adds a histogram's sample.
@@ -160,31 +149,27 @@ impl Families {
         labels: &[&str; N],
         reading: &Reading,
     ) {
-        self.push(family, sample(labels, Value::Histogram(reading.clone())));
+        self.push(family, Sample::new(labels, Value::Histogram(reading.clone())));
     }
 
     /// Adds the sample of a counter of seconds.
     pub fn seconds<const N: usize>(&mut self, family: &'static Family<Counter, N>, labels: &[&str; N], value: f64) {
-        self.push(family, sample(labels, Value::Real(value)));
+        self.push(family, Sample::new(labels, Value::Real(value)));
     }
 
     /// Adds a gauge's sample.
     pub fn gauge<const N: usize>(&mut self, family: &'static Family<Gauge, N>, labels: &[&str; N], value: f64) {
-        self.push(family, sample(labels, Value::Real(value)));
+        self.push(family, Sample::new(labels, Value::Real(value)));
     }
 
     /// Adds what labels say.
     pub fn info<const N: usize>(&mut self, family: &'static Family<Info, N>, labels: &[&str; N]) {
-        self.push(family, sample(labels, Value::Whole(1)));
+        self.push(family, Sample::new(labels, Value::Whole(1)));
     }
 
     fn push(&mut self, metric: &'static Metric, sample: Sample) {
         self.families.entry(metric.name).or_insert_with(|| (metric, Vec::new())).1.push(sample);
     }
-}
-
-fn sample(labels: &[&str], value: Value) -> Sample {
-    Sample { labels: labels.iter().map(|value| (*value).to_owned()).collect(), value }
 }
 
 fn proto_sample(metric: &Metric, sample: &Sample) -> proto::Metric {

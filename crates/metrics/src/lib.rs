@@ -10,6 +10,7 @@ mod format;
 mod histogram;
 mod openmetrics;
 pub mod process;
+mod sample;
 
 pub use catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric, check, markdown};
 pub use exposition::{Exposition, Families};

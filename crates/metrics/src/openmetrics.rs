@@ -5,8 +5,8 @@
 //! without a lock, and exemplars in them, therefore have a writer of their own; strict parsers of others check it.
 
 use crate::catalogue::{Kind, Metric};
-use crate::exposition::{Sample, Value};
 use crate::histogram::{Exemplar, Reading};
+use crate::sample::{Sample, Value};
 use std::fmt::{Display, Write};
 
 /// What the samples of a family have in common.

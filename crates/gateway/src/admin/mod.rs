@@ -24,7 +24,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use listener::{Counts, Kind, Place, Port, Spoken};
-use operator::Operators;
+use operator::{Operators, Peer};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,7 +164,7 @@ pub async fn serve_user(listener: UnixListener, admin: Arc<Admin>) {
     let serve = port.serve(listener, move |request, place| {
         let admin = Arc::clone(&admin);
         async move {
-            if request.extensions().get().is_some_and(socket::may_call) {
+            if request.extensions().get().is_some_and(Peer::is_own) {
                 return answer(admin, request, place).await;
             }
             text(StatusCode::FORBIDDEN, "this socket is for the user of the gateway\n")

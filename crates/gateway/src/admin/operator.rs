@@ -1,12 +1,11 @@
 //! Calls that change state: who may make them, and the line that each leaves.
 //!
 //! At the port, whoever has the administrator's token; without `--admin-token-file` nobody, for any program of the machine
-//! can call there, and a proxy on it makes strangers look like one. At the socket, who may open it ([`super::socket`]).
+//! can call there, and a proxy on it makes strangers look like one. At the Unix socket, who may open it.
 //! A page in a browser cannot make these calls: a foreign `Origin` is refused, and so is a `Host` that is neither an
 //! address nor a name that was configured (a name can be bound again to this machine by whoever owns it). The line is in
 //! the audit log, synced, before the change begins.
 
-use super::socket::may_call;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -47,6 +46,13 @@ pub enum Peer {
     User(u32),
 }
 
+impl Peer {
+    /// Whether it is who the gateway runs as, or root.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::User(user) if *user == 0 || *user == rustix::process::geteuid().as_raw())
+    }
+}
+
 impl Display for Peer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,7 +80,7 @@ impl Operators {
         }
         let peer = request.extensions().get::<Peer>();
         match &self.token {
-            _ if peer.is_some_and(may_call) => {}
+            _ if peer.is_some_and(Peer::is_own) => {}
             Some(token) if token.is_in(header(AUTHORIZATION)) => {}
             Some(_) => {
                 let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
@@ -177,7 +183,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let operators = operators(None, dir.path());
         let host = ("host", "127.0.0.1:9901");
-        assert_eq!(status(&operators, user(), &[host]), 200);
+        for own in [user(), Peer::User(0)] {
+            assert_eq!(status(&operators, own, &[host]), 200, "{own}");
+        }
         for other in [HERE, ELSEWHERE, Peer::User(u32::MAX - 1)] {
             assert_eq!(status(&operators, other, &[host]), 403, "{other}");
         }

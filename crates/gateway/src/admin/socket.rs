@@ -4,7 +4,8 @@
 //! theirs alone. It appears under its name when this process answers at the admin port, so that both always lead to the
 //! same process, and it is never removed: one that nobody answers at refuses whoever calls.
 
-use super::operator::Peer;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
@@ -28,8 +29,12 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens it, and makes its folder where there is none.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// Opens it, and makes its folder where there is none. An error where another gateway answers there, unless this one
+    /// may wait until it does no more.
+    pub fn open(path: &Path, may_wait: bool) -> io::Result<Self> {
+        if !may_wait && is_answered(path) {
+            return Err(taken());
+        }
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -51,8 +56,11 @@ impl AdminSocket {
         &self.path
     }
 
-    /// From now on it is found under its name, in place of that of a process before.
+    /// From now on it is found under its name, in place of that of a process before; not of one that still answers.
     pub fn in_place(mut self) -> io::Result<UnixListener> {
+        if is_answered(&self.path) {
+            return Err(taken());
+        }
         fs::rename(&self.temporary, &self.path)?;
         let listener = self.listener.take().ok_or(io::ErrorKind::NotConnected)?;
         listener.set_nonblocking(true)?;
@@ -69,9 +77,22 @@ impl Drop for AdminSocket {
     }
 }
 
-/// Whether `peer` is who the gateway runs as, or root.
-pub fn may_call(peer: &Peer) -> bool {
-    matches!(peer, Peer::User(user) if *user == 0 || *user == rustix::process::geteuid().as_raw())
+fn taken() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another gateway answers there; give each its own --state or --admin-socket",
+    )
+}
+
+/// Whether a process listens there. Never waits for it.
+fn is_answered(path: &Path) -> bool {
+    let connected = SocketAddrUnix::new(path).and_then(|address| {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &address)
+    });
+    // It has as many waiting as may be: it is there all the same.
+    matches!(connected, Ok(()) | Err(Errno::AGAIN))
 }
 
 #[cfg(test)]
@@ -84,26 +105,24 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = default_path(&root.path().join("spool.state"));
         for _ in 0..2 {
-            let socket = AdminSocket::open(&path).unwrap();
+            let socket = AdminSocket::open(&path, false).unwrap();
             let listener = socket.in_place().unwrap();
             let data = fs::metadata(&path).unwrap();
             assert!(data.file_type().is_socket() && data.permissions().mode() & 0o777 == 0o600);
             assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
             let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
             let (stream, _) = listener.accept().await.unwrap();
-            assert!(may_call(&Peer::User(stream.peer_cred().unwrap().uid())));
+            assert_eq!(stream.peer_cred().unwrap().uid(), rustix::process::geteuid().as_raw());
+            // One that is answered is nobody else's, and who waits for it does not get it before.
+            let refused = AdminSocket::open(&path, false).map(drop).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+            let waiting = AdminSocket::open(&path, true).unwrap();
+            assert_eq!(waiting.in_place().map(drop).unwrap_err().kind(), io::ErrorKind::AddrInUse);
             drop((client, listener));
             assert!(path.exists(), "and nobody answers there");
         }
-        drop(AdminSocket::open(&path).unwrap());
+        drop(AdminSocket::open(&path, false).unwrap());
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(names, [path], "one that was not put in place leaves nothing");
-    }
-
-    #[test]
-    fn other_users_and_ports_may_not() {
-        let own = rustix::process::geteuid().as_raw();
-        assert!(may_call(&Peer::User(own)) && may_call(&Peer::User(0)));
-        assert!(!may_call(&Peer::User(own + 1)) && !may_call(&Peer::At(([127, 0, 0, 1], 1).into())));
     }
 }
