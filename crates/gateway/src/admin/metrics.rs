@@ -22,8 +22,8 @@ use weir_metrics::{Negotiated, negotiate};
 use weir_spool::SpoolStats;
 use weir_telemetry::metrics::{Connects, Exposition, Families, RouteLabels, RouteMetrics, catalogue};
 
-/// What is made of the text before the client is waited for. Bytes.
-const PIECE: usize = 64 << 10;
+/// What is made of the text before the client is waited for, and before a probe has its turn. Bytes.
+const PIECE: usize = 16 << 10;
 /// Pieces that wait for the client.
 const WAITING: usize = 1;
 
