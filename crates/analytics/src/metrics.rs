@@ -150,9 +150,9 @@ impl Metrics {
         for (name, cell) in ANSWERS.iter().zip(&self.statements) {
             out.counter(&STATEMENTS, &[name], cell.load(Ordering::Relaxed));
         }
-        out.histogram(&BLOCK_EVENTS, &[], &self.block_events.read());
-        out.histogram(&BLOCK_DURATION, &[], &self.block_duration.read());
-        out.histogram(&LAG, &[], &self.lag.read());
+        out.histogram(&BLOCK_EVENTS, &[], self.block_events.read());
+        out.histogram(&BLOCK_DURATION, &[], self.block_duration.read());
+        out.histogram(&LAG, &[], self.lag.read());
         out.gauge(&INTENTS, &[], self.open_intents.load(Ordering::Relaxed) as f64);
         out.counter(&LOG_DROPPED, &[], weir_program::log::dropped());
         out.info(&BUILD_INFO, &[env!("CARGO_PKG_VERSION")]);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The variable of the environment.
-pub const VARIABLE: &str = "WEIR_ADMIN_TOKEN";
+const VARIABLE: &str = "WEIR_ADMIN_TOKEN";
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +27,15 @@ pub fn token_if_any(file: Option<&Path>) -> Result<Option<String>, TokenError> {
     }
 }
 
+/// That of the environment, if it has one.
+pub fn of_environment() -> Option<String> {
+    let token = std::env::var(VARIABLE).ok()?;
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
 /// The token of `file`, or else that of the environment.
 pub fn token(file: Option<&Path>) -> Result<String, TokenError> {
-    let Some(path) = file else {
-        let token = std::env::var(VARIABLE).unwrap_or_default();
-        return Some(token.trim().to_owned()).filter(|token| !token.is_empty()).ok_or(TokenError::Absent);
-    };
+    let Some(path) = file else { return of_environment().ok_or(TokenError::Absent) };
     let path = path.to_owned();
     match std::fs::read_to_string(&path) {
         Err(error) => Err(TokenError::File { path, error }),

@@ -244,7 +244,7 @@ impl Args {
 
     /// The gateways to change.
     pub fn administered(&self, options: &ChangeOptions) -> Vec<String> {
-        let has_token = options.admin.token_file.is_some() || std::env::var_os(admin::VARIABLE).is_some();
+        let has_token = options.admin.token_file.is_some() || admin::of_environment().is_some();
         if self.admin.is_empty() && !has_token && Path::new(SOCKET).exists() {
             return vec![format!("unix:{SOCKET}")];
         }

@@ -253,7 +253,7 @@ fn in_place(socket: AdminSocket) -> Option<(String, UnixListener)> {
     match socket.in_place() {
         Ok(listener) => Some((path, listener)),
         Err(error) => {
-            error!(path, %error, "the admin socket cannot be used");
+            error!(path, %error, "the admin socket cannot be used; give each gateway its own by --admin-socket");
             None
         }
     }

@@ -54,9 +54,9 @@ impl Exposition {
         &mut self,
         family: &'static Family<HistogramKind, N>,
         labels: &[&str; N],
-        reading: &Reading,
+        reading: Reading,
     ) {
-        self.push(family, Sample::new(labels, Value::Histogram(reading.clone())));
+        self.push(family, Sample::new(labels, Value::Histogram(reading)));
     }
 
     fn push(&mut self, metric: &'static Metric, sample: Sample) {
@@ -81,7 +81,7 @@ impl Exposition {
 
     fn flush_text(&mut self, metric: &'static Metric) {
         let start = self.text.len();
-        let samples = self.samples.drain(..).map(|(sample, _)| proto_sample(metric, &sample)).collect();
+        let samples = self.samples.drain(..).map(|(sample, _)| proto_sample(metric, sample)).collect();
         let family = family(metric, samples);
         TextEncoder::new().encode(&[family], &mut self.text).expect("writing to memory, with a sample in the family");
         if self.headed {
@@ -147,9 +147,9 @@ impl Families {
         &mut self,
         family: &'static Family<HistogramKind, N>,
         labels: &[&str; N],
-        reading: &Reading,
+        reading: Reading,
     ) {
-        self.push(family, Sample::new(labels, Value::Histogram(reading.clone())));
+        self.push(family, Sample::new(labels, Value::Histogram(reading)));
     }
 
     /// Adds the sample of a counter of seconds.
@@ -172,20 +172,20 @@ impl Families {
     }
 }
 
-fn proto_sample(metric: &Metric, sample: &Sample) -> proto::Metric {
-    let mut pairs: Vec<_> = metric.labels.iter().zip(&sample.labels).collect();
+fn proto_sample(metric: &Metric, sample: Sample) -> proto::Metric {
+    let mut pairs: Vec<_> = metric.labels.iter().zip(sample.labels).collect();
     pairs.sort_unstable();
     let pairs = pairs.into_iter().map(|(name, value)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
-        pair.set_value(value.clone());
+        pair.set_value(value);
         pair
     });
     let mut out = proto::Metric::from_label(pairs.collect());
-    match &sample.value {
-        Value::Histogram(reading) => out.set_histogram(proto_histogram(metric, reading)),
-        Value::Whole(value) => set_number(&mut out, metric, *value as f64),
-        Value::Real(value) => set_number(&mut out, metric, *value),
+    match sample.value {
+        Value::Histogram(reading) => out.set_histogram(proto_histogram(metric, &reading)),
+        Value::Whole(value) => set_number(&mut out, metric, value as f64),
+        Value::Real(value) => set_number(&mut out, metric, value),
     }
     out
 }

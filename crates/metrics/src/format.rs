@@ -12,46 +12,28 @@ pub enum Format {
 }
 
 /// What is answered, and the content type that says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     pub format: Format,
-    pub content_type: String,
-}
-
-/// One entry of `Accept`.
-struct Range<'a> {
-    format: Format,
-    weight: f32,
-    /// How names beyond the classic ones are to be written; all names of Weir are classic ones.
-    escaping: Option<&'a str>,
+    pub content_type: &'static str,
 }
 
 impl Default for Negotiated {
     fn default() -> Self {
-        Self { format: Format::Text, content_type: "text/plain; version=0.0.4; charset=utf-8".to_owned() }
+        Self { format: Format::Text, content_type: "text/plain; version=0.0.4; charset=utf-8" }
     }
 }
 
-/// By the `Accept` fields of a request. What nothing can be made of is text, as Prometheus wants it.
+/// By the `Accept` fields of a request: what it gives most weight, and the first of equals. What nothing can be made of is
+/// text, as Prometheus wants it.
 pub fn negotiate<'a>(accept: impl Iterator<Item = &'a str>) -> Negotiated {
-    let ranges = accept.flat_map(|list| list.split(',')).filter_map(range).filter(|range| range.weight > 0.0);
-    // The first of equals, except that a wildcard takes what it is given.
-    let best = ranges.fold(None, |best: Option<Range<'_>>, next| match best {
-        Some(best) if best.weight >= next.weight => Some(best),
-        _ => Some(next),
-    });
-    match best {
-        Some(Range { format: Format::OpenMetrics, escaping, .. }) => {
-            let escaping = escaping.map(|escaping| format!("; escaping={escaping}")).unwrap_or_default();
-            let content_type = format!("application/openmetrics-text; version=1.0.0; charset=utf-8{escaping}");
-            Negotiated { format: Format::OpenMetrics, content_type }
-        }
-        _ => Negotiated::default(),
-    }
+    let ranges = accept.flat_map(|list| list.split(',')).filter_map(range).filter(|(weight, _)| *weight > 0.0);
+    let best = ranges.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.map(|(_, negotiated)| negotiated).unwrap_or_default()
 }
 
-/// `None` for what there is not.
-fn range(entry: &str) -> Option<Range<'_>> {
+/// One entry of `Accept`: its weight, and what it asks for. `None` for what there is not.
+fn range(entry: &str) -> Option<(f32, Negotiated)> {
     let mut parts = entry.split(';').map(str::trim);
     let kind = parts.next()?;
     let (mut weight, mut version, mut escaping) = (1.0, None, None);
@@ -64,13 +46,24 @@ fn range(entry: &str) -> Option<Range<'_>> {
             _ => {}
         }
     }
-    let format = match (kind.to_ascii_lowercase().as_str(), version) {
-        ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
-        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Text,
-        _ => return None,
-    };
-    let known = ["allow-utf-8", "underscores", "dots", "values"];
-    Some(Range { format, weight, escaping: escaping.filter(|escaping| known.contains(escaping)) })
+    match (kind.to_ascii_lowercase().as_str(), version) {
+        ("application/openmetrics-text", None | Some("1.0.0")) => {
+            Some((weight, Negotiated { format: Format::OpenMetrics, content_type: openmetrics(escaping) }))
+        }
+        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Some((weight, Negotiated::default())),
+        _ => None,
+    }
+}
+
+/// With how names beyond the classic ones are to be written, where that was asked; all names of Weir are classic ones.
+fn openmetrics(escaping: Option<&str>) -> &'static str {
+    match escaping {
+        Some("allow-utf-8") => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        Some("underscores") => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+        Some("dots") => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=dots",
+        Some("values") => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
+        _ => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    }
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ mod tests {
         let mut out = Exposition::of(Format::OpenMetrics).with_created();
         out.began(1_600_000_000.5);
         out.counter(&REJECTED, &["a\"\\\nb", ""], 3);
-        out.histogram(&DURATION, &["x"], &reading);
+        out.histogram(&DURATION, &["x"], reading);
         let mut few = Families::default();
         few.gauge(&OPEN, &[], 0.25);
         few.counter(&RECEIVED, &[], 7);

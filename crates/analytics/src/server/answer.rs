@@ -45,12 +45,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// Prometheus' text format, or OpenMetrics.
-pub(super) fn metrics(content_type: String, body: Vec<u8>) -> Answer {
-    let mut answer = answer(StatusCode::OK, "text/plain", body);
-    // Always one: it is visible ASCII.
-    if let Ok(kind) = HeaderValue::try_from(content_type) {
-        answer.headers_mut().insert(CONTENT_TYPE, kind);
-    }
+pub(super) fn metrics(content_type: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = answer(StatusCode::OK, content_type, body);
     answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     answer
 }

@@ -43,12 +43,8 @@ pub fn metrics<T>(admin: &Arc<Admin>, request: &Request<T>) -> Response<Body> {
     let out = Out { pieces, gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())) };
     tokio::task::spawn_local(write(Arc::clone(admin), text, out));
     let mut response = Response::new(body.boxed());
-    let headers = response.headers_mut();
-    // Always one: it is visible ASCII.
-    if let Ok(kind) = HeaderValue::try_from(content_type) {
-        headers.insert(CONTENT_TYPE, kind);
-    }
-    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    let mut set = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+    set(CONTENT_TYPE, content_type);
     set(VARY, "accept, accept-encoding");
     if gzip {
         set(CONTENT_ENCODING, "gzip");

@@ -78,10 +78,7 @@ impl Drop for AdminSocket {
 }
 
 fn taken() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AddrInUse,
-        "another gateway answers there; give each its own --state or --admin-socket",
-    )
+    io::Error::new(io::ErrorKind::AddrInUse, "another gateway answers there")
 }
 
 /// Whether a process listens there. Never waits for it.

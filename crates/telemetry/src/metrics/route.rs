@@ -235,7 +235,7 @@ impl RouteMetrics {
         let attempts = self.cells().flat_map(|cells| cells.attempts.iter());
         for (reason, reading) in merged(attempts.map(|(key, cell)| (key, cell.read()))) {
             let reason = Reason::from_byte(reason).as_str();
-            out.histogram(&catalogue::CLIENT_DURATION, &[api, route, service, reason], &reading);
+            out.histogram(&catalogue::CLIENT_DURATION, &[api, route, service, reason], reading);
         }
     }
 
@@ -258,11 +258,11 @@ impl RouteMetrics {
         for (key, reading) in merged(answers.map(|(key, cell)| (key, cell.read()))) {
             let (method, status) = (Method::from_byte(key.method).as_str(), key.status.to_string());
             let reason = Reason::from_byte(key.reason).as_str();
-            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], &reading);
+            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], reading);
         }
         let other = self.sum(|cells| cells.other.read());
         if let Some(other) = other.filter(|other| !other.is_empty()) {
-            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], &other);
+            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], other);
         }
     }
 
@@ -285,9 +285,9 @@ impl RouteMetrics {
 
     fn expose_policies(&self, names: &Names, out: &mut Exposition) {
         let runs = self.policies(names).map(|(policy, verdict, _, cells)| ((policy, verdict), cells.duration.read()));
-        for ((policy, verdict), reading) in &merged(runs) {
+        for ((policy, verdict), reading) in merged(runs) {
             let [api, route] = self.own();
-            out.histogram(&catalogue::POLICY_DURATION, &[api, route, policy, verdict], reading);
+            out.histogram(&catalogue::POLICY_DURATION, &[api, route, &policy, verdict], reading);
         }
     }
 
@@ -320,7 +320,7 @@ impl RouteMetrics {
         out: &mut Exposition,
     ) {
         if let Some(sum) = self.sum(|cells| cell(cells).read()) {
-            out.histogram(metric, &self.own(), &sum);
+            out.histogram(metric, &self.own(), sum);
         }
     }
 
