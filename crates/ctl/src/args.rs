@@ -14,8 +14,8 @@ const SOCKET: &str = "/var/lib/weir/spool.state/admin.sock";
 
 /// Asks Weir's gateways and its analytics, and says what they say.
 ///
-/// A gateway is asked at its admin address (tail, probe, reload, rollback, dump), weir-analytics at its own (trace, ledger, deadletters);
-/// spool reads a folder; validate and schema ask nobody. What programs are to read comes with --json.
+/// A gateway is asked at its admin address (tail, top, probe, reload, rollback, dump, cardinality), weir-analytics at its own
+/// (trace, ledger, deadletters); spool reads a folder; validate and schema ask nobody. What programs are to read comes with --json.
 #[derive(Parser)]
 #[command(
     name = "weirctl",

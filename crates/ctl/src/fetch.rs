@@ -1,4 +1,5 @@
-//! GET and POST over http or https, or at a gateway's Unix socket, with errors that say what could not be reached and what to do.
+//! GET and POST over http or https, or at a gateway's Unix socket, with errors that say what could not be reached and
+//! what to do.
 
 use crate::terminal::excerpt;
 use bytes::Bytes;
