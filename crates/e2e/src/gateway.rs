@@ -176,9 +176,7 @@ impl Gateway {
 
     /// What the process has of memory, in MiB.
     pub fn memory(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-        kib.map(|kib: u64| kib / 1024).ok_or_else(|| io::Error::other("the system does not say"))
+        self.process.memory_mib()
     }
 
     /// How many connections of clients the process has at one of its ports.

@@ -22,4 +22,4 @@ pub mod rollups;
 pub mod upstream;
 pub mod witness;
 
-pub use fetch::get;
+pub use fetch::{get, post};

@@ -86,6 +86,13 @@ impl Process {
         self.child.id()
     }
 
+    /// What it has of memory, in MiB.
+    pub fn memory_mib(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        kib.map(|kib: u64| kib / 1024).ok_or_else(|| io::Error::other("the system does not say"))
+    }
+
     /// Waits for it to end by itself.
     pub fn wait(&mut self, limit: Duration) -> io::Result<ExitStatus> {
         let deadline = Instant::now() + limit;
