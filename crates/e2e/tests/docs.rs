@@ -101,7 +101,7 @@ fn the_pages_are_where_the_readme_says() {
     }
     for page in pages {
         for word in read(&page).split('`').skip(1).step_by(2) {
-            let folders = ["docs/", "examples/", "crates/", "dashboards/", "loadtests/"];
+            let folders = ["docs/", "examples/", "crates/", "dashboards/", "loadtests/", "otel-collector/"];
             let is_path = folders.iter().any(|folder| word.starts_with(folder)) && !word.contains([' ', '<', '*', '{']);
             let path = word.split(':').next().unwrap_or(word);
             assert!(!is_path || root().join(path).exists(), "{}: there is no `{word}`", page.display());
