@@ -7,12 +7,12 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-image test-units \
+  test-kits test-kits-run test-guard test-fuzz test-collector test-image test-units \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-units, test-image"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -48,7 +48,7 @@ test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
 # What does not fit into the minutes of `make test`: what has a build of its own. The guard,
-# the fuzzers, the units, and the images, built and run.
+# the fuzzers, the Collector, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
@@ -56,6 +56,7 @@ test-kits:
 test-kits-run:
 	@$(MAKE) --no-print-directory test-guard
 	@$(MAKE) --no-print-directory test-fuzz
+	@$(MAKE) --no-print-directory test-collector
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
@@ -66,6 +67,11 @@ test-guard: test-build tools
 test-fuzz:
 	@.ci/step "building the fuzz targets" $(MAKE) --no-print-directory fuzz-build
 	@.ci/step "fuzzing" $(MAKE) --no-print-directory fuzz-run
+
+# The kit for the OpenTelemetry Collector, with the real one. `make test` passes over these: they need its build.
+test-collector: test-build tools $(ENGINE) .tools/cargo/installed
+	@.ci/step "building the Collector" $(MAKE) --no-print-directory .tools/otelcol/installed
+	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(collector)' --no-tests fail
 
 # The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
 test-image:
