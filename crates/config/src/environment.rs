@@ -98,6 +98,27 @@ impl Variables<'_> {
         }
     }
 
+    /// The text of a variable; an empty one counts as absent.
+    pub fn text(&self, name: &str) -> Option<String> {
+        (self.env)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The first of two names if it is there, and otherwise the other.
+    pub fn either(&self, first: &'static str, other: &'static str) -> &'static str {
+        if self.text(first).is_some() { first } else { other }
+    }
+
+    pub fn milliseconds(&self, name: &str) -> Option<Duration> {
+        self.read(name, "write a number of milliseconds from 1", |text| {
+            text.parse().ok().filter(|time| (1..=86_400_000).contains(time)).map(Duration::from_millis)
+        })
+    }
+
+    pub fn count(&self, name: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let cure = format!("write a whole number from {} to {}", range.start(), range.end());
+        self.read(name, &cure, |text| text.parse().ok().filter(|count| range.contains(count)))
+    }
+
     fn seconds(&self, name: &str) -> Option<Duration> {
         self.read(name, "write a number of seconds from 1", |text| {
             let time = text.parse().map(Duration::from_secs).ok().or_else(|| parse_duration(text).ok())?;
@@ -109,9 +130,10 @@ impl Variables<'_> {
         self.read(name, "write true or false", |text| read_bool(text).ok())
     }
 
-    fn read<T>(&self, name: &str, fix: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let text = (self.env)(name)?;
-        let value = read(text.trim());
+    /// An empty one counts as absent, as OpenTelemetry asks of its own.
+    pub fn read<T>(&self, name: &str, fix: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(name)?;
+        let value = read(&text);
         if value.is_none() {
             self.errors.borrow_mut().push(ConfigError {
                 file: PathBuf::from("environment"),

@@ -22,6 +22,7 @@ mod link;
 mod live;
 mod load;
 mod model;
+mod otel;
 mod pattern;
 mod pem;
 pub mod policy;
@@ -31,6 +32,7 @@ mod removal;
 mod resource_index;
 mod resources;
 mod schema;
+mod tracing;
 mod tree;
 mod units;
 pub mod view;
@@ -44,13 +46,17 @@ pub use files::FileHashes;
 pub use live::{Cached, Live};
 pub use load::{load, load_text};
 pub use model::{
-    Analytics, AnalyticsTls, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Scraping, Spool,
-    Startup, Timeouts, UpstreamHost,
+    Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Scraping, Spool, Startup,
+    Timeouts, UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
-pub use pem::{Authorities, KeyPair, Validity};
+pub use pem::{AnalyticsTls, Authorities, KeyPair, Validity};
 pub use policy::Policy;
 pub use read::Place;
 pub use schema::json_schema;
+pub use tracing::{
+    AttributeLimits, Batch, Keep, OtlpProtocol, ParentDecision, Percent, Propagators, Sampling, TraceEdge, TraceExport,
+    TraceLabel, TraceLabelValue, TraceListener, TraceTrust, Tracing,
+};
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
 pub use watch::{Answer, Candidate, Handle, Origin, Start, Taker, Verdict, Waiting, WaitsFor, Watcher};

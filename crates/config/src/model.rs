@@ -12,8 +12,9 @@ use ipnet::IpNet;
 use crate::api::Api;
 use crate::error::Warnings;
 use crate::files::FileHashes;
-use crate::pem::{Authorities, KeyPair};
+use crate::pem::AnalyticsTls;
 use crate::policy::Tls;
+use crate::tracing::{TraceExport, Tracing};
 use crate::units::{ByteSize, Secret};
 
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
@@ -34,6 +35,7 @@ pub struct GatewayConfig {
     pub peer_gateways: Vec<IpNet>,
     /// How the port for metrics alone is scraped ([`Startup::metrics`]).
     pub scraping: Scraping,
+    pub tracing: Tracing,
     /// What `Host` says to upstreams (`upstreamHost`, or `FLEX_REWRITE_HOST_HEADER`).
     pub upstream_host: UpstreamHost,
     /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
@@ -65,6 +67,8 @@ pub struct Startup {
     pub spool: Spool,
     /// The least severe level that the programs log. Default `info`.
     pub log_level: LogLevel,
+    /// Where spans are sent; `None`: nowhere, and none are made.
+    pub spans: Option<TraceExport>,
 }
 
 impl Default for Startup {
@@ -77,13 +81,14 @@ impl Default for Startup {
             analytics: None,
             spool: Spool::default(),
             log_level: LogLevel::default(),
+            spans: None,
         }
     }
 }
 
 impl Startup {
     /// The keys of a `Configuration` that only a start reads.
-    pub const KEYS: [&'static str; 7] = [
+    pub const KEYS: [&'static str; 8] = [
         "spec.identity",
         "spec.admin",
         "spec.probe",
@@ -91,11 +96,12 @@ impl Startup {
         "spec.analytics",
         "spec.spool",
         "spec.logging",
+        "spec.tracing.provider",
     ];
 
     /// Those of [`Startup::KEYS`] in which `other` differs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { identity, admin, probe, metrics, analytics, spool, log_level } = self;
+        let Self { identity, admin, probe, metrics, analytics, spool, log_level, spans } = self;
         let differs = [
             *identity != other.identity,
             *admin != other.admin,
@@ -104,6 +110,7 @@ impl Startup {
             *analytics != other.analytics,
             *spool != other.spool,
             *log_level != other.log_level,
+            *spans != other.spans,
         ];
         Self::KEYS.into_iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
@@ -117,6 +124,7 @@ impl GatewayConfig {
             trusted_peers: self.trusted_peers.clone(),
             peer_gateways: self.peer_gateways.clone(),
             scraping: self.scraping.clone(),
+            tracing: self.tracing.clone(),
             apis: Vec::new(),
             outside: FileHashes::default(),
             warnings: Warnings::default(),
@@ -136,6 +144,7 @@ impl Default for GatewayConfig {
             trusted_peers: Vec::new(),
             peer_gateways: Vec::new(),
             scraping: Scraping::default(),
+            tracing: Tracing::default(),
             upstream_host: UpstreamHost::default(),
             preserve_request_id: false,
             drain: Duration::from_secs(25),
@@ -193,15 +202,6 @@ pub struct Analytics {
     /// The bearer token that names this gateway to the ingestor.
     pub token: Secret,
     pub tls: AnalyticsTls,
-}
-
-/// How the gateway and the ingestor believe each other, over `https`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AnalyticsTls {
-    /// These vouch for the ingestor, in place of the authorities that the system trusts.
-    pub authorities: Option<Authorities>,
-    /// What the gateway proves itself by.
-    pub certificate: Option<KeyPair>,
 }
 
 /// The ring of each worker and the chunk files on disk.

@@ -83,6 +83,15 @@ impl fmt::Debug for Authorities {
     }
 }
 
+/// How the gateway and a server that it sends its telemetry to believe each other, over `https`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnalyticsTls {
+    /// These vouch for the server, in place of the authorities that the system trusts.
+    pub authorities: Option<Authorities>,
+    /// What the gateway proves itself by.
+    pub certificate: Option<KeyPair>,
+}
+
 /// `{key, crt}`, either of them as `keyFile`, `crtFile` under `gateway.weir.dev/v1`.
 pub(crate) fn key_pair(at: &Cursor<'_>) -> Option<KeyPair> {
     let mut fields = at.fields()?;
@@ -202,6 +211,26 @@ fn explain(error: &Error) -> &'static str {
         Error::Base64Decode(_) => "is not base64 between its `-----BEGIN` and `-----END`",
         _ => "is no PEM text",
     }
+}
+
+/// Authorities out of a file that an environment variable names.
+pub(crate) fn authorities_of_file(path: &str) -> Option<Authorities> {
+    let text = std::fs::read(path).ok()?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().ok()?;
+    (!certificates.is_empty()).then(|| Authorities { certificates, place: Place::of_file(path) })
+}
+
+/// A certificate and its key, each out of a file that an environment variable names.
+pub(crate) fn key_pair_of_files(chain: &str, key: &str) -> Option<KeyPair> {
+    let (text, key) = (std::fs::read(chain).ok()?, std::fs::read(key).ok()?);
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().ok()?;
+    let key = Arc::new(PrivateKeyDer::pem_slice_iter(&key).next()?.ok()?);
+    (!certificates.is_empty()).then(|| KeyPair {
+        chain: certificates,
+        key,
+        validity: None,
+        place: Place::of_file(chain),
+    })
 }
 
 /// What stands in the place of a secret.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::environment::VARIABLES;
 use crate::model::GatewayConfig;
+use crate::otel;
 pub use crate::pem::{REDACTED, authorities_view as authorities, key_pair_view as key_pair};
 use crate::schema::described_settings;
 pub use crate::units::time;
@@ -18,5 +19,5 @@ pub fn settings(config: &GatewayConfig) -> Value {
 
 /// The environment variables that set something, each with its meaning.
 pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
-    VARIABLES.iter().map(|one| (one.name, one.meaning))
+    VARIABLES.iter().map(|one| (one.name, one.meaning)).chain(otel::VARIABLES)
 }

@@ -63,6 +63,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// The whole of a file that is no resource.
+    pub(crate) fn of_file(path: &str) -> Self {
+        let mark = Mark { line: 0, column: 0 };
+        Self { file: path.into(), mark, resource: String::new(), path: String::new() }
+    }
+
     /// A mistake there. `message` is one line, says what is wrong and how to fix it.
     pub fn error(&self, message: String) -> ConfigError {
         let (Self { file, resource, path, .. }, Mark { line, column }) = (self.clone(), self.mark);
@@ -232,6 +238,11 @@ impl<'a> Cursor<'a> {
     /// Whether its text is that of an environment variable.
     pub fn is_variable(&self) -> bool {
         self.substitute && matches!(self.value, Value::Scalar(text) if text.starts_with('$') && !text.starts_with("$$"))
+    }
+
+    /// What the environment variable `name` holds.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.scope.world.env)(name)
     }
 
     /// The text of a file that the configuration names.

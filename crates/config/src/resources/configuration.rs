@@ -9,18 +9,17 @@ use ipnet::IpNet;
 
 use super::settings::{Section, Settings};
 use crate::address;
-use crate::model::{AnalyticsTls, LogLevel, ReloadMode, UpstreamHost, is_identity};
-use crate::pem::{authorities, key_pair};
+use crate::model::{LogLevel, ReloadMode, UpstreamHost, is_identity};
+use crate::pem::{AnalyticsTls, authorities, key_pair};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
 
-const FLEX_ONLY: [&str; 8] = [
+const FLEX_ONLY: [&str; 7] = [
     "sharedStorage",
     "forwardProxy",
     "proxyProtocol",
     "circuitBreaker",
-    "tracing",
     "defaultTLS",
     "resourceLimits",
     "internalMetrics",
@@ -94,6 +93,7 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
             &mut values.config.timeouts.upstream_connection_idle
         });
     });
+    all.section("tracing", super::tracing::tracing);
     all.row("probe", "A port for the probes alone", |values| &mut values.config.startup.probe, probe);
     all.section("logging", |section| {
         section.section("runtimeLogs", |section| {
@@ -148,7 +148,7 @@ fn analytics(section: &mut Section<'_, '_>) {
         "tls",
         "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`",
         |values| &mut values.analytics_tls,
-        |at| analytics_tls(at).map(Some),
+        |at| tls_of_client(at).map(Some),
     );
 }
 
@@ -272,7 +272,7 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
 }
 
 /// In the words of the policy `tls-outbound`.
-fn analytics_tls(at: &Cursor<'_>) -> Option<AnalyticsTls> {
+pub(super) fn tls_of_client(at: &Cursor<'_>) -> Option<AnalyticsTls> {
     let mut fields = at.fields()?;
     fields.mean([
         ("trustedCA", "Authorities in PEM, in place of those of the system"),
@@ -340,7 +340,7 @@ fn network(at: &Cursor<'_>) -> Option<IpNet> {
     at.parse(address::network, "as in `10.0.0.0/8`")
 }
 
-fn count(at: &Cursor<'_>) -> Option<u32> {
+pub(super) fn count(at: &Cursor<'_>) -> Option<u32> {
     at.integer(1..=10_000_000).and_then(|count| u32::try_from(count).ok())
 }
 

@@ -10,6 +10,7 @@ mod policy_binding;
 mod rules;
 mod service;
 mod settings;
+mod tracing;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -13,10 +13,12 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::environment::Variables;
-use crate::model::{Analytics, AnalyticsTls, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
-use crate::pem::{REDACTED, authorities_view, key_pair_view};
+use crate::model::{Analytics, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
+use crate::otel::{self, ExportDraft};
+use crate::pem::{AnalyticsTls, REDACTED, authorities_view, key_pair_view};
 use crate::policy::{ClientCertificates, Tls};
 use crate::read::{Cursor, Errors, Mapping, Place};
+use crate::tracing::{ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust};
 use crate::units::{ByteSize, Secret, time};
 
 /// What all `Configuration` resources set, together; before that, what the environment says, and the defaults.
@@ -34,6 +36,9 @@ pub(super) struct Values {
     pub endpoint: Option<http::Uri>,
     pub token: Option<Secret>,
     pub analytics_tls: Option<AnalyticsTls>,
+    pub spans: ExportDraft,
+    /// What the environment says of it.
+    pub spans_of_environment: ExportDraft,
 }
 
 impl Settings {
@@ -41,6 +46,7 @@ impl Settings {
     pub fn of_environment(variables: &Variables<'_>) -> Self {
         let mut settings = Self::default();
         variables.apply(&mut settings.values.config);
+        settings.values.spans_of_environment = otel::read(variables, &mut settings.values.config.tracing);
         settings
     }
 
@@ -59,7 +65,10 @@ impl Settings {
             Some(Analytics { endpoint, token, tls }) => (Some(endpoint), Some(token), Some(tls)),
             None => (None, None, None),
         };
-        Self { values: Values { config, endpoint, token, analytics_tls }, places: BTreeMap::new() }
+        let spans = config.startup.spans.clone().map(ExportDraft::from).unwrap_or_default();
+        let spans_of_environment = ExportDraft::default();
+        let values = Values { config, endpoint, token, analytics_tls, spans, spans_of_environment };
+        Self { values, places: BTreeMap::new() }
     }
 
     /// Where the setting at `path` is set.
@@ -89,6 +98,7 @@ impl Settings {
         self.check_scraping(errors);
         let mut config = self.values.config;
         config.startup.analytics = analytics;
+        config.startup.spans = self.values.spans.over(self.values.spans_of_environment).finish();
         config
     }
 
@@ -327,6 +337,41 @@ impl Shown for Vec<IpNet> {
     }
 }
 
+/// Where spans go, without what its fields hold.
+impl Shown for ExportDraft {
+    fn shown(&self) -> Value {
+        let Some(endpoint) = &self.endpoint else { return Value::Null };
+        let headers: BTreeMap<_, _> =
+            self.headers.iter().flatten().map(|(name, _)| (name.to_string(), REDACTED)).collect();
+        json!({"address": endpoint.to_string(), "protocol": self.protocol.map(crate::tracing::OtlpProtocol::name), "headers": headers})
+    }
+}
+
+impl Shown for Sampling {
+    fn shown(&self) -> Value {
+        let percent = |percent: Percent| json!(percent.ratio() * 100.0);
+        let Self { client, random, overall } = *self;
+        json!({"client": percent(client), "random": percent(random), "overall": percent(overall)})
+    }
+}
+
+impl Shown for Vec<TraceLabel> {
+    fn shown(&self) -> Value {
+        let of = |label: &TraceLabel| match &label.value {
+            TraceLabelValue::Text(_) => json!({"name": label.name}),
+            TraceLabelValue::Header(header, _) => json!({"name": label.name, "header": header.to_string()}),
+        };
+        json!(self.iter().map(of).collect::<Vec<_>>())
+    }
+}
+
+impl Shown for Vec<TraceListener> {
+    fn shown(&self) -> Value {
+        let of = |one: &TraceListener| json!({"port": one.port, "trust": one.trust.as_ref().map(Shown::shown), "serverTiming": one.server_timing});
+        json!(self.iter().map(of).collect::<Vec<_>>())
+    }
+}
+
 macro_rules! shown_by_name {
     ($($name:ident),+) => {$(
         impl Shown for $name {
@@ -336,4 +381,4 @@ macro_rules! shown_by_name {
         }
     )+};
 }
-shown_by_name!(LogLevel, ReloadMode, UpstreamHost);
+shown_by_name!(LogLevel, ReloadMode, UpstreamHost, ParentDecision, TraceTrust);
