@@ -126,6 +126,10 @@ pub struct Exchange {
     pub user_agent: Option<HeaderValue>,
     /// The real client: the peer, or what a trusted peer says of it.
     pub client: IpAddr,
+    /// The other end of the connection. Not in the record.
+    pub peer: Option<IpAddr>,
+    /// The target that the upstream was asked for, where spans may be made of it. Not in the record.
+    pub forwarded: Option<Uri>,
     pub consumer: Bytes,
     pub auth: AuthKind,
 
@@ -182,6 +186,8 @@ impl Exchange {
             target: Uri::default(),
             user_agent: None,
             client: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            peer: None,
+            forwarded: None,
             consumer: Bytes::new(),
             auth: AuthKind::None,
             status: 0,

@@ -87,6 +87,17 @@ hex_id!(TraceId, 16);
 hex_id!(SpanId, 8);
 hex_id!(BootId, 16);
 
+impl SpanId {
+    /// Of a server span, the id of its `attempt`-th upstream attempt (from 1): its low four bits, which of a server span are
+    /// 0. Attempts past the 15th share one.
+    #[must_use]
+    pub fn of_attempt(self, attempt: usize) -> Self {
+        let mut id = self.0;
+        id[7] = (id[7] & 0xf0) | attempt.clamp(1, 15) as u8;
+        Self(id)
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

@@ -31,6 +31,6 @@ pub use ids::{BootId, SpanId, StreamId, TraceId};
 pub use meter::{Meter, Turn};
 pub use names::{NameId, Names};
 pub use ranges::Ranges;
-pub use reason::{Outcome, Reason, Side};
+pub use reason::{CLIENT_CLOSED, Outcome, Reason, Side};
 pub use record::{Event, Schema};
 pub use vocabulary::{AuthKind, CacheState, Kept, Method, Protocol, RateLimitState, Scheme, TlsVersion, Verdict};

@@ -3,11 +3,12 @@
 use divan::{Bencher, black_box};
 use http::{HeaderMap, HeaderValue};
 use std::time::{Duration, Instant};
+use weir_config::{Propagators, TraceTrust};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
 use weir_telemetry::metrics::{Exposition, RouteLabels, RouteMetrics};
 use weir_telemetry::trace_context::TraceParent;
-use weir_telemetry::{Continuation, SpanSource, Trust};
+use weir_telemetry::{Continuation, SpanSource};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -30,7 +31,7 @@ fn trace_context(bencher: Bencher, continued: bool) {
         if continued {
             headers.insert("traceparent", came.clone());
         }
-        let context = Continuation::take(&mut headers, Trust::Continue, &mut source, false);
+        let context = Continuation::take(&mut headers, TraceTrust::Continue, Propagators::default(), &mut source);
         context.inject(1, &mut headers);
         black_box(headers.len())
     });

@@ -4,6 +4,8 @@
 //! but for the one header that it sends.
 
 pub mod metrics;
+pub mod sampling;
 pub mod trace_context;
 
-pub use trace_context::{Continuation, SpanSource, Trust};
+pub use sampling::Sampler;
+pub use trace_context::{Continuation, SpanSource};

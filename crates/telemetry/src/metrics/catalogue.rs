@@ -82,6 +82,14 @@ weir_metrics::catalogue! {
         "Spools of earlier processes that were taken over.";
     SPOOL_FAILURES Counter "weir_spool_failures_total" "{failure}" ["operation"]
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
+    TRACES_KEPT Counter "weir_traces_kept_total" "{trace}" ["worker" "kept"]
+        "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
+    SPANS_EXPORTED Counter "weir_spans_exported_total" "{span}" [] "Spans that their receiver has acknowledged.";
+    SPANS_DROPPED Counter "weir_spans_dropped_total" "{span}" ["reason"]
+        "Spans that were dropped: the queue was full, the receiver was unavailable for too long, refused a batch for good, rejected a part of it, or the process ended.";
+    SPAN_EXPORTS Counter "weir_span_exports_total" "{request}" ["outcome"]
+        "Export requests, repeated ones among them, by whether they were taken.";
+    SPAN_QUEUE Gauge "weir_span_queue_requests" "{request}" [] "Requests whose spans wait to be sent.";
     LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" []
         "Lines of the gateway's own log that were dropped because nobody read standard error.";
     DRAINING Gauge "weir_draining" "1" [] "1 while the gateway finishes what is open and takes no more connections.";

@@ -4,11 +4,13 @@ use super::Exposition;
 use super::bounds::{DURATION_NS, OVERHEAD_NS, SIZE};
 use super::catalogue;
 use super::chain::Chain;
+use crate::sampling::{Budget, SlowThreshold};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
-use weir_event::{Exchange, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
+use weir_config::Keep;
+use weir_event::{Exchange, Kept, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
 use weir_metrics::{Family, Histogram, HistogramKind, Reading, WithExemplars, add};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
@@ -46,6 +48,11 @@ impl Answer {
     }
 }
 
+/// Whether the service is to blame for how the exchange ended, or the gateway.
+fn is_failure(exchange: &Exchange) -> bool {
+    Answer { method: 0, status: exchange.status, reason: exchange.reason as u8 }.is_failure()
+}
+
 #[derive(Debug)]
 struct PolicyCells {
     duration: Histogram,
@@ -75,6 +82,7 @@ struct Cells {
     other_policies: PolicyCells,
     /// By the byte of the state.
     limits: [AtomicU64; RateLimitState::ALL.len()],
+    slow: SlowThreshold,
 }
 
 impl Cells {
@@ -91,6 +99,7 @@ impl Cells {
             policies: Chain::new(),
             other_policies: PolicyCells::new(),
             limits: Default::default(),
+            slow: SlowThreshold::default(),
         })
     }
 
@@ -156,6 +165,8 @@ pub struct Connects {
 pub struct RouteMetrics {
     labels: RouteLabels,
     workers: Vec<OnceLock<Box<Cells>>>,
+    /// Of traces that are kept at their end.
+    late: Budget,
     /// When its series began at 0, in seconds since the Unix epoch.
     began: f64,
 }
@@ -182,7 +193,7 @@ impl RouteMetrics {
     /// For `workers` workers; nothing is counted yet.
     pub fn new(labels: RouteLabels, workers: usize) -> Self {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect(), began }
+        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect(), late: Budget::default(), began }
     }
 
     /// Adds one of [`Self::FAMILIES`] to an exposition.
@@ -201,6 +212,23 @@ impl RouteMetrics {
         if let Some(cells) = self.workers.get(worker) {
             cells.get_or_init(Cells::new).observe(exchange);
         }
+    }
+
+    /// Why the spans of a finished exchange that was not sampled are kept all the same, if they are. Called as
+    /// [`RouteMetrics::observe`], after it, once an exchange.
+    pub fn kept_late(&self, worker: usize, exchange: &Exchange, keep: Keep) -> Option<Kept> {
+        // Every request counts for what is slow.
+        let cells = self.workers.get(worker).filter(|_| keep.slow).and_then(OnceLock::get);
+        let is_slow = cells.is_some_and(|cells| cells.slow.is_exceeded_by(exchange.total()));
+        let why = if keep.failed && is_failure(exchange) {
+            Kept::Failed
+        } else if is_slow {
+            Kept::Slow
+        } else {
+            return None;
+        };
+        let second = u32::try_from(exchange.started_us / 1_000_000).unwrap_or_default();
+        self.late.take(second, keep.per_second).then_some(why)
     }
 
     /// `None` while no worker has had a request.

@@ -8,6 +8,7 @@
 //! span ends in `0`, its attempts are `…1` to `…f`. So the parent id that the next gateway records leads back to
 //! this gateway's event without a lookup, and no attempt needs a stored id.
 
+mod b3;
 pub mod traceparent;
 pub mod tracestate;
 
@@ -15,20 +16,12 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub use traceparent::TraceParent;
 use tracestate::TraceState;
+use weir_config::{Propagators, TraceTrust};
 use weir_event::exchange::TraceFacts;
 use weir_event::{SpanId, TraceId};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// What a listener does with a trace that a client brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Goes on with it.
-    Continue,
-    /// Begins a new one, as at an edge that strangers talk to (W3C Trace Context 3.4, 6.2).
-    Restart,
-}
 
 /// Draws ids for one worker. wyrand: not a secret, but uniform over all 64 bits, which is what Level 2 asks of
 /// an id that sets the random flag.
@@ -73,48 +66,45 @@ impl Default for SpanSource {
     }
 }
 
-/// The id of the `attempt`-th upstream attempt (from 1) under a server span; attempts past the 15th share one.
-pub fn attempt_span(server: SpanId, attempt: usize) -> SpanId {
-    let mut id = server.0;
-    id[7] = (id[7] & 0xf0) | attempt.clamp(1, 15) as u8;
-    SpanId(id)
-}
-
 /// This gateway's place in a trace, and what it sends on.
 #[derive(Clone, Debug)]
 pub struct Continuation {
     pub facts: TraceFacts,
+    /// The trace that a caller brought to an edge that begins another, and the caller's span.
+    pub link: Option<(TraceId, SpanId)>,
     random: bool,
     state: Option<Bytes>,
+    formats: Propagators,
 }
 
 impl Continuation {
-    /// Takes both headers out of the request - the upstream gets the ones that [`Continuation::inject`] writes,
-    /// never two - and goes on with the trace that they name, or begins one.
-    pub fn take(headers: &mut HeaderMap, trust: Trust, source: &mut SpanSource, sample_new: bool) -> Self {
-        let parent = Self::parent(headers);
+    /// Takes the headers of all formats out of the request - the upstream gets the ones that [`Continuation::inject`]
+    /// writes, never two - and goes on with the trace that they name, or begins one. The sampled flag is the caller's until
+    /// somebody decides.
+    pub fn take(headers: &mut HeaderMap, trust: TraceTrust, formats: Propagators, source: &mut SpanSource) -> Self {
+        let of_b3 = if formats == Propagators::default() { None } else { b3::take(headers, formats) };
+        let of_w3c = Self::parent(headers);
         let state = if headers.contains_key(&TRACESTATE) { take_state(headers) } else { None };
-        match (parent, trust) {
-            (Some(parent), Trust::Continue) => Self {
-                facts: TraceFacts {
-                    trace: parent.trace,
-                    span: source.span(),
-                    parent: parent.span,
-                    sampled: parent.sampled,
-                    kept: None,
-                },
-                random: parent.random,
-                state,
-            },
-            _ => Self::begin(source, sample_new),
+        // The state belongs to the `traceparent` that it came with.
+        let state = if of_w3c.is_some() { state } else { None };
+        match (of_w3c.or(of_b3), trust) {
+            (Some(parent), TraceTrust::Continue) => {
+                let TraceParent { trace, span, sampled, random } = parent;
+                let facts = TraceFacts { trace, span: source.span(), parent: span, sampled, kept: None };
+                Self { facts, link: None, random, state, formats }
+            }
+            (parent, _) => {
+                let link = parent.map(|parent| (parent.trace, parent.span));
+                Self { link, ..Self::begin(formats, source) }
+            }
         }
     }
 
     /// Begins a trace.
-    pub fn begin(source: &mut SpanSource, sampled: bool) -> Self {
+    pub fn begin(formats: Propagators, source: &mut SpanSource) -> Self {
         let (trace, span) = (source.trace(), source.span());
-        let facts = TraceFacts { trace, span, parent: SpanId::default(), sampled, kept: None };
-        Self { facts, random: true, state: None }
+        let facts = TraceFacts { trace, span, parent: SpanId::default(), sampled: false, kept: None };
+        Self { facts, link: None, random: true, state: None, formats }
     }
 
     /// Exactly one header line, or none that counts (W3C harness: `test_traceparent_duplicated`).
@@ -133,11 +123,14 @@ impl Continuation {
     pub fn inject(&self, attempt: usize, headers: &mut HeaderMap) {
         let parent = TraceParent {
             trace: self.facts.trace,
-            span: attempt_span(self.facts.span, attempt),
+            span: self.facts.span.of_attempt(attempt),
             sampled: self.facts.sampled,
             random: self.random,
         };
         headers.insert(TRACEPARENT, parent.header());
+        if self.formats != Propagators::default() {
+            b3::inject(&parent, self.formats, headers);
+        }
         if let Some(state) = &self.state
             && let Ok(value) = HeaderValue::from_maybe_shared(state.clone())
         {
@@ -163,6 +156,7 @@ mod tests {
         SpanId(id)
     }
 
+    const NO_B3: Propagators = Propagators { b3: false, b3_multi: false };
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -175,7 +169,7 @@ mod tests {
 
     fn take(lines: &[(&'static str, &str)]) -> (Continuation, HeaderMap) {
         let mut headers = headers(lines);
-        let taken = Continuation::take(&mut headers, Trust::Continue, &mut SpanSource::seeded(7), false);
+        let taken = Continuation::take(&mut headers, TraceTrust::Continue, NO_B3, &mut SpanSource::seeded(7));
         taken.inject(1, &mut headers);
         (taken, headers)
     }
@@ -239,12 +233,34 @@ mod tests {
     }
 
     #[test]
+    fn b3_counts_where_no_traceparent_came_and_goes_on_in_both_forms() {
+        let formats = Propagators { b3: true, b3_multi: false };
+        let b3 = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1";
+        let taken = |lines: &[(&'static str, &str)]| {
+            let mut headers = headers(lines);
+            let taken = Continuation::take(&mut headers, TraceTrust::Continue, formats, &mut SpanSource::seeded(7));
+            taken.inject(1, &mut headers);
+            (taken, headers)
+        };
+        let (one, sent_on) = taken(&[("b3", b3), ("tracestate", "a=1")]);
+        assert_eq!((one.facts.parent.to_string().as_str(), one.facts.sampled), ("00f067aa0ba902b7", true));
+        let out = TraceParent::parse(sent(&sent_on, &TRACEPARENT).as_bytes()).unwrap();
+        assert_eq!(sent_on["b3"], format!("{}-{}-1", out.trace, out.span));
+        assert_eq!(sent(&sent_on, &TRACESTATE), "");
+        let other = PARENT.replace("4bf9", "aaaa");
+        let (both, _) = taken(&[("b3", b3), ("traceparent", &other)]);
+        assert!(both.facts.trace.to_string().starts_with("aaaa"));
+    }
+
+    #[test]
     fn at_an_edge_that_restarts_nothing_of_the_clients_goes_on() {
         let mut headers = headers(&[("traceparent", PARENT), ("tracestate", "a=1")]);
-        let taken = Continuation::take(&mut headers, Trust::Restart, &mut SpanSource::seeded(1), false);
+        let taken = Continuation::take(&mut headers, TraceTrust::Restart, NO_B3, &mut SpanSource::seeded(1));
         taken.inject(1, &mut headers);
         assert_ne!(taken.facts.trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(!taken.facts.sampled && taken.facts.parent.is_none());
+        let link = taken.link.map(|(trace, span)| (trace.to_string(), span.to_string()));
+        assert_eq!(link, Some(("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), "00f067aa0ba902b7".to_owned())));
         assert_eq!(sent(&headers, &TRACESTATE), "");
     }
 
@@ -254,7 +270,7 @@ mod tests {
         for _ in 0..1000 {
             let server = source.span();
             for attempt in [1, 2, 15, 99] {
-                let sent = attempt_span(server, attempt);
+                let sent = server.of_attempt(attempt);
                 assert_ne!(sent, server);
                 assert_eq!(server_span(sent), server);
             }
