@@ -16,10 +16,11 @@ pub mod compare;
 pub mod fault_proxy;
 mod fetch;
 pub mod holding_proxy;
+pub mod otlp;
 pub mod ports;
 pub mod process;
 pub mod rollups;
 pub mod upstream;
 pub mod witness;
 
-pub use fetch::{get, post};
+pub use fetch::{get, get_with, post};

@@ -1,0 +1,52 @@
+//! What waits to be made spans: a finished request as its record has it, and the little that spans have beyond that.
+//!
+//! A copy of the record and not the exchange itself, which holds on to the buffers that its texts were read into.
+
+use std::net::IpAddr;
+use weir_config::{Scheme, UpstreamAddress};
+use weir_event::Exchange;
+
+/// One request whose spans are kept.
+#[derive(Debug)]
+pub struct KeptRequest {
+    /// The record, then the host that the attempts went to, then the path that they asked for.
+    bytes: Box<[u8]>,
+    record: u32,
+    host: u16,
+    pub(crate) origin: Option<(Scheme, u16)>,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl KeptRequest {
+    /// `record` is that of `exchange`; `origin` is where its attempts went.
+    pub fn new(record: &[u8], exchange: &Exchange, origin: Option<&UpstreamAddress>) -> Self {
+        let host = origin.map_or("", |origin| &origin.host).as_bytes();
+        let path = exchange.forwarded.as_ref().map_or("", http::Uri::path).as_bytes();
+        let path = &path[..path.len().min(weir_event::record::MAX_PATH)];
+        let mut bytes = Vec::with_capacity(record.len() + host.len() + path.len());
+        bytes.extend_from_slice(record);
+        bytes.extend_from_slice(host);
+        bytes.extend_from_slice(path);
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            // A record has at most 16 KiB, a host name 253 bytes.
+            record: record.len() as u32,
+            host: host.len() as u16,
+            origin: origin.map(|origin| (origin.scheme, origin.port)),
+            peer: exchange.peer,
+        }
+    }
+
+    pub(crate) fn record(&self) -> &[u8] {
+        &self.bytes[..self.record as usize]
+    }
+
+    pub(crate) fn host(&self) -> &[u8] {
+        let start = self.record as usize;
+        &self.bytes[start..start + usize::from(self.host)]
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.bytes[self.record as usize + usize::from(self.host)..]
+    }
+}

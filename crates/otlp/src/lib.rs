@@ -1,0 +1,20 @@
+//! What is sent to an OpenTelemetry Collector, or to anything else that speaks OTLP: spans made of finished requests.
+//!
+//! A worker hands over the record of a request whose spans are kept and goes on; everything else happens on the thread for
+//! what is not a request's own. Nothing here waits for a request, and no request waits for anything here: what there is no
+//! room for is dropped and counted.
+
+mod answer;
+mod attributes;
+mod client;
+mod exporter;
+mod kept;
+mod protobuf;
+mod queue;
+mod resource;
+mod span;
+
+pub use client::ClientError;
+pub use exporter::Exporter;
+pub use kept::KeptRequest;
+pub use queue::{Counts, Loss, Queue, Sender, queue};

@@ -1,0 +1,155 @@
+//! Requests whose spans are kept, on their way from the workers to the exporter: bounded, and what does not fit is counted.
+//!
+//! A worker never waits, and it wakes the exporter once for many requests, not with each.
+
+use crate::kept::KeptRequest;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tokio::sync::Notify;
+
+/// How often a worker wakes the exporter: with every so many requests.
+const WAKE_EVERY: u32 = 64;
+
+/// Why spans were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// More waited than `OTEL_BSP_MAX_QUEUE_SIZE`.
+    QueueFull,
+    /// The receiver could not be reached, or asked for patience, for as long as a batch is tried.
+    Unavailable,
+    /// The receiver refused the request for good.
+    Refused,
+    /// The receiver took the request, and not all spans of it (`partial_success`).
+    Rejected,
+    /// The process ended first.
+    Ended,
+}
+
+impl Loss {
+    /// Each with its word in metrics.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("queue_full", Self::QueueFull),
+        ("unavailable", Self::Unavailable),
+        ("refused", Self::Refused),
+        ("rejected", Self::Rejected),
+        ("ended", Self::Ended),
+    ];
+}
+
+/// What became of spans. Of those that were never made, an attempt is taken to be one.
+#[derive(Debug, Default)]
+pub struct Counts {
+    exported: AtomicU64,
+    dropped: [AtomicU64; Loss::ALL.len()],
+    requests: AtomicU64,
+    failed: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Counts {
+    /// Spans that the receiver has acknowledged.
+    pub fn exported(&self) -> u64 {
+        self.exported.load(Ordering::Relaxed)
+    }
+
+    pub fn lost(&self, why: Loss) -> u64 {
+        self.dropped[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Export requests that were sent, repeated ones among them.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Of these, those that were not answered by success.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Requests whose spans wait to be made.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn export(&self, spans: u64) {
+        self.exported.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lose(&self, why: Loss, spans: u64) {
+        self.dropped[why as usize].fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(crate) fn attempt(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fail(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Shared {
+    counts: Arc<Counts>,
+    wake: Notify,
+}
+
+/// A worker's end.
+pub struct Sender {
+    requests: SyncSender<KeptRequest>,
+    shared: Arc<Shared>,
+    sent: u32,
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Self { requests: self.requests.clone(), shared: Arc::clone(&self.shared), sent: 0 }
+    }
+}
+
+impl Sender {
+    /// Hands a request over, or drops it.
+    pub fn send(&mut self, kept: KeptRequest, attempts: usize) {
+        match self.requests.try_send(kept) {
+            Ok(()) => drop(self.shared.counts.waiting.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => self.shared.counts.lose(Loss::QueueFull, 1 + attempts as u64),
+        }
+        self.sent = self.sent.wrapping_add(1);
+        if self.sent.is_multiple_of(WAKE_EVERY) {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+/// The exporter's end.
+pub struct Queue {
+    requests: Receiver<KeptRequest>,
+    shared: Arc<Shared>,
+}
+
+/// A queue for `size` requests.
+pub fn queue(size: u32) -> (Sender, Queue) {
+    let (requests, received) = sync_channel(size as usize);
+    let shared = Arc::new(Shared { counts: Arc::default(), wake: Notify::new() });
+    (Sender { requests, shared: Arc::clone(&shared), sent: 0 }, Queue { requests: received, shared })
+}
+
+impl Queue {
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.shared.counts)
+    }
+
+    /// The next request, if one waits.
+    pub(crate) fn next(&self) -> Option<KeptRequest> {
+        let kept = self.requests.try_recv().ok()?;
+        self.shared.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(kept)
+    }
+
+    /// Some requests more have come.
+    pub(crate) fn more(&self) -> impl Future<Output = ()> + use<> {
+        // Borrows nothing: the receiver of a channel is not to be shared.
+        let shared = Arc::clone(&self.shared);
+        async move { shared.wake.notified().await }
+    }
+}

@@ -1,0 +1,390 @@
+//! Spans of a finished request: one of the server, one of the client for each attempt at the upstream.
+//!
+//! Names and attributes are those of OpenTelemetry's stable conventions for HTTP; what they have no name for begins with
+//! `weir.`. Where the conventions ask for a value to be redacted, the event has none of it already.
+
+use crate::attributes::{Attributes, Limits};
+use crate::kept::KeptRequest;
+use crate::protobuf::{bytes, fixed32, fixed64, length, message, uint};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use weir_config::{AttributeLimits, Scheme};
+use weir_event::record::{AttemptEntry, Event, Schema};
+use weir_event::{CLIENT_CLOSED, Method, Names, Outcome, Reason, Side, SpanId, TraceId};
+
+/// Fields of `Span`, `Span.Event`, `Span.Link` and `Status` (opentelemetry-proto, trace/v1).
+mod field {
+    pub const TRACE_ID: u32 = 1;
+    pub const SPAN_ID: u32 = 2;
+    pub const PARENT_SPAN_ID: u32 = 4;
+    pub const NAME: u32 = 5;
+    pub const KIND: u32 = 6;
+    pub const START: u32 = 7;
+    pub const END: u32 = 8;
+    pub const ATTRIBUTES: u32 = 9;
+    pub const DROPPED_ATTRIBUTES: u32 = 10;
+    pub const EVENTS: u32 = 11;
+    pub const LINKS: u32 = 13;
+    pub const STATUS: u32 = 15;
+    pub const FLAGS: u32 = 16;
+
+    pub const EVENT_TIME: u32 = 1;
+    pub const EVENT_NAME: u32 = 2;
+    pub const EVENT_ATTRIBUTES: u32 = 3;
+
+    pub const LINK_TRACE_ID: u32 = 1;
+    pub const LINK_SPAN_ID: u32 = 2;
+    pub const LINK_FLAGS: u32 = 6;
+
+    pub const STATUS_CODE: u32 = 3;
+    /// Of `ScopeSpans`.
+    pub const SPANS: u32 = 2;
+}
+
+const KIND_SERVER: u64 = 2;
+const KIND_CLIENT: u64 = 3;
+const STATUS_ERROR: u64 = 2;
+/// Bits of `flags` beside W3C's own eight.
+const HAS_IS_REMOTE: u32 = 1 << 8;
+const IS_REMOTE: u32 = 1 << 9;
+/// The attribute that leads to the trace which an edge did not continue; a link of the span.
+const LINK: &[u8] = b"trace.link";
+
+/// Makes spans of requests.
+pub struct Spans {
+    names: NameTable,
+    limits: Limits,
+    known_methods: Option<HashSet<String>>,
+    span: Vec<u8>,
+}
+
+/// The times of a span, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Times {
+    start: u64,
+    end: u64,
+}
+
+impl Times {
+    fn new(start_us: i64, after_us: u64, took_us: u64) -> Self {
+        let start = u64::try_from(start_us).unwrap_or_default().saturating_add(after_us).saturating_mul(1000);
+        Self { start, end: start.saturating_add(took_us.saturating_mul(1000)) }
+    }
+}
+
+/// Who a span is.
+struct Head<'a> {
+    trace: TraceId,
+    span: SpanId,
+    parent: SpanId,
+    kind: u64,
+    flags: u32,
+    name: &'a str,
+    times: Times,
+}
+
+impl Spans {
+    pub fn new(names: Arc<Names>, limits: AttributeLimits, known_methods: Option<&[String]>) -> Self {
+        let length = limits.length.map_or(usize::MAX, |length| length as usize);
+        Self {
+            names: NameTable { names, known: Vec::new() },
+            limits: Limits { count: limits.count as usize, length },
+            known_methods: known_methods.map(|methods| methods.iter().cloned().collect()),
+            span: Vec::with_capacity(2048),
+        }
+    }
+
+    /// Appends the spans of a request, each as a field of `ScopeSpans`. Answers how many they are.
+    pub fn append(&mut self, kept: &KeptRequest, out: &mut Vec<u8>) -> u32 {
+        // Made by this process.
+        let Ok(event) = Event::decode(Schema::NEWEST, kept.record()) else { return 0 };
+        self.server(&event, kept, out);
+        let attempts = event.attempts().len();
+        for (index, attempt) in event.attempts().enumerate() {
+            self.client(&event, kept, (index, index + 1 == attempts), &attempt, out);
+        }
+        1 + attempts as u32
+    }
+
+    fn server(&mut self, event: &Event<'_>, kept: &KeptRequest, out: &mut Vec<u8>) {
+        let template = self.names.name(event.fixed.path_template);
+        let (method, original) = method(self.known_methods.as_ref(), event);
+        let word = if method == Method::Other.as_str() { "HTTP" } else { method };
+        let name = if template.is_empty() { word.to_owned() } else { format!("{word} {template}") };
+        let remote = if event.parent().is_none() { 0 } else { IS_REMOTE };
+        let head = Head {
+            trace: event.trace(),
+            span: event.span(),
+            parent: event.parent(),
+            kind: KIND_SERVER,
+            flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE | remote,
+            name: &name,
+            times: Times::new(event.fixed.start_us, 0, event.total_us()),
+        };
+        let error = error_of_server(event);
+        let (api, route, service) = (
+            self.names.name(event.fixed.api),
+            self.names.name(event.fixed.route),
+            self.names.name(event.fixed.service),
+        );
+        let (authority, peer) = (split_authority(event.host), kept.peer.map(address));
+        let span = &mut self.span;
+        span.clear();
+        begin(span, &head);
+        let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
+        attributes.text("http.request.method", method.as_bytes()).text("http.request.method_original", original);
+        attributes.text("url.scheme", event.scheme().as_str().as_bytes());
+        attributes.text("url.path", event.path).text("url.query", event.query);
+        attributes.text("http.route", template.as_bytes());
+        if sent_status(event) {
+            attributes.int("http.response.status_code", event.fixed.status.into());
+        }
+        put_text(&mut attributes, "error.type", error.as_ref());
+        attributes.text("server.address", authority.0);
+        if let Some(port) = authority.1 {
+            attributes.int("server.port", port.into());
+        }
+        attributes.text("client.address", address(event.client()).as_bytes());
+        put_text(&mut attributes, "network.peer.address", peer.as_ref());
+        attributes.text("network.protocol.version", event.protocol().as_str().as_bytes());
+        attributes.text("user_agent.original", event.user_agent);
+        attributes.text("weir.api", api.as_bytes()).text("weir.route", route.as_bytes());
+        attributes.text("weir.service", service.as_bytes()).text("weir.consumer", event.consumer);
+        attributes.text("weir.kept", event.kept().as_str().as_bytes());
+        attributes.text("weir.reason", event.reason().as_str().as_bytes());
+        attributes.text("weir.side", event.reason().side().as_str().as_bytes());
+        attributes.seconds("weir.gateway.duration", event.fixed.gateway_us);
+        attributes.seconds("weir.upstream.duration", event.fixed.upstream_us);
+        attributes.seconds("weir.client.duration", event.fixed.client_us);
+        for (key, value) in event.attrs().filter(|(key, _)| *key != LINK) {
+            attributes.text(std::str::from_utf8(key).unwrap_or("weir.label"), value);
+        }
+        let dropped = attributes.dropped();
+        self.policies(event);
+        links(event, &mut self.span);
+        finish(&mut self.span, dropped, error.is_some());
+        bytes(out, field::SPANS, &self.span);
+    }
+
+    /// One event of the span for each policy: when it was asked, what it said, how long it took.
+    fn policies(&mut self, event: &Event<'_>) {
+        for run in event.policies() {
+            let name = self.names.name(run.policy);
+            let time = Times::new(event.fixed.start_us, run.start_us.into(), 0).start;
+            let limits = self.limits;
+            message(&mut self.span, field::EVENTS, |out| {
+                fixed64(out, field::EVENT_TIME, time);
+                bytes(out, field::EVENT_NAME, b"weir.policy");
+                let mut attributes = Attributes::new(out, field::EVENT_ATTRIBUTES, limits);
+                attributes.text("weir.policy.name", name.as_bytes());
+                attributes.text("weir.policy.verdict", run.verdict().as_str().as_bytes());
+                attributes.seconds("weir.policy.duration", run.us.into());
+                if run.waited_us > 0 {
+                    attributes.seconds("weir.policy.waited", run.waited_us.into());
+                }
+            });
+        }
+    }
+
+    fn client(
+        &mut self,
+        event: &Event<'_>,
+        kept: &KeptRequest,
+        (index, is_last): (usize, bool),
+        attempt: &AttemptEntry,
+        out: &mut Vec<u8>,
+    ) {
+        let (method, original) = method(self.known_methods.as_ref(), event);
+        let head = Head {
+            trace: event.trace(),
+            span: event.span().of_attempt(index + 1),
+            parent: event.span(),
+            kind: KIND_CLIENT,
+            flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE,
+            name: if method == Method::Other.as_str() { "HTTP" } else { method },
+            times: Times::new(event.fixed.start_us, attempt.start_us.into(), attempt.total_us.into()),
+        };
+        let status = if is_last && attempt.outcome() == Reason::None { event.fixed.upstream_status } else { 0 };
+        let error = error_of_client(attempt.outcome(), status);
+        let url = full_url(kept, event.query);
+        let service = self.names.name(event.fixed.service);
+        let span = &mut self.span;
+        span.clear();
+        begin(span, &head);
+        let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
+        attributes.text("http.request.method", method.as_bytes()).text("http.request.method_original", original);
+        attributes.text("server.address", kept.host());
+        if let Some((_, port)) = kept.origin {
+            attributes.int("server.port", port.into());
+        }
+        attributes.text("url.full", &url);
+        if status != 0 {
+            attributes.int("http.response.status_code", status.into());
+        }
+        put_text(&mut attributes, "error.type", error.as_ref());
+        if index > 0 {
+            attributes.int("http.request.resend_count", index as u64);
+        }
+        if let Some(socket) = attempt.socket() {
+            attributes.text("network.peer.address", address(socket.ip()).as_bytes());
+            attributes.int("network.peer.port", socket.port().into());
+        }
+        attributes.text("network.protocol.version", b"1.1").text("weir.service", service.as_bytes());
+        if attempt.connect_us > 0 {
+            attributes.seconds("weir.connect.duration", attempt.connect_us.into());
+        }
+        if attempt.tls_us > 0 {
+            attributes.seconds("weir.tls.duration", attempt.tls_us.into());
+        }
+        if attempt.first_byte_us > 0 {
+            attributes.seconds("weir.first_byte.duration", attempt.first_byte_us.into());
+        }
+        let dropped = attributes.dropped();
+        finish(&mut self.span, dropped, error.is_some());
+        bytes(out, field::SPANS, &self.span);
+    }
+}
+
+/// The names of the process. Learned as they are needed: the table only grows.
+struct NameTable {
+    names: Arc<Names>,
+    /// By number, from 1.
+    known: Vec<Arc<str>>,
+}
+
+impl NameTable {
+    fn name(&mut self, id: u32) -> Arc<str> {
+        let Some(index) = (id as usize).checked_sub(1) else { return "".into() };
+        if index >= self.known.len() {
+            self.known.extend(self.names.since(self.known.len()).into_iter().map(|(_, name)| name));
+        }
+        self.known.get(index).cloned().unwrap_or_else(|| "".into())
+    }
+}
+
+/// The method, and its own spelling where that is another. A configured list of known methods is the whole of it.
+fn method<'e>(known: Option<&'e HashSet<String>>, event: &Event<'e>) -> (&'e str, &'e [u8]) {
+    let (method, original) = (event.method(), event.method_original);
+    let Some(known) = known else { return (method.as_str(), original) };
+    let spelt = if method == Method::Other { std::str::from_utf8(original).unwrap_or("") } else { method.as_str() };
+    match known.get(spelt) {
+        Some(known) => (known, b""),
+        None => (Method::Other.as_str(), spelt.as_bytes()),
+    }
+}
+
+fn begin(span: &mut Vec<u8>, head: &Head<'_>) {
+    bytes(span, field::TRACE_ID, &head.trace.0);
+    bytes(span, field::SPAN_ID, &head.span.0);
+    if !head.parent.is_none() {
+        bytes(span, field::PARENT_SPAN_ID, &head.parent.0);
+    }
+    bytes(span, field::NAME, head.name.as_bytes());
+    uint(span, field::KIND, head.kind);
+    fixed64(span, field::START, head.times.start);
+    fixed64(span, field::END, head.times.end);
+    fixed32(span, field::FLAGS, head.flags);
+}
+
+fn finish(span: &mut Vec<u8>, dropped_attributes: u64, is_error: bool) {
+    if dropped_attributes > 0 {
+        uint(span, field::DROPPED_ATTRIBUTES, dropped_attributes);
+    }
+    if is_error {
+        length(span, field::STATUS, 2);
+        uint(span, field::STATUS_CODE, STATUS_ERROR);
+    }
+}
+
+fn put_text(attributes: &mut Attributes<'_>, key: &str, value: Option<&String>) {
+    if let Some(value) = value {
+        attributes.text(key, value.as_bytes());
+    }
+}
+
+/// The trace that the caller brought, where it was not continued: `trace-span`.
+fn links(event: &Event<'_>, span: &mut Vec<u8>) {
+    for (_, value) in event.attrs().filter(|(key, _)| *key == LINK) {
+        let Some((trace, id)) = value.split_at_checked(32) else { continue };
+        let (Some(trace), Some(id)) = (TraceId::from_hex(trace), id.get(1..).and_then(SpanId::from_hex)) else {
+            continue;
+        };
+        message(span, field::LINKS, |out| {
+            bytes(out, field::LINK_TRACE_ID, &trace.0);
+            bytes(out, field::LINK_SPAN_ID, &id.0);
+            fixed32(out, field::LINK_FLAGS, HAS_IS_REMOTE | IS_REMOTE);
+        });
+    }
+}
+
+/// Whether the client was sent the status that the event has.
+fn sent_status(event: &Event<'_>) -> bool {
+    event.fixed.status != 0 && event.fixed.status != CLIENT_CLOSED.as_u16()
+}
+
+/// Why the server's span is an error: the gateway's or the upstream's failure, or a status of 500 and more. What the client
+/// did wrong, or that it left, is none (HTTP conventions, "Status").
+fn error_of_server(event: &Event<'_>) -> Option<String> {
+    let (reason, status) = (event.reason(), event.fixed.status);
+    let failed = match reason.side() {
+        Side::Upstream => true,
+        Side::Gateway => reason != Reason::PolicyAnswered,
+        Side::Downstream | Side::None => {
+            status >= 500 || event.outcome() == Outcome::Truncated && reason == Reason::None
+        }
+    };
+    failed.then(|| if reason == Reason::None { status.to_string() } else { reason.as_str().to_owned() })
+}
+
+/// Of the client's span, a status of 400 and more is one.
+fn error_of_client(outcome: Reason, status: u16) -> Option<String> {
+    match outcome {
+        Reason::None => (status >= 400).then(|| status.to_string()),
+        // Nobody waited for it any more.
+        Reason::ClientClosed => None,
+        failed => Some(failed.as_str().to_owned()),
+    }
+}
+
+/// `scheme://host:port/path?query`, the port only where the scheme has another.
+fn full_url(kept: &KeptRequest, query: &[u8]) -> Vec<u8> {
+    let Some((scheme, port)) = kept.origin else { return Vec::new() };
+    let mut url = format!("{}://", scheme.as_str()).into_bytes();
+    let is_v6 = kept.host().contains(&b':') && !kept.host().starts_with(b"[");
+    url.extend_from_slice(if is_v6 { b"[" } else { b"" });
+    url.extend_from_slice(kept.host());
+    url.extend_from_slice(if is_v6 { b"]" } else { b"" });
+    let usual = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    if port != usual {
+        url.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    url.extend_from_slice(kept.path());
+    if !query.is_empty() {
+        url.push(b'?');
+        url.extend_from_slice(query);
+    }
+    url
+}
+
+/// `host:port`, and `[v6]:port`.
+fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
+    let end = authority.iter().rposition(|byte| *byte == b':');
+    let port = end.and_then(|end| std::str::from_utf8(&authority[end + 1..]).ok()?.parse().ok());
+    match (end, port) {
+        (Some(end), Some(port)) if !authority[..end].contains(&b':') || authority[..end].ends_with(b"]") => {
+            (&authority[..end], Some(port))
+        }
+        _ => (authority, None),
+    }
+}
+
+fn address(ip: IpAddr) -> String {
+    ip.to_string()
+}
+
+#[cfg(test)]
+mod tests;
