@@ -12,6 +12,7 @@ mod operator_ports;
 mod reload;
 mod run;
 mod sink;
+mod spans;
 mod start;
 mod validate;
 

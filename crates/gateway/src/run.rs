@@ -11,7 +11,8 @@ use crate::generations::Generations;
 use crate::logging;
 use crate::operator_ports::{self, HandOver, OperatorPort};
 use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
-use crate::sink::rings;
+use crate::sink::sinks;
+use crate::spans;
 use crate::start::{Prepared, env, prepare};
 use std::io;
 use std::pin::Pin;
@@ -23,8 +24,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
+use weir_otlp::Exporter;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy};
@@ -75,11 +77,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let generations = Generations::below(&state);
     let number = snapshot.generation();
 
-    let admin = OperatorPort::open("spec.admin.address", config.startup.admin, options.take_over)?;
-    let probe = |address| OperatorPort::open("spec.probe.port", address, options.take_over);
-    let probe = config.startup.probe.map(probe).transpose()?;
-    let metrics = |address| OperatorPort::open("spec.metrics.address", address, options.take_over);
-    let metrics = config.startup.metrics.map(metrics).transpose()?;
+    let (admin, probe, metrics) = open_for_operators(&config, options.take_over)?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
     let opened = AdminSocket::open(&socket, options.take_over);
@@ -97,7 +95,10 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let hand_over = HandOver::within(&config.startup.spool.path);
     let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
-    let proxy = Proxy::start_on(open, snapshot, workers, rings(writers))?;
+    let spans = spans::exporter(&config, &identity, spool.boot(), &registry.names)?;
+    let (spans, exporter) = spans.unzip();
+    let span_counts = exporter.as_ref().map(Exporter::counts);
+    let proxy = Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref()))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
     if let Some(analytics) = &config.startup.analytics {
@@ -132,10 +133,20 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     ending.allow(settings.lifecycle.drain_delay + settings.drain);
     let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
-    let parts = Parts { proxy: shared, registry, spool: kept, reloads, generations, operators, handle, log };
+    let parts = Parts {
+        proxy: shared,
+        registry,
+        spool: kept,
+        reloads,
+        generations,
+        operators,
+        handle,
+        log,
+        spans: span_counts,
+    };
     let admin = Admin::new(parts, identity);
 
-    runtime.block_on(beside(operator_ports, Arc::clone(&admin), proxy, signals));
+    runtime.block_on(spans::exporting(exporter, &ending, beside(operator_ports, Arc::clone(&admin), proxy, signals)));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
     // Without waiting for a name that somebody asked for and that is not resolved.
@@ -147,6 +158,17 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
     Ok(())
+}
+
+/// The ports for admin, probes and metrics alone.
+fn open_for_operators(
+    config: &GatewayConfig,
+    take_over: bool,
+) -> Result<(OperatorPort, Option<OperatorPort>, Option<OperatorPort>), RunError> {
+    let Startup { admin, probe, metrics, .. } = &config.startup;
+    let optional = |what, address: &Option<_>| address.map(|at| OperatorPort::open(what, at, take_over)).transpose();
+    let admin = OperatorPort::open("spec.admin.address", *admin, take_over)?;
+    Ok((admin, optional("spec.probe.port", probe)?, optional("spec.metrics.address", metrics)?))
 }
 
 /// Loads and compiles; `None` if the process is asked to end meanwhile, which it may be while thousands of APIs are read.

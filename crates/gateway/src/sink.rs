@@ -1,14 +1,20 @@
-//! Joins the data plane to the spool: a finished exchange becomes a record in its worker's ring.
+//! Joins the data plane to the spool and to the exporter of spans: a finished exchange becomes a record in its worker's
+//! ring, and where its spans are kept, a copy of the record goes to be made spans.
 
 use std::sync::{Arc, Mutex};
+use weir_config::UpstreamAddress;
 use weir_event::{Exchange, failpoint, record};
+use weir_otlp::KeptRequest;
 use weir_proxy::{EventSink, SinkFactory};
 use weir_spool::RingWriter;
 
 /// One worker's way into its ring. The buffer is kept, so that recording allocates nothing.
 struct RingSink {
     ring: RingWriter,
+    /// The record of the last exchange.
     buffer: Vec<u8>,
+    /// Where spans are made, if they are.
+    spans: Option<weir_otlp::Sender>,
 }
 
 impl EventSink for RingSink {
@@ -21,15 +27,24 @@ impl EventSink for RingSink {
         let _ = self.ring.append(seq, &self.buffer);
         failpoint::pass("record.after_commit");
     }
+
+    fn keep_spans(&mut self, exchange: &Exchange, origin: Option<&UpstreamAddress>) {
+        if let Some(spans) = &mut self.spans {
+            spans.send(KeptRequest::new(&self.buffer, exchange, origin), exchange.attempts.len());
+        }
+    }
 }
 
-/// Gives each worker its ring.
-pub fn rings(rings: Vec<RingWriter>) -> Arc<SinkFactory> {
+/// Gives each worker its ring, and a way to the exporter of spans.
+pub fn sinks(rings: Vec<RingWriter>, spans: Option<&weir_otlp::Sender>) -> Arc<SinkFactory> {
+    // A sender is cloned where it is used: it is not to be shared.
+    let spans = Mutex::new(spans.cloned());
     let rings: Mutex<Vec<_>> = Mutex::new(rings.into_iter().map(Some).collect());
     Arc::new(move |worker| {
         let mut rings = rings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ring = rings.get_mut(usize::from(worker)).and_then(Option::take);
         let ring = ring.expect("the spool made one ring a worker, and each worker asks once");
-        Box::new(RingSink { ring, buffer: Vec::with_capacity(1024) })
+        let spans = spans.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Box::new(RingSink { ring, buffer: Vec::with_capacity(1024), spans })
     })
 }

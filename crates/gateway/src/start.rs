@@ -30,7 +30,10 @@ pub fn env(name: &str) -> Option<String> {
 /// Takes seconds for thousands of APIs.
 pub fn prepare(options: &RunOptions, workers: u16, background: &Handle) -> Result<Prepared, RunError> {
     let folder = Arc::new(Content::read(&options.config));
-    let registry = || Arc::new(Registry::new(workers).with_background(background.clone()));
+    let registry = |config: &GatewayConfig| {
+        let registry = Registry::new(workers).with_background(background.clone());
+        Arc::new(registry.with_spans(config.startup.spans.is_some()))
+    };
     let why = match from_folder(options, &registry, &folder) {
         Ok(prepared) if !options.last_good || folder.texts().next().is_some() => return Ok(prepared),
         Ok(prepared) => match last_good(options, &registry, &folder, "the folders are empty") {
@@ -45,12 +48,12 @@ pub fn prepare(options: &RunOptions, workers: u16, background: &Handle) -> Resul
 
 fn from_folder(
     options: &RunOptions,
-    registry: &dyn Fn() -> Arc<Registry>,
+    registry: &dyn Fn(&GatewayConfig) -> Arc<Registry>,
     folder: &Arc<Content>,
 ) -> Result<Prepared, RunError> {
     let config = folder.load(&env)?;
     let state = state_folder(options.state.as_deref(), &config.startup.spool.path);
-    let registry = registry();
+    let registry = registry(&config);
     let number = Generations::below(&state).number_of(folder);
     let snapshot = Snapshot::compile(&config, number, &registry)?;
     let (folder, running) = (Arc::clone(folder), Arc::clone(folder));
@@ -60,14 +63,14 @@ fn from_folder(
 /// The newest kept generation that can be run.
 fn last_good(
     options: &RunOptions,
-    registry: &dyn Fn() -> Arc<Registry>,
+    registry: &dyn Fn(&GatewayConfig) -> Arc<Registry>,
     folder: &Arc<Content>,
     why: &str,
 ) -> Option<Prepared> {
     let state = state_folder(options.state.as_deref(), &folder.spool_path(&env));
     Generations::below(&state).newest_first().find_map(|Kept { number, content }| {
         let config = content.load(&env).ok()?;
-        let registry = registry();
+        let registry = registry(&config);
         let snapshot = Snapshot::compile(&config, number, &registry).ok()?;
         let fallback = Some(Fallback { generation: number, cause: Cause::LastGood, why: why.to_owned() });
         let (folder, running) = (Arc::clone(folder), Arc::new(content));

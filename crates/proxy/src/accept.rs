@@ -6,10 +6,12 @@
 use crate::answer::Refusal;
 use crate::body::{Incoming, RequestBody};
 use crate::connection::{Connection, Framing, MAX_HEAD};
-use crate::forwarded::client_address;
+use crate::forwarded::{client_address, is_of};
 use crate::headers::Special;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
+use crate::snapshot::Held;
+use crate::tracing::{limit_baggage, link};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
@@ -85,8 +87,8 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         _ => framing(connection.http1_take_framing()),
     };
     let Seen { special, host: line, hosts, user_agent } = Seen::of(&headers);
-    let trace =
-        if special.has_trace() { worker.continue_trace(&mut headers, snapshot.trust) } else { worker.begin_trace() };
+    let listener = snapshot.listener(connection.listener());
+    let mut trace = trace_context(&connection, &snapshot, listener, &mut headers, special);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
     let (target, path) = normal_target(parts.uri);
     let host = language(&connection)
@@ -105,6 +107,12 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         exchange.target = target.uri;
         exchange.attrs.extend(target.original.map(|path| (Bytes::from_static(b"path.original"), path)));
         exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
+        if let Some(tracer) = &snapshot.tracer {
+            let is_stranger = exchange.entry && !is_of(connection.peer(), &snapshot.trusted_peers);
+            tracer.sample(&mut trace, &mut exchange, (&headers, special), is_stranger);
+            exchange.peer = Some(connection.peer());
+        }
+        exchange.attrs.extend(link(&trace));
         exchange.trace = trace.facts;
     }
 
@@ -114,12 +122,30 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
     let body = RequestBody::new(body, exchange.clone());
     connection.begin_exchange(exchange.downgrade());
     let closer = Closer::new(exchange.clone());
-    let listener = snapshot.listener(connection.listener());
     let method = parts.method.clone();
     let (api, passed) = (None, Vec::new());
     let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed };
     let head = host.map(|host| Box::new(Head { method: parts.method, host, headers, special, body }));
     (flow, head)
+}
+
+/// Takes the trace context out of the head: the upstream gets the one that this gateway writes.
+fn trace_context(
+    connection: &Connection,
+    snapshot: &Held,
+    listener: Option<usize>,
+    headers: &mut HeaderMap,
+    special: Special,
+) -> Continuation {
+    let trust = listener.map_or(snapshot.edge, |listener| snapshot.listeners[listener].edge).trust;
+    if special.has_baggage() {
+        limit_baggage(headers, trust);
+    }
+    if special.has_trace() {
+        connection.worker().continue_trace(headers, trust, snapshot.propagators)
+    } else {
+        connection.worker().begin_trace(snapshot.propagators)
+    }
 }
 
 /// What the request and its connection say of themselves.

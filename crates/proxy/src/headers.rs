@@ -23,6 +23,8 @@ impl Special {
     const VIA: u16 = 1 << 4;
     const CLAIMS: u16 = 1 << 5;
     const TRACE: u16 = 1 << 6;
+    const BAGGAGE: u16 = 1 << 7;
+    const ASKS_FOR_TRACE: u16 = 1 << 8;
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
@@ -43,8 +45,19 @@ impl Special {
             "upgrade" | "keep-alive" | "proxy-connection" => Self::HOP_BY_HOP,
             "via" => Self::VIA,
             "forwarded" => Self::CLAIMS,
-            "traceparent" | "tracestate" => Self::TRACE,
-            _ if name.as_bytes().first() == Some(&b'x') && is_claim(name) => Self::CLAIMS,
+            "traceparent" | "tracestate" | "b3" => Self::TRACE,
+            "baggage" => Self::BAGGAGE,
+            _ if name.as_bytes().first() == Some(&b'x') => Self::extension(name),
+            _ => 0,
+        }
+    }
+
+    #[cold]
+    fn extension(name: &str) -> u16 {
+        match name {
+            "x-client-trace-id" => Self::ASKS_FOR_TRACE,
+            _ if name.starts_with("x-b3-") => Self::TRACE,
+            _ if is_claim(name) => Self::CLAIMS,
             _ => 0,
         }
     }
@@ -65,6 +78,16 @@ impl Special {
     /// Whether the message brings a trace.
     pub(crate) fn has_trace(self) -> bool {
         self.has(Self::TRACE)
+    }
+
+    /// Whether the message brings baggage (W3C Baggage).
+    pub(crate) fn has_baggage(self) -> bool {
+        self.has(Self::BAGGAGE)
+    }
+
+    /// Whether the client asks for a trace of the request.
+    pub(crate) fn asks_for_trace(self) -> bool {
+        self.has(Self::ASKS_FOR_TRACE)
     }
 
     /// Whether the message says of its sender what only a trusted peer may say.

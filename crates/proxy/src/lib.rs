@@ -32,6 +32,7 @@ mod sink;
 mod snapshot;
 mod stream;
 mod tls;
+mod tracing;
 mod upstream;
 mod worker;
 

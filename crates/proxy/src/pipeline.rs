@@ -10,12 +10,14 @@ use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::{Passed, before_route, begins_before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
+use crate::tracing::server_timing;
 use crate::upstream::upstream;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
+use weir_config::TraceEdge;
 use weir_telemetry::Continuation;
 
 /// What one request carries through its phases. Dropped before its end, it records a cancelled exchange.
@@ -56,8 +58,17 @@ async fn after_accept(
         Err(refusal) => Err(refusal),
     };
     let reply = reply.unwrap_or_else(|refusal| refusal.answer(&mut flow));
-    let reply = response_policies(&mut flow, reply);
+    let mut reply = response_policies(&mut flow, reply);
+    if edge(&flow).server_timing {
+        server_timing(&flow.exchange.borrow(), reply.headers_mut());
+    }
     Ok(crate::body::body(flow, reply))
+}
+
+/// What the port does with traces.
+fn edge(flow: &Flow) -> TraceEdge {
+    let snapshot = flow.exchange.snapshot();
+    flow.listener.map_or(snapshot.edge, |listener| snapshot.listeners[listener].edge)
 }
 
 async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>, Refusal> {

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Services;
+use weir_telemetry::sampling::Budget;
 use weir_transport::start_resolver;
 use weir_upstream::{Descriptors, Origins};
 
@@ -37,6 +38,10 @@ pub struct Registry {
     pub open: Arc<AtomicUsize>,
     /// Of connections, over all workers.
     pub descriptors: Arc<Descriptors>,
+    /// Whether spans are made: there is somebody to take them.
+    pub spans: bool,
+    /// Of traces that callers ask for, over all workers.
+    pub trace_callers: Arc<Budget>,
 }
 
 impl Registry {
@@ -51,7 +56,15 @@ impl Registry {
             gates: Gates::default(),
             open: Arc::default(),
             descriptors: Arc::default(),
+            spans: false,
+            trace_callers: Arc::default(),
         }
+    }
+
+    /// With somebody to take spans.
+    #[must_use]
+    pub fn with_spans(self, spans: bool) -> Self {
+        Self { spans, ..self }
     }
 
     /// With a runtime for what policies do beside the requests. Without one, they read nothing from other servers.

@@ -157,10 +157,10 @@ impl ExchangeRef {
         // Of a client that has left there is nobody to have the answer.
         let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
         if exchange.finish(outcome, now) {
-            let metrics = self.0.place.get().map_or(&self.0.snapshot.unrouted, |place| {
-                &self.0.snapshot.listeners[place.listener].apis[place.api].routes[place.route].metrics
-            });
-            self.0.worker.record(&mut exchange, metrics);
+            let snapshot = &self.0.snapshot;
+            let route = self.0.place.get();
+            let route = route.map(|at| &snapshot.listeners[at.listener].apis[at.api].routes[at.route]);
+            self.0.worker.record(&mut exchange, route, snapshot);
             self.0.snapshot.open.fetch_sub(1, Ordering::Relaxed);
             self.0.connection.end_exchange(now, self.0.request_whole.get());
         }

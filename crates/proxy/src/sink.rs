@@ -2,13 +2,20 @@
 
 use crate::gate::Full;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use weir_event::Exchange;
+use weir_config::UpstreamAddress;
+use weir_event::{Exchange, Kept};
+
+/// Why spans are kept.
+const KEPT: [Kept; 4] = [Kept::Sampled, Kept::Debug, Kept::Failed, Kept::Slow];
 
 /// Takes finished exchanges. Called on the worker's thread, on the path of the request: it must not block, and
 /// what it cannot take it sheds and counts.
 pub trait EventSink {
     /// Records `exchange` as number `seq` of this worker's stream. Numbers come in order and without holes.
     fn record(&mut self, seq: u64, exchange: &Exchange);
+
+    /// Takes what spans are made of, of the exchange that was recorded last; `origin` is where its attempts went.
+    fn keep_spans(&mut self, _exchange: &Exchange, _origin: Option<&UpstreamAddress>) {}
 }
 
 /// Makes the sink of the `index`-th worker, on that worker's thread.
@@ -24,6 +31,7 @@ pub struct WorkerStats {
     refused_by_address: AtomicU64,
     refused_by_descriptors: AtomicU64,
     accept_failures: AtomicU64,
+    traces_kept: [AtomicU64; KEPT.len()],
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
@@ -79,6 +87,17 @@ impl WorkerStats {
             Full::Address => &self.refused_by_address,
             Full::Descriptors => &self.refused_by_descriptors,
         });
+    }
+
+    /// Requests whose spans were kept, by why.
+    pub fn traces_kept(&self) -> impl Iterator<Item = (&'static str, u64)> + use<'_> {
+        KEPT.iter().zip(&self.traces_kept).map(|(why, count)| (why.as_str(), count.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn keep_trace(&self, why: Kept) {
+        if let Some(at) = KEPT.iter().position(|known| *known == why) {
+            bump(&self.traces_kept[at]);
+        }
     }
 
     /// TLS handshakes with clients: in full, resumed from a ticket, and those that came to nothing.

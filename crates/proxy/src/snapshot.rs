@@ -6,6 +6,7 @@
 use crate::gate::Gate;
 use crate::proxy::Registry;
 use crate::tls::validities;
+use crate::tracing::Tracer;
 use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
@@ -14,11 +15,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use weir_config::{Api, ConfigError, GatewayConfig, Rule, UpstreamHost, Validity};
+use weir_config::{Api, ConfigError, GatewayConfig, Propagators, Rule, TraceEdge, UpstreamHost, Validity};
 use weir_event::{NameId, Protocol};
 use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
-use weir_telemetry::Trust;
 use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
 use weir_upstream::{Descriptors, Origin, TlsError};
 
@@ -38,7 +38,11 @@ pub struct Snapshot {
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) peer_gateways: Vec<IpNet>,
-    pub(crate) trust: Trust,
+    /// What counts at a port that no API has any more.
+    pub(crate) edge: TraceEdge,
+    pub(crate) propagators: Propagators,
+    /// `None`: no spans are made, and flags go on as they come.
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) upstream_host: UpstreamHost,
     pub(crate) preserve_request_id: bool,
     /// This gateway's member of `Via`, and its name in `Proxy-Status`.
@@ -89,6 +93,7 @@ impl Deref for Held {
 pub(crate) struct ListenerTable {
     pub(crate) address: SocketAddr,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) edge: TraceEdge,
     /// What to shake hands with, where it speaks TLS.
     pub(crate) acceptor: Option<Arc<ServerConfig>>,
     /// When its certificates hold, in their order.
@@ -164,10 +169,12 @@ impl Snapshot {
             let certificates = tls.map(|tls| validities(tls)).unwrap_or_default();
             let router = Router::compile(&apis);
             let gate = registry.gates.gate(address);
+            let edge = config.tracing.at(address.port());
             let apis = entries;
             listeners.push(ListenerTable {
                 address,
                 gate,
+                edge,
                 acceptor,
                 certificates,
                 router,
@@ -191,7 +198,9 @@ impl Snapshot {
             descriptors: Arc::clone(&registry.descriptors),
             trusted_peers: config.trusted_peers.clone(),
             peer_gateways: config.peer_gateways.clone(),
-            trust: Trust::Continue,
+            edge: config.tracing.edge,
+            propagators: config.tracing.propagators,
+            tracer: registry.spans.then(|| Tracer::new(&config.tracing, Arc::clone(&registry.trace_callers))),
             upstream_host: config.upstream_host,
             preserve_request_id: config.preserve_request_id,
             pseudonym,

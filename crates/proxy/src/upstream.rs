@@ -347,6 +347,9 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<Requ
         UpstreamHost::Original => host,
     };
     headers.insert(HOST, host);
+    if snapshot.tracer.is_some() {
+        flow.exchange.borrow_mut().forwarded = Some(target.uri.clone());
+    }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = target.uri.clone();

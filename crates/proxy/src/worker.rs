@@ -8,7 +8,7 @@ use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::listener::{accept_loop, welcome_from_elsewhere};
 use crate::sink::{EventSink, WorkerStats};
-use crate::snapshot::{Held, Snapshot};
+use crate::snapshot::{Held, RouteEntry, Snapshot};
 use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,10 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error};
-use weir_config::{Cached, Live};
+use weir_config::{Cached, Live, Propagators, TraceTrust};
 use weir_event::{Clock, Exchange};
-use weir_telemetry::metrics::RouteMetrics;
-use weir_telemetry::{Continuation, SpanSource, Trust};
+use weir_telemetry::{Continuation, SpanSource};
 use weir_upstream::Pool;
 
 /// How often connections are looked at: those that are idle, and those whose requests wait.
@@ -101,13 +100,18 @@ impl Worker {
     }
 
     /// Of a request that brings a trace.
-    pub(crate) fn continue_trace(&self, headers: &mut HeaderMap, trust: Trust) -> Continuation {
-        Continuation::take(headers, trust, &mut self.spans.borrow_mut(), false)
+    pub(crate) fn continue_trace(
+        &self,
+        headers: &mut HeaderMap,
+        trust: TraceTrust,
+        formats: Propagators,
+    ) -> Continuation {
+        Continuation::take(headers, trust, formats, &mut self.spans.borrow_mut())
     }
 
     /// Of a request that brings none, or none that could be read.
-    pub(crate) fn begin_trace(&self) -> Continuation {
-        Continuation::begin(&mut self.spans.borrow_mut(), false)
+    pub(crate) fn begin_trace(&self, formats: Propagators) -> Continuation {
+        Continuation::begin(formats, &mut self.spans.borrow_mut())
     }
 
     /// The time as the `Date` field has it (RFC 9110 5.6.7), made once a second.
@@ -122,12 +126,22 @@ impl Worker {
 
     /// Counts a finished exchange and hands it to the sink under its number. Mutable, for what is decided at the end
     /// (whether its spans are kept) is a field of it and comes first.
-    pub(crate) fn record(&self, exchange: &mut Exchange, metrics: &RouteMetrics) {
+    pub(crate) fn record(&self, exchange: &mut Exchange, route: Option<&RouteEntry>, snapshot: &Snapshot) {
+        let metrics = route.map_or(&snapshot.unrouted, |route| &route.metrics);
         metrics.observe(self.index, exchange);
+        if let Some(tracer) = &snapshot.tracer {
+            let late = metrics.kept_late(self.index, exchange, tracer.keep);
+            exchange.trace.kept = exchange.trace.kept.or(late);
+        }
         let seq = self.accepted.get();
-        self.sink.borrow_mut().record(seq, exchange);
+        let mut sink = self.sink.borrow_mut();
+        sink.record(seq, exchange);
         self.accepted.set(seq + 1);
         self.stats.set_accepted(seq + 1);
+        if let Some(why) = exchange.trace.kept {
+            self.stats.keep_trace(why);
+            sink.keep_spans(exchange, route.map(|route| &route.origin.address));
+        }
     }
 
     /// Keeps `connection` in the worker's list for as long as the entry lives.

@@ -66,7 +66,7 @@ fn the_trace_goes_on_with_the_attempt_as_parent() {
     ));
     let sent = upstream.request();
     let event = gateway.event();
-    let parent = weir_telemetry::trace_context::attempt_span(event.trace.span, 1);
+    let parent = event.trace.span.of_attempt(1);
     assert_eq!(header(&sent, "traceparent"), Some(format!("00-{trace}-{parent}-01").as_str()));
     assert_eq!(header(&sent, "tracestate"), Some("x=1"));
     assert_eq!(event.trace.parent.to_string(), "00f067aa0ba902b7");

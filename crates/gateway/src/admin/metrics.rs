@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use weir_config::{Startup, WaitsFor};
 use weir_metrics::{Negotiated, negotiate};
+use weir_otlp::Loss;
 use weir_spool::SpoolStats;
 use weir_telemetry::metrics::{Connects, Exposition, Families, RouteLabels, RouteMetrics, catalogue};
 
@@ -115,6 +116,7 @@ async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<
     services(&routes, &mut few);
     workers(&admin, &mut few);
     spool(&admin, &mut few);
+    spans(&admin, &mut few);
     process(&admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
@@ -139,6 +141,18 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
     }
 }
 
+/// Nothing where no spans are made.
+fn spans(admin: &Admin, out: &mut Families) {
+    let Some(counts) = &admin.spans else { return };
+    out.counter(&catalogue::SPANS_EXPORTED, &[], counts.exported());
+    for (reason, why) in Loss::ALL {
+        out.counter(&catalogue::SPANS_DROPPED, &[reason], counts.lost(why));
+    }
+    out.counter(&catalogue::SPAN_EXPORTS, &["success"], counts.requests().saturating_sub(counts.failed()));
+    out.counter(&catalogue::SPAN_EXPORTS, &["failure"], counts.failed());
+    out.gauge(&catalogue::SPAN_QUEUE, &[], counts.waiting() as f64);
+}
+
 fn workers(admin: &Admin, out: &mut Families) {
     let proxy = lock(&admin.proxy);
     let Some(proxy) = proxy.as_ref() else { return };
@@ -148,6 +162,11 @@ fn workers(admin: &Admin, out: &mut Families) {
         out.counter(&catalogue::ACCEPTED, &[&worker], stats.accepted());
         for (limit, count) in stats.refused() {
             out.counter(&catalogue::CONNECTIONS_REFUSED, &[&worker, limit], count);
+        }
+        if admin.spans.is_some() {
+            for (kept, count) in stats.traces_kept() {
+                out.counter(&catalogue::TRACES_KEPT, &[&worker, kept], count);
+            }
         }
         for (kind, count) in stats.handshakes() {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);

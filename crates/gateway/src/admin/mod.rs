@@ -70,6 +70,8 @@ pub struct Parts {
     pub operators: Operators,
     pub handle: Handle,
     pub log: Recent,
+    /// What became of spans, where they are made.
+    pub spans: Option<Arc<weir_otlp::Counts>>,
 }
 
 impl std::ops::Deref for Admin {

@@ -274,9 +274,9 @@ impl Connection {
         let began = self.since.get().min(now);
         let mut exchange = Exchange::new(began, self.worker.clock.wall_us(began));
         exchange.hand_to(weir_event::Turn::Client, began);
-        let trace = self.worker.begin_trace().facts;
-        exchange.trace = trace;
         let snapshot = self.worker.snapshot();
+        let trace = self.worker.begin_trace(snapshot.propagators).facts;
+        exchange.trace = trace;
         exchange.generation = snapshot.generation();
         exchange.entry = self.is_entry(&snapshot);
         exchange.protocol = if self.kind.get() == Kind::Http2 { Protocol::Http2 } else { Protocol::Unknown };
@@ -286,7 +286,7 @@ impl Connection {
         exchange.blame(reason);
         let outcome = if status.is_some() { Outcome::Completed } else { Outcome::Cancelled };
         exchange.finish(outcome, now);
-        self.worker.record(&mut exchange, &snapshot.unrouted);
+        self.worker.record(&mut exchange, None, &snapshot);
         trace.trace
     }
 }

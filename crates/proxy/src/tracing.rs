@@ -1,0 +1,132 @@
+//! What becomes of the trace that a request belongs to: whether it is sampled, and what the client is told of it.
+
+use crate::headers::Special;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use weir_config::{Keep, TraceLabel, TraceLabelValue, TraceTrust, Tracing};
+use weir_event::{Exchange, Kept, Turn};
+use weir_telemetry::Continuation;
+use weir_telemetry::sampling::{Budget, Question, Sampler};
+
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// What baggage must be passed on for (W3C Baggage, "Limits"); more is dropped whole.
+const MOST_BAGGAGE_MEMBERS: usize = 64;
+const MOST_BAGGAGE_BYTES: usize = 8192;
+
+/// How requests are sampled, where spans are made at all.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    sampler: Sampler,
+    pub(crate) keep: Keep,
+    callers_per_second: u32,
+    callers: Arc<Budget>,
+    labels: Vec<TraceLabel>,
+}
+
+impl Tracer {
+    pub(crate) fn new(tracing: &Tracing, callers: Arc<Budget>) -> Self {
+        Self {
+            sampler: Sampler::new(tracing.sampling, tracing.parent),
+            keep: tracing.keep,
+            callers_per_second: tracing.callers_per_second,
+            callers,
+            labels: tracing.labels.clone(),
+        }
+    }
+
+    /// Decides of the flag that is sent on, and notes what spans have of the head.
+    pub(crate) fn sample(
+        &self,
+        trace: &mut Continuation,
+        exchange: &mut Exchange,
+        (headers, special): (&HeaderMap, Special),
+        is_stranger: bool,
+    ) {
+        let facts = &mut trace.facts;
+        let parent = (!facts.parent.is_none()).then_some(facts.sampled);
+        let mut question = Question { trace: facts.trace, parent, is_asked_for: special.asks_for_trace() };
+        let wants = parent == Some(true) || question.is_asked_for;
+        if wants && is_stranger {
+            let second = u32::try_from(exchange.started_us / 1_000_000).unwrap_or_default();
+            if !self.callers.take(second, self.callers_per_second) {
+                question = Question { parent: parent.map(|_| false), is_asked_for: false, ..question };
+            }
+        }
+        facts.sampled = self.sampler.decide(question);
+        facts.kept = facts.sampled.then_some(Kept::Sampled);
+        for label in &self.labels {
+            let value = match &label.value {
+                TraceLabelValue::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+                TraceLabelValue::Header(name, default) => match (headers.get(name), default) {
+                    (Some(value), _) => Bytes::copy_from_slice(value.as_bytes()),
+                    (None, Some(default)) => Bytes::copy_from_slice(default.as_bytes()),
+                    (None, None) => continue,
+                },
+            };
+            exchange.attrs.push((Bytes::copy_from_slice(label.name.as_bytes()), value));
+        }
+    }
+}
+
+/// The event's attribute that leads from a trace that begins here to the one that the caller brought.
+pub(crate) fn link(trace: &Continuation) -> Option<(Bytes, Bytes)> {
+    let (trace, span) = trace.link?;
+    Some((Bytes::from_static(b"trace.link"), Bytes::from(format!("{trace}-{span}"))))
+}
+
+/// Baggage of a caller that is not believed ends here, for it may be about somebody (W3C Baggage, "Privacy"); and so does
+/// more than has to be passed on.
+pub(crate) fn limit_baggage(headers: &mut HeaderMap, trust: TraceTrust) {
+    let lines = || headers.get_all(&BAGGAGE).iter().map(HeaderValue::as_bytes);
+    let bytes = lines().map(|line| line.len() + 1).sum::<usize>().saturating_sub(1);
+    let members = lines().map(|line| line.split(|byte| *byte == b',').count()).sum::<usize>();
+    if trust == TraceTrust::Restart || bytes > MOST_BAGGAGE_BYTES || members > MOST_BAGGAGE_MEMBERS {
+        headers.remove(&BAGGAGE);
+    }
+}
+
+/// Tells the client what the gateway and the upstream took up to the response's head, and which trace it is
+/// (W3C Server Timing; W3C Trace Context Level 3, `trace`).
+pub(crate) fn server_timing(exchange: &Exchange, headers: &mut HeaderMap) {
+    let ms = |turn| exchange.meter.spent(turn).as_secs_f64() * 1000.0;
+    let (trace, flags) = (exchange.trace, u8::from(exchange.trace.sampled));
+    let value = format!(
+        "gateway;dur={:.3}, upstream;dur={:.3}, trace;desc=\"00-{}-{}-{flags:02x}\"",
+        ms(Turn::Gateway),
+        ms(Turn::Upstream),
+        trace.trace,
+        trace.span
+    );
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.append(SERVER_TIMING, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(lines: &[&str], trust: TraceTrust) -> bool {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(BAGGAGE, line.parse().unwrap());
+        }
+        limit_baggage(&mut headers, trust);
+        headers.get_all(BAGGAGE).iter().count() == lines.len()
+    }
+
+    #[test]
+    fn baggage_passes_within_its_limits_and_not_at_an_edge() {
+        let members = |count: usize| vec!["a=1"; count].join(",");
+        assert!(passes(&[&members(64)], TraceTrust::Continue));
+        assert!(!passes(&[&members(65)], TraceTrust::Continue));
+        assert!(!passes(&[&members(40), &members(25)], TraceTrust::Continue));
+        let of = |len: usize| format!("a={}", "x".repeat(len - 2));
+        assert!(passes(&[&of(8192)], TraceTrust::Continue));
+        assert!(!passes(&[&of(8193)], TraceTrust::Continue));
+        assert!(!passes(&[&of(4096), &of(4096)], TraceTrust::Continue));
+        assert!(!passes(&["a=1"], TraceTrust::Restart));
+    }
+}
