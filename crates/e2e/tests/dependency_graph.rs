@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-upstream", &["weir-event", "weir-config", "weir-transport"]),
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
     ("weir-spool", &["weir-api", "weir-event", "weir-transport"]),
+    ("weir-otlp", &["weir-event", "weir-config", "weir-transport"]),
     (
         "weir-proxy",
         &[
@@ -40,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weir-event",
             "weir-config",
             "weir-metrics",
+            "weir-otlp",
             "weir-proxy",
             "weir-telemetry",
             "weir-spool",
