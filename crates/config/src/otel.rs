@@ -296,3 +296,107 @@ fn decoded(text: &str) -> Option<String> {
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::Errors;
+    use std::collections::BTreeMap;
+
+    /// Where spans go and what is sampled by these variables, and the names of those that are refused.
+    fn said(variables: &[(&str, &str)]) -> (Option<TraceExport>, Tracing, Vec<String>) {
+        let all: BTreeMap<_, _> = variables.iter().copied().collect();
+        let (errors, mut tracing) = (Errors::default(), Tracing::default());
+        let env = |name: &str| all.get(name).map(|text| (*text).to_owned());
+        let export = read(&Variables { env: &env, errors: &errors }, &mut tracing).finish();
+        (export, tracing, errors.into_inner().into_iter().map(|error| error.path).collect())
+    }
+
+    fn endpoint_of(variables: &[(&str, &str)]) -> Option<String> {
+        let (export, _, errors) = said(variables);
+        assert_eq!(errors, Vec::<String>::new());
+        export.map(|export| export.endpoint.to_string())
+    }
+
+    #[test]
+    fn the_endpoint_is_the_signals_own_or_gets_its_path() {
+        const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        const OWN: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        for (variables, expected) in [
+            (vec![], None),
+            (vec![(BASE, "")], None),
+            (vec![(BASE, "http://c:4318")], Some("http://c:4318/v1/traces")),
+            (vec![(BASE, "http://c:4318/otlp/")], Some("http://c:4318/otlp/v1/traces")),
+            (vec![(BASE, "http://c:1"), (OWN, "https://d")], Some("https://d/")),
+            (vec![(BASE, "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], Some("http://c:4317/")),
+            (vec![(OWN, "c:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], Some("http://c:4317/")),
+            (vec![(OWN, "c:4317")], Some("https://c:4317/")),
+            (vec![("OTEL_TRACES_EXPORTER", "otlp")], Some("http://localhost:4318/v1/traces")),
+            (vec![(BASE, "http://c"), ("OTEL_TRACES_EXPORTER", "none")], None),
+            (vec![(BASE, "http://c"), ("OTEL_SDK_DISABLED", "true")], None),
+        ] {
+            assert_eq!(endpoint_of(&variables).as_deref(), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_traces_counts_before_what_is_said_of_all() {
+        let (export, ..) = said(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2000"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1, b = two%20words "),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+            ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7"),
+        ]);
+        let export = export.unwrap();
+        let headers: Vec<_> = export.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(headers, [("a", "1"), ("b", "two words")]);
+        assert_eq!((export.timeout, export.gzip), (Duration::from_secs(2), false));
+        assert_eq!((export.batch.queue, export.batch.size, export.attributes.count), (100, 100, 7));
+    }
+
+    #[test]
+    fn samplers_are_those_of_the_specification() {
+        for (name, argument, parent, ratio) in [
+            ("always_on", "", ParentDecision::Ignore, 1.0),
+            ("always_off", "", ParentDecision::Ignore, 0.0),
+            ("traceidratio", "0.25", ParentDecision::Ignore, 0.25),
+            ("parentbased_traceidratio", "0.5", ParentDecision::Follow, 0.5),
+            ("parentbased_always_off", "", ParentDecision::Follow, 0.0),
+        ] {
+            let (_, tracing, errors) = said(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", argument)]);
+            assert_eq!((tracing.parent, tracing.sampling.random.ratio(), errors), (parent, ratio, vec![]), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_name() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://c"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "no pairs"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_PROPAGATORS", "jaeger"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        ] {
+            assert_eq!(said(&[(name, value)]).2, [name], "{value}");
+        }
+    }
+
+    #[test]
+    fn every_variable_that_is_read_has_a_meaning() {
+        let source = include_str!("otel.rs");
+        let read = source.split("\"OTEL_").skip(1).filter_map(|rest| rest.split('"').next());
+        let read = read.filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+        let text: String = VARIABLES.iter().map(|(name, meaning)| format!("{name} {meaning} ")).collect();
+        for name in read {
+            assert!(text.contains(&format!("OTEL_{name}")) || name.starts_with("SPAN_ATTRIBUTE_"), "{name}");
+        }
+    }
+}

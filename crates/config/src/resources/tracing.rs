@@ -14,7 +14,7 @@ use crate::tracing::{
 use crate::units::{Secret, parse_duration};
 
 /// More labels than an event has room for.
-const MOST_LABELS: usize = 6;
+const MOST_LABELS: usize = 5;
 
 pub(super) fn tracing(section: &mut Section<'_, '_>) {
     section.row(
