@@ -23,7 +23,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
-use weir_config::{AnalyticsTls, OtlpProtocol, TraceExport};
+use weir_config::{OtlpProtocol, TraceExport};
 use weir_transport::{NoRoots, Resolver, client_config, system_roots};
 
 /// An answer is not larger (OTLP specification, "OTLP/HTTP Response"). Bytes.
@@ -60,7 +60,7 @@ impl Client {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(&export.tls)?).https_or_http();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(export)?).https_or_http();
         let mut builder = HyperClient::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(1).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         if export.protocol == OtlpProtocol::HttpProtobuf {
@@ -134,15 +134,16 @@ fn zipped(body: &[u8]) -> Bytes {
     encoder.finish().expect("memory takes everything").into()
 }
 
-fn tls(tls: &AnalyticsTls) -> Result<ClientConfig, ClientError> {
+fn tls(TraceExport { endpoint, tls, .. }: &TraceExport) -> Result<ClientConfig, ClientError> {
+    let is_https = endpoint.scheme_str() == Some("https");
     let roots = match &tls.authorities {
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(authorities.certificates.iter().cloned());
             roots
         }
-        // An endpoint of plain http needs none.
-        None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
+        None if is_https => system_roots()?,
+        None => RootCertStore::empty(),
     };
     let config = client_config(roots)?;
     Ok(match &tls.certificate {
