@@ -4,12 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use serde_json::{Value, json};
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use weir_e2e::collector::{Collector, otelcol, shipped, spans_of, stored_spans};
 use weir_e2e::otlp::{numbered, protobuf, request, span};
-use weir_e2e::{DEADLINE, Part, Site, TestStack, eventually, reserve};
+use weir_e2e::{DEADLINE, Part, Site, TestStack, check_metrics, eventually, reserve};
 use weir_testkit::process::Process;
 use weir_testkit::{get, post};
 
@@ -180,17 +179,7 @@ async fn its_health_check_answers_and_its_own_metrics_count() {
     ] {
         assert_eq!(collector.metric(metric, label).await.unwrap(), expected, "{metric}");
     }
-    let mut check = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is installed: make tools");
-    check.stdin.take().unwrap().write_all(collector.scrape().await.unwrap().as_bytes()).unwrap();
-    let output = check.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    check_metrics(&collector.scrape().await.unwrap());
     assert!(collector.log().contains(r#""spans": 7"#), "the debug exporter told of them");
 }
 

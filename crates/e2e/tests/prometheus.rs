@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, TestStack, certificate, eventually, reserve};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, TestStack, certificate, check_metrics, eventually, reserve};
 use weir_testkit::process::Process;
 use weir_testkit::witness::Witness;
 use weir_testkit::{get, upstream};
@@ -86,22 +86,8 @@ async fn promtool_has_nothing_to_say() {
     for program in [stack.admin().unwrap(), stack.analytics_at] {
         let (status, metrics) = get(&format!("http://{program}/metrics")).await.unwrap();
         assert_eq!(status, 200);
-        check(&metrics);
+        check_metrics(&metrics);
     }
-}
-
-fn check(metrics: &str) {
-    let mut check = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is installed: make tools");
-    check.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let output = check.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
 /// What a program answers to whoever takes `accept`: the content type, and the text.

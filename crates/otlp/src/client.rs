@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use rustls::{ClientConfig, RootCertStore};
-use std::error::Error;
+use std::error::Error as _;
 use std::io::Write;
 use std::time::Duration;
 use tonic::client::Grpc;
@@ -24,7 +24,7 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, En
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 use weir_config::{OtlpProtocol, TraceExport};
-use weir_transport::{NoRoots, Resolver, client_config, system_roots};
+use weir_transport::{NoRoots, Resolver, causes, client_config, system_roots};
 
 /// An answer is not larger (OTLP specification, "OTLP/HTTP Response"). Bytes.
 const MOST_OF_ANSWER: usize = 4 << 20;
@@ -150,17 +150,6 @@ fn tls(TraceExport { endpoint, tls, .. }: &TraceExport) -> Result<ClientConfig, 
         Some(pair) => config.with_client_auth_cert(pair.chain.clone(), pair.key.clone_key())?,
         None => config.with_no_client_auth(),
     })
-}
-
-/// An error with what is behind it: the library's own says no more than that it could not connect.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A request that is encoded already, and its answer.

@@ -88,9 +88,7 @@ impl Exporter {
             }
         };
         while let Some(ready) = self.next_batch() {
-            if timeout_at(deadline, self.send(&ready, deadline)).await.is_err() {
-                self.counts.lose(Loss::Ended, ready.spans);
-            }
+            self.send_last(&ready, deadline).await;
         }
     }
 
@@ -104,13 +102,18 @@ impl Exporter {
             };
             if let Some(last) = cut {
                 // Once more from the beginning: at worst the receiver has it twice, which OTLP allows.
-                if timeout_at(last, self.send(&ready, last)).await.is_err() {
-                    self.counts.lose(Loss::Ended, ready.spans);
-                }
+                self.send_last(&ready, last).await;
                 return Some(last);
             }
         }
         None
+    }
+
+    /// As [`Exporter::send`], cut at `deadline`.
+    async fn send_last(&mut self, ready: &Ready, deadline: Instant) {
+        if timeout_at(deadline, self.send(ready, deadline)).await.is_err() {
+            self.counts.lose(Loss::Ended, ready.spans);
+        }
     }
 
     fn next_batch(&mut self) -> Option<Ready> {

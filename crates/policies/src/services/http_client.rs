@@ -7,9 +7,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use std::error::Error;
 use std::time::Duration;
-use weir_transport::{NoRoots, Resolver, client_config, system_roots};
+use weir_transport::{NoRoots, Resolver, causes, client_config, system_roots};
 
 /// Why a document was not read.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +65,4 @@ fn client() -> Result<HttpsClient, FetchError> {
     tcp.enforce_http(false);
     let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.wrap_connector(tcp)))
-}
-
-/// An error with what is behind it: the library's own says no more than that it could not connect.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
