@@ -220,6 +220,9 @@ impl RouteMetrics {
         // Every request counts for what is slow.
         let cells = self.workers.get(worker).filter(|_| keep.slow).and_then(OnceLock::get);
         let is_slow = cells.is_some_and(|cells| cells.slow.is_exceeded_by(exchange.total()));
+        if exchange.trace.kept.is_some() {
+            return None;
+        }
         let why = if keep.failed && is_failure(exchange) {
             Kept::Failed
         } else if is_slow {
@@ -562,5 +565,18 @@ mod tests {
             r#"weir_requests_rejected_total{api="orders",policy="basic",reason="authentication_failed",route="r"} 1"#;
         let text = text(&metrics, &names);
         assert!(text.contains(rejected), "{text}");
+    }
+
+    #[test]
+    fn what_is_sampled_takes_nothing_of_the_budget_for_what_is_not() {
+        let (metrics, keep) = (RouteMetrics::new(labels(), 1), Keep { failed: true, slow: true, per_second: 1 });
+        let mut sampled = exchange(503);
+        sampled.trace.kept = Some(Kept::Sampled);
+        let ends = |exchange: &Exchange| {
+            metrics.observe(0, exchange);
+            metrics.kept_late(0, exchange, keep)
+        };
+        assert_eq!(ends(&sampled), None);
+        assert_eq!([ends(&exchange(503)), ends(&exchange(503))], [Some(Kept::Failed), None]);
     }
 }
