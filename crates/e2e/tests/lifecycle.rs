@@ -104,7 +104,8 @@ async fn what_waits_for_a_worker_that_stands_still_goes_to_the_others() {
     assert!(ready == 503 && why.contains("worker 1 has stood still"), "{ready} {why}");
     assert_eq!(metric(&gateway, "weir_worker_stalls_total{worker=\"1\"}").await, Some(1.0));
     assert!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"1\"}").await.unwrap() >= 3.0);
-    assert_eq!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"0\"}").await, Some(0.0));
+    // Both count once a second, so that a look may come just before the turn.
+    assert!(metric(&gateway, "weir_worker_last_turn_seconds{worker=\"0\"}").await.unwrap() < 3.0);
     for mut waiting in waiting {
         let mut answer = String::new();
         waiting.read_to_string(&mut answer).unwrap();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use rustix::process::Signal;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
@@ -97,8 +97,10 @@ async fn a_gateway_that_takes_over_loses_no_request() {
 
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..2).map(|_| std::thread::spawn(load(listen, Arc::clone(&stop)))).collect();
-    // A request that is open while the old one ends.
-    let mut slow = ask(listen, "/slow?ms=1500").unwrap();
+    // A request that is open until this test sends the rest of its body.
+    let mut open = TcpStream::connect(listen).unwrap();
+    open.set_read_timeout(Some(DEADLINE)).unwrap();
+    open.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\na").unwrap();
     let mut new = start(&site, "edge", "new", &["--take-over"]);
     new.wait_for(DEADLINE, |line| line.contains("listening on").then_some(())).unwrap();
     assert_eq!(boot().await.as_ref(), Some(&first), "the old one answers until it is asked to end");
@@ -109,8 +111,9 @@ async fn a_gateway_that_takes_over_loses_no_request() {
     let second = eventually("the new one answers", boot).await;
     assert_ne!(second, first);
     assert_eq!(at_socket(), Some(second));
+    open.write_all(b"b").unwrap();
     let mut answer = String::new();
-    slow.read_to_string(&mut answer).unwrap();
+    open.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(old.wait(DEADLINE).unwrap().success());
     stop.store(true, Ordering::Relaxed);
@@ -146,7 +149,6 @@ fn is_life(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
 }
 
 fn ask(address: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
-    use std::io::Write;
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())?;

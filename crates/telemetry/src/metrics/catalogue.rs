@@ -32,7 +32,7 @@ weir_metrics::catalogue! {
     OPEN_REQUESTS Gauge "weir_requests_open" "{request}" [] "Requests that are open now; `limits.openRequests` bounds them.";
     CONNECTIONS Gauge "weir_connections" "{connection}" ["worker"] "Client connections open now.";
     WORKER_STILL Gauge "weir_worker_last_turn_seconds" "s" ["worker"]
-        "For how long a worker has not looked up from its requests, which it does once a second; over `lifecycle.workerTimeout` liveness fails.";
+        "For how long a worker has not looked up from its requests, which it does once a second, as seen once a second: up to two seconds are usual; over `lifecycle.workerTimeout` liveness fails.";
     WORKER_STALLS Counter "weir_worker_stalls_total" "{stall}" ["worker"]
         "Times that a worker stood still for `lifecycle.workerTimeout`.";
     CONNECTIONS_REFUSED Counter "weir_connections_refused_total" "{connection}" ["worker" "limit"]
