@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, Tls, TlsOutbound};
 use crate::units::Secret;
@@ -28,6 +29,8 @@ pub struct Api {
     pub policies: Vec<PolicyBinding>,
     /// The clients that may use it, sorted by id, each id once.
     pub contracts: Vec<Contract>,
+    /// The lines of its requests in the access log; `None`: as the gateway's configuration says.
+    pub access_log: Option<RequestLines>,
 }
 
 /// A client of an API.

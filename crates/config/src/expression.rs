@@ -31,9 +31,15 @@ const CURE: &str = "write `#[attributes.headers['name']]`, `#[attributes.queryPa
 impl Expression {
     pub(crate) fn read(at: &Cursor<'_>) -> Option<Self> {
         let text = at.filled()?;
-        parse(&text).or_else(|| {
+        Self::parse(&text).or_else(|| {
             at.refuse(format!("`{}` is no expression that this version of weir knows; {CURE}", show(&text)))
         })
+    }
+}
+
+impl Expression {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        parse(text)
     }
 }
 

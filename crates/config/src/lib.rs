@@ -21,6 +21,7 @@ mod key;
 mod link;
 mod live;
 mod load;
+mod logging;
 mod model;
 mod otel;
 mod pattern;
@@ -45,6 +46,9 @@ pub use expression::Expression;
 pub use files::FileHashes;
 pub use live::{Cached, Live};
 pub use load::{load, load_text};
+pub use logging::{
+    AccessLog, LineFilter, LineFormat, LogOutput, LogTarget, Logging, RequestLines, TemplatePart, TemplateWord,
+};
 pub use model::{
     Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Scraping, Spool, Startup,
     Timeouts, UpstreamHost,

@@ -173,6 +173,8 @@ impl<'a> Linker<'a> {
     fn order(&mut self) {
         for api in &mut self.drafts.apis {
             api.chain.sort_by(|a, b| (!a.policy.is_first(), &a.rank).cmp(&(!b.policy.is_first(), &b.rank)));
+            // An API's own policy goes before those that a selector gives to many.
+            api.logs.sort_by(|(a, ..), (b, ..)| a.cmp(b));
             api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         }
     }

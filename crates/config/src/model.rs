@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::api::Api;
 use crate::error::Warnings;
 use crate::files::FileHashes;
+use crate::logging::{AccessLog, Logging, RequestLines};
 use crate::pem::AnalyticsTls;
 use crate::policy::Tls;
 use crate::tracing::{TraceExport, Tracing};
@@ -36,6 +37,8 @@ pub struct GatewayConfig {
     /// How the port for metrics alone is scraped ([`Startup::metrics`]).
     pub scraping: Scraping,
     pub tracing: Tracing,
+    /// Whether and which requests of any API have a line in the access log.
+    pub access_log: RequestLines,
     /// What `Host` says to upstreams (`upstreamHost`, or `FLEX_REWRITE_HOST_HEADER`).
     pub upstream_host: UpstreamHost,
     /// Whether an `X-Request-ID` that came in is kept (`FLEX_PRESERVE_EXTERNAL_REQUEST_ID`). Default false.
@@ -67,6 +70,8 @@ pub struct Startup {
     pub spool: Spool,
     /// The least severe level that the programs log. Default `info`.
     pub log_level: LogLevel,
+    /// Where lines of logs go.
+    pub logging: Logging,
     /// Where spans are sent; `None`: nowhere, and none are made.
     pub spans: Option<TraceExport>,
 }
@@ -81,6 +86,7 @@ impl Default for Startup {
             analytics: None,
             spool: Spool::default(),
             log_level: LogLevel::default(),
+            logging: Logging::default(),
             spans: None,
         }
     }
@@ -88,20 +94,22 @@ impl Default for Startup {
 
 impl Startup {
     /// The keys of a `Configuration` that only a start reads.
-    pub const KEYS: [&'static str; 8] = [
+    pub const KEYS: [&'static str; 10] = [
         "spec.identity",
         "spec.admin",
         "spec.probe",
         "spec.metrics.address",
         "spec.analytics",
         "spec.spool",
-        "spec.logging",
+        "spec.logging.runtimeLogs",
+        "spec.logging.outputs",
+        "spec.logging.accessLogs.outputs",
         "spec.tracing.provider",
     ];
 
     /// Those of [`Startup::KEYS`] in which `other` differs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { identity, admin, probe, metrics, analytics, spool, log_level, spans } = self;
+        let Self { identity, admin, probe, metrics, analytics, spool, log_level, logging, spans } = self;
         let differs = [
             *identity != other.identity,
             *admin != other.admin,
@@ -109,7 +117,9 @@ impl Startup {
             *metrics != other.metrics,
             *analytics != other.analytics,
             *spool != other.spool,
-            *log_level != other.log_level,
+            *log_level != other.log_level || logging.runtime != other.logging.runtime,
+            logging.outputs != other.logging.outputs,
+            logging.access != other.logging.access,
             *spans != other.spans,
         ];
         Self::KEYS.into_iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
@@ -117,6 +127,12 @@ impl Startup {
 }
 
 impl GatewayConfig {
+    /// What is written of a request whose API says nothing of it; `None`: no line.
+    pub fn access_log(&self) -> Option<AccessLog> {
+        let RequestLines { of_all, log } = &self.access_log;
+        of_all.unwrap_or(!self.startup.logging.access.is_empty()).then(|| log.clone())
+    }
+
     /// All but the APIs and what loading them found: what thousands of APIs take need not be kept for a setting.
     pub fn settings(&self) -> Self {
         Self {
@@ -125,6 +141,7 @@ impl GatewayConfig {
             peer_gateways: self.peer_gateways.clone(),
             scraping: self.scraping.clone(),
             tracing: self.tracing.clone(),
+            access_log: self.access_log.clone(),
             apis: Vec::new(),
             outside: FileHashes::default(),
             warnings: Warnings::default(),
@@ -145,6 +162,7 @@ impl Default for GatewayConfig {
             peer_gateways: Vec::new(),
             scraping: Scraping::default(),
             tracing: Tracing::default(),
+            access_log: RequestLines::default(),
             upstream_host: UpstreamHost::default(),
             preserve_request_id: false,
             drain: Duration::from_secs(25),

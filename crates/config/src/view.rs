@@ -3,9 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::environment::VARIABLES;
+use crate::logging::RequestLines;
 use crate::model::GatewayConfig;
 use crate::otel;
 pub use crate::pem::{REDACTED, authorities_view as authorities, key_pair_view as key_pair};
+use crate::resources::access_log_view;
 use crate::schema::described_settings;
 pub use crate::units::time;
 
@@ -15,6 +17,11 @@ pub fn settings(config: &GatewayConfig) -> Value {
     let variables: Map<_, _> = VARIABLES.iter().map(|one| (one.name.to_owned(), one.value(config))).collect();
     settings["environment"] = Value::Object(variables);
     settings
+}
+
+/// Which requests of an API have a line in the access log.
+pub fn access_log(lines: &RequestLines) -> Value {
+    access_log_view(lines)
 }
 
 /// The environment variables that set something, each with its meaning.

@@ -17,7 +17,7 @@ const KINDS: [(&str, &str); 5] = [
     (
         "Configuration",
         "The gateway itself. Several resources may each set a part; each setting is there once. `identity`, `admin`, `probe`, \
-         `metrics.address`, `analytics`, `spool` and `logging` are read at the start only; the rest takes effect with the next load.",
+         `metrics.address`, `analytics`, `spool` and the outputs and the level of `logging` are read at the start only; the rest takes effect with the next load.",
     ),
 ];
 

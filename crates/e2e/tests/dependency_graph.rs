@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
     ("weir-spool", &["weir-api", "weir-event", "weir-transport"]),
     ("weir-otlp", &["weir-event", "weir-config", "weir-transport"]),
+    ("weir-logs", &["weir-event", "weir-config"]),
     (
         "weir-proxy",
         &[
@@ -41,7 +42,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weir-event",
             "weir-config",
             "weir-metrics",
+            "weir-logs",
             "weir-otlp",
+            "weir-policies",
             "weir-proxy",
             "weir-telemetry",
             "weir-spool",

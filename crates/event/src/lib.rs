@@ -16,6 +16,7 @@ pub mod field;
 pub mod identity;
 pub mod ids;
 pub mod json;
+pub mod line;
 pub mod meter;
 pub mod names;
 pub mod ranges;

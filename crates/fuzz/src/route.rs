@@ -32,6 +32,7 @@ pub fn route(text: &str) {
         policies: vec![],
         tls: None,
         contracts: vec![],
+        access_log: None,
     };
     let root = Api { listen: Listen { base_path: String::new(), ..api.listen.clone() }, ..api.clone() };
     let router = Router::compile(&[api, root]);

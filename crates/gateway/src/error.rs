@@ -25,6 +25,8 @@ pub enum RunError {
     Operator(#[from] TokenError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    #[error("{0}")]
+    Log(#[from] weir_logs::StartError),
     #[error("spans cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables")]
     Spans(#[from] weir_otlp::ClientError),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]

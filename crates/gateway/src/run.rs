@@ -34,6 +34,8 @@ use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig};
 
 /// What the spool leaves of the time to end, for its threads to end in.
 const AFTER_SHIPPING: Duration = Duration::from_millis(500);
+/// What the last lines of logs get to be written in: an output that takes none holds up no end.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How much less of a core the threads beside the workers ask for: `nice` by so many steps.
 const LOWER_PRIORITY: i32 = 5;
 
@@ -68,7 +70,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         return Ok(());
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
-    let log = logging::start(&options.log, config.startup.log_level);
+    let identity = identity(&config, options.name);
+    let (log, logs) = logging::start(&options.log, &config.startup, &identity, &registry.names)?;
     tell_warnings(&config);
     weir_program::open_files::raise_limit();
     fallback.iter().for_each(tell_fallback);
@@ -86,7 +89,6 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     {
         return Err(RunError::Socket { path: socket, error });
     }
-    let identity = identity(&config, options.name);
     let (mut spool, writers) =
         Spool::start(spool_config(&config), identity.clone(), workers, Arc::clone(&registry.names))?;
     // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
@@ -98,7 +100,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let spans = spans::exporter(&config, &identity, spool.boot(), &registry.names)?;
     let (spans, exporter) = spans.unzip();
     let span_counts = exporter.as_ref().map(Exporter::counts);
-    let proxy = Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref()))?;
+    let proxy =
+        Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref(), &logs, &config.startup.logging))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
     spool.accepted_from(move |worker| counted.get(usize::from(worker)).map_or(0, |stats| stats.accepted()));
     if let Some(analytics) = &config.startup.analytics {
@@ -143,6 +146,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         handle,
         log,
         spans: span_counts,
+        logs: Arc::clone(&logs),
     };
     let admin = Admin::new(parts, identity);
 
@@ -157,6 +161,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let last = ending.deadline().map_or_else(|| Instant::now() + LAST, |deadline| earlier(deadline, AFTER_SHIPPING));
     spool.stop_until(last, || ending.is_hurried())?;
     info!("ended");
+    ending.stage("writing the last lines of the logs");
+    logs.end(Instant::now() + LAST_LINES);
     Ok(())
 }
 

@@ -1,12 +1,17 @@
-//! Joins the data plane to the spool and to the exporter of spans: a finished exchange becomes a record in its worker's
-//! ring, and where its spans are kept, a copy of the record goes to be made spans.
+//! Joins the data plane to the spool, to the exporter of spans and to the log of requests: a finished exchange becomes a
+//! record in its worker's ring, and where its spans are kept, or it has a line, a copy of the record goes to be made these.
 
+use crate::logging::now_us;
 use std::sync::{Arc, Mutex};
-use weir_config::UpstreamAddress;
-use weir_event::{Exchange, failpoint, record};
+use weir_config::{Logging, UpstreamAddress};
+use weir_event::exchange::TraceFacts;
+use weir_event::{Exchange, NameId, failpoint, record};
+use weir_logs::{Entry, Logs, PolicyMessage};
 use weir_otlp::KeptRequest;
+use weir_policies::Message;
 use weir_proxy::{EventSink, SinkFactory};
 use weir_spool::RingWriter;
+use weir_telemetry::LineDecision;
 
 /// One worker's way into its ring. The buffer is kept, so that recording allocates nothing.
 struct RingSink {
@@ -15,6 +20,7 @@ struct RingSink {
     buffer: Vec<u8>,
     /// Where spans are made, if they are.
     spans: Option<weir_otlp::Sender>,
+    lines: weir_logs::Sender,
 }
 
 impl EventSink for RingSink {
@@ -33,10 +39,40 @@ impl EventSink for RingSink {
             spans.send(KeptRequest::new(&self.buffer, exchange, origin), exchange.attempts.len());
         }
     }
+
+    fn log_request(&mut self, decision: LineDecision) {
+        match decision {
+            LineDecision::Write => self.lines.send(&Entry::Request(&self.buffer)),
+            LineDecision::LeaveOut => self.lines.leave_out(),
+            LineDecision::Skip => {}
+        }
+    }
+
+    fn log_message(&mut self, exchange: &Exchange, policy: NameId, message: &Message) {
+        let TraceFacts { trace, span, .. } = exchange.trace;
+        let Message { level, category, text } = message;
+        let (api, level) = (exchange.api, *level);
+        self.lines.send(&Entry::Message(PolicyMessage {
+            at_us: now_us(),
+            trace,
+            span,
+            api,
+            policy,
+            level,
+            category,
+            text,
+        }));
+    }
 }
 
 /// Gives each worker its ring, and a way to the exporter of spans.
-pub fn sinks(rings: Vec<RingWriter>, spans: Option<&weir_otlp::Sender>) -> Arc<SinkFactory> {
+pub fn sinks(
+    rings: Vec<RingWriter>,
+    spans: Option<&weir_otlp::Sender>,
+    logs: &Arc<Logs>,
+    logging: &Logging,
+) -> Arc<SinkFactory> {
+    let (logs, outputs) = (Arc::clone(logs), logging.of_requests());
     // A sender is cloned where it is used: it is not to be shared.
     let spans = Mutex::new(spans.cloned());
     let rings: Mutex<Vec<_>> = Mutex::new(rings.into_iter().map(Some).collect());
@@ -45,6 +81,7 @@ pub fn sinks(rings: Vec<RingWriter>, spans: Option<&weir_otlp::Sender>) -> Arc<S
         let ring = rings.get_mut(usize::from(worker)).and_then(Option::take);
         let ring = ring.expect("the spool made one ring a worker, and each worker asks once");
         let spans = spans.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        Box::new(RingSink { ring, buffer: Vec::with_capacity(1024), spans })
+        let lines = logs.sender(&outputs);
+        Box::new(RingSink { ring, buffer: Vec::with_capacity(1024), spans, lines })
     })
 }

@@ -57,7 +57,16 @@ fn decide(bencher: Bencher, policy: &str) {
         give(headers);
         let (method, path, query, consumer) = (&Method::GET, "/a", None, None);
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        black_box(policy.on_request(&mut RequestView { method, path, query, headers, client, consumer, now }));
+        black_box(policy.on_request(&mut RequestView {
+            method,
+            path,
+            query,
+            headers,
+            client,
+            consumer,
+            now,
+            messages: &mut Vec::new(),
+        }));
     });
 }
 

@@ -67,7 +67,16 @@ fn decide(policy: &Policy) {
         let whole = headers.len();
         let (method, path, query, consumer) = (&Method::GET, "/a", None, None);
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        black_box(policy.on_request(&mut RequestView { method, path, query, headers, client, consumer, now }));
+        black_box(policy.on_request(&mut RequestView {
+            method,
+            path,
+            query,
+            headers,
+            client,
+            consumer,
+            now,
+            messages: &mut Vec::new(),
+        }));
         if headers.len() < whole {
             *headers = self::headers(round as u16);
         }

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Instant;
 use weir_config::Api;
+use weir_config::policy::LogLevel;
 use weir_event::{AuthKind, RateLimitState, Reason};
 
 /// The points in the life of a request at which a policy is asked.
@@ -73,6 +74,8 @@ pub struct RequestView<'a> {
     /// Whom a policy before this one has identified.
     pub consumer: Option<&'a Authenticated>,
     pub now: Instant,
+    /// What the policy wants written in the log of requests.
+    pub messages: &'a mut Vec<Message>,
 }
 
 /// What a policy sees of a response. Headers may be changed; hop-by-hop fields are gone by then.
@@ -81,6 +84,17 @@ pub struct ResponseView<'a> {
     pub headers: &'a mut HeaderMap,
     /// What the policy left of the request for its response side.
     pub carried: Option<Carried>,
+    /// What the policy wants written in the log of requests.
+    pub messages: &'a mut Vec<Message>,
+}
+
+/// A line in the log of requests, in the operator's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub level: LogLevel,
+    /// May be empty.
+    pub category: String,
+    pub text: String,
 }
 
 /// What a policy carries from the request to the response.

@@ -16,14 +16,15 @@ mod header_removal;
 mod ip_list;
 mod jwt;
 mod limiter;
+mod message_logging;
 mod rate_limit;
 mod services;
 #[cfg(test)]
 mod testing;
 
 pub use contract::{
-    Answer, Authenticated, Body, Carried, Decision, Effects, Outcome, RequestView, ResponseHeaders, ResponseView,
-    Stages, Step, Waiting,
+    Answer, Authenticated, Body, Carried, Decision, Effects, Message, Outcome, RequestView, ResponseHeaders,
+    ResponseView, Stages, Step, Waiting,
 };
 pub use services::Services;
 
@@ -35,6 +36,7 @@ use header_injection::HeaderInjection;
 use header_removal::HeaderRemoval;
 use ip_list::{IpAllowlist, IpBlocklist};
 use jwt::Jwt;
+use message_logging::MessageLogging;
 use rate_limit::RateLimiter;
 use weir_config::{Api, PolicyBinding};
 
@@ -97,5 +99,6 @@ compiled! {
     IpAllowlist: IpAllowlist,
     IpBlocklist: IpBlocklist,
     JwtValidation: Jwt,
+    MessageLogging: MessageLogging,
     RateLimiting: RateLimiter,
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use crate::{Authenticated, Carried, Outcome, Policy, RequestView, ResponseView, Services, Step};
+use crate::{Authenticated, Carried, Message, Outcome, Policy, RequestView, ResponseView, Services, Step};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -15,6 +15,7 @@ pub(crate) struct Request {
     pub headers: HeaderMap,
     pub now: Instant,
     consumer: Option<Authenticated>,
+    pub messages: Vec<Message>,
 }
 
 impl Request {
@@ -24,7 +25,7 @@ impl Request {
 
     pub fn of(method: Method, target: &str) -> Self {
         let (headers, now) = (HeaderMap::new(), Instant::now());
-        Self { method, target: target.parse().unwrap(), headers, now, consumer: None }
+        Self { method, target: target.parse().unwrap(), headers, now, consumer: None, messages: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -46,6 +47,7 @@ impl Request {
             client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             consumer: self.consumer.as_ref(),
             now: self.now,
+            messages: &mut self.messages,
         }
     }
 
@@ -87,7 +89,7 @@ pub(crate) fn response(
 ) -> Vec<(String, String)> {
     let mut request = given.iter().fold(Request::get("/"), |request, (name, value)| request.with(name, value));
     let (status, headers) = (StatusCode::from_u16(status).unwrap(), &mut request.headers);
-    policy.on_response(&mut ResponseView { status, headers, carried });
+    policy.on_response(&mut ResponseView { status, headers, carried, messages: &mut Vec::new() });
     request.fields()
 }
 

@@ -220,6 +220,7 @@ impl Chain<'_> {
         now: Instant,
     ) -> Step {
         let exchange = flow.exchange.borrow();
+        let mut messages = Vec::new();
         let mut request = RequestView {
             method: &head.method,
             path: exchange.target.path(),
@@ -228,12 +229,17 @@ impl Chain<'_> {
             client: exchange.client,
             consumer: consumer.as_ref(),
             now,
+            messages: &mut messages,
         };
-        if self.stage == Stages::REQUEST {
+        let step = if self.stage == Stages::REQUEST {
             bound.policy.on_request(&mut request)
         } else {
             bound.policy.before_route(&mut request)
+        };
+        if !messages.is_empty() {
+            flow.exchange.worker().log_messages(&exchange, bound.name, &messages);
         }
+        step
     }
 
     /// Records what the policy said, and has its effects.

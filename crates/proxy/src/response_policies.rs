@@ -7,6 +7,7 @@ use crate::accept::X_REQUEST_ID;
 use crate::body::Reply;
 use crate::pipeline::Flow;
 use crate::request_policies::Passed;
+use crate::snapshot::BoundPolicy;
 use http::Response;
 use std::rc::Rc;
 use weir_policies::{ResponseView, Stages};
@@ -34,12 +35,17 @@ fn run_all(flow: &mut Flow, reply: &mut Response<Reply>) {
         for (name, value) in set {
             headers.insert(name, value);
         }
-        let policy = &policies[policy].policy;
+        let BoundPolicy { policy, name, .. } = &policies[policy];
         if policy.stages().has(Stages::RESPONSE) {
             let started = clock.now();
-            policy.on_response(&mut ResponseView { status, headers, carried });
+            let mut messages = Vec::new();
+            policy.on_response(&mut ResponseView { status, headers, carried, messages: &mut messages });
             let took = clock.now().saturating_duration_since(started);
-            flow.exchange.borrow_mut().policies[run].took += took;
+            let mut exchange = flow.exchange.borrow_mut();
+            exchange.policies[run].took += took;
+            if !messages.is_empty() {
+                flow.exchange.worker().log_messages(&exchange, *name, &messages);
+            }
         }
     }
 }

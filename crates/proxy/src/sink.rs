@@ -3,7 +3,9 @@
 use crate::gate::Full;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use weir_config::UpstreamAddress;
-use weir_event::{Exchange, Kept};
+use weir_event::{Exchange, Kept, NameId};
+use weir_policies::Message;
+use weir_telemetry::LineDecision;
 
 /// Why spans are kept.
 const KEPT: [Kept; 4] = [Kept::Sampled, Kept::Debug, Kept::Failed, Kept::Slow];
@@ -16,6 +18,12 @@ pub trait EventSink {
 
     /// Takes what spans are made of, of the exchange that was recorded last; `origin` is where its attempts went.
     fn keep_spans(&mut self, _exchange: &Exchange, _origin: Option<&UpstreamAddress>) {}
+
+    /// Takes the line of the exchange that was recorded last, or counts that it was left out.
+    fn log_request(&mut self, _decision: LineDecision) {}
+
+    /// Takes a line that a policy writes about an exchange, which may be open.
+    fn log_message(&mut self, _exchange: &Exchange, _policy: NameId, _message: &Message) {}
 }
 
 /// Makes the sink of the `index`-th worker, on that worker's thread.

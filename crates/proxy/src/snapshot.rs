@@ -19,6 +19,7 @@ use weir_config::{Api, ConfigError, GatewayConfig, Propagators, Rule, TraceEdge,
 use weir_event::{NameId, Protocol};
 use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
+use weir_telemetry::LineRule;
 use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
 use weir_upstream::{Descriptors, Origin, TlsError};
 
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub(crate) drain: Duration,
     /// The cells of what belongs to no route.
     pub(crate) unrouted: Arc<RouteMetrics>,
+    /// Which requests without a route have a line in the access log; `None`: none.
+    pub(crate) lines: Option<Arc<LineRule>>,
 }
 
 /// This gateway's member of `Via`, for each version that a request may come in (RFC 9110 7.6.3).
@@ -122,6 +125,8 @@ pub(crate) struct RouteEntry {
     pub(crate) template: NameId,
     pub(crate) origin: Arc<Origin>,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Which of its requests have a line in the access log; `None`: none.
+    pub(crate) lines: Option<Arc<LineRule>>,
 }
 
 /// A policy with the requests that it applies to.
@@ -157,10 +162,12 @@ impl Snapshot {
     pub fn compile(config: &GatewayConfig, generation: u32, registry: &Registry) -> Result<Self, SnapshotError> {
         let pseudonym = config.startup.identity.gateway.clone();
         let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
+        let lines = config.access_log().map(|log| Arc::new(LineRule::new(&log)));
         let mut listeners = Vec::new();
         for address in addresses(&config.apis) {
             let apis: Vec<Api> = config.apis.iter().filter(|api| api.listen.address == address).cloned().collect();
-            let entries = apis.iter().map(|api| api_entry(api, registry)).collect::<Result<Vec<_>, _>>()?;
+            let entries =
+                apis.iter().map(|api| api_entry(api, registry, lines.as_ref())).collect::<Result<Vec<_>, _>>()?;
             let mut policies = entries.iter().flat_map(|entry| &entry.policies);
             let is_asked_before_route = policies.any(|bound| bound.policy.stages().has(Stages::BEFORE_ROUTE));
             let tls = apis.iter().find_map(|api| api.tls.as_ref());
@@ -207,6 +214,7 @@ impl Snapshot {
             via,
             drain: config.drain,
             unrouted: registry.figures.unrouted(),
+            lines,
         })
     }
 
@@ -287,9 +295,13 @@ fn template(base: &str, rules: &[Rule]) -> String {
     format!("{base}{patterns}")
 }
 
-fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> {
+fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> Result<ApiEntry, SnapshotError> {
     let names = &registry.names;
     let name = display_name(api);
+    let lines = match &api.access_log {
+        Some(own) => (own.of_all != Some(false)).then(|| Arc::new(LineRule::new(&own.log))),
+        None => lines.cloned(),
+    };
     let mut routes = Vec::new();
     for route in &api.routes {
         let service = &api.services[route.service];
@@ -307,6 +319,7 @@ fn api_entry(api: &Api, registry: &Registry) -> Result<ApiEntry, SnapshotError> 
                 route: route.name.clone(),
                 service: service.name.clone(),
             }),
+            lines: lines.clone(),
         });
     }
     let bound = api.policies.iter().map(|binding| BoundPolicy {

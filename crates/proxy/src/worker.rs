@@ -23,7 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error};
 use weir_config::{Cached, Live, Propagators, TraceTrust};
-use weir_event::{Clock, Exchange};
+use weir_event::{Clock, Exchange, NameId};
+use weir_policies::Message;
 use weir_telemetry::{Continuation, SpanSource};
 use weir_upstream::Pool;
 
@@ -142,6 +143,16 @@ impl Worker {
             self.stats.keep_trace(why);
             sink.keep_spans(exchange, route.map(|route| &route.origin.address));
         }
+        if let Some(rule) = route.map_or(&snapshot.lines, |route| &route.lines) {
+            sink.log_request(rule.decide(exchange));
+        }
+    }
+
+    /// Hands over what a policy wants written about a request.
+    #[cold]
+    pub(crate) fn log_messages(&self, exchange: &Exchange, policy: NameId, messages: &[Message]) {
+        let mut sink = self.sink.borrow_mut();
+        messages.iter().for_each(|message| sink.log_message(exchange, policy, message));
     }
 
     /// Keeps `connection` in the worker's list for as long as the entry lives.

@@ -3,9 +3,11 @@
 //! The border: nothing here decides anything about a request, and nothing here blocks or allocates on its path
 //! but for the one header that it sends.
 
+mod access_log;
 pub mod metrics;
 pub mod sampling;
 pub mod trace_context;
 
+pub use access_log::{LineDecision, LineRule};
 pub use sampling::Sampler;
 pub use trace_context::{Continuation, SpanSource};

@@ -2,6 +2,7 @@
 //!
 //! A policy here is its checked configuration. What it decides is in the policies crate.
 
+mod access_log;
 mod client_id_enforcement;
 mod cors;
 mod definition;
@@ -11,11 +12,13 @@ mod headers;
 mod http_basic_authentication;
 mod ip_list;
 mod jwt_validation;
+mod message_logging;
 mod rate_limiting;
 mod route;
 mod tls;
 mod tls_outbound;
 
+pub(crate) use access_log::RequestLog;
 pub use client_id_enforcement::ClientIdEnforcement;
 pub use cors::{Cors, Group, MaxAge, Origin, Origins};
 pub(crate) use definition::PolicySpec;
@@ -24,17 +27,19 @@ pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
 pub use ip_list::{IpAllowlist, IpBlocklist, IpList};
 pub use jwt_validation::{JwtAlgorithm, JwtKeys, JwtValidation, KeySets, Mandatory, RequiredClaim};
+pub use message_logging::{Condition, LogLevel, LogText, LoggedMessage, MessageLogging, TextPart};
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
 
+use crate::logging::RequestLines;
 use crate::read::{Cursor, NOT_SUPPORTED_YET, show};
 use definition::policies;
 
 policies! {
     ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
-    JwtValidation, RateLimiting,
+    JwtValidation, MessageLogging, RateLimiting,
 }
 
 /// A policy of the catalogue: its name and how its `config` is read.
@@ -49,6 +54,8 @@ pub(crate) struct Entry {
 pub(crate) enum Read {
     /// The chain of an API, under rules and in an order.
     Chain(fn(&Cursor<'_>) -> Option<Policy>),
+    /// The access log of an API.
+    Log(fn(&Cursor<'_>) -> Option<RequestLines>),
     /// The routes of an API, under rules and in an order.
     Route(fn(&Cursor<'_>) -> Option<RouteTo>),
     /// The port of an API.
@@ -71,6 +78,7 @@ impl Entry {
         let config = config.clone().with_env();
         match self.read {
             Read::Chain(read) => drop(read(&config)),
+            Read::Log(read) => drop(read(&config)),
             Read::Route(read) => drop(read(&config)),
             Read::Port(read) => drop(read(&config)),
             Read::Service(read) => drop(read(&config)),
@@ -79,14 +87,15 @@ impl Entry {
 }
 
 /// Those that are no policies of the chain.
-const OTHERS: [Entry; 3] = [
+const OTHERS: [Entry; 4] = [
+    Entry { name: RequestLog::NAME, read: Read::Log(RequestLog::read) },
     Entry { name: RouteTo::NAME, read: Read::Route(RouteTo::read) },
     Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
     Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
 ];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const FLEX_UNSUPPORTED: [&str; 34] = [
+const FLEX_UNSUPPORTED: [&str; 33] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -104,7 +113,6 @@ const FLEX_UNSUPPORTED: [&str; 34] = [
     "intask-authorization-code-policy",
     "json-threat-protection",
     "ldap-authentication",
-    "message-logging",
     "message-logging-outbound",
     "native-aws-lambda",
     "native-ext-authz",
@@ -124,7 +132,7 @@ const FLEX_UNSUPPORTED: [&str; 34] = [
 ];
 
 /// Policies of Flex that do nothing here yet, and without which nothing is served otherwise: they are taken.
-const WITHOUT_EFFECT: [&str; 2] = ["access-log", "api-context"];
+const WITHOUT_EFFECT: [&str; 1] = ["api-context"];
 
 /// The names of all policies that can be bound.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
@@ -138,7 +146,8 @@ pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> + Clone {
 /// The policy that a `policyRef.name` names; `None` inside for one that does nothing here.
 pub(crate) fn find(at: &Cursor<'_>) -> Option<Option<Entry>> {
     let name = at.text()?;
-    if let Some(entry) = catalogue().find(|entry| entry.name == name) {
+    let is = |entry: &&Entry| entry.name == name || entry.name == RequestLog::NAME && name == RequestLog::OF_FLEX;
+    if let Some(entry) = catalogue().find(is) {
         return Some(Some(*entry));
     }
     if WITHOUT_EFFECT.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {

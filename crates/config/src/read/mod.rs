@@ -230,6 +230,11 @@ impl<'a> Cursor<'a> {
         matches!(self.value, Value::Scalar(written) if written == text)
     }
 
+    /// Whether it is a mapping.
+    pub fn is_mapping(&self) -> bool {
+        matches!(self.value, Value::Map(_))
+    }
+
     /// Whether there is nothing to be read: what is asked for is only described.
     pub fn is_described(&self) -> bool {
         self.scope.recorder.is_some()

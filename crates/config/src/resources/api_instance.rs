@@ -9,6 +9,7 @@ use super::service::ServiceDraft;
 use super::{Metadata, check_name, rules::rules};
 use crate::address;
 use crate::api::{Contract, Listen, UpstreamAddress};
+use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
 use crate::read::{Cursor, Place};
@@ -27,6 +28,8 @@ pub(crate) struct ApiDraft {
     /// By the policy `route`: in order, with the name of each; `None` for one that could not be read.
     pub destinations: Vec<(Rank, String, Option<Destination>)>,
     pub chain: Vec<ChainDraft>,
+    /// Each `access-log` policy as far as it could be read, with its place.
+    pub logs: Vec<(Rank, Option<RequestLines>, Place)>,
     /// Each `tls` policy as far as it could be read, with its place.
     pub tls: Vec<(Option<Tls>, Place)>,
     pub contracts: Vec<Contract>,
@@ -82,6 +85,7 @@ impl ApiDraft {
                 self.chain.push(ChainDraft { rank, name, policy, rules, place });
             }
             Bound::Route(destination) => self.destinations.push((rank, name, destination)),
+            Bound::Log(lines, place) => self.logs.push((rank, lines, place)),
             Bound::Port(tls, place) => self.tls.push((tls, place)),
             Bound::Service(..) | Bound::Nothing => {}
         }
@@ -112,6 +116,7 @@ pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ApiD
         has_services,
         destinations: Vec::new(),
         chain: Vec::new(),
+        logs: Vec::new(),
         tls: Vec::new(),
         contracts: Vec::new(),
         metadata,

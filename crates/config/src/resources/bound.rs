@@ -1,6 +1,7 @@
 //! A policy as it is bound - `policyRef`, `config`, `rules` - the same within an ApiInstance and in a PolicyBinding.
 
 use super::{name, rules::rules};
+use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{self, Policy, Read, RouteTo, Tls, TlsOutbound};
 use crate::read::{Cursor, Mapping, Place};
@@ -14,6 +15,7 @@ pub(crate) enum Bound {
         place: Place,
     },
     Route(Option<Destination>),
+    Log(Option<RequestLines>, Place),
     Port(Option<Tls>, Place),
     Service(Option<TlsOutbound>, Place),
     /// A policy that does nothing here.
@@ -54,6 +56,15 @@ pub(super) fn read(at: &Cursor<'_>, fields: &mut Mapping<'_>) -> Option<Bound> {
     match entry.read() {
         Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules, place: at.place() }),
         Read::Route(read) => Some(Bound::Route(read(&config).map(|to| Destination { to, rules }))),
+        Read::Log(read) => {
+            if let Some(at) = &ruled {
+                at.refuse::<()>(format!(
+                    "cannot be: `{}` is for all requests of the API; write `filters` in its `config`",
+                    entry.name()
+                ));
+            }
+            Some(Bound::Log(read(&config), at.place()))
+        }
         Read::Port(read) => {
             unruled(entry.name());
             Some(Bound::Port(read(&config), at.place()))

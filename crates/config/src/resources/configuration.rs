@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::settings::{Section, Settings};
 use crate::address;
-use crate::model::{LogLevel, ReloadMode, UpstreamHost, is_identity};
+use crate::model::{ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{AnalyticsTls, authorities, key_pair};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
@@ -95,18 +95,7 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
     });
     all.section("tracing", super::tracing::tracing);
     all.row("probe", "A port for the probes alone", |values| &mut values.config.startup.probe, probe);
-    all.section("logging", |section| {
-        section.section("runtimeLogs", |section| {
-            section.row(
-                "logLevel",
-                "The least severe level that is logged",
-                |values| &mut values.config.startup.log_level,
-                |at| at.choice(&LogLevel::NAMES),
-            );
-            section.fields().not_yet(&["outputs"]);
-        });
-        section.fields().not_yet(&["outputs", "accessLogs"]);
-    });
+    all.section("logging", super::logging::logging);
     all.fields().not_yet(&FLEX_ONLY);
     if let Some(at) = all.fields().take("platformConnection") {
         at.warn("has no effect: this gateway reads its configuration from files");

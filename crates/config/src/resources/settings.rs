@@ -17,7 +17,7 @@ use crate::model::{Analytics, GatewayConfig, LogLevel, ReloadMode, UpstreamHost}
 use crate::otel::{self, ExportDraft};
 use crate::pem::{AnalyticsTls, REDACTED, authorities_view, key_pair_view};
 use crate::policy::{ClientCertificates, Tls};
-use crate::read::{Cursor, Errors, Mapping, Place};
+use crate::read::{Cursor, Errors, Mapping, Place, did_you_mean, show};
 use crate::tracing::{ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust};
 use crate::units::{ByteSize, Secret, time};
 
@@ -96,6 +96,7 @@ impl Settings {
     pub fn into_config(self, errors: &Errors) -> GatewayConfig {
         let analytics = self.analytics(errors);
         self.check_scraping(errors);
+        self.check_outputs(errors);
         let mut config = self.values.config;
         config.startup.analytics = analytics;
         config.startup.spans = self.values.spans.over(self.values.spans_of_environment).finish();
@@ -113,6 +114,23 @@ impl Settings {
             errors
                 .borrow_mut()
                 .push(place.error(format!("has no effect without `{ADDRESS}`; add it, as in `0.0.0.0:9902`")));
+        }
+    }
+
+    /// A name of an output that there is not would lose what is meant for it.
+    fn check_outputs(&self, errors: &Errors) {
+        let logging = &self.values.config.startup.logging;
+        if errors.borrow().iter().any(|error| error.path.starts_with("logging.outputs")) {
+            return;
+        }
+        for (path, names) in
+            [("logging.runtimeLogs.outputs", &logging.runtime), ("logging.accessLogs.outputs", &logging.access)]
+        {
+            let known = || logging.outputs.iter().map(|output| output.name.as_str());
+            for name in names.iter().filter(|name| known().all(|known| known != *name)) {
+                let message = format!("`{}` is none of `logging.outputs`{}", show(name), did_you_mean(name, known()));
+                errors.borrow_mut().extend(self.place(path).map(|place| place.error(message)));
+            }
         }
     }
 
@@ -254,6 +272,12 @@ pub(crate) trait Shown {
 impl<T: Shown> Shown for Option<T> {
     fn shown(&self) -> Value {
         self.as_ref().map_or(Value::Null, Shown::shown)
+    }
+}
+
+impl Shown for Vec<String> {
+    fn shown(&self) -> Value {
+        json!(self)
     }
 }
 

@@ -117,6 +117,7 @@ async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<
     workers(&admin, &mut few);
     spool(&admin, &mut few);
     spans(&admin, &mut few);
+    log_lines(&admin, &mut few);
     process(&admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
@@ -138,6 +139,15 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
     for (service, Connects { opened, failed }) in &services {
         out.counter(&catalogue::CONNECTIONS_OPENED, service, *opened);
         out.counter(&catalogue::CONNECT_FAILURES, service, *failed);
+    }
+}
+
+fn log_lines(admin: &Admin, out: &mut Families) {
+    for (output, counts) in admin.logs.counts() {
+        out.counter(&catalogue::LOG_LINES, &[output], counts.written());
+        for (why, count) in counts.dropped() {
+            out.counter(&catalogue::LOG_LINES_DROPPED, &[output, why], count);
+        }
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Parts {
     pub log: Recent,
     /// What became of spans, where they are made.
     pub spans: Option<Arc<weir_otlp::Counts>>,
+    /// What became of the lines of logs.
+    pub logs: Arc<weir_logs::Logs>,
 }
 
 impl std::ops::Deref for Admin {

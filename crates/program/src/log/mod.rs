@@ -3,12 +3,15 @@
 //! One way for all programs: text for people or one JSON object a line, a level or filter, what is said over and over
 //! held back ([`rate_limit`]) and what went wrong of late kept for whoever asks ([`recent`]).
 
+mod copy;
 mod options;
 mod rate_limit;
 pub mod recent;
 pub mod repeats;
 mod writer;
 
+use copy::Copy;
+pub use copy::Take;
 pub use options::{Filter, LogFormat, LogOptions};
 use rate_limit::RateLimit;
 use recent::Recent;
@@ -36,10 +39,15 @@ pub struct Log {
 impl Log {
     /// Starts it for the whole process, once. `level` counts where the operator asked for none.
     pub fn start(options: &LogOptions, level: &str) -> Self {
+        Self::start_with(options, level, None)
+    }
+
+    /// As [`Log::start`], with all of it handed to `also`.
+    pub fn start_with(options: &LogOptions, level: &str, also: Option<Take>) -> Self {
         let (recent, repeats) = (Recent::default(), RateLimit::default());
         let writer = Writer::started();
         note_panics(writer.clone());
-        subscriber(options, level, &recent, &repeats, writer).init();
+        subscriber(options, level, &recent, &repeats, writer, also).init();
         Self { recent, repeats }
     }
 
@@ -79,6 +87,7 @@ fn subscriber(
     recent: &Recent,
     repeats: &RateLimit,
     writer: Writer,
+    also: Option<Take>,
 ) -> impl Subscriber + Send + Sync {
     let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
     let written = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -86,7 +95,12 @@ fn subscriber(
         LogFormat::Text => written.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => written.json().boxed(),
     };
-    tracing_subscriber::registry().with(written).with(recent.clone()).with(filter).with(repeats.clone())
+    tracing_subscriber::registry()
+        .with(written)
+        .with(also.map(Copy))
+        .with(recent.clone())
+        .with(filter)
+        .with(repeats.clone())
 }
 
 impl Drop for Log {
@@ -134,8 +148,9 @@ mod tests {
     fn what_nobody_asked_for_is_known_to_be_off_before_it_is_said() {
         let (recent, repeats) = (Recent::default(), RateLimit::default());
         let mut options = LogOptions { log: None, log_format: LogFormat::Text };
-        let hint =
-            |options: &LogOptions| subscriber(options, "info", &recent, &repeats, Writer::started()).max_level_hint();
+        let hint = |options: &LogOptions| {
+            subscriber(options, "info", &recent, &repeats, Writer::started(), None).max_level_hint()
+        };
         assert_eq!(hint(&options), Some(LevelFilter::INFO));
         options.log = "weir_spool=debug,warn".parse().ok();
         assert_eq!(hint(&options), Some(LevelFilter::DEBUG));

@@ -84,6 +84,10 @@ weir_metrics::catalogue! {
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
     TRACES_KEPT Counter "weir_traces_kept_total" "{trace}" ["worker" "kept"]
         "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
+    LOG_LINES Counter "weir_log_output_lines_total" "{line}" ["output"]
+        "Lines that were written to an output of `Configuration.logging`: about requests, of policies, and of the gateway's own log.";
+    LOG_LINES_DROPPED Counter "weir_log_output_lines_dropped_total" "{line}" ["output" "reason"]
+        "Lines that were not: the output was slower than they came, could not be written, or `perSecond` left them out.";
     SPANS_EXPORTED Counter "weir_spans_exported_total" "{span}" [] "Spans that their receiver has acknowledged.";
     SPANS_DROPPED Counter "weir_spans_dropped_total" "{span}" ["reason"]
         "Spans that were dropped: the queue was full, the receiver was unavailable for too long, refused a batch for good, rejected a part of it, or the process ended.";

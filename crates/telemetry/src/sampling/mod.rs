@@ -46,14 +46,19 @@ impl Sampler {
         if let (Some(sampled), ParentDecision::Follow) = (question.parent, self.parent) {
             return sampled;
         }
-        let randomness = u128::from_be_bytes(question.trace.0) as u64 & (u64::MAX >> (64 - RANDOM_BITS));
         let most = if question.is_asked_for { self.client.max(self.random) } else { self.random };
-        randomness < most
+        is_sampled(question.trace, most)
     }
 }
 
+/// Whether a trace is one of `most` of 2^56.
+#[inline]
+pub(crate) fn is_sampled(trace: TraceId, most: u64) -> bool {
+    u128::from_be_bytes(trace.0) as u64 & (u64::MAX >> (64 - RANDOM_BITS)) < most
+}
+
 /// How many of the 2^56 numbers are taken.
-fn threshold(ratio: f64) -> u64 {
+pub(crate) fn threshold(ratio: f64) -> u64 {
     (ratio * (1_u64 << RANDOM_BITS) as f64) as u64
 }
 
