@@ -354,3 +354,25 @@ pub struct Unconfirmed {
     /// What it opens.
     pub opens: Vec<String>,
 }
+
+/// `GET /debug-rules`: the traces that an administrator asks for. They are gone with the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DebugRules {
+    pub rules: Vec<DebugRule>,
+}
+
+/// One rule; the answer to the calls that add and end one. One of `header`, `consumer` and `api` is not `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DebugRule {
+    pub id: u32,
+    /// `name`, or `name:value`.
+    pub header: Option<String>,
+    pub consumer: Option<String>,
+    pub api: Option<String>,
+    pub per_second: u32,
+    pub until: String,
+    /// How many traces it has had kept.
+    pub traces: u64,
+}

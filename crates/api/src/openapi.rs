@@ -197,6 +197,11 @@ fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
             )],
         ),
         Admin::Reload => (None, changed(made)),
+        Admin::DebugRules => json(made.subschema_for::<admin::DebugRules>()),
+        Admin::AddDebugRule => {
+            (None, debug_rule((201, "the rule"), (409, "no spans are made here, or there are too many rules"), made))
+        }
+        Admin::EndDebugRule => (None, debug_rule((200, "the rule"), (404, "there is no such rule"), made)),
         Admin::Rollback => {
             let mut answers = changed(made);
             let unconfirmed = Body::Json(made.subschema_for::<admin::Unconfirmed>());
@@ -205,6 +210,23 @@ fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
             (None, answers)
         }
     }
+}
+
+fn debug_rule(
+    (done, what): (u16, &'static str),
+    (other, why): (u16, &'static str),
+    made: &mut SchemaGenerator,
+) -> Vec<(u16, &'static str, Body)> {
+    let mut answers = vec![(done, what, Body::Json(made.subschema_for::<admin::DebugRule>()))];
+    for (status, why) in [
+        (400, "a parameter is wrong"),
+        (401, "the administrator's token is needed"),
+        (403, "only the administrator may, and no page of another site"),
+        (other, why),
+    ] {
+        answers.push((status, why, Body::Json(made.subschema_for::<ErrorDocument>())));
+    }
+    answers
 }
 
 fn changed(made: &mut SchemaGenerator) -> Vec<(u16, &'static str, Body)> {

@@ -271,12 +271,22 @@ pub enum Admin {
     Tail,
     Reload,
     Rollback,
+    DebugRules,
+    AddDebugRule,
+    EndDebugRule,
 }
 
 /// How many seconds a call waits for every worker.
 pub const WAIT: Whole = Whole { least: 0, most: 3600, default: None };
 /// The number of a generation.
 pub const GENERATION: Whole = Whole { least: 0, most: u32::MAX as u64, default: None };
+
+/// For how many minutes a debug rule is in force.
+pub const DEBUG_MINUTES: Whole = Whole { least: 1, most: 1440, default: Some(10) };
+/// How many traces a second a debug rule has kept.
+pub const DEBUG_PER_SECOND: Whole = Whole { least: 1, most: 1000, default: Some(10) };
+/// The number of a debug rule.
+pub const DEBUG_ID: Whole = Whole { least: 1, most: u32::MAX as u64, default: None };
 
 const OF_WAIT: Parameter =
     whole("wait", WAIT, "answers when every worker serves it, or with 504 after so many seconds");
@@ -327,6 +337,27 @@ pub const ADMIN: &[Operation<Admin>] = {
                 Parameter { name: "confirm", value: Value::Flag, meaning: "though it opens what is closed now" },
                 OF_WAIT,
             ],
+        ),
+        operation(DebugRules, (Get, "/debug-rules"), Reader, "the traces that are asked for (JSON)", &[]),
+        operation(
+            AddDebugRule,
+            (Post, "/debug-rules"),
+            Administrator,
+            "have traces kept for some minutes: of a header, a consumer or an API",
+            &[
+                text("header", "`name`, or `name:value`"),
+                text("consumer", "the name of who is authenticated"),
+                text("api", "the name of an API, as in events"),
+                whole("minutes", DEBUG_MINUTES, "how long the rule is in force"),
+                whole("perSecond", DEBUG_PER_SECOND, "so many traces a second at most"),
+            ],
+        ),
+        operation(
+            EndDebugRule,
+            (Post, "/debug-rules/end"),
+            Administrator,
+            "end a debug rule before its time",
+            &[whole("id", DEBUG_ID, "needed: the rule")],
         ),
     ]
 };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, Tls, TlsOutbound};
+use crate::tracing::ApiTracing;
 use crate::units::Secret;
 
 /// An `ApiInstance`.
@@ -31,6 +32,8 @@ pub struct Api {
     pub contracts: Vec<Contract>,
     /// The lines of its requests in the access log; `None`: as the gateway's configuration says.
     pub access_log: Option<RequestLines>,
+    /// How its requests are traced; `None`: as the gateway's configuration says.
+    pub tracing: Option<ApiTracing>,
 }
 
 /// A client of an API.

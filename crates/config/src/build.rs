@@ -19,11 +19,24 @@ pub(crate) fn build(mut drafts: Drafts) -> Vec<Api> {
             let (listen, _) = draft.listen?;
             let Metadata { name, namespace, labels, .. } = draft.metadata?;
             let tls = ports.get(&listen.address).cloned();
-            let access_log = draft.logs.into_iter().next().and_then(|(_, lines, _)| lines);
+            let access_log = draft.logs.into_iter().next().and_then(|(_, lines)| lines);
+            let tracing = draft.traces.into_iter().next().and_then(|(_, tracing)| tracing);
             let policies = chain(&format!("{namespace}/{name}"), draft.chain);
             let mut contracts = draft.contracts;
             contracts.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-            Some(Api { name, namespace, labels, listen, tls, services, routes, policies, contracts, access_log })
+            Some(Api {
+                name,
+                namespace,
+                labels,
+                listen,
+                tls,
+                services,
+                routes,
+                policies,
+                contracts,
+                access_log,
+                tracing,
+            })
         })
         .collect();
     apis.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

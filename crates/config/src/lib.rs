@@ -59,8 +59,8 @@ pub use policy::Policy;
 pub use read::Place;
 pub use schema::json_schema;
 pub use tracing::{
-    AttributeLimits, Batch, Keep, OtlpProtocol, ParentDecision, Percent, Propagators, Sampling, TraceEdge, TraceExport,
-    TraceLabel, TraceLabelValue, TraceListener, TraceTrust, Tracing,
+    ApiTracing, AttributeLimits, Batch, Keep, OtlpProtocol, ParentDecision, Percent, Propagators, Sampling, TraceEdge,
+    TraceExport, TraceLabel, TraceLabelValue, TraceListener, TraceTrust, Tracing,
 };
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
 pub use watch::{Answer, Candidate, Handle, Origin, Start, Taker, Verdict, Waiting, WaitsFor, Watcher};

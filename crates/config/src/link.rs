@@ -174,7 +174,8 @@ impl<'a> Linker<'a> {
         for api in &mut self.drafts.apis {
             api.chain.sort_by(|a, b| (!a.policy.is_first(), &a.rank).cmp(&(!b.policy.is_first(), &b.rank)));
             // An API's own policy goes before those that a selector gives to many.
-            api.logs.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            api.logs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            api.traces.sort_by(|(a, _), (b, _)| a.cmp(b));
             api.destinations.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         }
     }

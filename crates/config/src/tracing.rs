@@ -27,6 +27,16 @@ pub struct Tracing {
     pub labels: Vec<TraceLabel>,
 }
 
+/// What one API has otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiTracing {
+    pub sampling: Sampling,
+    /// What its server spans are called; `None`: by method and route.
+    pub span_name: Option<String>,
+    /// Beside the gateway's; one of the same name counts before it.
+    pub labels: Vec<TraceLabel>,
+}
+
 impl Default for Tracing {
     fn default() -> Self {
         Self {

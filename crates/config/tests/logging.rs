@@ -107,7 +107,7 @@ fn an_api_says_which_of_its_requests_have_a_line() {
     let two = api("") + &binding("late", 9, "{}") + &binding("early", 2, "{enabled: false}");
     assert_eq!(load(&two).unwrap().apis[0].access_log.clone().unwrap().of_all, Some(false));
     let ruled = ", policies: [{policyRef: {name: access-log}, rules: [{path: /a}]}]";
-    assert!(load(&api(ruled)).unwrap_err().contains("write `filters`"));
+    assert!(load(&api(ruled)).unwrap_err().contains("is for all requests of the API"));
 }
 
 /// The page lists every field, and what it shows is taken.

@@ -180,6 +180,18 @@ Exit codes:
   1  there is no such generation, it is refused, or nobody confirmed it
   3  a gateway could not be reached, or does not let this user roll back")]
     Rollback(RollbackOptions),
+    /// Have the traces of a header, a consumer or an API kept for some minutes, whatever is sampled.
+    ///
+    /// For a gateway that makes spans (docs/tracing.md). The sampled flag goes on to the services, too. Rules end by
+    /// themselves and with the process; who added and ended them is in the audit log.
+    #[command(
+        subcommand,
+        after_long_help = "\
+Examples:
+  sudo -u weir weirctl debug add --header x-debug=1
+  weirctl debug list"
+    )]
+    Debug(Debug),
     /// Print everything about a gateway that a support case needs, as one JSON document, without its secrets.
     ///
     /// The configuration as it runs (passwords, tokens, keys and client secrets as `(redacted)`), listeners with their
@@ -242,9 +254,17 @@ impl Args {
         if self.admin.is_empty() { vec![ADMIN.to_owned()] } else { self.admin.clone() }
     }
 
+    /// The gateways whose debug rules are asked for.
+    pub fn debugged(&self, command: &Debug) -> Vec<String> {
+        match command {
+            Debug::List(_) => self.gateways(),
+            Debug::Add(DebugAdd { admin, .. }) | Debug::End(DebugEnd { admin, .. }) => self.administered(admin),
+        }
+    }
+
     /// The gateways to change.
-    pub fn administered(&self, options: &ChangeOptions) -> Vec<String> {
-        let has_token = options.admin.token_file.is_some() || admin::of_environment().is_some();
+    pub fn administered(&self, options: &AdminOptions) -> Vec<String> {
+        let has_token = options.token_file.is_some() || admin::of_environment().is_some();
         if self.admin.is_empty() && !has_token && Path::new(SOCKET).exists() {
             return vec![format!("unix:{SOCKET}")];
         }
@@ -265,6 +285,9 @@ impl Command {
             Self::Deadletters(command) => command.json(),
             Self::Reload(options) => options.change.json,
             Self::Rollback(options) => options.change.json,
+            Self::Debug(
+                Debug::Add(DebugAdd { json, .. }) | Debug::List(DebugList { json }) | Debug::End(DebugEnd { json, .. }),
+            ) => *json,
             Self::Dump(_) => true,
             Self::Cardinality(options) => options.json,
             Self::Validate(options) => options.json,
@@ -411,6 +434,76 @@ pub struct RollbackOptions {
     pub yes: bool,
     #[command(flatten)]
     pub change: ChangeOptions,
+}
+
+#[derive(Subcommand)]
+pub enum Debug {
+    /// Add a rule.
+    #[command(after_long_help = "\
+Examples:
+  sudo -u weir weirctl debug add --header x-debug=1
+  weirctl debug add --api orders --minutes 30 --per-second 5 --token-file /etc/weir/admin-token
+  weirctl debug add --consumer mobile-app --json | jq .id
+
+Exit codes:
+  0  traces are kept
+  3  a gateway could not be reached, makes no spans, or does not let this user change anything")]
+    Add(DebugAdd),
+    /// List the rules that are in force.
+    #[command(after_long_help = "\
+Examples:
+  weirctl debug list
+  weirctl debug list --json | jq -r .rules[].until")]
+    List(DebugList),
+    /// End a rule before its time.
+    #[command(after_long_help = "\
+Examples:
+  sudo -u weir weirctl debug end 1
+  weirctl debug end 1 --token-file /etc/weir/admin-token")]
+    End(DebugEnd),
+}
+
+#[derive(clap::Args)]
+pub struct DebugAdd {
+    /// Of requests with this header field: NAME, or NAME=VALUE.
+    #[arg(long, value_name = "NAME[=VALUE]", required_unless_present_any = ["consumer", "api"], conflicts_with_all = ["consumer", "api"])]
+    pub header: Option<String>,
+    /// Of the requests of this consumer.
+    #[arg(long, value_name = "NAME", conflicts_with = "api")]
+    pub consumer: Option<String>,
+    /// Of the requests for this API.
+    #[arg(long, value_name = "NAME")]
+    pub api: Option<String>,
+    /// For how long.
+    #[arg(long, value_name = "MINUTES", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub minutes: u32,
+    /// At most so many a second.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub per_second: u32,
+    /// One JSON document a gateway.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+}
+
+#[derive(clap::Args)]
+pub struct DebugList {
+    /// One JSON document a gateway.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct DebugEnd {
+    /// The number of the rule.
+    #[arg(value_name = "ID")]
+    pub id: u32,
+    /// One JSON document a gateway.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub admin: AdminOptions,
 }
 
 #[derive(Subcommand)]

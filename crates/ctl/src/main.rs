@@ -8,6 +8,7 @@ mod args;
 mod cardinality;
 mod change;
 mod deadletters;
+mod debug;
 mod dump;
 mod exposition;
 mod fetch;
@@ -115,8 +116,9 @@ async fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Spool(options) => spool::spool(options),
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
-        Command::Reload(options) => change::reload(&args.administered(&options.change), options).await,
-        Command::Rollback(options) => change::roll_back(&args.administered(&options.change), options).await,
+        Command::Reload(options) => change::reload(&args.administered(&options.change.admin), options).await,
+        Command::Rollback(options) => change::roll_back(&args.administered(&options.change.admin), options).await,
+        Command::Debug(command) => debug::debug(&args.debugged(command), command).await,
         Command::Cardinality(options) => cardinality::cardinality(&args.gateways(), options).await,
         Command::Dump(options) => dump::dump(&args.gateways(), options).await,
         Command::Validate(options) => validate::validate(options),

@@ -116,7 +116,10 @@ async fn every_document_of_a_gateway_is_of_its_type() {
             Admin::Index => ADMIN.iter().for_each(|operation| assert!(body.contains(operation.path), "{body}")),
             Admin::OpenApi => describes(&body, ADMIN.iter().map(|operation| operation.path)),
             Admin::Liveness | Admin::Readiness | Admin::Metrics => {}
-            Admin::Tail | Admin::Reload | Admin::Rollback => panic!("{path} is not asked here"),
+            Admin::DebugRules => assert!(is::<admin::DebugRules>(path, &body).rules.is_empty()),
+            Admin::Tail | Admin::Reload | Admin::Rollback | Admin::AddDebugRule | Admin::EndDebugRule => {
+                panic!("{path} is not asked here")
+            }
         }
     }
 }

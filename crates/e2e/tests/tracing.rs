@@ -5,10 +5,12 @@
 use http::HeaderMap;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 use weir_e2e::{Gateway, GatewaySpec, Site, eventually};
 use weir_testkit::otlp::Receiver;
-use weir_testkit::{get, get_with, upstream};
+use weir_testkit::process::program;
+use weir_testkit::{get, get_with, post, upstream};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -215,4 +217,77 @@ async fn without_a_receiver_requests_pass_and_drops_are_counted() {
     })
     .await;
     gateway.process.stop(Duration::from_secs(20)).unwrap();
+}
+
+/// Flex's documented pattern: nothing is sampled but where the policy says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_says_how_one_api_is_traced() {
+    let policy = "    sampling: {random: 0}
+    keep: {failed: false, slow: false}
+    labels: [{name: tag, type: literal, defaultValue: of-all}, {name: other, type: literal, defaultValue: kept}]
+---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: traced}
+spec:
+  address: http://ADDRESS/traced
+  services: {main: {address: \"http://UPSTREAM\"}}
+  policies:
+    - policyRef: {name: tracing-flex}
+      config: {spanName: the-orders, labels: [{name: tag, type: requestHeader, keyName: x-tag, defaultValue: none}]}
+";
+    // The second API is at the first one's port, as the gateway's own.
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let policy = policy.replace("ADDRESS", "127.0.0.1:0").replace("UPSTREAM", &upstream.to_string());
+    let traced = Traced::start(&policy, &[]).await;
+    traced.ask("/untraced", &[]).await;
+    traced.ask("/traced/a", &[("x-tag", "blue")]).await;
+    let spans = traced.spans("/traced/a", 1).await;
+    assert_eq!(spans[0].name, "the-orders");
+    assert_eq!((text(&spans[0], "tag"), text(&spans[0], "other")), (Some("blue".to_owned()), Some("kept".to_owned())));
+    assert_eq!(text(&spans[0], "weir.kept").as_deref(), Some("sampled"));
+    assert!(traced.receiver.spans().iter().all(|span| text(span, "url.path").as_deref() != Some("/untraced")));
+    assert_eq!(text(&spans[0], "span.name"), None);
+}
+
+/// Set by the administrator alone; the flag goes on; bounded, and over by itself or when it is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_asks_for_traces() {
+    let traced = Traced::start("    sampling: {random: 0}\n    keep: {failed: false, slow: false}\n", &[]).await;
+    let admin = format!("unix:{}", traced.gateway.socket.display());
+    let weirctl = |args: &[&str]| {
+        let output = Command::new(program("weirctl").unwrap())
+            .arg("debug")
+            .args(args)
+            .args(["--admin", &admin])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, _, error) = weirctl(&["add", "--api", "nothing"]);
+    assert!(code == Some(3) && error.contains("there is no API `nothing` here"), "{error}");
+    let (code, said, error) = weirctl(&["add", "--header", "x-debug=1", "--per-second", "2"]);
+    assert!(code == Some(0) && said.starts_with("1  header x-debug:1  until 20"), "{said}{error}");
+    traced.ask("/other", &[("x-debug", "2")]).await;
+    let (_, headers) = traced.ask("/headers", &[("x-debug", "1")]).await;
+    drop(headers);
+    let spans = traced.spans("/headers", 2).await;
+    assert!(spans.iter().any(|span| text(span, "weir.kept").as_deref() == Some("debug")), "{spans:?}");
+    assert!(spans.iter().all(|span| span.flags & 1 == 1), "the flag goes on");
+    assert_eq!(traced.metric("weir_traces_kept_total{kept=\"debug\",worker=\"0\"}").await, Some(1.0));
+    // At the port nobody may, for there is no token.
+    let url = format!("http://{}/debug-rules?header=x", traced.gateway.admin);
+    let refused = post(&url, "text/plain", "").await.unwrap();
+    assert_eq!(refused.0, 403);
+    assert!(weirctl(&["list"]).1.contains("1 so far"));
+    assert_eq!(weirctl(&["end", "1"]).0, Some(0));
+    assert_eq!(weirctl(&["list"]).1, "no traces are asked for\n");
+    assert_eq!(weirctl(&["end", "1"]).0, Some(3));
+    let (code, said, error) = weirctl(&["add", "--api", "api-0", "--json"]);
+    assert!(code == Some(0) && said.contains("\"api\":\"api-0\""), "{said}{error}");
+    traced.ask("/of-api", &[]).await;
+    assert_eq!(traced.spans("/of-api", 2).await.len(), 2);
+    assert!(traced.receiver.spans().iter().all(|span| text(span, "url.path").as_deref() != Some("/other")));
+    let audit = std::fs::read_to_string(traced.gateway.socket.with_file_name("audit.log")).unwrap();
+    assert_eq!(audit.lines().filter(|line| line.contains("debug rule")).count(), 4, "{audit}");
 }

@@ -33,6 +33,7 @@ pub fn route(text: &str) {
         tls: None,
         contracts: vec![],
         access_log: None,
+        tracing: None,
     };
     let root = Api { listen: Listen { base_path: String::new(), ..api.listen.clone() }, ..api.clone() };
     let router = Router::compile(&[api, root]);

@@ -50,6 +50,8 @@ const HAS_IS_REMOTE: u32 = 1 << 8;
 const IS_REMOTE: u32 = 1 << 9;
 /// The attribute that leads to the trace which an edge did not continue; a link of the span.
 const LINK: &[u8] = b"trace.link";
+/// The attribute that says what the server span is called.
+const SPAN_NAME: &[u8] = b"span.name";
 
 /// Makes spans of requests.
 pub struct Spans {
@@ -111,7 +113,12 @@ impl Spans {
         let template = self.names.name(event.fixed.path_template);
         let (method, original) = method(self.known_methods.as_ref(), event);
         let word = if method == Method::Other.as_str() { "HTTP" } else { method };
-        let name = if template.is_empty() { word.to_owned() } else { format!("{word} {template}") };
+        let given = event.attrs().find(|(key, _)| *key == SPAN_NAME).map(|(_, name)| String::from_utf8_lossy(name));
+        let name = match given {
+            Some(name) => name.into_owned(),
+            None if template.is_empty() => word.to_owned(),
+            None => format!("{word} {template}"),
+        };
         let remote = if event.parent().is_none() { 0 } else { IS_REMOTE };
         let head = Head {
             trace: event.trace(),
@@ -157,7 +164,7 @@ impl Spans {
         attributes.seconds("weir.gateway.duration", event.fixed.gateway_us);
         attributes.seconds("weir.upstream.duration", event.fixed.upstream_us);
         attributes.seconds("weir.client.duration", event.fixed.client_us);
-        for (key, value) in event.attrs().filter(|(key, _)| *key != LINK) {
+        for (key, value) in event.attrs().filter(|(key, _)| *key != LINK && *key != SPAN_NAME) {
             attributes.text(std::str::from_utf8(key).unwrap_or("weir.label"), value);
         }
         let dropped = attributes.dropped();

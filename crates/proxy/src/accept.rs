@@ -11,7 +11,7 @@ use crate::headers::Special;
 use crate::pipeline::Flow;
 use crate::record::{Closer, ExchangeRef};
 use crate::snapshot::Held;
-use crate::tracing::{limit_baggage, link};
+use crate::tracing::{debug, limit_baggage, link};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
@@ -109,7 +109,9 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
         if let Some(tracer) = &snapshot.tracer {
             let is_stranger = exchange.entry && !is_of(connection.peer(), &snapshot.trusted_peers);
-            tracer.sample(&mut trace, &mut exchange, (&headers, special), is_stranger);
+            trace.asked = tracer.ask(&trace, exchange.started_us / 1_000_000, special, is_stranger);
+            tracer.sample(&mut trace, &mut exchange, &headers);
+            debug(Some(tracer), &mut trace, &mut exchange, |rules, _, now| rules.takes_headers(&headers, now));
             exchange.peer = Some(connection.peer());
         }
         exchange.attrs.extend(link(&trace));

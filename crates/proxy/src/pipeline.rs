@@ -10,7 +10,7 @@ use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::{Passed, before_route, begins_before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
-use crate::tracing::server_timing;
+use crate::tracing::{debug, server_timing};
 use crate::upstream::upstream;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
@@ -57,7 +57,11 @@ async fn after_accept(
         Ok(head) => forward(&mut flow, head).await,
         Err(refusal) => Err(refusal),
     };
-    let reply = reply.unwrap_or_else(|refusal| refusal.answer(&mut flow));
+    let reply = reply.unwrap_or_else(|refusal| {
+        // Refused by a policy after the one that identified it.
+        debug_consumer(&mut flow);
+        refusal.answer(&mut flow)
+    });
     let mut reply = response_policies(&mut flow, reply);
     if edge(&flow).server_timing {
         server_timing(&flow.exchange.borrow(), reply.headers_mut());
@@ -84,5 +88,14 @@ async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>
     if let Some(rest) = request_policies(flow, &target, &mut head, &mut consumer)? {
         Box::pin(rest.run(flow, &mut head, &mut consumer)).await?;
     }
+    debug_consumer(flow);
     upstream(flow, &target, head).await
+}
+
+/// Has the trace kept if an administrator asks for those of its consumer.
+fn debug_consumer(flow: &mut Flow) {
+    let (snapshot, mut exchange) = (flow.exchange.snapshot(), flow.exchange.borrow_mut());
+    debug(snapshot.tracer.as_ref(), &mut flow.trace, &mut exchange, |rules, exchange, now| {
+        rules.takes_consumer(&exchange.consumer, now)
+    });
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Services;
-use weir_telemetry::sampling::Budget;
+use weir_telemetry::sampling::{Budget, DebugRules};
 use weir_transport::start_resolver;
 use weir_upstream::{Descriptors, Origins};
 
@@ -42,6 +42,8 @@ pub struct Registry {
     pub spans: bool,
     /// Of traces that callers ask for, over all workers.
     pub trace_callers: Arc<Budget>,
+    /// The traces that an administrator asks for.
+    pub debug_rules: Arc<DebugRules>,
 }
 
 impl Registry {
@@ -58,6 +60,7 @@ impl Registry {
             descriptors: Arc::default(),
             spans: false,
             trace_callers: Arc::default(),
+            debug_rules: Arc::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::answer::Refusal;
 use crate::pipeline::Flow;
 use crate::record::Place;
 use crate::snapshot::{ApiEntry, Held, RouteEntry};
+use crate::tracing::debug;
 use bytes::{BufMut, BytesMut};
 use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::uri::PathAndQuery;
@@ -72,7 +73,14 @@ fn find(flow: &mut Flow, head: &Head, method: &Method) -> Result<Target, Refusal
     drop(exchange);
     let target = Target { snapshot: Rc::clone(snapshot), place, in_api, uri };
     flow.exchange.is_at(place);
-    name(&mut flow.exchange.borrow_mut(), target.api(), target.route());
+    let mut exchange = flow.exchange.borrow_mut();
+    name(&mut exchange, target.api(), target.route());
+    if let Some(tracer) = &target.api().tracer {
+        tracer.sample(&mut flow.trace, &mut exchange, &head.headers);
+    }
+    let tracer = target.snapshot.tracer.as_ref();
+    debug(tracer, &mut flow.trace, &mut exchange, |rules, exchange, now| rules.takes_api(exchange.api, now));
+    drop(exchange);
     Ok(target)
 }
 

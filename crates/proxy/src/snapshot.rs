@@ -114,6 +114,8 @@ pub(crate) struct ApiEntry {
     pub(crate) instance: NameId,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) policies: Vec<BoundPolicy>,
+    /// How its requests are traced, where it says so and spans are made.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 /// One route of an API.
@@ -163,11 +165,18 @@ impl Snapshot {
         let pseudonym = config.startup.identity.gateway.clone();
         let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
         let lines = config.access_log().map(|log| Arc::new(LineRule::new(&log)));
+        let tracer = registry.spans.then(|| {
+            Tracer::new(&config.tracing, Arc::clone(&registry.trace_callers), Arc::clone(&registry.debug_rules))
+        });
         let mut listeners = Vec::new();
         for address in addresses(&config.apis) {
             let apis: Vec<Api> = config.apis.iter().filter(|api| api.listen.address == address).cloned().collect();
-            let entries =
-                apis.iter().map(|api| api_entry(api, registry, lines.as_ref())).collect::<Result<Vec<_>, _>>()?;
+            let entry = |api: &Api| {
+                let tracer = tracer.as_ref().zip(api.tracing.as_ref());
+                let tracer = tracer.map(|(tracer, own)| tracer.of_api(own, config.tracing.parent));
+                Ok(ApiEntry { tracer, ..api_entry(api, registry, lines.as_ref())? })
+            };
+            let entries = apis.iter().map(entry).collect::<Result<Vec<_>, SnapshotError>>()?;
             let mut policies = entries.iter().flat_map(|entry| &entry.policies);
             let is_asked_before_route = policies.any(|bound| bound.policy.stages().has(Stages::BEFORE_ROUTE));
             let tls = apis.iter().find_map(|api| api.tls.as_ref());
@@ -207,7 +216,7 @@ impl Snapshot {
             peer_gateways: config.peer_gateways.clone(),
             edge: config.tracing.edge,
             propagators: config.tracing.propagators,
-            tracer: registry.spans.then(|| Tracer::new(&config.tracing, Arc::clone(&registry.trace_callers))),
+            tracer,
             upstream_host: config.upstream_host,
             preserve_request_id: config.preserve_request_id,
             pseudonym,
@@ -332,5 +341,6 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
         instance: names.register(&format!("{}/{}", api.namespace, api.name)),
         routes,
         policies: bound.collect(),
+        tracer: None,
     })
 }

@@ -4,16 +4,19 @@ use crate::headers::Special;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
-use weir_config::{Keep, TraceLabel, TraceLabelValue, TraceTrust, Tracing};
+use weir_config::{ApiTracing, Keep, ParentDecision, TraceLabel, TraceLabelValue, TraceTrust, Tracing};
 use weir_event::{Exchange, Kept, Turn};
 use weir_telemetry::Continuation;
-use weir_telemetry::sampling::{Budget, Question, Sampler};
+use weir_telemetry::sampling::{Asked, Budget, DebugRules, Sampler};
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What baggage must be passed on for (W3C Baggage, "Limits"); more is dropped whole.
 const MOST_BAGGAGE_MEMBERS: usize = 64;
 const MOST_BAGGAGE_BYTES: usize = 8192;
+
+/// The event's attribute that says what its server span is called.
+const SPAN_NAME: Bytes = Bytes::from_static(b"span.name");
 
 /// How requests are sampled, where spans are made at all.
 #[derive(Debug)]
@@ -22,40 +25,61 @@ pub(crate) struct Tracer {
     pub(crate) keep: Keep,
     callers_per_second: u32,
     callers: Arc<Budget>,
+    /// Traces that an administrator asks for.
+    pub(crate) debug: Arc<DebugRules>,
     labels: Vec<TraceLabel>,
+    span_name: Option<Bytes>,
 }
 
 impl Tracer {
-    pub(crate) fn new(tracing: &Tracing, callers: Arc<Budget>) -> Self {
+    pub(crate) fn new(tracing: &Tracing, callers: Arc<Budget>, debug: Arc<DebugRules>) -> Self {
         Self {
             sampler: Sampler::new(tracing.sampling, tracing.parent),
             keep: tracing.keep,
             callers_per_second: tracing.callers_per_second,
             callers,
+            debug,
             labels: tracing.labels.clone(),
+            span_name: None,
         }
     }
 
-    /// Decides of the flag that is sent on, and notes what spans have of the head.
-    pub(crate) fn sample(
-        &self,
-        trace: &mut Continuation,
-        exchange: &mut Exchange,
-        (headers, special): (&HeaderMap, Special),
-        is_stranger: bool,
-    ) {
-        let facts = &mut trace.facts;
-        let parent = (!facts.parent.is_none()).then_some(facts.sampled);
-        let mut question = Question { trace: facts.trace, parent, is_asked_for: special.asks_for_trace() };
-        let wants = parent == Some(true) || question.is_asked_for;
-        if wants && is_stranger {
-            let second = u32::try_from(exchange.started_us / 1_000_000).unwrap_or_default();
-            if !self.callers.take(second, self.callers_per_second) {
-                question = Question { parent: parent.map(|_| false), is_asked_for: false, ..question };
-            }
+    /// That of an API, with what it has otherwise.
+    pub(crate) fn of_api(&self, api: &ApiTracing, parent: ParentDecision) -> Self {
+        Self {
+            sampler: Sampler::new(api.sampling, parent),
+            labels: api.labels.clone(),
+            span_name: api.span_name.as_ref().map(|name| Bytes::copy_from_slice(name.as_bytes())),
+            callers: Arc::clone(&self.callers),
+            debug: Arc::clone(&self.debug),
+            ..*self
         }
-        facts.sampled = self.sampler.decide(question);
-        facts.kept = facts.sampled.then_some(Kept::Sampled);
+    }
+
+    /// What the caller asks for, as far as it may: a stranger so often a second.
+    pub(crate) fn ask(&self, trace: &Continuation, second: i64, special: Special, is_stranger: bool) -> Asked {
+        let facts = &trace.facts;
+        let parent = (!facts.parent.is_none()).then_some(facts.sampled);
+        let asked = Asked { parent, is_asked_for: special.asks_for_trace() };
+        if !is_stranger || !(parent == Some(true) || asked.is_asked_for) {
+            return asked;
+        }
+        let second = u32::try_from(second).unwrap_or_default();
+        if self.callers.take(second, self.callers_per_second) {
+            return asked;
+        }
+        Asked { parent: parent.map(|_| false), is_asked_for: false }
+    }
+
+    /// Decides of the flag that is sent on, and notes what spans have of the head. Of two decisions the later one counts,
+    /// and of two labels of one name its.
+    pub(crate) fn sample(&self, trace: &mut Continuation, exchange: &mut Exchange, headers: &HeaderMap) {
+        let facts = &mut trace.facts;
+        if facts.kept != Some(Kept::Debug) {
+            facts.sampled = self.sampler.decide(facts.trace, trace.asked);
+            facts.kept = facts.sampled.then_some(Kept::Sampled);
+            exchange.trace = *facts;
+        }
         for label in &self.labels {
             let value = match &label.value {
                 TraceLabelValue::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -65,8 +89,27 @@ impl Tracer {
                     (None, None) => continue,
                 },
             };
+            exchange.attrs.retain(|(name, _)| *name != label.name.as_bytes());
             exchange.attrs.push((Bytes::copy_from_slice(label.name.as_bytes()), value));
         }
+        exchange.attrs.extend(self.span_name.clone().map(|name| (SPAN_NAME, name)));
+    }
+}
+
+/// Has the trace of a request kept if an administrator's rule takes it.
+pub(crate) fn debug(
+    tracer: Option<&Tracer>,
+    trace: &mut Continuation,
+    exchange: &mut Exchange,
+    takes: impl FnOnce(&DebugRules, &Exchange, u64) -> bool,
+) {
+    let Some(tracer) = tracer.filter(|tracer| !tracer.debug.is_empty() && trace.facts.kept != Some(Kept::Debug)) else {
+        return;
+    };
+    let second = u64::try_from(exchange.started_us / 1_000_000).unwrap_or_default();
+    if takes(&tracer.debug, exchange, second) {
+        (trace.facts.sampled, trace.facts.kept) = (true, Some(Kept::Debug));
+        exchange.trace = trace.facts;
     }
 }
 

@@ -17,6 +17,7 @@ mod rate_limiting;
 mod route;
 mod tls;
 mod tls_outbound;
+mod tracing;
 
 pub(crate) use access_log::RequestLog;
 pub use client_id_enforcement::ClientIdEnforcement;
@@ -32,9 +33,11 @@ pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
 pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
+pub(crate) use tracing::TracingPolicy;
 
 use crate::logging::RequestLines;
 use crate::read::{Cursor, NOT_SUPPORTED_YET, show};
+use crate::tracing::ApiTracing;
 use definition::policies;
 
 policies! {
@@ -56,6 +59,8 @@ pub(crate) enum Read {
     Chain(fn(&Cursor<'_>) -> Option<Policy>),
     /// The access log of an API.
     Log(fn(&Cursor<'_>) -> Option<RequestLines>),
+    /// The traces of an API.
+    Traces(fn(&Cursor<'_>) -> Option<ApiTracing>),
     /// The routes of an API, under rules and in an order.
     Route(fn(&Cursor<'_>) -> Option<RouteTo>),
     /// The port of an API.
@@ -79,6 +84,7 @@ impl Entry {
         match self.read {
             Read::Chain(read) => drop(read(&config)),
             Read::Log(read) => drop(read(&config)),
+            Read::Traces(read) => drop(read(&config)),
             Read::Route(read) => drop(read(&config)),
             Read::Port(read) => drop(read(&config)),
             Read::Service(read) => drop(read(&config)),
@@ -87,15 +93,20 @@ impl Entry {
 }
 
 /// Those that are no policies of the chain.
-const OTHERS: [Entry; 4] = [
+const OTHERS: [Entry; 5] = [
     Entry { name: RequestLog::NAME, read: Read::Log(RequestLog::read) },
+    Entry { name: TracingPolicy::NAME, read: Read::Traces(TracingPolicy::read) },
     Entry { name: RouteTo::NAME, read: Read::Route(RouteTo::read) },
     Entry { name: Tls::NAME, read: Read::Port(Tls::read) },
     Entry { name: TlsOutbound::NAME, read: Read::Service(TlsOutbound::read) },
 ];
 
+/// Names by which Flex's documentation, or its platform, also knows them.
+const OTHER_NAMES: [(&str, &str); 2] =
+    [(RequestLog::OF_FLEX, RequestLog::NAME), (TracingPolicy::OF_FLEX, TracingPolicy::NAME)];
+
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const FLEX_UNSUPPORTED: [&str; 33] = [
+const FLEX_UNSUPPORTED: [&str; 32] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -127,7 +138,6 @@ const FLEX_UNSUPPORTED: [&str; 33] = [
     "spike-control",
     "sse-logging",
     "stream-idle-timeout",
-    "tracing",
     "xml-threat-protection",
 ];
 
@@ -146,8 +156,8 @@ pub(crate) fn catalogue() -> impl Iterator<Item = &'static Entry> + Clone {
 /// The policy that a `policyRef.name` names; `None` inside for one that does nothing here.
 pub(crate) fn find(at: &Cursor<'_>) -> Option<Option<Entry>> {
     let name = at.text()?;
-    let is = |entry: &&Entry| entry.name == name || entry.name == RequestLog::NAME && name == RequestLog::OF_FLEX;
-    if let Some(entry) = catalogue().find(is) {
+    let named = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(&*name, |(_, name)| name);
+    if let Some(entry) = catalogue().find(|entry| entry.name == named) {
         return Some(Some(*entry));
     }
     if WITHOUT_EFFECT.contains(&name.strip_suffix("-flex").unwrap_or(&name)) {

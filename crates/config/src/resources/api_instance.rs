@@ -13,6 +13,7 @@ use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
 use crate::read::{Cursor, Place};
+use crate::tracing::ApiTracing;
 
 /// An API, and as much of it as could be read where something is wrong, so that clashes are reported all the same; and
 /// what other resources add to it.
@@ -28,8 +29,10 @@ pub(crate) struct ApiDraft {
     /// By the policy `route`: in order, with the name of each; `None` for one that could not be read.
     pub destinations: Vec<(Rank, String, Option<Destination>)>,
     pub chain: Vec<ChainDraft>,
-    /// Each `access-log` policy as far as it could be read, with its place.
-    pub logs: Vec<(Rank, Option<RequestLines>, Place)>,
+    /// Each `access-log` policy as far as it could be read.
+    pub logs: Vec<(Rank, Option<RequestLines>)>,
+    /// Each `tracing` policy as far as it could be read.
+    pub traces: Vec<(Rank, Option<ApiTracing>)>,
     /// Each `tls` policy as far as it could be read, with its place.
     pub tls: Vec<(Option<Tls>, Place)>,
     pub contracts: Vec<Contract>,
@@ -85,7 +88,8 @@ impl ApiDraft {
                 self.chain.push(ChainDraft { rank, name, policy, rules, place });
             }
             Bound::Route(destination) => self.destinations.push((rank, name, destination)),
-            Bound::Log(lines, place) => self.logs.push((rank, lines, place)),
+            Bound::Log(lines) => self.logs.push((rank, lines)),
+            Bound::Traces(tracing) => self.traces.push((rank, tracing)),
             Bound::Port(tls, place) => self.tls.push((tls, place)),
             Bound::Service(..) | Bound::Nothing => {}
         }
@@ -117,6 +121,7 @@ pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ApiD
         destinations: Vec::new(),
         chain: Vec::new(),
         logs: Vec::new(),
+        traces: Vec::new(),
         tls: Vec::new(),
         contracts: Vec::new(),
         metadata,

@@ -5,6 +5,7 @@ use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{self, Policy, Read, RouteTo, Tls, TlsOutbound};
 use crate::read::{Cursor, Mapping, Place};
+use crate::tracing::ApiTracing;
 
 /// A bound policy, by where it belongs. `None` inside is one that could not be read, which is reported already.
 #[derive(Clone)]
@@ -15,7 +16,8 @@ pub(crate) enum Bound {
         place: Place,
     },
     Route(Option<Destination>),
-    Log(Option<RequestLines>, Place),
+    Log(Option<RequestLines>),
+    Traces(Option<ApiTracing>),
     Port(Option<Tls>, Place),
     Service(Option<TlsOutbound>, Place),
     /// A policy that does nothing here.
@@ -52,18 +54,22 @@ pub(super) fn read(at: &Cursor<'_>, fields: &mut Mapping<'_>) -> Option<Bound> {
             at.refuse::<()>(format!("cannot be: `{name}` knows no requests, only connections; remove them"));
         }
     };
+    let of_all = |name| {
+        if let Some(at) = &ruled {
+            at.refuse::<()>(format!("cannot be: `{name}` is for all requests of the API; remove them"));
+        }
+    };
     let Some(entry) = reference? else { return Some(Bound::Nothing) };
     match entry.read() {
         Read::Chain(read) => read(&config).map(|policy| Bound::Chain { policy, rules, place: at.place() }),
         Read::Route(read) => Some(Bound::Route(read(&config).map(|to| Destination { to, rules }))),
         Read::Log(read) => {
-            if let Some(at) = &ruled {
-                at.refuse::<()>(format!(
-                    "cannot be: `{}` is for all requests of the API; write `filters` in its `config`",
-                    entry.name()
-                ));
-            }
-            Some(Bound::Log(read(&config), at.place()))
+            of_all(entry.name());
+            Some(Bound::Log(read(&config)))
+        }
+        Read::Traces(read) => {
+            of_all(entry.name());
+            Some(Bound::Traces(read(&config)))
         }
         Read::Port(read) => {
             unruled(entry.name());

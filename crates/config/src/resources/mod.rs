@@ -30,6 +30,7 @@ pub(crate) use logging::{filters as line_filters, view as access_log_view};
 pub(crate) use policy_binding::{BindingDraft, Target};
 pub(crate) use service::ServiceDraft;
 pub(crate) use settings::Settings;
+pub(crate) use tracing::{labels as trace_labels, sampling as trace_sampling, view as api_tracing_view};
 
 const MULESOFT: [&str; 2] = ["gateway.mulesoft.com/v1alpha1", "gateway.mulesoft.com/v1beta1"];
 const WEIR: &str = "gateway.weir.dev/v1";

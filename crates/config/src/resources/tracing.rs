@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
+use serde_json::{Value, json};
 
 use super::configuration::{count, tls_of_client};
-use super::settings::Section;
+use super::settings::{Section, Shown};
 use crate::otel::ExportDraft;
 use crate::read::Cursor;
 use crate::tracing::{
-    OtlpProtocol, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
+    ApiTracing, OtlpProtocol, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
 };
 use crate::units::{Secret, parse_duration};
 
@@ -170,7 +171,7 @@ fn header(name: &str, at: &Cursor<'_>) -> Option<(HeaderName, Secret)> {
     }
 }
 
-fn sampling(at: &Cursor<'_>) -> Option<Sampling> {
+pub(crate) fn sampling(at: &Cursor<'_>) -> Option<Sampling> {
     let mut fields = at.fields()?;
     let read = |at: &Cursor<'_>| at.parse(str::parse::<Percent>, "write 0 to 100, as in `0.1`");
     let client = fields.take("client").map_or(Some(Percent::ALL), |at| read(&at));
@@ -180,7 +181,7 @@ fn sampling(at: &Cursor<'_>) -> Option<Sampling> {
     Some(Sampling { client: client?, random: random?, overall: overall? })
 }
 
-fn labels(at: &Cursor<'_>) -> Option<Vec<TraceLabel>> {
+pub(crate) fn labels(at: &Cursor<'_>) -> Option<Vec<TraceLabel>> {
     let labels = at.items(label)?;
     if labels.len() > MOST_LABELS {
         return at.refuse(format!("has {} labels, and an event has room for {MOST_LABELS}; remove some", labels.len()));
@@ -193,6 +194,12 @@ enum Source {
     Environment,
     RequestHeader,
     Literal,
+}
+
+/// As operators are shown it: a value may be a secret.
+pub(crate) fn view(tracing: &ApiTracing) -> Value {
+    let ApiTracing { sampling, span_name, labels } = tracing;
+    json!({"sampling": sampling.shown(), "spanName": span_name, "labels": labels.shown()})
 }
 
 fn label(at: &Cursor<'_>) -> Option<TraceLabel> {

@@ -108,7 +108,7 @@ fn parameter<'a>(request: &'a Request<Incoming>, name: &str) -> Option<&'a str> 
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
 }
 
-fn number(request: &Request<Incoming>, name: &str, bounds: Whole) -> Result<Option<u64>, Denied> {
+pub fn number(request: &Request<Incoming>, name: &str, bounds: Whole) -> Result<Option<u64>, Denied> {
     let wrong = |why| Denied { status: StatusCode::BAD_REQUEST, why };
     bounds.read(name, parameter(request, name)).map_err(wrong)
 }
@@ -117,6 +117,6 @@ fn draining() -> Response<Body> {
     refused(Denied { status: StatusCode::SERVICE_UNAVAILABLE, why: "the gateway is draining".to_owned() })
 }
 
-fn refused(Denied { status, why }: Denied) -> Response<Body> {
+pub fn refused(Denied { status, why }: Denied) -> Response<Body> {
     json_with(status, &ErrorDocument { error: why })
 }

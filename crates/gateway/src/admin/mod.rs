@@ -3,6 +3,7 @@
 //! It answers from counters and copies; nothing that it does takes a lock that a worker takes.
 
 mod changes;
+mod debug;
 mod dump;
 pub mod listener;
 mod metrics;
@@ -115,6 +116,7 @@ impl Admin {
     /// workers run.
     pub fn tick(&self) {
         let limit = self.reloads.running().lifecycle.worker_timeout;
+        self.registry.debug_rules.expire(debug::now());
         let Some(proxy) = &mut *lock(&self.proxy) else { return };
         proxy.reap();
         self.has_apis.store(proxy.snapshot().addresses().next().is_some(), Ordering::Relaxed);
@@ -240,8 +242,15 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
         Found::Nothing => return not_found(),
     };
     // A probe may call by any name: it says yes or no. Calls that change something look at more than the name.
-    let is_named =
-        !matches!(operation, Operation::Liveness | Operation::Readiness | Operation::Reload | Operation::Rollback);
+    let is_named = !matches!(
+        operation,
+        Operation::Liveness
+            | Operation::Readiness
+            | Operation::Reload
+            | Operation::Rollback
+            | Operation::AddDebugRule
+            | Operation::EndDebugRule
+    );
     if is_named && let Err(denied) = admin.operators.called(&request) {
         return text(denied.status, format!("{}\n", denied.why));
     }
@@ -265,6 +274,9 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
         Operation::Metrics => metrics::metrics(&admin, &request),
         Operation::Reload => changes::reload(admin, request).await,
         Operation::Rollback => changes::roll_back(admin, request).await,
+        Operation::DebugRules => debug::list(&admin),
+        Operation::AddDebugRule => debug::add(&admin, &request),
+        Operation::EndDebugRule => debug::end(&admin, &request),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_config::policy::{Alpn, ClientCertificates, Tls, TlsOffer, TlsOutbound, TlsVersion, Verify};
-use weir_config::view::{REDACTED, access_log as requests_logged, authorities, key_pair, settings};
+use weir_config::view::{REDACTED, access_log as requests_logged, authorities, key_pair, settings, tracing as traced};
 use weir_config::{Api, Contract, GatewayConfig, Pattern, PolicyBinding, Route, Rule, Service};
 
 /// The document: settings under the keys that a `Configuration` has for them, and the APIs.
@@ -26,7 +26,7 @@ pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
 }
 
 fn api(api: &Api) -> Value {
-    let Api { name, namespace, labels, listen, tls, services, routes, policies, contracts, access_log } = api;
+    let Api { name, namespace, labels, listen, tls, services, routes, policies, contracts, access_log, tracing } = api;
     json!({
         "name": name,
         "namespace": namespace,
@@ -36,6 +36,7 @@ fn api(api: &Api) -> Value {
         "services": services.iter().map(service).collect::<Vec<_>>(),
         "routes": routes.iter().map(|item| route(item, services)).collect::<Vec<_>>(),
         "policies": policies.iter().map(binding).collect::<Vec<_>>(),
+        "tracing": tracing.as_ref().map(traced),
         "accessLog": access_log.as_ref().map(requests_logged),
         "contracts": contracts.iter().map(contract).collect::<Vec<_>>(),
     })

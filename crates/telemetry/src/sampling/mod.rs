@@ -5,9 +5,11 @@
 //! kept at its end, because it failed or was slow: of such a trace there are this gateway's spans alone.
 
 mod budget;
+mod debug;
 mod slow;
 
 pub use budget::Budget;
+pub use debug::{DebugMatch, DebugRule, DebugRules, MOST_RULES};
 pub use slow::SlowThreshold;
 
 use weir_config::{ParentDecision, Percent, Sampling};
@@ -24,10 +26,9 @@ pub struct Sampler {
     parent: ParentDecision,
 }
 
-/// What is known of a request that the decision depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Question {
-    pub trace: TraceId,
+/// What a caller asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
     /// The sampled flag of a trace that the request brought and that goes on.
     pub parent: Option<bool>,
     /// Whether the client asks for a trace, by `x-client-trace-id`.
@@ -42,12 +43,12 @@ impl Sampler {
 
     /// Whether the request is sampled.
     #[inline]
-    pub fn decide(self, question: Question) -> bool {
-        if let (Some(sampled), ParentDecision::Follow) = (question.parent, self.parent) {
+    pub fn decide(self, trace: TraceId, asked: Asked) -> bool {
+        if let (Some(sampled), ParentDecision::Follow) = (asked.parent, self.parent) {
             return sampled;
         }
-        let most = if question.is_asked_for { self.client.max(self.random) } else { self.random };
-        is_sampled(question.trace, most)
+        let most = if asked.is_asked_for { self.client.max(self.random) } else { self.random };
+        is_sampled(trace, most)
     }
 }
 
@@ -75,8 +76,8 @@ mod tests {
     /// Of a thousand traces, how many of a hundred.
     fn share(sampler: Sampler, is_asked_for: bool) -> f64 {
         let mut rng = fastrand::Rng::with_seed(1);
-        let question = |trace| Question { trace, parent: None, is_asked_for };
-        let sampled = (0..100_000).filter(|_| sampler.decide(question(TraceId(rng.u128(..).to_be_bytes())))).count();
+        let asked = Asked { parent: None, is_asked_for };
+        let sampled = (0..100_000).filter(|_| sampler.decide(TraceId(rng.u128(..).to_be_bytes()), asked)).count();
         sampled as f64 / 1000.0
     }
 
@@ -104,17 +105,17 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(2);
         for _ in 0..10_000 {
             let trace = TraceId(rng.u128(..).to_be_bytes());
-            let question = Question { trace, parent: None, is_asked_for: false };
-            assert!(!one.decide(question) || other.decide(question));
+            assert!(!one.decide(trace, Asked::default()) || other.decide(trace, Asked::default()));
         }
     }
 
     #[test]
     fn a_parent_decides_where_it_is_followed() {
-        let question = |parent| Question { trace: TraceId([0xff; 16]), parent: Some(parent), is_asked_for: true };
+        let trace = TraceId([0xff; 16]);
+        let asked = |parent| Asked { parent: Some(parent), is_asked_for: true };
         let follow = sampler(100.0, 100.0, 100.0);
-        assert!(follow.decide(question(true)) && !follow.decide(question(false)));
+        assert!(follow.decide(trace, asked(true)) && !follow.decide(trace, asked(false)));
         let ignore = Sampler { parent: ParentDecision::Ignore, ..sampler(0.0, 0.0, 100.0) };
-        assert!(!ignore.decide(question(true)));
+        assert!(!ignore.decide(trace, asked(true)));
     }
 }

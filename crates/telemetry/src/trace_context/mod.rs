@@ -12,6 +12,7 @@ mod b3;
 pub mod traceparent;
 pub mod tracestate;
 
+use crate::sampling::Asked;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub use traceparent::TraceParent;
@@ -72,6 +73,8 @@ pub struct Continuation {
     pub facts: TraceFacts,
     /// The trace that a caller brought to an edge that begins another, and the caller's span.
     pub link: Option<(TraceId, SpanId)>,
+    /// What the caller asks for, as far as it may; for whoever decides once more.
+    pub asked: Asked,
     random: bool,
     state: Option<Bytes>,
     formats: Propagators,
@@ -91,7 +94,7 @@ impl Continuation {
             (Some(parent), TraceTrust::Continue) => {
                 let TraceParent { trace, span, sampled, random } = parent;
                 let facts = TraceFacts { trace, span: source.span(), parent: span, sampled, kept: None };
-                Self { facts, link: None, random, state, formats }
+                Self { facts, link: None, asked: Asked::default(), random, state, formats }
             }
             (parent, _) => {
                 let link = parent.map(|parent| (parent.trace, parent.span));
@@ -104,7 +107,7 @@ impl Continuation {
     pub fn begin(formats: Propagators, source: &mut SpanSource) -> Self {
         let (trace, span) = (source.trace(), source.span());
         let facts = TraceFacts { trace, span, parent: SpanId::default(), sampled: false, kept: None };
-        Self { facts, link: None, random: true, state: None, formats }
+        Self { facts, link: None, asked: Asked::default(), random: true, state: None, formats }
     }
 
     /// Exactly one header line, or none that counts (W3C harness: `test_traceparent_duplicated`).
