@@ -92,6 +92,8 @@ pub struct Service {
     pub address: UpstreamAddress,
     /// How the gateway speaks TLS to it, where a `tls-outbound` policy says so; never there for a scheme of http.
     pub tls: Option<Arc<TlsOutbound>>,
+    /// Whether a Weir gateway answers there (`peerGateway`).
+    pub is_peer: bool,
 }
 
 /// Where an upstream is reached. The host is a DNS name or an IP address without brackets.

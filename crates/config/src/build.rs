@@ -84,7 +84,7 @@ fn service(draft: &ServiceDraft, shared: bool) -> Option<Service> {
     let metadata = draft.metadata.as_ref()?;
     let name = if shared { metadata.shown() } else { metadata.name.clone() };
     let tls = draft.tls.first().and_then(|(tls, _)| tls.clone()).map(Arc::new);
-    Some(Service { name, address: draft.address.clone()?, tls })
+    Some(Service { name, address: draft.address.clone()?, is_peer: draft.is_peer, tls })
 }
 
 /// The second binding of a policy is `<policy>-2`, so that metrics keep them apart.

@@ -32,6 +32,8 @@ pub struct Span {
     pub gateway_us: u64,
     pub upstream_us: u64,
     pub client_us: u64,
+    /// The way to the gateway behind it and back, where that one said how long it took itself.
+    pub link_us: u64,
     pub span_id: String,
     pub parent_span_id: String,
     pub attempt_upstreams: Vec<String>,
@@ -50,8 +52,16 @@ struct Row<'a> {
     span: &'a Span,
     depth: usize,
     offset: i64,
-    /// The time between the span before and this one, in µs.
-    between: Option<u64>,
+    between: Option<Between>,
+}
+
+/// The time between a span and the one before it, in µs.
+#[derive(Clone, Copy)]
+enum Between {
+    /// As the two gateways measured it.
+    Link(u64),
+    /// What is left of the one's wait without the other's time: connecting, and the rest of the body, are in it.
+    Rest(u64),
 }
 
 /// Draws the trace.
@@ -86,7 +96,7 @@ fn place<'a>(
     spans: &'a [Span],
     first: i64,
     depth: usize,
-    between: Option<u64>,
+    between: Option<Between>,
     rows: &mut Vec<Row<'a>>,
 ) {
     if rows.iter().any(|row| std::ptr::eq(row.span, span)) {
@@ -96,7 +106,13 @@ fn place<'a>(
     for child in spans.iter().filter(|child| parent_of(child, spans).is_some_and(|parent| std::ptr::eq(parent, span))) {
         let waited = attempt_of(child).and_then(|attempt| span.attempt_us.get(attempt - 1)).copied();
         let waited = waited.map_or(span.upstream_us, |head| u64::from(head).max(span.upstream_us));
-        place(child, spans, first, depth + 1, Some(waited.saturating_sub(child.total_us)), rows);
+        // The record has the link of the last attempt.
+        let is_last = attempt_of(child).is_none_or(|attempt| attempt == span.attempt_us.len());
+        let between = match span.link_us {
+            link @ 1.. if is_last => Between::Link(link),
+            _ => Between::Rest(waited.saturating_sub(child.total_us)),
+        };
+        place(child, spans, first, depth + 1, Some(between), rows);
     }
 }
 
@@ -115,7 +131,11 @@ fn attempt_of(span: &Span) -> Option<usize> {
 fn draw(out: &mut String, row: &Row<'_>, end: i64) {
     let span = row.span;
     if let Some(between) = row.between {
-        let _ = writeln!(out, "{:indent$}│ {} between", "", in_millis(between), indent = row.depth * 2);
+        let (us, what) = match between {
+            Between::Link(us) => (us, "link"),
+            Between::Rest(us) => (us, "between"),
+        };
+        let _ = writeln!(out, "{:indent$}│ {} {what}", "", in_millis(us), indent = row.depth * 2);
     }
     let place = format!("{:indent$}{}/{}", "", span.site, span.gateway, indent = row.depth * 2);
     let _ = writeln!(
@@ -206,6 +226,15 @@ mod tests {
         assert_eq!(lines[0], "trace t   2 gateways   5.000 ms");
         assert!(lines[1].starts_with("on-prem/gw") && lines[1].contains("own 0.100 ms"), "{picture}");
         assert!(picture.contains("  │ 1.900 ms between\n  cloud/gw"), "{picture}");
+    }
+
+    #[test]
+    fn a_link_that_was_measured_is_named_so() {
+        let edge =
+            Span { link_us: 1200, ..span("on-prem", "2026-11-23 06:41:25.000000", "00000000000000a0", "", 5000) };
+        let core = span("cloud", "2026-11-23 06:41:25.000900", "00000000000000b0", "00000000000000a1", 3000);
+        let picture = render("t", vec![core, edge]);
+        assert!(picture.contains("  │ 1.200 ms link\n  cloud/gw"), "{picture}");
     }
 
     #[test]

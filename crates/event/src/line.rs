@@ -117,6 +117,7 @@ line_fields! {
     "gateway_us" |line| Number(line.event.fixed.gateway_us);
     "upstream_us" |line| Number(line.event.fixed.upstream_us);
     "client_us" |line| Number(line.event.fixed.client_us);
+    "link_us" |line| Number(line.event.fixed.link_us.into());
     "bytes_in" |line| Number(line.event.fixed.bytes_in);
     "bytes_to_upstream" |line| Number(line.event.fixed.bytes_to_upstream);
     "bytes_from_upstream" |line| Number(line.event.fixed.bytes_from_upstream);

@@ -25,6 +25,7 @@ impl Special {
     const TRACE: u16 = 1 << 6;
     const BAGGAGE: u16 = 1 << 7;
     const ASKS_FOR_TRACE: u16 = 1 << 8;
+    const LINK: u16 = 1 << 9;
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
@@ -47,6 +48,7 @@ impl Special {
             "forwarded" => Self::CLAIMS,
             "traceparent" | "tracestate" | "b3" => Self::TRACE,
             "baggage" => Self::BAGGAGE,
+            "weir-link" => Self::LINK,
             _ if name.as_bytes().first() == Some(&b'x') => Self::extension(name),
             _ => 0,
         }
@@ -64,6 +66,11 @@ impl Special {
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
+    }
+
+    /// A gateway says how long it had the request, or somebody says so.
+    pub(crate) fn has_link(self) -> bool {
+        self.has(Self::LINK)
     }
 
     pub(crate) fn has_transfer_encoding(self) -> bool {

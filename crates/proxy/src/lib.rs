@@ -18,6 +18,7 @@ mod figures;
 mod forwarded;
 mod gate;
 mod headers;
+mod link;
 mod listener;
 mod own_answer;
 mod patience;

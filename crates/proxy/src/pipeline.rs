@@ -5,6 +5,7 @@ use crate::accept::{Head, accept};
 use crate::answer::Refusal;
 use crate::body::{Incoming, Reply, ResponseBody};
 use crate::connection::Connection;
+use crate::link;
 use crate::own_answer::own_answer;
 use crate::record::{Closer, ExchangeRef};
 use crate::request_policies::{Passed, before_route, begins_before_route, request_policies};
@@ -66,6 +67,12 @@ async fn after_accept(
     if edge(&flow).server_timing {
         server_timing(&flow.exchange.borrow(), reply.headers_mut());
     }
+    let exchange = flow.exchange.borrow();
+    // It came from another gateway of the fleet.
+    if !exchange.entry {
+        link::tell(&exchange, &flow.trace, flow.exchange.worker().clock.now(), reply.headers_mut());
+    }
+    drop(exchange);
     Ok(crate::body::body(flow, reply))
 }
 

@@ -40,6 +40,7 @@ pub struct WorkerStats {
     refused_by_descriptors: AtomicU64,
     accept_failures: AtomicU64,
     traces_kept: [AtomicU64; KEPT.len()],
+    links_doubted: AtomicU64,
     handshakes_full: AtomicU64,
     handshakes_resumed: AtomicU64,
     handshakes_failed: AtomicU64,
@@ -106,6 +107,15 @@ impl WorkerStats {
         if let Some(at) = KEPT.iter().position(|known| *known == why) {
             bump(&self.traces_kept[at]);
         }
+    }
+
+    /// Reports of link times that cannot be true.
+    pub fn links_doubted(&self) -> u64 {
+        self.links_doubted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn doubt_link(&self) {
+        bump(&self.links_doubted);
     }
 
     /// TLS handshakes with clients: in full, resumed from a ticket, and those that came to nothing.

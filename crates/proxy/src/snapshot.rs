@@ -127,6 +127,8 @@ pub(crate) struct RouteEntry {
     pub(crate) template: NameId,
     pub(crate) origin: Arc<Origin>,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// Whether a Weir gateway answers for its service.
+    pub(crate) is_peer: bool,
     /// Which of its requests have a line in the access log; `None`: none.
     pub(crate) lines: Option<Arc<LineRule>>,
 }
@@ -329,6 +331,7 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
                 service: service.name.clone(),
             }),
             lines: lines.clone(),
+            is_peer: service.is_peer,
         });
     }
     let bound = api.policies.iter().map(|binding| BoundPolicy {

@@ -10,6 +10,7 @@ use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
 use crate::forwarded::{Forwarded, is_of};
 use crate::headers::{Special, add_via, end_hop, is_only_chunked, passes};
+use crate::link::{self, Report};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
 use crate::record::ExchangeRef;
@@ -22,7 +23,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::debug;
 use weir_config::UpstreamHost;
 use weir_event::{Attempt, Protocol, Reason, Turn, micros};
@@ -61,7 +62,7 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
             let sending = pin!(connection.send(request));
             patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, sending).await
         };
-        let unanswered = match arrived(flow, Way { connection, trying }, waited, sent) {
+        let unanswered = match arrived(flow, target, Way { connection, trying }, waited, sent) {
             Ok(answer) => return answer,
             Err(unanswered) => unanswered,
         };
@@ -169,6 +170,7 @@ struct Unanswered {
 /// connection is the caller's to judge.
 fn arrived(
     flow: &Flow,
+    target: &Target,
     way: Way,
     waited: Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason>,
     sent: Instant,
@@ -179,7 +181,7 @@ fn arrived(
         Ok(Ok(response)) => {
             trying.attempt.first_byte = now.saturating_duration_since(sent);
             flow.exchange.progressed(now);
-            Ok(answered(flow, connection, response, trying, now))
+            Ok(answered(flow, connection, response, trying, (now, target.route().is_peer)))
         }
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
@@ -197,7 +199,7 @@ fn answered(
     connection: Upstream,
     response: Response<Incoming>,
     trying: Trying,
-    now: Instant,
+    (now, is_peer): (Instant, bool),
 ) -> Result<Response<Reply>, Refusal> {
     let (mut parts, incoming) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -211,8 +213,12 @@ fn answered(
         trying.end(Reason::UpstreamProtocolError, now);
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream's transfer coding is not chunked alone"));
     }
+    let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = parts.status.as_u16();
+    if special.has_link() {
+        take_link(flow, &mut parts.headers, is_peer, waited);
+    }
     let protocols = if parts.status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, &parts.headers) } else { vec![] };
     end_hop(&mut parts.headers, special);
     if !protocols.is_empty() {
@@ -228,6 +234,18 @@ fn answered(
     // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
     parts.version = Version::HTTP_11;
     Ok(Response::from_parts(parts, Reply::Upstream { incoming, connection }))
+}
+
+/// What a gateway behind this one says of its own time. From anybody else it is taken away as well, and means nothing.
+#[cold]
+fn take_link(flow: &Flow, headers: &mut HeaderMap, is_peer: bool, waited: Duration) {
+    let mut exchange = flow.exchange.borrow_mut();
+    let report = link::take(headers, flow.trace.facts.span.of_attempt(exchange.attempts.len()), waited);
+    match report {
+        Report::Link(time) if is_peer => exchange.link = time,
+        Report::Invalid if is_peer => flow.exchange.worker().stats().doubt_link(),
+        _ => {}
+    }
 }
 
 /// What a 426 asks for, which HTTP/1.1 says in `Upgrade` (RFC 9110 15.5.22) and HTTP/2 must not say (RFC 9113 8.2.2).

@@ -13,6 +13,7 @@
 //! is independent so that it can be believed.
 
 pub mod compare;
+pub mod delay_proxy;
 pub mod fault_proxy;
 mod fetch;
 pub mod holding_proxy;

@@ -152,6 +152,7 @@ struct ServiceSpec {
     name: String,
     address: Option<UpstreamAddress>,
     prefix: String,
+    is_peer: bool,
     routes: Vec<RouteSpec>,
 }
 
@@ -170,9 +171,10 @@ fn service(name: &str, at: &Cursor<'_>) -> Option<ServiceSpec> {
         ("routes", "Which requests go to it; without any: all"),
     ]);
     let (address, prefix) = super::service::address(&mut fields);
+    let is_peer = super::service::is_peer(&mut fields);
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
-    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, prefix, routes };
+    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, prefix, is_peer, routes };
     if spec.routes.is_empty() {
         spec.routes.push(RouteSpec::default());
     }
@@ -205,7 +207,13 @@ fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft
         routes.extend(spec.routes.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| {
             RouteDraft { name: format!("{name}-route-{n}"), service: index, rules, destination_path }
         }));
-        services.push(ServiceDraft { metadata, address: spec.address, prefix: spec.prefix, tls: Vec::new() });
+        services.push(ServiceDraft {
+            metadata,
+            address: spec.address,
+            prefix: spec.prefix,
+            is_peer: spec.is_peer,
+            tls: Vec::new(),
+        });
     }
     (services, routes)
 }

@@ -12,6 +12,8 @@ pub(crate) struct ServiceDraft {
     pub address: Option<UpstreamAddress>,
     /// The path of its address, put before those of its requests; empty for none.
     pub prefix: String,
+    /// Whether a Weir gateway answers there.
+    pub is_peer: bool,
     /// Each `tls-outbound` that is bound to it, as far as it could be read, with its place.
     pub tls: Vec<(Option<TlsOutbound>, Place)>,
 }
@@ -20,8 +22,18 @@ pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<Serv
     let mut fields = spec.fields()?;
     fields.mean([("address", "`http://host:port` or `https://…`; a path is put before that of every request")]);
     let (address, prefix) = address(&mut fields);
+    let is_peer = is_peer(&mut fields);
     fields.finish();
-    Some(ServiceDraft { metadata, address, prefix, tls: Vec::new() })
+    Some(ServiceDraft { metadata, address, prefix, is_peer, tls: Vec::new() })
+}
+
+/// Whether a Weir gateway answers there, which is believed what it says of its own time.
+pub(super) fn is_peer(fields: &mut Mapping<'_>) -> bool {
+    fields.mean([(
+        "peerGateway",
+        "Whether a Weir gateway answers there: the time on the way to it is measured (`docs/tracing.md`)",
+    )]);
+    fields.take_weir("peerGateway").and_then(|at| at.boolean()).unwrap_or(false)
 }
 
 /// The address of a service, and its path.

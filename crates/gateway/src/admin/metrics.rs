@@ -178,6 +178,7 @@ fn workers(admin: &Admin, out: &mut Families) {
                 out.counter(&catalogue::TRACES_KEPT, &[&worker, kept], count);
             }
         }
+        out.counter(&catalogue::LINKS_DOUBTED, &[&worker], stats.links_doubted());
         for (kind, count) in stats.handshakes() {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);
         }

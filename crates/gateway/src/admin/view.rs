@@ -42,8 +42,8 @@ fn api(api: &Api) -> Value {
     })
 }
 
-fn service(Service { name, address, tls }: &Service) -> Value {
-    json!({"name": name, "address": address.to_string(), "tls": tls.as_deref().map(outbound)})
+fn service(Service { name, address, tls, is_peer }: &Service) -> Value {
+    json!({"name": name, "address": address.to_string(), "tls": tls.as_deref().map(outbound), "peer_gateway": is_peer})
 }
 
 fn route(route: &Route, services: &[Service]) -> Value {

@@ -84,6 +84,10 @@ weir_metrics::catalogue! {
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
     TRACES_KEPT Counter "weir_traces_kept_total" "{trace}" ["worker" "kept"]
         "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
+    LINK_DURATION Histogram "weir_link_duration_seconds" "s" ["api" "route" "service"]
+        "The way to and back from the gateway behind this one (`peerGateway`): the wait for its response head without what it says it took itself, connecting not counted. Only where there was one.";
+    LINKS_DOUBTED Counter "weir_link_reports_invalid_total" "{report}" ["worker"]
+        "What gateways behind this one said of their own time and cannot be true: of another request, or longer than the wait.";
     LOG_LINES Counter "weir_log_output_lines_total" "{line}" ["output"]
         "Lines that were written to an output of `Configuration.logging`: about requests, of policies, and of the gateway's own log.";
     LOG_LINES_DROPPED Counter "weir_log_output_lines_dropped_total" "{line}" ["output" "reason"]

@@ -82,6 +82,8 @@ struct Cells {
     other_policies: PolicyCells,
     /// By the byte of the state.
     limits: [AtomicU64; RateLimitState::ALL.len()],
+    /// Made by the first one.
+    links: OnceLock<Histogram>,
     slow: SlowThreshold,
 }
 
@@ -99,6 +101,7 @@ impl Cells {
             policies: Chain::new(),
             other_policies: PolicyCells::new(),
             limits: Default::default(),
+            links: OnceLock::new(),
             slow: SlowThreshold::default(),
         })
     }
@@ -123,6 +126,9 @@ impl Cells {
         self.response_body.observe(exchange.bytes_out);
         if let Some(cell) = self.limits.get(exchange.rate_limit as usize) {
             add(cell, 1);
+        }
+        if !exchange.link.is_zero() {
+            self.links.get_or_init(|| Histogram::new(DURATION_NS)).observe_duration(exchange.link);
         }
         for attempt in &exchange.attempts {
             let reasons = Reason::ALL.len();
@@ -182,6 +188,7 @@ impl RouteMetrics {
         |route, _, out| route.expose_answers(out),
         |route, _, out| route.expose_sum(&catalogue::OVERHEAD, |cells| &cells.overhead, out),
         |route, _, out| route.expose_attempts(out),
+        |route, _, out| route.expose_links(out),
         |route, _, out| route.expose_sum(&catalogue::REQUEST_BODY, |cells| &cells.request_body, out),
         |route, _, out| route.expose_sum(&catalogue::RESPONSE_BODY, |cells| &cells.response_body, out),
         |route, names, out| route.expose_policies(names, out),
@@ -281,6 +288,16 @@ impl RouteMetrics {
             states()
                 .for_each(|state| out.counter(&catalogue::RATE_LIMITED, &[api, route, state.as_str()], count(*state)));
         }
+    }
+
+    fn expose_links(&self, out: &mut Exposition) {
+        let readings = self.cells().filter_map(|cells| cells.links.get()).map(Histogram::read);
+        let sum = readings.reduce(|mut sum, reading| {
+            sum.merge(&reading);
+            sum
+        });
+        let RouteLabels { api, route, service } = &self.labels;
+        sum.into_iter().for_each(|sum| out.histogram(&catalogue::LINK_DURATION, &[api, route, service], sum));
     }
 
     fn expose_answers(&self, out: &mut Exposition) {
