@@ -480,7 +480,7 @@ sampled: number,
  */
 kept: string,
 /**
- * requests that this event stands for
+ * requests that this event stands for; 0: none, it is a probe of `weirctl`
  */
 sample_interval: number,
 /**

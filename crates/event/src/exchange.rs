@@ -155,7 +155,7 @@ pub struct Exchange {
     pub waited: Duration,
     pub attempts: SmallVec<[Attempt; 1]>,
     pub trace: TraceFacts,
-    /// How many requests this event stands for: 1 unless shed by sampling.
+    /// How many requests this event stands for: 1 unless shed by sampling, 0 of a probe.
     pub sample_interval: u32,
     /// Configured extras: allow-listed headers and labels.
     pub attrs: Vec<(Bytes, Bytes)>,
@@ -234,6 +234,17 @@ impl Exchange {
     /// Who was at fault.
     pub fn side(&self) -> Side {
         self.reason.side()
+    }
+
+    /// It is nobody's request but a probe's: it has its event and its spans, and counts in no figure.
+    pub fn mark_as_probe(&mut self) {
+        self.sample_interval = 0;
+        self.attrs.push((Bytes::from_static(b"weir.probe"), Bytes::from_static(b"pipeline")));
+    }
+
+    #[inline]
+    pub fn is_probe(&self) -> bool {
+        self.sample_interval == 0
     }
 
     /// Closes the record. Answers true the first time, and false ever after: an exchange is recorded once.

@@ -125,7 +125,7 @@ fields! {
         "parent_span_id" "FixedString(8)" "NONE" "" "" "parent_span_id" "the caller's span; zero at the head of a trace";
         "sampled" "UInt8" "ZSTD(1)" "" "" "" "the sampled flag sent on";
         "kept" "LowCardinality(String)" "" "" "" "weir.kept" "why its spans were kept";
-        "sample_interval" "UInt32" "ZSTD(1)" "" "" "" "requests that this event stands for";
+        "sample_interval" "UInt32" "ZSTD(1)" "" "" "" "requests that this event stands for; 0: none, it is a probe of `weirctl`";
         "attrs" "Map(LowCardinality(String), String)" "ZSTD(1)" "" "" "" "configured extras";
         "block" "UUID" "ZSTD(1)" "" "" "" "the block that carried it in";
         "ts_received" "DateTime64(3, 'UTC')" "Delta(8), ZSTD(1)" "" "" "" "when the ingestor had it";
