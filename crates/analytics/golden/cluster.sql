@@ -702,3 +702,36 @@ ALTER TABLE `weir`.access_events ON CLUSTER `main`
   ADD COLUMN IF NOT EXISTS policy_waited_us Array(UInt32),
   ADD COLUMN IF NOT EXISTS attempt_start_us Array(UInt32),
   ADD COLUMN IF NOT EXISTS waited_us UInt32;
+
+-- 092 requests_1m_mv
+ALTER TABLE `weir`.requests_1m_mv ON CLUSTER `main` MODIFY QUERY
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, api, route, status, reason, side, entry,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sum(toUInt64(e.total_us) * e.sample_interval) AS total_us,
+ sum(toUInt64(e.gateway_us) * e.sample_interval) AS gateway_us,
+ sum(toUInt64(e.upstream_us) * e.sample_interval) AS upstream_us,
+ sum(toUInt64(e.client_us) * e.sample_interval) AS client_us,
+ sum(toUInt64(e.link_us) * e.sample_interval) AS link_us,
+ sum(toUInt64(e.bytes_in) * e.sample_interval) AS bytes_in,
+ sum(toUInt64(e.bytes_out) * e.sample_interval) AS bytes_out,
+ max(e.total_us) AS max_total_us,
+ sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,
+ argMaxState(e.trace_id, e.total_us) AS slow_trace
+FROM `weir`.access_events_local AS e
+WHERE e.sample_interval > 0
+GROUP BY t, organization, environment, site, gateway, api, route, status, reason, side, entry;
+
+-- 093 consumers_1m_mv
+ALTER TABLE `weir`.consumers_1m_mv ON CLUSTER `main` MODIFY QUERY
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, api, consumer, entry,
+ sum(toUInt64(e.sample_interval)) AS n,
+ sumIf(toUInt64(e.sample_interval), (status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered')) AS failed,
+ sumIf(toUInt64(e.sample_interval), (status >= 400 AND status < 500 AND NOT (status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered'))) AS refused,
+ sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,
+ sum(toUInt64(e.total_us) * e.sample_interval) AS total_us,
+ sum(toUInt64(e.bytes_in) * e.sample_interval) AS bytes_in,
+ sum(toUInt64(e.bytes_out) * e.sample_interval) AS bytes_out,
+ max(e.total_us) AS max_total_us
+FROM `weir`.access_events_local AS e
+WHERE e.sample_interval > 0
+GROUP BY t, organization, environment, site, api, consumer, entry;

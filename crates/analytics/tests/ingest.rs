@@ -317,8 +317,10 @@ fn sampled_events_weigh_what_they_stand_for() {
         exchange
     };
     analytics.store(&chunk_of(&stream("on-prem", "edge", 0), (0..5).map(|seq| (seq, weighted(seq))), &[]));
-    // 0 is no weight: it stands for itself.
-    assert_eq!(engine.number("SELECT sum(n) FROM weir.requests_1m"), 1 + 1 + 2 + 3 + 4);
+    // 0 is a probe's, which is nobody's request.
+    assert_eq!(engine.number("SELECT count() FROM weir.access_events"), 5);
+    assert_eq!(engine.number("SELECT sum(n) FROM weir.requests_1m"), 1 + 2 + 3 + 4);
+    assert_eq!(engine.number("SELECT sum(n) FROM weir.consumers_1m"), 1 + 2 + 3 + 4);
     engine.assert_rolled_up();
 }
 

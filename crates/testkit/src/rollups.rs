@@ -34,7 +34,7 @@ fn requests(database: &str, table: &str, start: &str) -> String {
          arraySort(groupArray((bucket, number))) AS buckets FROM (SELECT {start}(e.ts) AS minute, {KEYS}, {}, \
          max(e.total_us) AS most_us, sum(e.sample_interval) AS number, \
          toUInt16(floor(log2(e.total_us + 1) * 8)) AS bucket \
-         FROM {database}.access_events AS e GROUP BY minute, {KEYS}, bucket) GROUP BY minute, {KEYS}",
+         FROM {database}.access_events AS e WHERE e.sample_interval != 0 GROUP BY minute, {KEYS}, bucket) GROUP BY minute, {KEYS}",
         of(&|name| format!("sum(w_{name}) AS all_{name}")),
         of(&|name| format!("sum(e.{name} * e.sample_interval) AS w_{name}")),
     );
@@ -60,7 +60,7 @@ const BY_MINUTE: [(&str, &str, &str); 4] = [
          OR side = 'upstream' OR (side = 'gateway' AND NOT startsWith(reason, 'policy_ans'))), \
          toUInt64(intDiv(status, 100) = 4 \
          AND (side IN ('', 'downstream') OR startsWith(reason, 'policy_ans'))), toUInt64(rate_limit LIKE 'exceeded%'), total_us, bytes_in, bytes_out]) AS sums, \
-         toUInt64(total_us) AS most, map(0, toUInt64(0)) AS buckets",
+         toUInt64(if(sample_interval = 0, 0, total_us)) AS most, map(0, toUInt64(0)) AS buckets",
     ),
     (
         "links_1m",

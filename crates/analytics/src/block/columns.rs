@@ -314,8 +314,8 @@ impl BlockBuilder {
         columns.parent_span_id.push(fixed.parent);
         columns.sampled.push([fixed.sampled]);
         columns.kept.push_word(fixed.kept, || event.kept().as_str());
-        // An event stands for one request at least, or the roll-ups would not count it.
-        columns.sample_interval.push(fixed.sample_interval.max(1).to_le_bytes());
+        // Zero is a probe's: the ledger counts the event by its number, the roll-ups leave it out.
+        columns.sample_interval.push(fixed.sample_interval.to_le_bytes());
         let mut pairs = 0;
         for (key, value) in event.attrs() {
             columns.attrs.keys.push(key);

@@ -1,7 +1,7 @@
 //! Single events: all of one trace, the last that failed, the slowest. From raw rows, under the names of
 //! [`FIELDS`]; ids are hex, times RFC 3339, as in [`weir_event::json`].
 
-use crate::schema::FAILED;
+use crate::schema::{FAILED, REQUESTS};
 use crate::store::{Store, StoreError};
 use serde_json::Value;
 use weir_api::query::{Requests, Trace};
@@ -52,12 +52,12 @@ const SHORT: &str = "concat(replaceOne(toString(e.ts), ' ', 'T'), 'Z') AS ts, e.
 
 /// The last requests that failed: what the overview counts as errors.
 pub async fn errors(store: &Store, minutes: u64, limit: u64) -> Result<Requests, StoreError> {
-    listed(store, FAILED, "e.ts DESC", minutes, limit).await
+    listed(store, &format!("{REQUESTS} AND {FAILED}"), "e.ts DESC", minutes, limit).await
 }
 
 /// The slowest requests.
 pub async fn slow(store: &Store, minutes: u64, limit: u64) -> Result<Requests, StoreError> {
-    listed(store, "true", "e.total_us DESC", minutes, limit).await
+    listed(store, REQUESTS, "e.total_us DESC", minutes, limit).await
 }
 
 async fn listed(store: &Store, which: &str, order: &str, minutes: u64, limit: u64) -> Result<Requests, StoreError> {

@@ -15,8 +15,8 @@ pub use durability::Durability;
 pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
 pub use rollups::{ROLLUPS, Rollup};
-pub(crate) use selects::FAILED;
 pub use selects::seqs_select;
+pub(crate) use selects::{FAILED, REQUESTS};
 pub(crate) use steps::rollups_step;
 
 use std::time::Duration;

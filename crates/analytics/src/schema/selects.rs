@@ -11,6 +11,10 @@ use weir_event::field::{FIELDS, Field, Rollup};
 pub(crate) const FAILED: &str =
     "(status >= 500 OR side = 'upstream' OR side = 'gateway' AND reason != 'policy_answered')";
 
+/// An event that is a request, and no probe of `weirctl`. A probe weighs nothing, so that no sum has it anyway; without this
+/// a key could be there with no request, and the slowest request could be a probe. Policies and upstreams never see one.
+pub(crate) const REQUESTS: &str = "e.sample_interval > 0";
+
 /// A request that was refused for the client's own reasons. One that failed is none, whatever its status: it is counted
 /// once.
 pub(super) fn refused() -> String {
@@ -46,7 +50,7 @@ pub fn minute_select(source: &str) -> String {
         "SELECT toStartOfMinute(e.ts) AS t, {keys},\n sum(toUInt64(e.sample_interval)) AS n,\n{} \
          max(e.total_us) AS max_total_us,\n \
          sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,\n \
-         argMaxState(e.trace_id, e.total_us) AS slow_trace\nFROM {source} AS e\nGROUP BY t, {keys}",
+         argMaxState(e.trace_id, e.total_us) AS slow_trace\nFROM {source} AS e\nWHERE {REQUESTS}\nGROUP BY t, {keys}",
         weighted(&sums),
     )
 }
@@ -73,7 +77,7 @@ pub fn consumers_select(source: &str) -> String {
          sumIf(toUInt64(e.sample_interval), {FAILED}) AS failed,\n \
          sumIf(toUInt64(e.sample_interval), {refused}) AS refused,\n \
          sumIf(toUInt64(e.sample_interval), e.rate_limit IN ('exceeded', 'exceeded_shared')) AS limited,\n{} \
-         max(e.total_us) AS max_total_us\nFROM {source} AS e\nGROUP BY t, {keys}",
+         max(e.total_us) AS max_total_us\nFROM {source} AS e\nWHERE {REQUESTS}\nGROUP BY t, {keys}",
         weighted(&["total_us", "bytes_in", "bytes_out"]),
     )
 }

@@ -120,10 +120,14 @@ const ROLLUPS: &[Step] = &[
     step!(85, "rollup_fills", "085_rollup_fills.sql"),
 ];
 
-/// Fields of the event that came later: from 90.
+/// Fields of the event that came later, and what the roll-ups leave out: from 90. Nothing of what was stored before changes
+/// by them.
 const FIELDS: &[Step] = &[
     step!(90, "access_events_starts", "090_access_events_starts.sql"),
     cluster_step!(91, "access_events_starts_distributed", "091_access_events_starts_distributed.sql"),
+    // Probes.
+    step!(92, "requests_1m_mv", "092_requests_1m_mv.sql"),
+    step!(93, "consumers_1m_mv", "093_consumers_1m_mv.sql"),
 ];
 
 fn all() -> impl Iterator<Item = &'static Step> {
