@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::client::{Client, ClientError};
+use crate::probes::Probes;
 use crate::queue::{Counts, Loss, Queue};
 use crate::resource::Envelope;
 use crate::span::Spans;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use weir_config::{Batch, TraceExport};
-use weir_event::{Identity, Names};
+use weir_event::{Identity, Names, TraceId};
 
 /// The first pause before a batch is sent again; each further one is twice as long, to [`LONGEST_PAUSE`], and of both a
 /// random part.
@@ -30,6 +31,7 @@ pub struct Exporter {
     batch: Batch,
     timeout: Duration,
     counts: Arc<Counts>,
+    probes: Arc<Probes>,
     /// Whether the last batch was lost, which is reported once.
     is_failing: bool,
     endpoint: String,
@@ -39,6 +41,8 @@ pub struct Exporter {
 struct Ready {
     body: Bytes,
     spans: u64,
+    /// Of those among them.
+    probes: Vec<TraceId>,
 }
 
 impl Exporter {
@@ -54,6 +58,7 @@ impl Exporter {
     ) -> Result<Self, ClientError> {
         Ok(Self {
             counts: queue.counts(),
+            probes: queue.probes(),
             queue,
             spans: Spans::new(names, export.attributes, export.known_methods.as_deref()),
             envelope: Envelope::new(identity, boot, version, export),
@@ -68,6 +73,11 @@ impl Exporter {
     /// What becomes of the spans.
     pub fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
+    }
+
+    /// What becomes of those of probes.
+    pub fn probes(&self) -> Arc<Probes> {
+        Arc::clone(&self.probes)
     }
 
     /// Runs until `end` says by when what still waits must have been sent.
@@ -113,19 +123,21 @@ impl Exporter {
     async fn send_last(&mut self, ready: &Ready, deadline: Instant) {
         if timeout_at(deadline, self.send(ready, deadline)).await.is_err() {
             self.counts.lose(Loss::Ended, ready.spans);
+            self.probes.dropped(&ready.probes, Loss::Ended.as_str(), "");
         }
     }
 
     fn next_batch(&mut self) -> Option<Ready> {
-        let (mut body, mut spans) = (Vec::new(), 0);
+        let (mut body, mut spans, mut probes) = (Vec::new(), 0, Vec::new());
         for _ in 0..self.batch.size {
             let Some(kept) = self.queue.next() else { break };
+            probes.extend(kept.probe);
             spans += u64::from(self.spans.append(&kept, &mut body));
             if body.len() >= MOST_OF_REQUEST {
                 break;
             }
         }
-        (spans > 0).then(|| Ready { body: self.envelope.around(&body).into(), spans })
+        (spans > 0).then(|| Ready { body: self.envelope.around(&body).into(), spans, probes })
     }
 
     /// Until it is taken, refused, or `deadline` is near.
@@ -144,6 +156,7 @@ impl Exporter {
                 Answer::Again { after, why } => (after, why),
             };
             self.counts.fail();
+            self.probes.failed(&ready.probes, &why);
             // A random part, so that gateways that lost one receiver do not come back together.
             let wait = after.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64() / 2.0));
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -158,6 +171,11 @@ impl Exporter {
         let rejected = rejected.min(ready.spans);
         self.counts.export(ready.spans - rejected);
         self.counts.lose(Loss::Rejected, rejected);
+        match rejected {
+            0 => self.probes.acknowledged(&ready.probes),
+            // Which of the batch, nobody says.
+            _ => self.probes.dropped(&ready.probes, Loss::Rejected.as_str(), message),
+        }
         if rejected > 0 || !message.is_empty() {
             warn!(rejected, message, "the receiver of spans took a batch in part, or has something to say");
         }
@@ -168,6 +186,7 @@ impl Exporter {
 
     fn lost(&mut self, ready: &Ready, why: Loss, detail: &str) {
         self.counts.lose(why, ready.spans);
+        self.probes.dropped(&ready.probes, why.as_str(), detail);
         if !std::mem::replace(&mut self.is_failing, true) {
             let Self { endpoint, .. } = self;
             warn!(endpoint, spans = ready.spans, detail, "spans are dropped: their receiver does not take them");

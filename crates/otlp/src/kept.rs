@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use weir_config::{Scheme, UpstreamAddress};
-use weir_event::Exchange;
+use weir_event::{Exchange, TraceId};
 
 /// One request whose spans are kept.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct KeptRequest {
     host: u16,
     pub(crate) origin: Option<(Scheme, u16)>,
     pub(crate) peer: Option<IpAddr>,
+    /// The trace of a probe, whose sender wants to know what becomes of its spans.
+    pub(crate) probe: Option<TraceId>,
 }
 
 impl KeptRequest {
@@ -34,6 +36,7 @@ impl KeptRequest {
             host: host.len() as u16,
             origin: origin.map(|origin| (origin.scheme, origin.port)),
             peer: exchange.peer,
+            probe: exchange.is_probe().then_some(exchange.trace.trace),
         }
     }
 

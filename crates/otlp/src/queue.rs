@@ -3,6 +3,7 @@
 //! A worker never waits, and it wakes the exporter once for many requests, not with each.
 
 use crate::kept::KeptRequest;
+use crate::probes::Probes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -35,6 +36,10 @@ impl Loss {
         ("rejected", Self::Rejected),
         ("ended", Self::Ended),
     ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
 }
 
 /// What became of spans. Of those that were never made, an attempt is taken to be one.
@@ -91,6 +96,7 @@ impl Counts {
 
 struct Shared {
     counts: Arc<Counts>,
+    probes: Arc<Probes>,
     wake: Notify,
 }
 
@@ -110,9 +116,15 @@ impl Clone for Sender {
 impl Sender {
     /// Hands a request over, or drops it.
     pub fn send(&mut self, kept: KeptRequest, attempts: usize) {
+        let probe = kept.probe;
+        // Noted first: the exporter may have it the next moment.
+        probe.iter().for_each(|trace| self.shared.probes.ended(*trace));
         match self.requests.try_send(kept) {
             Ok(()) => drop(self.shared.counts.waiting.fetch_add(1, Ordering::Relaxed)),
-            Err(_) => self.shared.counts.lose(Loss::QueueFull, 1 + attempts as u64),
+            Err(_) => {
+                self.shared.probes.dropped(probe.as_slice(), Loss::QueueFull.as_str(), "");
+                self.shared.counts.lose(Loss::QueueFull, 1 + attempts as u64);
+            }
         }
         self.sent = self.sent.wrapping_add(1);
         if self.sent.is_multiple_of(WAKE_EVERY) {
@@ -130,13 +142,17 @@ pub struct Queue {
 /// A queue for `size` requests.
 pub fn queue(size: u32) -> (Sender, Queue) {
     let (requests, received) = sync_channel(size as usize);
-    let shared = Arc::new(Shared { counts: Arc::default(), wake: Notify::new() });
+    let shared = Arc::new(Shared { counts: Arc::default(), probes: Arc::default(), wake: Notify::new() });
     (Sender { requests, shared: Arc::clone(&shared), sent: 0 }, Queue { requests: received, shared })
 }
 
 impl Queue {
     pub fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.shared.counts)
+    }
+
+    pub fn probes(&self) -> Arc<Probes> {
+        Arc::clone(&self.shared.probes)
     }
 
     /// The next request, if one waits.
