@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use weir_event::ids::hex_into;
-use weir_event::{Exchange, Reason, Scheme, SpanId, TlsVersion, TraceId};
+use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
 use weir_telemetry::Continuation;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,6 +87,7 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         _ => framing(connection.http1_take_framing()),
     };
     let Seen { special, host: line, hosts, user_agent } = Seen::of(&headers);
+    let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
     let listener = snapshot.listener(connection.listener());
     let mut trace = trace_context(&connection, &snapshot, listener, &mut headers, special);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
@@ -107,8 +108,14 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
         exchange.target = target.uri;
         exchange.attrs.extend(target.original.map(|path| (Bytes::from_static(b"path.original"), path)));
         exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
+        if is_probe {
+            exchange.mark_as_probe();
+        }
         if let Some(tracer) = &snapshot.tracer {
             let is_stranger = exchange.entry && !is_of(connection.peer(), &snapshot.trusted_peers);
+            if is_probe {
+                (trace.facts.sampled, trace.facts.kept) = (true, Some(Kept::Debug));
+            }
             trace.asked = tracer.ask(&trace, exchange.started_us / 1_000_000, special, is_stranger);
             tracer.sample(&mut trace, &mut exchange, &headers);
             debug(Some(tracer), &mut trace, &mut exchange, |rules, _, now| rules.takes_headers(&headers, now));

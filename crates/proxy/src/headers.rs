@@ -26,6 +26,7 @@ impl Special {
     const BAGGAGE: u16 = 1 << 7;
     const ASKS_FOR_TRACE: u16 = 1 << 8;
     const LINK: u16 = 1 << 9;
+    const PROBE: u16 = 1 << 10;
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
@@ -49,6 +50,7 @@ impl Special {
             "traceparent" | "tracestate" | "b3" => Self::TRACE,
             "baggage" => Self::BAGGAGE,
             "weir-link" => Self::LINK,
+            "weir-probe" => Self::PROBE,
             _ if name.as_bytes().first() == Some(&b'x') => Self::extension(name),
             _ => 0,
         }
@@ -95,6 +97,11 @@ impl Special {
     /// Whether the client asks for a trace of the request.
     pub(crate) fn asks_for_trace(self) -> bool {
         self.has(Self::ASKS_FOR_TRACE)
+    }
+
+    /// Whether the message says that it is a probe.
+    pub(crate) fn has_probe(self) -> bool {
+        self.has(Self::PROBE)
     }
 
     /// Whether the message says of its sender what only a trusted peer may say.
@@ -155,7 +162,15 @@ pub(crate) fn only_content(trailers: &mut HeaderMap) {
         name.starts_with("x-forwarded-")
             || matches!(
                 name,
-                "forwarded" | "x-real-ip" | "x-request-id" | "via" | "cookie" | "traceparent" | "tracestate" | "b3"
+                "forwarded"
+                    | "x-real-ip"
+                    | "x-request-id"
+                    | "via"
+                    | "cookie"
+                    | "traceparent"
+                    | "tracestate"
+                    | "b3"
+                    | "weir-probe"
             )
             || name.starts_with("x-b3-")
     };
@@ -273,6 +288,14 @@ mod tests {
         assert_eq!(map["te"], "trailers");
         assert_eq!(map["connection"], "te");
         assert_eq!(map["trailer"], "x-sum");
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_who_sends() {
+        let mut map =
+            headers(&[("x-sum", "1"), ("weir-probe", "0f"), ("traceparent", "00"), ("x-forwarded-for", "::1")]);
+        only_content(&mut map);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]

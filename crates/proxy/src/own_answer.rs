@@ -1,12 +1,13 @@
 //! What the gateway answers itself, as RFC 9110 asks of it: a server's `OPTIONS *`, methods that go no further than here,
-//! and requests whose `Max-Forwards` is used up.
+//! and requests whose `Max-Forwards` is used up. And its operator's probes.
 
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::body::Reply;
+use crate::marks::HEADER;
 use crate::pipeline::Flow;
 use http::header::{ALLOW, HeaderName, HeaderValue, MAX_FORWARDS};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use weir_event::Reason;
 
 /// Methods that may be served, by one API or another.
@@ -15,6 +16,9 @@ const METHODS: (HeaderName, HeaderValue) =
 
 /// The answer to a request that is for the gateway. What goes on has one forward less where it counts them.
 pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Response<Reply>>, Refusal> {
+    if flow.exchange.borrow().is_probe() {
+        return Ok(Some(probed(flow)));
+    }
     match head.method {
         Method::TRACE => {
             // What a client sent is not shown again: a script would read credentials that it may not (RFC 9110 9.3.8).
@@ -45,6 +49,15 @@ fn forwards_left(head: &Head) -> Result<Option<u32>, Refusal> {
         }
         _ => Err(Refusal::new(Reason::MalformedRequest, "the request's Max-Forwards is not one number")),
     }
+}
+
+/// The answer to a probe: which trace is to be looked for.
+fn probed(flow: &Flow) -> Response<Reply> {
+    let mut response = Response::new(Reply::fixed(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let trace = flow.exchange.borrow().trace.trace.to_string();
+    response.headers_mut().extend(HeaderValue::try_from(trace).ok().map(|trace| (HEADER, trace)));
+    response
 }
 
 fn options() -> Response<Reply> {

@@ -4,6 +4,7 @@ use crate::BindError;
 use crate::figures::Figures;
 use crate::gate::Gates;
 use crate::listener::{Bound, Ports, bind};
+use crate::marks::Marks;
 use crate::pulse::Pulse;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -44,6 +45,8 @@ pub struct Registry {
     pub trace_callers: Arc<Budget>,
     /// The traces that an administrator asks for.
     pub debug_rules: Arc<DebugRules>,
+    /// Of probes: valid for whatever worker and generation.
+    pub marks: Arc<Marks>,
 }
 
 impl Registry {
@@ -61,6 +64,7 @@ impl Registry {
             spans: false,
             trace_callers: Arc::default(),
             debug_rules: Arc::default(),
+            marks: Arc::new(Marks::new()),
         }
     }
 

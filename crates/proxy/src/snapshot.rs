@@ -4,6 +4,7 @@
 //! [`Snapshot::compile`], published as a whole, and freed by the loader once no worker holds it any more.
 
 use crate::gate::Gate;
+use crate::marks::Marks;
 use crate::proxy::Registry;
 use crate::tls::validities;
 use crate::tracing::Tracer;
@@ -54,6 +55,7 @@ pub struct Snapshot {
     pub(crate) unrouted: Arc<RouteMetrics>,
     /// Which requests without a route have a line in the access log; `None`: none.
     pub(crate) lines: Option<Arc<LineRule>>,
+    pub(crate) marks: Arc<Marks>,
 }
 
 /// This gateway's member of `Via`, for each version that a request may come in (RFC 9110 7.6.3).
@@ -226,6 +228,7 @@ impl Snapshot {
             drain: config.drain,
             unrouted: registry.figures.unrouted(),
             lines,
+            marks: Arc::clone(&registry.marks),
         })
     }
 
@@ -261,6 +264,11 @@ impl Snapshot {
     /// What the port for metrics alone speaks TLS by; `None` where it speaks clear text.
     pub fn scraping_tls(&self) -> Option<Arc<ServerConfig>> {
         self.scraping.as_ref().map(|scraping| Arc::clone(&scraping.config))
+    }
+
+    /// What the gateway calls itself in `Via`.
+    pub fn pseudonym(&self) -> &str {
+        &self.pseudonym
     }
 
     /// Its number, counted from 1 in one life of the process.

@@ -128,11 +128,11 @@ impl Worker {
     /// Counts a finished exchange and hands it to the sink under its number. Mutable, for what is decided at the end
     /// (whether its spans are kept) is a field of it and comes first.
     pub(crate) fn record(&self, exchange: &mut Exchange, route: Option<&RouteEntry>, snapshot: &Snapshot) {
-        let metrics = route.map_or(&snapshot.unrouted, |route| &route.metrics);
-        metrics.observe(self.index, exchange);
-        if let Some(tracer) = &snapshot.tracer {
-            let late = metrics.kept_late(self.index, exchange, tracer.keep);
-            exchange.trace.kept = exchange.trace.kept.or(late);
+        let is_probe = exchange.is_probe();
+        if is_probe {
+            snapshot.marks.answered();
+        } else {
+            self.observe(exchange, route, snapshot);
         }
         let seq = self.accepted.get();
         let mut sink = self.sink.borrow_mut();
@@ -140,10 +140,12 @@ impl Worker {
         self.accepted.set(seq + 1);
         self.stats.set_accepted(seq + 1);
         if let Some(why) = exchange.trace.kept {
-            self.stats.keep_trace(why);
+            if !is_probe {
+                self.stats.keep_trace(why);
+            }
             sink.keep_spans(exchange, route.map(|route| &route.origin.address));
         }
-        if let Some(rule) = route.map_or(&snapshot.lines, |route| &route.lines) {
+        if !is_probe && let Some(rule) = route.map_or(&snapshot.lines, |route| &route.lines) {
             sink.log_request(rule.decide(exchange));
         }
     }
@@ -153,6 +155,16 @@ impl Worker {
     pub(crate) fn log_messages(&self, exchange: &Exchange, policy: NameId, messages: &[Message]) {
         let mut sink = self.sink.borrow_mut();
         messages.iter().for_each(|message| sink.log_message(exchange, policy, message));
+    }
+
+    /// Adds a request to the figures, which decide whether its spans are kept though it was not sampled.
+    fn observe(&self, exchange: &mut Exchange, route: Option<&RouteEntry>, snapshot: &Snapshot) {
+        let metrics = route.map_or(&snapshot.unrouted, |route| &route.metrics);
+        metrics.observe(self.index, exchange);
+        if let Some(tracer) = &snapshot.tracer {
+            let late = metrics.kept_late(self.index, exchange, tracer.keep);
+            exchange.trace.kept = exchange.trace.kept.or(late);
+        }
     }
 
     /// Keeps `connection` in the worker's list for as long as the entry lives.

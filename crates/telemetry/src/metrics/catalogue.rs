@@ -48,7 +48,7 @@ weir_metrics::catalogue! {
     CERTIFICATE_START Gauge "weir_tls_certificate_not_before_timestamp_seconds" "s" ["listener" "certificate"]
         "From when on a certificate that clients are shown is valid, in seconds since the Unix epoch.";
     ACCEPTED Counter "weir_events_accepted_total" "{event}" ["worker"]
-        "Requests finished, each of which is an event: what the ledger must add up to.";
+        "Requests finished, probes among them, each of which is an event: what the ledger must add up to.";
     EVENTS_WRITTEN Counter "weir_events_written_total" "{event}" [] "Events taken from the rings to the spool.";
     EVENTS_SHED Counter "weir_events_shed_total" "{event}" ["reason"] "Events given up, by why.";
     RING_BYTES Gauge "weir_ring_bytes" "By" ["worker"] "Size of the ring that a worker writes events into.";
@@ -98,6 +98,10 @@ weir_metrics::catalogue! {
     SPAN_EXPORTS Counter "weir_span_exports_total" "{request}" ["outcome"]
         "Export requests, repeated ones among them, by whether they were taken.";
     SPAN_QUEUE Gauge "weir_span_queue_requests" "{request}" [] "Requests whose spans wait to be sent.";
+    PROBE_REQUESTS Counter "weir_probe_requests_total" "{request}" []
+        "Requests of `weirctl probe --check=pipeline`. They are in no other metric of requests.";
+    PROBE_MARKS_REJECTED Counter "weir_probe_marks_rejected_total" "{request}" ["why"]
+        "Requests that said to be such a probe and were not: their mark was forged, expired or used before, or too many had been used. They count as requests.";
     LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" []
         "Lines of the gateway's own log that were dropped because nobody read standard error.";
     DRAINING Gauge "weir_draining" "1" [] "1 while the gateway finishes what is open and takes no more connections.";
