@@ -376,3 +376,57 @@ pub struct DebugRule {
     /// How many traces it has had kept.
     pub traces: u64,
 }
+
+/// The answer to `POST /probes/pipeline`: a mark that makes one request at this gateway a probe, and where to send it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PipelineMark {
+    /// The name of the field of the request, and of that of the answer, which has the trace.
+    pub header: String,
+    /// Good for one request.
+    pub mark: String,
+    pub valid_seconds: u64,
+    /// The ports for clients.
+    pub listeners: Vec<ProbedListener>,
+    /// Where events are shipped to; `null` where they stay in the spool.
+    pub analytics: Option<String>,
+    /// Where spans are sent to; `null` where none are made.
+    pub spans: Option<String>,
+}
+
+/// A port that a probe can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProbedListener {
+    pub address: String,
+    pub tls: bool,
+}
+
+/// `GET /probes/pipeline/{id}`: what became of the spans of a probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PipelineSpans {
+    pub trace_id: String,
+    pub state: SpansState,
+    /// From the end of the request to what the state says; `null` while it waits.
+    pub after_ms: Option<f64>,
+    /// What went wrong, last.
+    pub error: Option<String>,
+}
+
+/// How far spans have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SpansState {
+    /// No spans are made here.
+    NotConfigured,
+    /// No probe of late has this trace.
+    Unknown,
+    /// They are not acknowledged yet; sent already, perhaps more than once, where there is an error.
+    Waiting,
+    /// The receiver has acknowledged them.
+    Acknowledged,
+    /// They were given up.
+    Dropped,
+}

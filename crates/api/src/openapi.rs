@@ -196,6 +196,21 @@ fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
                 Body::Lines,
             )],
         ),
+        Admin::PipelineSpans => {
+            let document = Body::Json(made.subschema_for::<admin::PipelineSpans>());
+            let error = Body::Json(made.subschema_for::<ErrorDocument>());
+            (None, vec![(200, "the answer", document), (400, "this is no trace", error)])
+        }
+        Admin::PipelineMark => {
+            let mut error = || Body::Json(made.subschema_for::<ErrorDocument>());
+            let refused = vec![
+                (401, "the administrator's token is needed", error()),
+                (403, "only the administrator may, and no page of another site", error()),
+                (503, "no mark can be made: the gateway drains, or its system has no random numbers", error()),
+            ];
+            let made = (200, "the mark", Body::Json(made.subschema_for::<admin::PipelineMark>()));
+            (None, [vec![made], refused].into_iter().flatten().collect())
+        }
         Admin::Reload => (None, changed(made)),
         Admin::DebugRules => json(made.subschema_for::<admin::DebugRules>()),
         Admin::AddDebugRule => {

@@ -101,7 +101,7 @@ async fn every_document_of_a_gateway_is_of_its_type() {
     let admin_at = stack.admin().unwrap();
     let asked = ADMIN.iter().filter(|operation| operation.method == Method::Get && operation.kind != Admin::Tail);
     for operation in asked {
-        let path = operation.path;
+        let path = &operation.path.replace("{id}", &"0".repeat(32));
         let body = answered(admin_at, path).await;
         match operation.kind {
             Admin::Status => {
@@ -117,9 +117,16 @@ async fn every_document_of_a_gateway_is_of_its_type() {
             Admin::OpenApi => describes(&body, ADMIN.iter().map(|operation| operation.path)),
             Admin::Liveness | Admin::Readiness | Admin::Metrics => {}
             Admin::DebugRules => assert!(is::<admin::DebugRules>(path, &body).rules.is_empty()),
-            Admin::Tail | Admin::Reload | Admin::Rollback | Admin::AddDebugRule | Admin::EndDebugRule => {
-                panic!("{path} is not asked here")
+            Admin::PipelineSpans => {
+                let spans: admin::PipelineSpans = is(path, &body);
+                assert_eq!(spans.state, admin::SpansState::NotConfigured);
             }
+            Admin::PipelineMark
+            | Admin::Tail
+            | Admin::Reload
+            | Admin::Rollback
+            | Admin::AddDebugRule
+            | Admin::EndDebugRule => panic!("{path} is not asked here"),
         }
     }
 }

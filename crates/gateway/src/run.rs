@@ -26,7 +26,6 @@ use tokio::time::Interval;
 use tracing::{error, info, warn};
 use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
-use weir_otlp::Exporter;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
 use weir_proxy::{Draining, OpenPorts, Ports, Proxy};
@@ -99,7 +98,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
     let spans = spans::exporter(&config, &identity, spool.boot(), &registry.names)?;
     let (spans, exporter) = spans.unzip();
-    let span_counts = exporter.as_ref().map(Exporter::counts);
+    let (span_counts, probes) = exporter.as_ref().map(|exporter| (exporter.counts(), exporter.probes())).unzip();
     let proxy =
         Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref(), &logs, &config.startup.logging))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
@@ -147,6 +146,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         log,
         spans: span_counts,
         logs: Arc::clone(&logs),
+        probes,
     };
     let admin = Admin::new(parts, identity);
 

@@ -296,6 +296,10 @@ fn process(admin: &Admin, out: &mut Families) {
         out.gauge(&catalogue::CONFIG_FALLBACK, &[cause.as_str()], f64::from(u8::from(is)));
     }
     out.gauge(&catalogue::OPEN_REQUESTS, &[], admin.registry.open.load(Ordering::Relaxed) as f64);
+    out.counter(&catalogue::PROBE_REQUESTS, &[], admin.registry.marks.answered_so_far());
+    for (why, count) in admin.registry.marks.rejected() {
+        out.counter(&catalogue::PROBE_MARKS_REJECTED, &[why], count);
+    }
     out.counter(&catalogue::LOG_DROPPED, &[], weir_program::log::dropped());
     out.info(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]);
     let weir_event::Identity { organization, environment, site, gateway, replica } = &admin.identity;

@@ -8,6 +8,7 @@ mod dump;
 pub mod listener;
 mod metrics;
 pub mod operator;
+mod pipeline;
 mod probes;
 mod process;
 pub mod socket;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub spans: Option<Arc<weir_otlp::Counts>>,
     /// What became of the lines of logs.
     pub logs: Arc<weir_logs::Logs>,
+    /// As [`Parts::spans`], of the spans of probes.
+    pub probes: Option<Arc<weir_otlp::Probes>>,
 }
 
 impl std::ops::Deref for Admin {
@@ -188,12 +191,17 @@ pub async fn serve_probes(listener: TcpListener, admin: Arc<Admin>) {
             match admin.routes.find(request.method().as_str(), request.uri().path()) {
                 Found::Operation(Operation::Liveness, _) => probes::liveness(&admin),
                 Found::Operation(Operation::Readiness, _) => probes::readiness(&admin, request.uri()),
-                Found::OtherMethods(allowed) if request.uri().path().starts_with("/probes/") => not_allowed(&allowed),
+                Found::OtherMethods(allowed) if is_of_orchestrator(request.uri().path()) => not_allowed(&allowed),
                 _ => not_found(),
             }
         }
     });
     serve.await;
+}
+
+/// Whether the probe port has it.
+fn is_of_orchestrator(path: &str) -> bool {
+    matches!(path, "/probes/liveness" | "/probes/readiness")
 }
 
 /// Serves `/metrics` alone, for a port of its own: over TLS where the configuration has it, to whoever shows the token.
@@ -236,8 +244,8 @@ fn not_allowed(allowed: &str) -> Response<Body> {
 }
 
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> Response<Body> {
-    let operation = match admin.routes.find(request.method().as_str(), request.uri().path()) {
-        Found::Operation(operation, _) => operation,
+    let (operation, id) = match admin.routes.find(request.method().as_str(), request.uri().path()) {
+        Found::Operation(operation, id) => (operation, id.to_owned()),
         Found::OtherMethods(allowed) => return not_allowed(&allowed),
         Found::Nothing => return not_found(),
     };
@@ -246,6 +254,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
         operation,
         Operation::Liveness
             | Operation::Readiness
+            | Operation::PipelineMark
             | Operation::Reload
             | Operation::Rollback
             | Operation::AddDebugRule
@@ -267,6 +276,8 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>, place: Place) -> 
         Operation::OpenApi => with_type(StatusCode::OK, JSON, OPENAPI_GATEWAY.into()),
         Operation::Liveness => probes::liveness(&admin),
         Operation::Readiness => probes::readiness(&admin, request.uri()),
+        Operation::PipelineMark => pipeline::mark(&admin, &request),
+        Operation::PipelineSpans => pipeline::spans(&admin, &id),
         Operation::Status => json(&status::status(&admin)),
         Operation::Ledger => json(&status::ledger(&admin)),
         Operation::Dump => json(&dump::dump(&admin)),
