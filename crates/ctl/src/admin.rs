@@ -7,6 +7,14 @@ use std::path::{Path, PathBuf};
 /// The variable of the environment.
 const VARIABLE: &str = "WEIR_ADMIN_TOKEN";
 
+/// Who may change state.
+#[derive(clap::Args)]
+pub struct AdminOptions {
+    /// File with the administrator's token in its first line; without it, the variable WEIR_ADMIN_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

@@ -1,9 +1,10 @@
 //! The command line.
 
-use crate::admin;
+use crate::admin::{self, AdminOptions};
+use crate::probe_args::ProbeOptions;
 use crate::spool_args::{SpoolCommand, SpoolOptions};
 use crate::tls::TlsOptions;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use weir_program::Completions;
 
@@ -91,16 +92,23 @@ Exit codes:
   1  nobody has an event of it, or it is no trace id
   3  weir-analytics could not be reached")]
     Trace(TraceOptions),
-    /// Ask whether a gateway is alive, or ready, and say why not. For an orchestrator's probes.
+    /// Ask whether a gateway is alive, or ready, and say why not. Or send one request through it and look for its traces.
+    ///
+    /// Liveness and readiness are for an orchestrator's probes. `--check pipeline` sends a marked request, which the gateway
+    /// answers itself, and looks for it in the gateway's metrics, as an event in ClickHouse, and as a span: a line for each,
+    /// with its delay or with what is wrong. It counts in no figure of requests. It needs what `weirctl reload` needs.
     #[command(after_long_help = "\
 Examples:
   weirctl probe --check liveness
   weirctl probe --check=readiness --allow-api-errors
   weirctl probe --check readiness --json | jq -r .message
+  sudo -u weir weirctl probe --check pipeline --analytics http://127.0.0.1:8686
+  weirctl probe --check pipeline --token-file /etc/weir/admin-token --timeout 60s --json | jq .legs
+  weirctl probe --check pipeline --url https://api.example.com --span-table http://127.0.0.1:8123/weir.otel_traces
 
 Exit codes:
-  0  it is
-  1  it is not, or it could not be reached")]
+  0  it is; of the pipeline: everything that is configured has the request
+  1  it is not, or it could not be reached; of the pipeline: a line says which part, and why")]
     Probe(ProbeOptions),
     /// Show the account of every event: balanced up to a time, missing, or unknown, and what to do.
     ///
@@ -262,7 +270,7 @@ impl Args {
         }
     }
 
-    /// The gateways to change.
+    /// The gateways to change, or to ask for what only the administrator may have.
     pub fn administered(&self, options: &AdminOptions) -> Vec<String> {
         let has_token = options.token_file.is_some() || admin::of_environment().is_some();
         if self.admin.is_empty() && !has_token && Path::new(SOCKET).exists() {
@@ -350,28 +358,6 @@ pub struct TraceOptions {
 }
 
 #[derive(clap::Args)]
-pub struct ProbeOptions {
-    /// What is asked.
-    #[arg(long, value_enum)]
-    pub check: Check,
-    /// Ready even though the last edit of the configuration is wrong.
-    #[arg(long, visible_alias = "allow-envoy-errors", visible_alias = "allow-policy-errors")]
-    pub allow_api_errors: bool,
-    /// One JSON document: {check, ok, message}.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What is asked.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Check {
-    /// Does the process answer?
-    Liveness,
-    /// Does it serve?
-    Readiness,
-}
-
-#[derive(clap::Args)]
 pub struct LedgerOptions {
     /// The ledger as JSON, as weir-analytics gives it: {state, sentence, balanced_up_to_ms, streams: […]}.
     #[arg(long)]
@@ -395,14 +381,6 @@ pub struct LedgerOptions {
     pub reason: Option<String>,
     #[command(flatten)]
     pub admin: AdminOptions,
-}
-
-/// Who may change state.
-#[derive(clap::Args)]
-pub struct AdminOptions {
-    /// File with the administrator's token in its first line; without it, the variable WEIR_ADMIN_TOKEN.
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

@@ -1,6 +1,7 @@
 //! `weirctl debug`: traces that are kept for some minutes, because somebody looks for something.
 
-use crate::args::{AdminOptions, Debug, DebugAdd};
+use crate::admin::AdminOptions;
+use crate::args::{Debug, DebugAdd};
 use crate::fetch::{self, FetchError};
 use crate::terminal::{excerpt, say, say_json};
 use crate::{Failure, Outcome, admin};

@@ -5,7 +5,7 @@ use crate::terminal::excerpt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Scheme;
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -153,6 +153,19 @@ pub async fn get_as_admin(base: &str, path: &str, token: &str) -> Result<(String
     let (url, response) = ask(base, path, ANSWER, request.body(Full::default())).await?;
     let (url, status, body) = whole(url, response, ANSWER).await?;
     accepted(url, status, body)
+}
+
+/// The whole answer to a GET with these fields, whatever it is, and its own.
+pub async fn get_with(
+    base: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Result<(String, StatusCode, HeaderMap, String), FetchError> {
+    let request = fields.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+    let (url, response) = ask(base, path, LIMIT, request.body(Full::default())).await?;
+    let fields = response.headers().clone();
+    let (url, status, body) = whole(url, response, LIMIT).await?;
+    Ok((url, status, fields, body))
 }
 
 /// The answer to a POST of JSON, which must be 200. The administrator's token goes with it where there is one.

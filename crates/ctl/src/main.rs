@@ -13,7 +13,9 @@ mod dump;
 mod exposition;
 mod fetch;
 mod ledger;
+mod pipeline;
 mod probe;
+mod probe_args;
 mod schema;
 mod spool;
 mod spool_args;
@@ -112,7 +114,7 @@ async fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Tail(options) => tail::tail(&args.gateways(), options).await,
         Command::Top(options) => top::top(&args.gateways(), options).await,
         Command::Trace(options) => trace::trace(&args.analytics, options).await,
-        Command::Probe(options) => probe::probe(&args.gateways(), options).await,
+        Command::Probe(options) => probe::probe(args, options).await,
         Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
         Command::Spool(options) => spool::spool(options),
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,

@@ -160,9 +160,12 @@ mod tests {
     /// Every way to print is in this file.
     #[test]
     fn everything_that_is_printed_goes_through_here() {
-        let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        for entry in std::fs::read_dir(src).unwrap() {
-            let path = entry.unwrap().path();
+        let mut paths = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(path) = paths.pop() {
+            if path.is_dir() {
+                paths.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
             if path.file_name().unwrap() == "terminal.rs" {
                 continue;
             }
