@@ -171,6 +171,7 @@ pub(crate) fn only_content(trailers: &mut HeaderMap) {
                     | "tracestate"
                     | "b3"
                     | "weir-probe"
+                    | "weir-link"
             )
             || name.starts_with("x-b3-")
     };
