@@ -42,7 +42,7 @@ async fn sample(gateway: &Gateway, series: &str) -> Option<f64> {
 /// The reason of the one request that had one, in the metrics; the event's and the metric's are the same word.
 async fn attempts(gateway: &Gateway, reason: &str) -> bool {
     let (_, text) = get(&format!("http://{}/metrics", gateway.admin)).await.unwrap();
-    text.contains(&format!("http_client_request_duration_seconds_count{{api=\"api-0\",reason=\"{reason}\""))
+    text.contains(&format!("http_client_request_duration_seconds_count{{api=\"api-0\",error_type=\"{reason}\""))
 }
 
 /// Clients take half of what there is, so that those that were let in have a way to their upstream, and probes, scrapes

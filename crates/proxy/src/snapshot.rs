@@ -328,16 +328,19 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
             .origins
             .origin(&service.address, service.tls.as_ref())
             .map_err(|error| SnapshotError::Service { api: api.name.clone(), service: service.name.clone(), error })?;
+        let template = template(&api.listen.base_path, &route.rules);
+        let metrics = registry.figures.route(RouteLabels {
+            api: name.clone(),
+            route: route.name.clone(),
+            service: service.name.clone(),
+        });
+        metrics.set_template(&template);
         routes.push(RouteEntry {
             name: names.register(&route.name),
             service: names.register(&service.name),
-            template: names.register(&template(&api.listen.base_path, &route.rules)),
+            template: names.register(&template),
             origin,
-            metrics: registry.figures.route(RouteLabels {
-                api: name.clone(),
-                route: route.name.clone(),
-                service: service.name.clone(),
-            }),
+            metrics,
             lines: lines.clone(),
             is_peer: service.is_peer,
         });

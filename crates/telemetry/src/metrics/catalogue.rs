@@ -7,15 +7,15 @@ weir_metrics::catalogue! {
     FAILED Counter "weir_requests_failed_total" "{request}" ["api" "route"]
         "Of these, those that failed by the fault of the service or of the gateway: a status of 500 or more, or a response that either broke off.";
     SERVER_DURATION Histogram "http_server_request_duration_seconds" "s"
-        ["api" "route" "service" "http_request_method" "http_response_status_code" "reason"]
-        "Time from a request's head to the last frame of its response. As all histograms of a route, it is there from the first request on.";
+        ["api" "route" "http_route" "service" "http_request_method" "http_response_status_code" "error_type"]
+        "Time from a request's head to the last frame of its response. `http_route` is the path's template, `error_type` the reason of a request that failed by the fault of the service or of the gateway, or its status. As all histograms of a route, it is there from the first request on.";
     OVERHEAD Histogram "weir_gateway_overhead_seconds" "s" ["api" "route"]
         "Part of a request's time in which neither the upstream nor the client was waited for.";
-    CLIENT_DURATION Histogram "http_client_request_duration_seconds" "s" ["api" "route" "service" "reason"]
-        "Time of one attempt at the upstream, to its response head or its failure.";
-    REQUEST_BODY Histogram "http_server_request_body_size_bytes" "By" ["api" "route"]
+    CLIENT_DURATION Histogram "http_client_request_duration_seconds" "s" ["api" "route" "http_route" "service" "error_type"]
+        "Time of one attempt at the upstream, to its response head or its failure, whose reason is `error_type`.";
+    REQUEST_BODY Histogram "http_server_request_body_size_bytes" "By" ["api" "route" "http_route"]
         "Body bytes received from clients.";
-    RESPONSE_BODY Histogram "http_server_response_body_size_bytes" "By" ["api" "route"]
+    RESPONSE_BODY Histogram "http_server_response_body_size_bytes" "By" ["api" "route" "http_route"]
         "Body bytes handed over to clients.";
     POLICY_DURATION Histogram "weir_policy_duration_seconds" "s" ["api" "route" "policy" "verdict"]
         "Time of one policy in one request.";

@@ -8,6 +8,7 @@
 mod bounds;
 pub mod catalogue;
 mod chain;
+mod expose;
 mod route;
 
 pub use route::{Connects, RouteLabels, RouteMetrics};

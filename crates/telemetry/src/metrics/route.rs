@@ -2,23 +2,21 @@
 
 use super::Exposition;
 use super::bounds::{DURATION_NS, OVERHEAD_NS, SIZE};
-use super::catalogue;
 use super::chain::Chain;
 use crate::sampling::{Budget, SlowThreshold};
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir_config::Keep;
-use weir_event::{Exchange, Kept, Method, NameId, Names, RateLimitState, Reason, Side, Verdict};
-use weir_metrics::{Family, Histogram, HistogramKind, Reading, WithExemplars, add};
+use weir_event::{Exchange, Kept, NameId, Names, RateLimitState, Reason, Side, Verdict};
+use weir_metrics::{Histogram, Reading, WithExemplars, add};
 
 /// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
 /// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
 const MOST_ANSWERS: usize = 256;
 /// The same of policy, verdict and reason: policies get other names while a gateway runs.
 const MOST_POLICIES: usize = 64;
-const OTHER: &str = "__other__";
+pub(super) const OTHER: &str = "__other__";
 
 /// The names that a route's series carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,10 +28,19 @@ pub struct RouteLabels {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Answer {
-    method: u8,
-    status: u16,
-    reason: u8,
+pub(super) struct Answer {
+    pub(super) method: u8,
+    pub(super) status: u16,
+    pub(super) reason: u8,
+}
+
+/// As OpenTelemetry has it: the reason of what failed, and the status where there is none.
+pub(super) fn error_type(answer: Answer) -> String {
+    match Reason::from_byte(answer.reason) {
+        _ if !answer.is_failure() => String::new(),
+        Reason::None => answer.status.to_string(),
+        reason => reason.as_str().to_owned(),
+    }
 }
 
 impl Answer {
@@ -54,9 +61,9 @@ fn is_failure(exchange: &Exchange) -> bool {
 }
 
 #[derive(Debug)]
-struct PolicyCells {
-    duration: Histogram,
-    rejected: AtomicU64,
+pub(super) struct PolicyCells {
+    pub(super) duration: Histogram,
+    pub(super) rejected: AtomicU64,
 }
 
 impl PolicyCells {
@@ -67,24 +74,24 @@ impl PolicyCells {
 
 /// One worker's cells, made by the first request.
 #[derive(Debug)]
-struct Cells {
-    answers: Chain<Answer, WithExemplars>,
-    other: WithExemplars,
+pub(super) struct Cells {
+    pub(super) answers: Chain<Answer, WithExemplars>,
+    pub(super) other: WithExemplars,
     /// Of [`Cells::other`], those that failed.
-    other_failed: AtomicU64,
-    overhead: Histogram,
-    attempts: Chain<u8, Histogram>,
+    pub(super) other_failed: AtomicU64,
+    pub(super) overhead: Histogram,
+    pub(super) attempts: Chain<u8, Histogram>,
     /// Of the attempts, those that opened a connection.
-    opened: AtomicU64,
-    request_body: Histogram,
-    response_body: Histogram,
-    policies: Chain<(NameId, Verdict, Reason), PolicyCells>,
-    other_policies: PolicyCells,
+    pub(super) opened: AtomicU64,
+    pub(super) request_body: Histogram,
+    pub(super) response_body: Histogram,
+    pub(super) policies: Chain<(NameId, Verdict, Reason), PolicyCells>,
+    pub(super) other_policies: PolicyCells,
     /// By the byte of the state.
-    limits: [AtomicU64; RateLimitState::ALL.len()],
+    pub(super) limits: [AtomicU64; RateLimitState::ALL.len()],
     /// Made by the first one.
-    links: OnceLock<Histogram>,
-    slow: SlowThreshold,
+    pub(super) links: OnceLock<Histogram>,
+    pub(super) slow: SlowThreshold,
 }
 
 impl Cells {
@@ -149,11 +156,11 @@ impl Cells {
 }
 
 impl Cells {
-    fn requests(&self) -> u64 {
+    pub(super) fn requests(&self) -> u64 {
         self.answers.iter().map(|(_, cell)| cell.count()).sum::<u64>() + self.other.count()
     }
 
-    fn failed(&self) -> u64 {
+    pub(super) fn failed(&self) -> u64 {
         let failed = self.answers.iter().filter(|(answer, _)| answer.is_failure()).map(|(_, cell)| cell.count());
         failed.sum::<u64>() + self.other_failed.load(Ordering::Acquire)
     }
@@ -169,7 +176,9 @@ pub struct Connects {
 /// The cells of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    labels: RouteLabels,
+    pub(super) labels: RouteLabels,
+    /// The path's template, as it is configured now: OpenTelemetry's `http.route`.
+    template: Mutex<String>,
     workers: Vec<OnceLock<Box<Cells>>>,
     /// Of traces that are kept at their end.
     late: Budget,
@@ -181,26 +190,20 @@ pub struct RouteMetrics {
 pub type Expose = fn(&RouteMetrics, &Names, &mut Exposition);
 
 impl RouteMetrics {
-    /// The families that a route has series of; of all routes, one family is written after the other.
-    pub const FAMILIES: &[Expose] = &[
-        |route, _, out| out.counter(&catalogue::REQUESTS, &route.own(), route.sum_of(Cells::requests)),
-        |route, _, out| out.counter(&catalogue::FAILED, &route.own(), route.sum_of(Cells::failed)),
-        |route, _, out| route.expose_answers(out),
-        |route, _, out| route.expose_sum(&catalogue::OVERHEAD, |cells| &cells.overhead, out),
-        |route, _, out| route.expose_attempts(out),
-        |route, _, out| route.expose_links(out),
-        |route, _, out| route.expose_sum(&catalogue::REQUEST_BODY, |cells| &cells.request_body, out),
-        |route, _, out| route.expose_sum(&catalogue::RESPONSE_BODY, |cells| &cells.response_body, out),
-        |route, names, out| route.expose_policies(names, out),
-        |route, names, out| route.expose_rejected(names, out),
-        |route, _, out| route.expose_limits(out),
-        |route, _, out| route.expose_unrouted(out),
-    ];
-
     /// For `workers` workers; nothing is counted yet.
     pub fn new(labels: RouteLabels, workers: usize) -> Self {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        Self { labels, workers: (0..workers).map(|_| OnceLock::new()).collect(), late: Budget::default(), began }
+        let workers = (0..workers).map(|_| OnceLock::new()).collect();
+        Self { labels, template: Mutex::default(), workers, late: Budget::default(), began }
+    }
+
+    /// Says what the path's template is from now on.
+    pub fn set_template(&self, template: &str) {
+        template.clone_into(&mut self.template.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn template(&self) -> String {
+        self.template.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds one of [`Self::FAMILIES`] to an exposition.
@@ -256,124 +259,20 @@ impl RouteMetrics {
     }
 
     /// Of the workers that have had a request.
-    fn cells(&self) -> impl Iterator<Item = &Cells> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = &Cells> {
         self.workers.iter().filter_map(|cells| cells.get().map(|cells| &**cells))
     }
 
-    fn own(&self) -> [&str; 2] {
+    pub(super) fn own(&self) -> [&str; 2] {
         [&self.labels.api, &self.labels.route]
     }
 
-    fn sum_of(&self, count: impl Fn(&Cells) -> u64) -> u64 {
+    pub(super) fn sum_of(&self, count: impl Fn(&Cells) -> u64) -> u64 {
         self.cells().map(count).sum()
     }
 
-    fn expose_attempts(&self, out: &mut Exposition) {
-        let RouteLabels { api, route, service } = &self.labels;
-        let attempts = self.cells().flat_map(|cells| cells.attempts.iter());
-        for (reason, reading) in merged(attempts.map(|(key, cell)| (key, cell.read()))) {
-            let reason = Reason::from_byte(reason).as_str();
-            out.histogram(&catalogue::CLIENT_DURATION, &[api, route, service, reason], reading);
-        }
-    }
-
-    /// All states once there is one: a rate needs a point before the first request that is over.
-    fn expose_limits(&self, out: &mut Exposition) {
-        let count = |state: RateLimitState| -> u64 {
-            self.sum_of(|cells| cells.limits[state as usize].load(Ordering::Acquire))
-        };
-        let states = || RateLimitState::ALL.iter().filter(|state| **state != RateLimitState::None);
-        if states().any(|state| count(*state) > 0) {
-            let RouteLabels { api, route, .. } = &self.labels;
-            states()
-                .for_each(|state| out.counter(&catalogue::RATE_LIMITED, &[api, route, state.as_str()], count(*state)));
-        }
-    }
-
-    fn expose_links(&self, out: &mut Exposition) {
-        let readings = self.cells().filter_map(|cells| cells.links.get()).map(Histogram::read);
-        let sum = readings.reduce(|mut sum, reading| {
-            sum.merge(&reading);
-            sum
-        });
-        let RouteLabels { api, route, service } = &self.labels;
-        sum.into_iter().for_each(|sum| out.histogram(&catalogue::LINK_DURATION, &[api, route, service], sum));
-    }
-
-    fn expose_answers(&self, out: &mut Exposition) {
-        let RouteLabels { api, route, service } = &self.labels;
-        let answers = self.cells().flat_map(|cells| cells.answers.iter());
-        for (key, reading) in merged(answers.map(|(key, cell)| (key, cell.read()))) {
-            let (method, status) = (Method::from_byte(key.method).as_str(), key.status.to_string());
-            let reason = Reason::from_byte(key.reason).as_str();
-            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, method, &status, reason], reading);
-        }
-        let other = self.sum(|cells| cells.other.read());
-        if let Some(other) = other.filter(|other| !other.is_empty()) {
-            out.histogram(&catalogue::SERVER_DURATION, &[api, route, service, OTHER, OTHER, OTHER], other);
-        }
-    }
-
-    /// Of what has no route, one series a reason.
-    fn expose_unrouted(&self, out: &mut Exposition) {
-        if !self.labels.api.is_empty() {
-            return;
-        }
-        let mut unrouted: BTreeMap<&str, u64> = BTreeMap::new();
-        for cells in self.cells() {
-            for (key, cell) in cells.answers.iter() {
-                *unrouted.entry(Reason::from_byte(key.reason).as_str()).or_default() += cell.count();
-            }
-            if cells.other.count() > 0 {
-                *unrouted.entry(OTHER).or_default() += cells.other.count();
-            }
-        }
-        unrouted.iter().for_each(|(reason, count)| out.counter(&catalogue::UNROUTED, &[reason], *count));
-    }
-
-    fn expose_policies(&self, names: &Names, out: &mut Exposition) {
-        let runs = self.policies(names).map(|(policy, verdict, _, cells)| ((policy, verdict), cells.duration.read()));
-        for ((policy, verdict), reading) in merged(runs) {
-            let [api, route] = self.own();
-            out.histogram(&catalogue::POLICY_DURATION, &[api, route, &policy, verdict], reading);
-        }
-    }
-
-    fn expose_rejected(&self, names: &Names, out: &mut Exposition) {
-        let mut rejected: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        for (policy, verdict, reason, cells) in self.policies(names) {
-            if verdict == Verdict::Rejected.as_str() || verdict == OTHER {
-                *rejected.entry((policy, reason)).or_default() += cells.rejected.load(Ordering::Acquire);
-            }
-        }
-        for ((policy, reason), count) in &rejected {
-            let [api, route] = self.own();
-            out.counter(&catalogue::REJECTED, &[api, route, policy, reason], *count);
-        }
-    }
-
-    /// The name of each policy that ran, its verdict and the reason, for every worker.
-    fn policies(&self, names: &Names) -> impl Iterator<Item = (String, &'static str, &'static str, &PolicyCells)> {
-        let own = self.cells().flat_map(|cells| cells.policies.iter()).map(|((policy, verdict, reason), cells)| {
-            (names.name(policy).unwrap_or_default().to_string(), verdict.as_str(), reason.as_str(), cells)
-        });
-        let others = self.cells().map(|cells| &cells.other_policies).filter(|cells| cells.duration.count() > 0);
-        own.chain(others.map(|cells| (OTHER.to_owned(), OTHER, OTHER, cells)))
-    }
-
-    fn expose_sum(
-        &self,
-        metric: &'static Family<HistogramKind, 2>,
-        cell: impl Fn(&Cells) -> &Histogram,
-        out: &mut Exposition,
-    ) {
-        if let Some(sum) = self.sum(|cells| cell(cells).read()) {
-            out.histogram(metric, &self.own(), sum);
-        }
-    }
-
     /// `None` while no worker has had a request.
-    fn sum(&self, reading: impl Fn(&Cells) -> Reading) -> Option<Reading> {
+    pub(super) fn sum(&self, reading: impl Fn(&Cells) -> Reading) -> Option<Reading> {
         self.cells().map(reading).reduce(|mut sum, reading| {
             sum.merge(&reading);
             sum
@@ -381,29 +280,20 @@ impl RouteMetrics {
     }
 }
 
-fn merged<K: Ord>(readings: impl Iterator<Item = (K, Reading)>) -> BTreeMap<K, Reading> {
-    let mut sums = BTreeMap::new();
-    for (key, reading) in readings {
-        merge_into(&mut sums, key, reading);
-    }
-    sums
-}
-
-fn merge_into<K: Ord>(sums: &mut BTreeMap<K, Reading>, key: K, reading: Reading) {
-    match sums.get_mut(&key) {
-        Some(sum) => sum.merge(&reading),
-        None => drop(sums.insert(key, reading)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
-    use weir_event::{Attempt, Outcome, PolicyRun};
+    use weir_event::{Attempt, Method, Outcome, PolicyRun};
 
     fn labels() -> RouteLabels {
         RouteLabels { api: "orders".into(), route: "r".into(), service: "s".into() }
+    }
+
+    fn metrics(workers: usize) -> RouteMetrics {
+        let metrics = RouteMetrics::new(labels(), workers);
+        metrics.set_template("/orders/.*");
+        metrics
     }
 
     fn exchange(status: u16) -> Exchange {
@@ -422,12 +312,11 @@ mod tests {
         String::from_utf8(out.finish()).unwrap()
     }
 
-    const OF_ROUTE: &str =
-        r#"api="orders",http_request_method="GET",http_response_status_code="200",reason="",route="r",service="s""#;
+    const OF_ROUTE: &str = r#"api="orders",error_type="",http_request_method="GET",http_response_status_code="200",http_route="/orders/.*",route="r",service="s""#;
 
     #[test]
     fn counters_start_at_zero_and_histograms_with_the_first_request() {
-        let metrics = RouteMetrics::new(labels(), 2);
+        let metrics = metrics(2);
         let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
         let before = text(&metrics, &Names::new());
         for name in ["weir_requests_total", "weir_requests_failed_total"] {
@@ -442,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_the_services_or_the_gateways() {
-        let metrics = RouteMetrics::new(labels(), 2);
+        let metrics = metrics(2);
         let reported = [
             (200, Reason::None, 0),
             (404, Reason::None, 0),
@@ -467,7 +356,7 @@ mod tests {
 
     #[test]
     fn workers_add_up() {
-        let metrics = RouteMetrics::new(labels(), 2);
+        let metrics = metrics(2);
         metrics.observe(0, &exchange(200));
         metrics.observe(1, &exchange(200));
         metrics.observe(1, &exchange(503));
@@ -478,14 +367,14 @@ mod tests {
         assert!(text.contains(&format!("http_server_request_duration_seconds_bucket{{{OF_ROUTE},le=\"0.01\"}} 2\n")));
         assert!(
             text.contains(
-                r#"http_client_request_duration_seconds_count{api="orders",reason="",route="r",service="s"} 3"#
+                r#"http_client_request_duration_seconds_count{api="orders",error_type="",http_route="/orders/.*",route="r",service="s"} 3"#
             )
         );
     }
 
     #[test]
     fn a_flood_of_statuses_counts_under_other() {
-        let metrics = RouteMetrics::new(labels(), 1);
+        let metrics = metrics(1);
         for status in 0..1000 {
             metrics.observe(0, &exchange(status));
         }
@@ -515,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_policies_counts_under_other() {
-        let (metrics, names) = (RouteMetrics::new(labels(), 1), Names::new());
+        let (metrics, names) = (metrics(1), Names::new());
         let mut rejected = exchange(403);
         rejected.reason = Reason::IpDenied;
         for number in 0..200 {
@@ -536,7 +425,7 @@ mod tests {
 
     #[test]
     fn connections_are_opened_or_not_and_kept_ones_are_neither() {
-        let metrics = RouteMetrics::new(labels(), 2);
+        let metrics = metrics(2);
         assert_eq!(metrics.connects(), None);
         let attempt = |connect_us, outcome| Attempt { connect_us, outcome, ..Attempt::new() };
         for (worker, attempts) in [
@@ -552,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_limiter_that_is_full_is_seen() {
-        let metrics = RouteMetrics::new(labels(), 2);
+        let metrics = metrics(2);
         metrics.observe(0, &exchange(200));
         assert!(!text(&metrics, &Names::new()).contains("weir_rate_limit_requests_total{"), "no limit, no series");
         for (worker, state) in
@@ -571,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_rejection_names_its_policy_and_reason() {
-        let (metrics, names) = (RouteMetrics::new(labels(), 1), Names::new());
+        let (metrics, names) = (metrics(1), Names::new());
         let mut exchange = exchange(401);
         exchange.reason = Reason::AuthenticationFailed;
         let policy = names.register("basic");
@@ -586,7 +475,7 @@ mod tests {
 
     #[test]
     fn what_is_sampled_takes_nothing_of_the_budget_for_what_is_not() {
-        let (metrics, keep) = (RouteMetrics::new(labels(), 1), Keep { failed: true, slow: true, per_second: 1 });
+        let (metrics, keep) = (metrics(1), Keep { failed: true, slow: true, per_second: 1 });
         let mut sampled = exchange(503);
         sampled.trace.kept = Some(Kept::Sampled);
         let ends = |exchange: &Exchange| {
