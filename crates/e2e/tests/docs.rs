@@ -409,7 +409,7 @@ fn the_tests_that_tables_name_are_there() {
             }
         }
     }
-    for (page, least) in [("docs/limits.md", 30), ("docs/account-files.md", 20)] {
+    for (page, least) in [("docs/limits.md", 30), ("docs/account-files.md", 20), ("docs/other-gateways.md", 30)] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let is_head = |line: &str| line.ends_with(" test |") || line.starts_with("| what |");
         let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with('|') && !is_head(line));
