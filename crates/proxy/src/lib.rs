@@ -14,6 +14,7 @@ mod answer;
 mod body;
 mod client_io;
 mod connection;
+mod cost;
 mod figures;
 mod forwarded;
 mod gate;

@@ -6,8 +6,9 @@
 
 use crate::body::RequestBody;
 use crate::connection::Connection;
+use crate::cost::Stopwatch;
 use crate::listener::{accept_loop, welcome_from_elsewhere};
-use crate::sink::{EventSink, WorkerStats};
+use crate::sink::{EventSink, Signal, WorkerStats};
 use crate::snapshot::{Held, RouteEntry, Snapshot};
 use http::{HeaderMap, HeaderValue};
 use std::cell::{Cell, RefCell};
@@ -128,15 +129,17 @@ impl Worker {
     /// Counts a finished exchange and hands it to the sink under its number. Mutable, for what is decided at the end
     /// (whether its spans are kept) is a field of it and comes first.
     pub(crate) fn record(&self, exchange: &mut Exchange, route: Option<&RouteEntry>, snapshot: &Snapshot) {
-        let is_probe = exchange.is_probe();
+        let (is_probe, seq) = (exchange.is_probe(), self.accepted.get());
+        let mut watch = Stopwatch::of(seq, &self.stats);
         if is_probe {
             snapshot.marks.answered();
         } else {
             self.observe(exchange, route, snapshot);
         }
-        let seq = self.accepted.get();
+        watch.lap(Signal::Metrics);
         let mut sink = self.sink.borrow_mut();
         sink.record(seq, exchange);
+        watch.lap(Signal::Events);
         self.accepted.set(seq + 1);
         self.stats.set_accepted(seq + 1);
         if let Some(why) = exchange.trace.kept {
@@ -144,9 +147,11 @@ impl Worker {
                 self.stats.keep_trace(why);
             }
             sink.keep_spans(exchange, route.map(|route| &route.origin.address));
+            watch.lap(Signal::Traces);
         }
         if !is_probe && let Some(rule) = route.map_or(&snapshot.lines, |route| &route.lines) {
             sink.log_request(rule.decide(exchange));
+            watch.lap(Signal::Logs);
         }
     }
 

@@ -178,6 +178,9 @@ fn workers(admin: &Admin, out: &mut Families) {
                 out.counter(&catalogue::TRACES_KEPT, &[&worker, kept], count);
             }
         }
+        for (signal, time) in stats.costs() {
+            out.seconds(&catalogue::TELEMETRY_CPU, &[&worker, signal], time.as_secs_f64());
+        }
         out.counter(&catalogue::LINKS_DOUBTED, &[&worker], stats.links_doubted());
         for (kind, count) in stats.handshakes() {
             out.counter(&catalogue::HANDSHAKES, &[&worker, kind], count);

@@ -84,6 +84,8 @@ weir_metrics::catalogue! {
         "Writes of chunk files, and other operations on files of the spool, that failed and are tried again.";
     TRACES_KEPT Counter "weir_traces_kept_total" "{trace}" ["worker" "kept"]
         "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
+    TELEMETRY_CPU Counter "weir_telemetry_cpu_seconds_total" "s" ["worker" "signal"]
+        "Processor time of a worker that went into metrics, events, the copies that spans are made of, and log lines; estimated from one request in 1,024. What other threads do for them is in `weir_thread_cpu_seconds_total`.";
     LINK_DURATION Histogram "weir_link_duration_seconds" "s" ["api" "route" "service"]
         "The way to and back from the gateway behind this one (`peerGateway`): the wait for its response head without what it says it took itself, connecting not counted. Only where there was one.";
     LINKS_DOUBTED Counter "weir_link_reports_invalid_total" "{report}" ["worker"]
