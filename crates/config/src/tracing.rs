@@ -25,6 +25,8 @@ pub struct Tracing {
     pub listeners: Vec<TraceListener>,
     pub propagators: Propagators,
     pub labels: Vec<TraceLabel>,
+    /// The share of the process's CPU time beyond which telemetry leaves out parts of itself; `None`: never.
+    pub cpu_budget: Option<Percent>,
 }
 
 /// What one API has otherwise.
@@ -48,6 +50,7 @@ impl Default for Tracing {
             listeners: Vec::new(),
             propagators: Propagators::default(),
             labels: Vec::new(),
+            cpu_budget: None,
         }
     }
 }

@@ -291,3 +291,34 @@ async fn an_administrator_asks_for_traces() {
     let audit = std::fs::read_to_string(traced.gateway.socket.with_file_name("audit.log")).unwrap();
     assert_eq!(audit.lines().filter(|line| line.contains("debug rule")).count(), 4, "{audit}");
 }
+
+/// With a budget that is always exceeded: labels go, then spans of attempts, then sampled spans, and each event says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_its_budget_telemetry_leaves_out_parts_and_never_an_event() {
+    let settings =
+        "    cpuBudget: 0\n    labels: [{name: tag, type: literal, defaultValue: blue}]\n    keep: {slow: false}\n";
+    let traced = Traced::start(settings, &[]).await;
+    let mut asked = 0;
+    let level =
+        |text: &str| text.lines().find_map(|line| line.strip_prefix("weir_telemetry_degraded_level ")?.parse().ok());
+    eventually("it leaves out all that it may", async || {
+        for _ in 0..50 {
+            traced.ask("/busy", &[]).await;
+            asked += 1;
+        }
+        let text = get(&format!("http://{}/metrics", traced.gateway.admin)).await.unwrap().1;
+        (level(&text) == Some(3.0)).then_some(())
+    })
+    .await;
+    traced.ask("/late", &[]).await;
+    traced.ask("/status/503", &[]).await;
+    // What failed is kept for its own sake, without its attempts.
+    let failed = traced.spans("/status/503", 1).await;
+    assert_eq!(text(&failed[0], "telemetry.degraded").as_deref(), Some("sampled_spans"));
+    assert_eq!((text(&failed[0], "tag"), text(&failed[0], "weir.kept").as_deref()), (None, Some("failed")));
+    let spans = traced.receiver.spans();
+    assert!(spans.iter().all(|span| text(span, "url.path").as_deref() != Some("/late")));
+    let whole = spans.iter().find(|span| text(span, "tag").is_some()).unwrap();
+    assert_eq!(text(whole, "telemetry.degraded"), None, "it began with everything");
+    assert_eq!(traced.metric("weir_events_accepted_total{worker=\"0\"}").await, Some(f64::from(asked + 2)));
+}

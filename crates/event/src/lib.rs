@@ -10,6 +10,7 @@
 
 pub mod chunk;
 pub mod clock;
+pub mod degradation;
 pub mod exchange;
 pub mod failpoint;
 pub mod field;

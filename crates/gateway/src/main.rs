@@ -3,6 +3,7 @@
 mod admin;
 mod allocator;
 mod args;
+mod budget;
 mod descriptors;
 mod error;
 mod exit;

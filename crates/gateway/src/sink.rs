@@ -4,6 +4,7 @@
 use crate::logging::now_us;
 use std::sync::{Arc, Mutex};
 use weir_config::{Logging, UpstreamAddress};
+use weir_event::degradation::Level;
 use weir_event::exchange::TraceFacts;
 use weir_event::{Exchange, NameId, failpoint, record};
 use weir_logs::{Entry, Logs, PolicyMessage};
@@ -36,7 +37,8 @@ impl EventSink for RingSink {
 
     fn keep_spans(&mut self, exchange: &Exchange, origin: Option<&UpstreamAddress>) {
         if let Some(spans) = &mut self.spans {
-            spans.send(KeptRequest::new(&self.buffer, exchange, origin), exchange.attempts.len());
+            let attempts = if Level::of(exchange) >= Level::ClientSpans { 0 } else { exchange.attempts.len() };
+            spans.send(KeptRequest::new(&self.buffer, exchange, origin), attempts);
         }
     }
 

@@ -5,7 +5,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 crate::catalogue! {
     CPU Counter "process_cpu_seconds_total" "s" [] "CPU time of the process, of the system's part of it, too.";
@@ -20,8 +20,7 @@ crate::catalogue! {
 
 /// The samples of this process, which began at `started`. What the system does not say has none.
 pub fn metrics(out: &mut Families, started: SystemTime) {
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    out.seconds(&CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
+    out.seconds(&CPU, &[], processor_time().as_secs_f64());
     for (name, nanos) in threads() {
         out.seconds(&THREAD_CPU, &[&name], nanos as f64 / 1e9);
     }
@@ -39,8 +38,14 @@ pub fn metrics(out: &mut Families, started: SystemTime) {
     }
 }
 
+/// CPU time of the process, of the system's part of it, too.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// Name and CPU time of the threads that run, in nanoseconds. A number at the end of a name stays: workers have one each.
-fn threads() -> BTreeMap<String, u64> {
+pub fn threads() -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let read = |file| fs::read_to_string(thread.path().join(file)).ok();

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use weir_config::{AttributeLimits, Scheme};
+use weir_event::degradation::{DEGRADED, Level};
 use weir_event::record::{AttemptEntry, Event, Schema};
 use weir_event::{CLIENT_CLOSED, Method, Names, Outcome, Reason, Side, SpanId, TraceId};
 
@@ -102,6 +103,10 @@ impl Spans {
         // Made by this process.
         let Ok(event) = Event::decode(Schema::NEWEST, kept.record()) else { return 0 };
         self.server(&event, kept, out);
+        let degraded = event.attrs().find(|(key, _)| *key == &DEGRADED[..]).map(|(_, word)| Level::named(word));
+        if degraded >= Some(Level::ClientSpans) {
+            return 1;
+        }
         let attempts = event.attempts().len();
         for (index, attempt) in event.attempts().enumerate() {
             self.client(&event, kept, (index, index + 1 == attempts), &attempt, out);

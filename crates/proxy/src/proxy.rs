@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
 use weir_event::Names;
 use weir_policies::Services;
+use weir_telemetry::degradation::Degradation;
 use weir_telemetry::sampling::{Budget, DebugRules};
 use weir_transport::start_resolver;
 use weir_upstream::{Descriptors, Origins};
@@ -45,6 +46,8 @@ pub struct Registry {
     pub trace_callers: Arc<Budget>,
     /// The traces that an administrator asks for.
     pub debug_rules: Arc<DebugRules>,
+    /// What telemetry leaves out because it costs too much.
+    pub degradation: Arc<Degradation>,
     /// Of probes: valid for whatever worker and generation.
     pub marks: Arc<Marks>,
 }
@@ -64,6 +67,7 @@ impl Registry {
             spans: false,
             trace_callers: Arc::default(),
             debug_rules: Arc::default(),
+            degradation: Arc::default(),
             marks: Arc::new(Marks::new()),
         }
     }

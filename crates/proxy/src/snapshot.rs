@@ -170,7 +170,12 @@ impl Snapshot {
         let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
         let lines = config.access_log().map(|log| Arc::new(LineRule::new(&log)));
         let tracer = registry.spans.then(|| {
-            Tracer::new(&config.tracing, Arc::clone(&registry.trace_callers), Arc::clone(&registry.debug_rules))
+            Tracer::new(
+                &config.tracing,
+                Arc::clone(&registry.trace_callers),
+                Arc::clone(&registry.debug_rules),
+                Arc::clone(&registry.degradation),
+            )
         });
         let mut listeners = Vec::new();
         for address in addresses(&config.apis) {

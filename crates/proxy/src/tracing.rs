@@ -5,8 +5,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use weir_config::{ApiTracing, Keep, ParentDecision, TraceLabel, TraceLabelValue, TraceTrust, Tracing};
+use weir_event::degradation::{DEGRADED, Level};
 use weir_event::{Exchange, Kept, Turn};
 use weir_telemetry::Continuation;
+use weir_telemetry::degradation::Degradation;
 use weir_telemetry::sampling::{Asked, Budget, DebugRules, Sampler};
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
@@ -27,13 +29,21 @@ pub(crate) struct Tracer {
     callers: Arc<Budget>,
     /// Traces that an administrator asks for.
     pub(crate) debug: Arc<DebugRules>,
+    /// What is left out, because telemetry costs too much.
+    degradation: Arc<Degradation>,
     labels: Vec<TraceLabel>,
     span_name: Option<Bytes>,
 }
 
 impl Tracer {
-    pub(crate) fn new(tracing: &Tracing, callers: Arc<Budget>, debug: Arc<DebugRules>) -> Self {
+    pub(crate) fn new(
+        tracing: &Tracing,
+        callers: Arc<Budget>,
+        debug: Arc<DebugRules>,
+        degradation: Arc<Degradation>,
+    ) -> Self {
         Self {
+            degradation,
             sampler: Sampler::new(tracing.sampling, tracing.parent),
             keep: tracing.keep,
             callers_per_second: tracing.callers_per_second,
@@ -52,6 +62,7 @@ impl Tracer {
             span_name: api.span_name.as_ref().map(|name| Bytes::copy_from_slice(name.as_bytes())),
             callers: Arc::clone(&self.callers),
             debug: Arc::clone(&self.debug),
+            degradation: Arc::clone(&self.degradation),
             ..*self
         }
     }
@@ -80,6 +91,10 @@ impl Tracer {
             facts.kept = facts.sampled.then_some(Kept::Sampled);
             exchange.trace = *facts;
         }
+        let level = self.degradation.level();
+        if level > Level::Nothing {
+            return degrade(level, trace, exchange);
+        }
         for label in &self.labels {
             let value = match &label.value {
                 TraceLabelValue::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -94,6 +109,18 @@ impl Tracer {
         }
         exchange.attrs.extend(self.span_name.clone().map(|name| (SPAN_NAME, name)));
     }
+}
+
+/// Leaves out what the level says, and notes it in the event.
+#[cold]
+fn degrade(level: Level, trace: &mut Continuation, exchange: &mut Exchange) {
+    if level >= Level::SampledSpans && trace.facts.kept == Some(Kept::Sampled) {
+        // The flag stays: others may keep their part.
+        trace.facts.kept = None;
+        exchange.trace = trace.facts;
+    }
+    exchange.attrs.retain(|(name, _)| *name != DEGRADED);
+    exchange.attrs.push((DEGRADED, Bytes::from_static(level.as_str().as_bytes())));
 }
 
 /// Has the trace of a request kept if an administrator's rule takes it.

@@ -4,6 +4,7 @@
 //! but for the one header that it sends.
 
 mod access_log;
+pub mod degradation;
 pub mod metrics;
 pub mod sampling;
 pub mod trace_context;

@@ -379,6 +379,12 @@ impl Shown for Sampling {
     }
 }
 
+impl Shown for Percent {
+    fn shown(&self) -> Value {
+        json!(self.ratio() * 100.0)
+    }
+}
+
 impl Shown for Vec<TraceLabel> {
     fn shown(&self) -> Value {
         let of = |label: &TraceLabel| match &label.value {

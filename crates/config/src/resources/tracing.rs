@@ -82,6 +82,13 @@ pub(super) fn tracing(section: &mut Section<'_, '_>) {
         Cursor::boolean,
     );
     section.row_of_weir(
+        "cpuBudget",
+        "Percent of the process's CPU time that telemetry may take; beyond it labels are left out, then spans of attempts, then \
+         spans that are kept because they were sampled; never an event",
+        |values| &mut values.config.tracing.cpu_budget,
+        |at| at.parse(str::parse::<Percent>, "write 0 to 100, as in `5`").map(Some),
+    );
+    section.row_of_weir(
         "listeners",
         "`trust` and `serverTiming` of single ports",
         |values| &mut values.config.tracing.listeners,

@@ -118,6 +118,7 @@ async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<
     spool(&admin, &mut few);
     spans(&admin, &mut few);
     log_lines(&admin, &mut few);
+    cost(&admin, &mut few);
     process(&admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
@@ -140,6 +141,11 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
         out.counter(&catalogue::CONNECTIONS_OPENED, service, *opened);
         out.counter(&catalogue::CONNECT_FAILURES, service, *failed);
     }
+}
+
+fn cost(admin: &Admin, out: &mut Families) {
+    out.gauge(&catalogue::TELEMETRY_SHARE, &[], lock(&admin.budget).share());
+    out.gauge(&catalogue::TELEMETRY_DEGRADED, &[], f64::from(admin.registry.degradation.level() as u8));
 }
 
 fn log_lines(admin: &Admin, out: &mut Families) {

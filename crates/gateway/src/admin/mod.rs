@@ -16,6 +16,7 @@ mod status;
 mod tail;
 mod view;
 
+use crate::budget::Budget;
 use crate::descriptors;
 use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
@@ -53,6 +54,8 @@ pub struct Admin {
     identity: weir_event::Identity,
     has_apis: AtomicBool,
     draining: AtomicBool,
+    /// What telemetry costs.
+    budget: Mutex<Budget>,
     /// Of the admin and the probe port.
     counts: Arc<Counts>,
     /// Why the process counts as broken: the workers that stand still.
@@ -98,6 +101,7 @@ impl Admin {
             identity,
             has_apis,
             draining,
+            budget: Mutex::default(),
             counts: Arc::default(),
             broken: Mutex::default(),
             is_watched: supervisor::watchdog().is_some(),
@@ -118,9 +122,12 @@ impl Admin {
     /// Once a second: frees what workers have let go of, and looks whether there is an API to serve, and whether the
     /// workers run.
     pub fn tick(&self) {
-        let limit = self.reloads.running().lifecycle.worker_timeout;
+        let running = self.reloads.running();
+        let limit = running.lifecycle.worker_timeout;
         self.registry.debug_rules.expire(debug::now());
         let Some(proxy) = &mut *lock(&self.proxy) else { return };
+        let budget = running.tracing.cpu_budget.map(weir_config::Percent::ratio);
+        lock(&self.budget).look(proxy, budget, &self.registry.degradation);
         proxy.reap();
         self.has_apis.store(proxy.snapshot().addresses().next().is_some(), Ordering::Relaxed);
         proxy.look_at_workers(Instant::now(), limit).iter().for_each(tell_change);

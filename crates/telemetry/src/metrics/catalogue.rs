@@ -86,6 +86,10 @@ weir_metrics::catalogue! {
         "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
     TELEMETRY_CPU Counter "weir_telemetry_cpu_seconds_total" "s" ["worker" "signal"]
         "Processor time of a worker that went into metrics, events, the copies that spans are made of, and log lines; estimated from one request in 1,024. What other threads do for them is in `weir_thread_cpu_seconds_total`.";
+    TELEMETRY_SHARE Gauge "weir_telemetry_cpu_ratio" "1" []
+        "Of the CPU time of the process in the last second, what telemetry had: the workers' part and the threads beside them. 0 where the process did little.";
+    TELEMETRY_DEGRADED Gauge "weir_telemetry_degraded_level" "1" []
+        "What telemetry leaves out because it costs more than `tracing.cpuBudget`: 0 nothing, 1 labels, 2 also spans of attempts, 3 also spans that were kept because they were sampled. Never an event.";
     LINK_DURATION Histogram "weir_link_duration_seconds" "s" ["api" "route" "service"]
         "The way to and back from the gateway behind this one (`peerGateway`): the wait for its response head without what it says it took itself, connecting not counted. Only where there was one.";
     LINKS_DOUBTED Counter "weir_link_reports_invalid_total" "{report}" ["worker"]
