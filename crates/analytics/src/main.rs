@@ -6,6 +6,7 @@ mod run;
 use args::{Args, Verb};
 use std::process::ExitCode;
 use weir_program::log::Log;
+use weir_program::operations::{Operations, Receiver};
 use weir_program::say;
 
 fn main() -> ExitCode {
@@ -19,7 +20,19 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let _log = Log::start(&args.log, "info");
+    let operations = match operations() {
+        Ok(operations) => operations,
+        Err(error) => {
+            args.log.fail(
+                "weir-analytics: ",
+                format_args!(
+                    "spans of its own operations cannot be sent: {error}; correct the OTEL_EXPORTER_OTLP_ variables"
+                ),
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let _log = Log::start_with(&args.log, "info", None, operations.as_ref());
     let log = args.log.clone();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +41,14 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Where `OTEL_EXPORTER_OTLP_ENDPOINT` names a receiver.
+fn operations() -> std::io::Result<Option<Operations>> {
+    let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "weir-analytics".to_owned());
+    let start =
+        |receiver: Receiver| Operations::start(&service, &[("service.version", env!("CARGO_PKG_VERSION"))], &receiver);
+    Receiver::of_environment().map(start).transpose()
 }
 
 /// Of a command whose only work is to print.

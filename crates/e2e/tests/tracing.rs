@@ -322,3 +322,24 @@ async fn beyond_its_budget_telemetry_leaves_out_parts_and_never_an_event() {
     assert_eq!(text(whole, "telemetry.degraded"), None, "it began with everything");
     assert_eq!(traced.metric("weir_events_accepted_total{worker=\"0\"}").await, Some(f64::from(asked + 2)));
 }
+
+/// Loading a configuration and shipping a chunk are spans of the gateway's own, at whatever level it logs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gateway_does_by_itself_is_a_span_as_well() {
+    let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("berlin", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    spec.more_args = vec!["--log".to_owned(), "error".to_owned()];
+    let endpoint = format!("http://{}", receiver.address);
+    let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "20")];
+    let gateway = Gateway::start_with(&site, &spec, &env).unwrap();
+    let file = gateway.conf.join("gateway.yaml");
+    let yaml = std::fs::read_to_string(&file).unwrap().replace("name: api-0", "name: api-renamed");
+    std::fs::write(&file, yaml).unwrap();
+    let reload =
+        eventually("the reload arrives", async || receiver.spans().into_iter().find(|span| span.name == "reload"))
+            .await;
+    assert_eq!((text(&reload, "outcome").as_deref(), text(&reload, "apis").as_deref()), (Some("taken"), Some("1")));
+    // Without them, no line of the log is about it.
+    assert!(!site.log("edge").contains("reload"), "{}", site.log("edge"));
+}

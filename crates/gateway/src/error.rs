@@ -29,6 +29,10 @@ pub enum RunError {
     Log(#[from] weir_logs::StartError),
     #[error("spans cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables")]
     Spans(#[from] weir_otlp::ClientError),
+    #[error(
+        "spans of the gateway's own operations cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables"
+    )]
+    Operations(io::Error),
     #[error("cannot listen on {address} for `{what}`: {error}; change the address in the configuration")]
     Admin { what: &'static str, address: std::net::SocketAddr, error: io::Error },
     #[error("cannot listen on the socket `{}`: {error}; give another path by --admin-socket", path.display())]

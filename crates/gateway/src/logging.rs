@@ -5,10 +5,11 @@ use crate::error::RunError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Level;
-use weir_config::{LogLevel, Startup, policy};
+use weir_config::{AnalyticsTls, LogLevel, OtlpProtocol, Startup, policy};
 use weir_event::{Identity, Names};
 use weir_logs::{Entry, Logs};
 use weir_program::log::{Log, LogOptions, Take};
+use weir_program::operations::{Operations, Protocol, Receiver};
 
 /// Opens the outputs and starts the log. `--log` and `WEIR_LOG` win over the configured level.
 pub fn start(
@@ -16,7 +17,7 @@ pub fn start(
     startup: &Startup,
     identity: &Identity,
     names: &Arc<Names>,
-) -> Result<(Log, Arc<Logs>), RunError> {
+) -> Result<(Log, Arc<Logs>, Option<Operations>), RunError> {
     let (of_requests, of_program) = (startup.logging.of_requests(), startup.logging.of_program());
     let logs = Logs::start(of_requests.into_iter().chain(of_program.iter().cloned()), identity, names)?;
     let also = (!of_program.is_empty()).then(|| {
@@ -33,7 +34,34 @@ pub fn start(
         LogLevel::Warn => "warn",
         LogLevel::Error | LogLevel::Fatal => "error",
     };
-    Ok((Log::start_with(options, level, also), Arc::new(logs)))
+    let operations = receiver(startup).map(|receiver| {
+        let service = startup.spans.as_ref().and_then(|spans| spans.service_name.as_ref()).unwrap_or(&identity.gateway);
+        let attributes = [
+            ("service.namespace", &*identity.organization),
+            ("deployment.environment.name", &*identity.environment),
+            ("weir.site", &*identity.site),
+            ("weir.replica", &*identity.replica),
+        ];
+        Operations::start(service, &attributes, &receiver)
+    });
+    let operations = operations.transpose().map_err(RunError::Operations)?;
+    Ok((Log::start_with(options, level, also, operations.as_ref()), Arc::new(logs), operations))
+}
+
+/// Where spans of the gateway's own operations go: where those of requests do.
+fn receiver(startup: &Startup) -> Option<Receiver> {
+    let spans = startup.spans.as_ref()?;
+    let protocol = match spans.protocol {
+        OtlpProtocol::Grpc => Protocol::Grpc,
+        OtlpProtocol::HttpProtobuf => Protocol::Http,
+    };
+    // Its TLS trusts the system alone, and there is none over HTTP.
+    let is_tls = spans.endpoint.scheme_str() == Some("https");
+    if is_tls && (protocol == Protocol::Http || spans.tls != AnalyticsTls::default()) {
+        return None;
+    }
+    let headers = spans.headers.iter().map(|(name, value)| (name.to_string(), value.expose().to_owned())).collect();
+    Some(Receiver { protocol, endpoint: spans.endpoint.to_string(), headers, timeout: spans.timeout })
 }
 
 fn level_of(level: Level) -> policy::LogLevel {

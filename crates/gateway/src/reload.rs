@@ -4,9 +4,10 @@ use crate::generations::Generations;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, field, info, warn};
 use weir_config::{Answer, Candidate, ConfigErrors, GatewayConfig, Handle, Origin, Taker, Verdict, Waiting, WaitsFor};
 use weir_program::ending::Ending;
+use weir_program::operation;
 use weir_program::supervisor;
 use weir_proxy::{Proxy, ProxyError, Registry};
 use weir_spool::{Spool, SpoolError};
@@ -173,6 +174,34 @@ impl Taker for Reloader {
     }
 
     fn take(&mut self, candidate: &Candidate, again: bool) -> Verdict {
+        let apis = candidate.config.apis.len();
+        let operation = operation!("reload", apis, origin = ?candidate.origin, outcome = field::Empty).entered();
+        let verdict = self.taken(candidate, again);
+        operation.record(
+            "outcome",
+            match &verdict {
+                Verdict::Taken(_) => "taken",
+                Verdict::Refused { .. } => "refused",
+                Verdict::Ended => "ended",
+            },
+        );
+        verdict
+    }
+
+    fn refuse(&mut self, errors: &ConfigErrors) {
+        self.refused(&errors.to_string(), false, false);
+    }
+
+    fn waits(&mut self, waiting: Option<&Waiting>, still: bool) {
+        if let Some(waiting) = waiting {
+            tell_waiting(waiting, still, &self.stats.running());
+        }
+        lock(&self.stats.state).waiting = waiting.cloned();
+    }
+}
+
+impl Reloader {
+    fn taken(&mut self, candidate: &Candidate, again: bool) -> Verdict {
         let generation = match self.publish(&candidate.config) {
             Ok(Some(generation)) => generation,
             Ok(None) => return Verdict::Ended,
@@ -201,19 +230,6 @@ impl Taker for Reloader {
         Verdict::Taken(generation)
     }
 
-    fn refuse(&mut self, errors: &ConfigErrors) {
-        self.refused(&errors.to_string(), false, false);
-    }
-
-    fn waits(&mut self, waiting: Option<&Waiting>, still: bool) {
-        if let Some(waiting) = waiting {
-            tell_waiting(waiting, still, &self.stats.running());
-        }
-        lock(&self.stats.state).waiting = waiting.cloned();
-    }
-}
-
-impl Reloader {
     /// Reported once, and again when it is another one.
     fn refused(&self, error: &str, passing: bool, again: bool) {
         let news = self.stats.refused(error, passing);

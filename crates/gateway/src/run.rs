@@ -70,7 +70,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     };
     let Prepared { config, registry, snapshot, folder, running, fallback, state } = prepared;
     let identity = identity(&config, options.name);
-    let (log, logs) = logging::start(&options.log, &config.startup, &identity, &registry.names)?;
+    let (log, logs, _operations) = logging::start(&options.log, &config.startup, &identity, &registry.names)?;
     tell_warnings(&config);
     weir_program::open_files::raise_limit();
     fallback.iter().for_each(tell_fallback);

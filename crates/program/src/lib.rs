@@ -11,6 +11,7 @@ mod failure;
 pub mod help;
 pub mod log;
 pub mod open_files;
+pub mod operations;
 pub mod operator;
 mod output;
 pub mod supervisor;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tracing::{Instrument, info_span};
 use weir_api::ingest::{PROTOCOL, PROTOCOL_HEADER, SENT_HEADER};
 use weir_event::clock::system_us;
 use weir_transport::{client_config, lookup, system_roots};
@@ -80,7 +81,10 @@ impl Client {
 
     /// Posts `body` to `path` under the endpoint.
     pub(crate) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
-        let posted = tokio::time::timeout(self.timeout, self.exchange(path, content_type, body)).await;
+        // What the program does, for its own trace: the name is that of `weir_program::operations`.
+        let operation = info_span!(target: "weir::operation", "ship", path, bytes = body.len());
+        let exchange = self.exchange(path, content_type, body).instrument(operation);
+        let posted = tokio::time::timeout(self.timeout, exchange).await;
         if !matches!(posted, Ok(Ok(_))) {
             // What happened to one kept connection has happened to all: a firewall forgets them together.
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -18,8 +18,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tracing::{Instrument, field};
 use weir_event::Ranges;
 use weir_event::failpoint;
+use weir_program::operation;
 
 pub(super) struct Committer {
     store: Store,
@@ -41,6 +43,16 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// For people.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Absent(_) => "absent",
+            Self::Unclear => "unclear",
+            Self::Lost => "lost",
+        }
+    }
+
     fn counted(&self) -> BlockOutcome {
         match self {
             Self::Stored => BlockOutcome::Stored,
@@ -251,7 +263,9 @@ impl Committer {
         let (began, metrics) = (Instant::now(), self.store.metrics());
         metrics.begun();
         let (events, newest_us) = (built.intent.rows, built.intent.last_us);
-        let outcome = self.written(session, offers, built).await;
+        let operation = operation!("insert", block = built.intent.block, events, outcome = field::Empty);
+        let outcome = self.written(session, offers, built).instrument(operation.clone()).await;
+        operation.record("outcome", outcome.word());
         let lag = u64::try_from(now_us() - newest_us).unwrap_or_default();
         metrics.ended(outcome.counted(), events, began.elapsed(), Duration::from_micros(lag));
         outcome

@@ -14,7 +14,9 @@ use super::term::Term;
 use crate::block::Block;
 use crate::schema::{ROLLUPS, seqs_select};
 use crate::store::{Store, StoreError};
+use tracing::Instrument;
 use weir_event::failpoint;
+use weir_program::operation;
 
 /// What a repair found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,10 @@ pub enum RepairError {
 /// Rebuilds `day`, in days since the Unix epoch, UTC, under `term`. `spare` is a block that was never acknowledged: it
 /// may be missing from raw.
 pub async fn day(store: &Store, day: i64, term: Term, spare: Option<&Intent>) -> Result<Repaired, RepairError> {
+    rebuilt(store, day, term, spare).instrument(operation!("repair", day)).await
+}
+
+async fn rebuilt(store: &Store, day: i64, term: Term, spare: Option<&Intent>) -> Result<Repaired, RepairError> {
     let day = Day::new(store, day, term).await?;
     day.check(spare).await?;
     let schema = store.schema();

@@ -10,6 +10,7 @@ pub mod recent;
 pub mod repeats;
 mod writer;
 
+use crate::operations::Operations;
 use copy::Copy;
 pub use copy::Take;
 pub use options::{Filter, LogFormat, LogOptions};
@@ -20,6 +21,8 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -39,15 +42,15 @@ pub struct Log {
 impl Log {
     /// Starts it for the whole process, once. `level` counts where the operator asked for none.
     pub fn start(options: &LogOptions, level: &str) -> Self {
-        Self::start_with(options, level, None)
+        Self::start_with(options, level, None, None)
     }
 
-    /// As [`Log::start`], with all of it handed to `also`.
-    pub fn start_with(options: &LogOptions, level: &str, also: Option<Take>) -> Self {
+    /// As [`Log::start`], with all of it handed to `also`, and the program's operations exported.
+    pub fn start_with(options: &LogOptions, level: &str, also: Option<Take>, operations: Option<&Operations>) -> Self {
         let (recent, repeats) = (Recent::default(), RateLimit::default());
         let writer = Writer::started();
         note_panics(writer.clone());
-        subscriber(options, level, &recent, &repeats, writer, also).init();
+        subscriber(options, level, &recent, &repeats, writer, also, operations).init();
         Self { recent, repeats }
     }
 
@@ -88,8 +91,18 @@ fn subscriber(
     repeats: &RateLimit,
     writer: Writer,
     also: Option<Take>,
+    operations: Option<&Operations>,
 ) -> impl Subscriber + Send + Sync {
     let filter = options.log.as_ref().map_or_else(|| EnvFilter::new(level), Filter::to_env_filter);
+    // Whatever is logged: spans of operations are for the receiver, and without one for nobody.
+    let wanted = if operations.is_some() { LevelFilter::INFO } else { LevelFilter::OFF };
+    let directive = format!("{}={wanted}", crate::operations::TARGET).parse();
+    let filter = directive.into_iter().fold(filter, EnvFilter::add_directive);
+    let exported = operations.map(|operations| {
+        operations
+            .layer()
+            .with_filter(filter_fn(|event| event.is_span() && event.target() == crate::operations::TARGET))
+    });
     let written = tracing_subscriber::fmt::layer().with_writer(writer);
     let written: Box<dyn Layer<Registry> + Send + Sync> = match options.log_format {
         LogFormat::Text => written.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed(),
@@ -97,6 +110,7 @@ fn subscriber(
     };
     tracing_subscriber::registry()
         .with(written)
+        .with(exported)
         .with(also.map(Copy))
         .with(recent.clone())
         .with(filter)
@@ -142,14 +156,13 @@ impl tracing::field::Visit for Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing::level_filters::LevelFilter;
 
     #[test]
     fn what_nobody_asked_for_is_known_to_be_off_before_it_is_said() {
         let (recent, repeats) = (Recent::default(), RateLimit::default());
         let mut options = LogOptions { log: None, log_format: LogFormat::Text };
         let hint = |options: &LogOptions| {
-            subscriber(options, "info", &recent, &repeats, Writer::started(), None).max_level_hint()
+            subscriber(options, "info", &recent, &repeats, Writer::started(), None, None).max_level_hint()
         };
         assert_eq!(hint(&options), Some(LevelFilter::INFO));
         options.log = "weir_spool=debug,warn".parse().ok();
