@@ -100,8 +100,11 @@ tools:
 	@crates/chdb/tests/clients/install
 	@$(MAKE) --no-print-directory .tools/openmetrics/installed
 
+# The contender without telemetry, by itself: crates that are built together have the features of all.
+WEIR_OFF := -p weir-loadtests --bin weir-off --features no-trace-context
 bench: tools .tools/envoy/installed target/pingora/release/bench-pingora
-	cargo build --release -p weir-gateway -p weir-loadtests
+	cargo build --release -p weir-gateway -p weir-loadtests --bin weir --bin weir-bench
+	cargo build --release $(WEIR_OFF)
 	target/release/weir-bench $(ARGS)
 
 bench-quick:
@@ -119,7 +122,7 @@ PGO = RUSTFLAGS="$(1)" cargo build --release --target $(HOST) --target-dir targe
 pgo: tools
 	@rustup component add llvm-tools || { echo "this needs rustup, for the llvm-profdata that fits the compiler"; exit 1; }
 	@echo "== the bench, and the build that counts (minutes)"
-	cargo build --release -p weir-loadtests
+	cargo build --release -p weir-loadtests --bin weir-bench
 	@rm -rf target/pgo/counted
 	$(call PGO,-Cprofile-generate=$(CURDIR)/target/pgo/counted,counting)
 	@echo "== counting"
@@ -131,8 +134,10 @@ pgo: tools
 	@echo "target/pgo/weir"
 
 # The release code without fat LTO: minutes to build the first time, seconds after that. What counts it may be any build.
+# `ARGS="--with traces-1,traces,access-log,off"` says what these cost, beside the same load without.
 guard: tools
 	cargo build --profile demo -p weir-gateway
+	$(if $(findstring off,$(ARGS)),cargo build --profile demo $(WEIR_OFF))
 	cargo run --quiet -p weir-loadtests --bin weir-bench -- guard --program target/demo/weir $(ARGS)
 
 # The OpenTelemetry Collector with the components of the kit, by the Collector Builder of the same version. The file has all

@@ -4,9 +4,11 @@
 //! Neither depends on how busy the machine is, so that a few per cent mean something. A wait by the clock is few
 //! instructions, because the clock runs on while valgrind is slow; it is seen by its readings. What both do not see is
 //! time without instructions: a cache miss, a system call's inside, a sleep. `make bench` sees those.
+//!
+//! With signals it says what they cost: the same load with one of them on, beside the same load without.
 
-use crate::child::{Child, installed};
-use crate::contenders::{self, Setup};
+use crate::child::{Child, installed, pause};
+use crate::contenders::{self, Setup, Signals};
 use crate::load::http;
 use crate::sink::Sink;
 use crate::tls::{Certificates, Key};
@@ -15,12 +17,32 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Requests that warm up and are not counted.
 const WARM: u64 = 300;
 const COUNTED: u64 = 2_000;
 /// What may be over the recorded figure before the guard fails.
 const ALLOWED: f64 = 0.01;
+
+/// What waits for company is sent after five seconds (`OTEL_BSP_SCHEDULE_DELAY`), and the clock runs on while valgrind is
+/// slow.
+const SETTLE: Duration = Duration::from_secs(7);
+
+/// What the guarded load is run with, in place of the recorded figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum With {
+    /// OTLP traces of 1 % of all requests.
+    #[value(name = "traces-1")]
+    Traces1,
+    /// OTLP traces of all requests.
+    Traces,
+    /// A JSON line for each request, in a file.
+    AccessLog,
+    /// `weir-off` beside the program: no events, no metrics, no trace context.
+    Off,
+}
 
 /// The recorded figures.
 #[derive(Serialize, Deserialize)]
@@ -31,16 +53,30 @@ struct Recorded {
     compiler: String,
 }
 
-/// What the worker's thread did for `COUNTED` requests.
+/// What was done for `COUNTED` requests.
 struct Counted {
+    /// By the worker's thread.
     instructions: u64,
     clock_readings: u64,
+    /// By all threads.
+    of_process: u64,
+    /// That arrived meanwhile.
+    spans: u64,
+}
+
+/// What is counted.
+struct Load<'a> {
+    program: &'a Path,
+    signals: Signals,
+    /// How long the program has for what it does after the requests.
+    settle: Duration,
+    keep: Option<&'a Path>,
 }
 
 /// Counts, and compares with the figure in `file` or records it there. False when there are too many.
 pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path>) -> io::Result<bool> {
     let program = program.map_or_else(contenders::release, |path| Ok(path.to_owned()))?;
-    let counted = count(&program, keep)?;
+    let counted = count(&Load { program: &program, signals: Signals::Usual, settle: Duration::ZERO, keep })?;
     let compiler = String::from_utf8_lossy(&Command::new("rustc").arg("--version").output()?.stdout).trim().to_owned();
     if record {
         let recorded = Recorded {
@@ -83,7 +119,43 @@ fn held(what: &str, counted: u64, recorded: f64) -> bool {
     change <= ALLOWED
 }
 
-fn count(program: &Path, keep: Option<&Path>) -> io::Result<Counted> {
+/// Counts without signals and with each of `with`, and says what they cost.
+pub fn compare(with: &[With], program: Option<&Path>, keep: Option<&Path>) -> io::Result<bool> {
+    let program = program.map_or_else(contenders::release, |path| Ok(path.to_owned()))?;
+    let counted = |program: &Path, signals, name: &str| {
+        let keep = keep.map(|keep| keep.join(name));
+        count(&Load { program, signals, settle: SETTLE, keep: keep.as_deref() })
+    };
+    let plain = counted(&program, Signals::Usual, "plain")?;
+    let each = |instructions: u64| instructions / COUNTED;
+    println!(
+        "guard: plain: {} instructions a request by the worker, {} by the process",
+        each(plain.instructions),
+        each(plain.of_process)
+    );
+    for with in with {
+        let (name, signals) = match with {
+            With::Traces1 => ("traces-1", Signals::Traces1),
+            With::Traces => ("traces", Signals::Traces),
+            With::AccessLog => ("access-log", Signals::AccessLog),
+            With::Off => ("off", Signals::Usual),
+        };
+        let other = if *with == With::Off { program.with_file_name("weir-off") } else { program.clone() };
+        let one = counted(&other, signals, name)?;
+        let more = |one: u64, plain: u64| (one as i64 - plain as i64) / COUNTED as i64;
+        println!(
+            "guard: {name}: {} by the worker ({:+}), {} by the process ({:+}); {} spans",
+            each(one.instructions),
+            more(one.instructions, plain.instructions),
+            each(one.of_process),
+            more(one.of_process, plain.of_process),
+            one.spans
+        );
+    }
+    Ok(true)
+}
+
+fn count(load: &Load) -> io::Result<Counted> {
     let Some(valgrind) = installed("valgrind") else {
         return Err(io::Error::other("valgrind is not installed; `make tools` does it"));
     };
@@ -94,11 +166,12 @@ fn count(program: &Path, keep: Option<&Path>) -> io::Result<Counted> {
     let setup = Setup { dir: &dir.path().join("weir"), upstream, routes: 0, certificates: &certificates, sink: &sink };
     std::fs::create_dir_all(setup.dir)?;
     certificates.copy_to(setup.dir)?;
-    let (ports, conf) = contenders::weir_configuration(&setup)?;
+    let (ports, conf) = contenders::weir_configuration(&setup, load.signals)?;
+    let counts = sink.fresh();
     let http = ports.http;
     let (out, program, conf) = (
         format!("--callgrind-out-file={}/callgrind", dir.path().display()),
-        program.to_string_lossy(),
+        load.program.to_string_lossy(),
         conf.to_string_lossy(),
     );
     let args =
@@ -106,28 +179,32 @@ fn count(program: &Path, keep: Option<&Path>) -> io::Result<Counted> {
     let child = Child::start("0", &valgrind, &args, &dir.path().join("valgrind"))?;
     wait_for(http)?;
     send(http, WARM)?;
+    pause(load.settle);
+    let before = counts.spans.load(Relaxed);
     control(&child, "--zero")?;
     send(http, COUNTED)?;
+    pause(load.settle);
     control(&child, "--dump")?;
+    let spans = counts.spans.load(Relaxed) - before;
     drop(child);
-    if let Some(keep) = keep {
+    if let Some(keep) = load.keep {
         std::fs::create_dir_all(keep)?;
         for path in profiles(dir.path())? {
             std::fs::copy(&path, keep.join(path.file_name().unwrap_or_default()))?;
         }
         println!("guard: the profiles are in {}, for callgrind_annotate", keep.display());
     }
-    of_worker(dir.path())
+    Ok(Counted { spans, ..of_threads(dir.path())? })
 }
 
 fn wait_for(address: SocketAddr) -> io::Result<()> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     loop {
         match http::get(address, "/bench/1k") {
             Ok((200, _)) => return Ok(()),
             Ok((status, _)) => return Err(io::Error::other(format!("answered {status}"))),
             Err(error) if std::time::Instant::now() > deadline => return Err(error),
-            Err(_) => crate::child::pause(std::time::Duration::from_millis(50)),
+            Err(_) => pause(Duration::from_millis(50)),
         }
     }
 }
@@ -174,19 +251,24 @@ fn profiles(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths.into_iter().filter(is_dump).collect())
 }
 
-/// The thread that ran the pipeline is the worker's: what it did from zeroing to dumping.
-fn of_worker(dir: &Path) -> io::Result<Counted> {
-    let mut most: Option<Counted> = None;
+/// The thread that ran the pipeline is the worker's, and all together are the process.
+fn of_threads(dir: &Path) -> io::Result<Counted> {
+    let (mut most, mut of_process): (Option<Counted>, u64) = (None, 0);
     for path in profiles(dir)? {
         let text = std::fs::read_to_string(&path)?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse::<u64>().ok());
+        of_process += total.unwrap_or_default();
         if let Some(instructions) = total.filter(|_| text.contains("weir_proxy"))
             && most.as_ref().is_none_or(|most| most.instructions < instructions)
         {
-            most = Some(Counted { instructions, clock_readings: calls(&text, "clock_gettime") });
+            let clock_readings = calls(&text, "clock_gettime");
+            most = Some(Counted { instructions, clock_readings, of_process: 0, spans: 0 });
         }
     }
-    most.ok_or_else(|| io::Error::other("callgrind wrote no thread that ran the pipeline; was the program stripped?"))
+    let worker = most.ok_or_else(|| {
+        io::Error::other("callgrind wrote no thread that ran the pipeline; was the program stripped?")
+    })?;
+    Ok(Counted { of_process, ..worker })
 }
 
 /// How often a function whose name begins with `name` was called, by callgrind's profile format: `cfn=(7) name` names

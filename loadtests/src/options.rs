@@ -2,6 +2,7 @@
 
 use crate::contenders::{self, Contender};
 use crate::gateways::Fleet;
+use crate::guard::With;
 use crate::works::{self, Work};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use std::path::PathBuf;
   weir-bench --list
   weir-bench --work h1,h2 --contender nginx,weir --rounds 5
   weir-bench --quick --compare target/bench/runs.json
-  weir-bench guard"
+  weir-bench guard
+  weir-bench guard --with traces-1,traces"
 )]
 pub struct Options {
     #[command(subcommand)]
@@ -70,6 +72,9 @@ pub enum Command {
         /// Keeps callgrind's profiles in this folder, for `callgrind_annotate`.
         #[arg(long)]
         keep: Option<PathBuf>,
+        /// Says instead what these cost the worker's thread and the whole process, beside a run without them.
+        #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["record", "file"])]
+        with: Vec<With>,
     },
     /// Stores events through weir-analytics in weir-chdb and asks for them: events a second,
     /// CPU an event, blocks, memory, bytes an event, query times.

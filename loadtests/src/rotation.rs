@@ -113,22 +113,14 @@ fn account(run: &mut Run, proxy: &contenders::Proxy, sample: &Sample) -> io::Res
     let completed = sample.completed + FIRST;
     let Some(accounted) = proxy.accounts.settled(completed)? else { return Ok(()) };
     run.accounted = Some(accounted.records);
-    if accounted.lost > 0 {
-        run.failures.push(format!("{} events were lost", accounted.lost));
-    }
+    run.spans = accounted.spans.as_ref().map(|spans| spans.received);
     let most = completed + sample.abandoned + sample.errors + BEFORE_FIRST;
     // Handshakes may be accounted for, or not.
     if accounted.records < completed || (sample.completed > 0 && accounted.records > most) {
         run.failures.push(format!("{completed} requests completed, {} accounted for", accounted.records));
     }
-    if let Some((spans, share)) = accounted.spans {
-        run.spans = Some(spans);
-        let wanted = share * completed as f64;
-        // A sampled share differs by chance; five deviations are none.
-        if (spans as f64) < wanted - 5.0 * (wanted * (1.0 - share)).sqrt() {
-            run.failures.push(format!("{wanted:.0} spans were asked for, {spans} received"));
-        }
-    }
+    run.failures.extend(accounted.faults(completed));
+    run.notes.extend(accounted.notes());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ mod weir;
 
 pub use nginx::upstream;
 pub use proxy::Proxy;
-pub use weir::{configuration as weir_configuration, release};
+pub use weir::{Signals, configuration as weir_configuration, release};
 
 use crate::sink::Sink;
 use crate::tls::Certificates;
@@ -62,7 +62,7 @@ impl Contender {
 }
 
 /// All of them, in the order of the rotation. The first is what the ratios are to.
-pub const ALL: [Contender; 14] = [
+pub const ALL: [Contender; 15] = [
     contender("nginx", "plain, no log", true, nginx::presence, nginx::plain),
     contender("nginx-log", "JSON access log", false, nginx::presence, nginx::logging),
     contender("haproxy", "plain, no log", false, haproxy::presence, haproxy::plain),
@@ -74,15 +74,16 @@ pub const ALL: [Contender; 14] = [
     contender("pingora", "a minimal proxy, no log", true, pingora::presence, pingora::start),
     contender(
         "weir-off",
-        "the same data plane without events",
+        "the same data plane without events, metrics and trace context",
         true,
-        weir::presence_without_events,
-        weir::start_without_events,
+        weir::presence_without_telemetry,
+        weir::without_telemetry,
     ),
-    contender("weir", "events to the spool, metrics, trace context, one policy", true, weir::presence, weir::start),
-    contender("weir-pgo", "the same, built by a profile of itself", false, weir::presence_by_profile, weir::start),
-    missing("weir-traces-1", "all on, OTLP traces of 1 %"),
-    missing("weir-traces-100", "all on, OTLP traces of all"),
+    contender("weir", "events to the spool, metrics, trace context, one policy", true, weir::presence, weir::usual),
+    contender("weir-pgo", "the same, built by a profile of itself", false, weir::presence_by_profile, weir::usual),
+    contender("weir-log", "as `weir`, and a JSON access log", false, weir::presence, weir::logging),
+    contender("weir-traces-1", "as `weir`, and OTLP traces of 1 %", true, weir::presence, weir::tracing_1),
+    contender("weir-traces", "as `weir`, and OTLP traces of all", false, weir::presence, weir::tracing),
 ];
 
 /// What `make` builds apart from the workspace.
@@ -108,9 +109,4 @@ const fn contender(
     start: Start,
 ) -> Contender {
     Contender { name, what, quick, presence, start }
-}
-
-const fn missing(name: &'static str, what: &'static str) -> Contender {
-    let presence = || Presence::Missing("not there yet: Weir exports no spans".into());
-    contender(name, what, true, presence, |_, _| Err(io::Error::other("it cannot be started")))
 }

@@ -85,6 +85,9 @@ impl Continuation {
     /// writes, never two - and goes on with the trace that they name, or begins one. The sampled flag is the caller's until
     /// somebody decides.
     pub fn take(headers: &mut HeaderMap, trust: TraceTrust, formats: Propagators, source: &mut SpanSource) -> Self {
+        if cfg!(feature = "no-trace-context") {
+            return Self::begin(formats, source);
+        }
         let of_b3 = if formats == Propagators::default() { None } else { b3::take(headers, formats) };
         let of_w3c = Self::parent(headers);
         let state = if headers.contains_key(&TRACESTATE) { take_state(headers) } else { None };
@@ -124,6 +127,9 @@ impl Continuation {
     /// Writes both headers for the `attempt`-th attempt (from 1): a parent id of its own, the flags as they were
     /// decided, the state as it came.
     pub fn inject(&self, attempt: usize, headers: &mut HeaderMap) {
+        if cfg!(feature = "no-trace-context") {
+            return;
+        }
         let parent = TraceParent {
             trace: self.facts.trace,
             span: self.facts.span.of_attempt(attempt),
