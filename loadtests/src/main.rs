@@ -35,9 +35,7 @@ fn main() -> ExitCode {
         Some(Command::Guard { record, file, program, keep, with }) if with.is_empty() => {
             guard::run(*record, file, program.as_deref(), keep.as_deref())
         }
-        Some(Command::Guard { program, keep, with, .. }) => {
-            guard::compare(with, program.as_deref(), keep.as_deref())
-        }
+        Some(Command::Guard { program, keep, with, .. }) => guard::compare(with, program.as_deref(), keep.as_deref()),
         Some(Command::Analytics { fleet, keep }) => analytics::run(*fleet, keep.as_deref()),
         None if options.list => Ok(list(&options)),
         None => bench(&options),

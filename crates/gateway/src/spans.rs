@@ -22,7 +22,7 @@ pub fn exporter(
     names: &Arc<Names>,
 ) -> Result<Option<(Sender, Exporter)>, RunError> {
     let Some(export) = &config.startup.spans else { return Ok(None) };
-    let (sender, queue) = queue(export.batch.queue);
+    let (sender, queue) = queue(&export.batch);
     let who = (identity, &*boot.to_string(), env!("CARGO_PKG_VERSION"));
     Ok(Some((sender, Exporter::new(queue, export, who, Arc::clone(names))?)))
 }

@@ -35,12 +35,15 @@ pub struct Exporter {
     /// Whether the last batch was lost, which is reported once.
     is_failing: bool,
     endpoint: String,
+    /// Bytes of the last batch: about what the next one takes.
+    last: usize,
 }
 
 /// Spans that are sent together.
 struct Ready {
     body: Bytes,
     spans: u64,
+    requests: u64,
     /// Of those among them.
     probes: Vec<TraceId>,
 }
@@ -67,6 +70,7 @@ impl Exporter {
             timeout: export.timeout,
             is_failing: false,
             endpoint: export.endpoint.to_string(),
+            last: 0,
         })
     }
 
@@ -85,15 +89,12 @@ impl Exporter {
         let mut tick = interval(self.batch.delay);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deadline = loop {
-            let is_over = tokio::select! {
-                _ = tick.tick() => None,
-                () = self.queue.more() => None,
-                deadline = &mut end => Some(deadline),
+            let due = tokio::select! {
+                _ = tick.tick() => self.counts.waiting(),
+                () = self.queue.many() => 0,
+                deadline = &mut end => break deadline.unwrap_or_else(|_| Instant::now()),
             };
-            if let Some(deadline) = is_over {
-                break deadline.unwrap_or_else(|_| Instant::now());
-            }
-            if let Some(deadline) = self.send_all(&mut end).await {
+            if let Some(deadline) = self.send_all(due, &mut end).await {
                 break deadline;
             }
         };
@@ -102,9 +103,12 @@ impl Exporter {
         }
     }
 
-    /// Sends what waits; answers the deadline if it is asked to end meanwhile.
-    async fn send_all(&mut self, end: &mut oneshot::Receiver<Instant>) -> Option<Instant> {
-        while let Some(ready) = self.next_batch() {
+    /// Sends `due` requests that have waited long enough, and those that are many; answers the deadline if it is asked to
+    /// end meanwhile. What comes while it sends waits for company, or every batch would be a small one.
+    async fn send_all(&mut self, mut due: u64, end: &mut oneshot::Receiver<Instant>) -> Option<Instant> {
+        while due > 0 || self.queue.has_many() {
+            let Some(ready) = self.next_batch() else { break };
+            due = due.saturating_sub(ready.requests);
             let deadline = Instant::now() + self.batch.timeout;
             let cut = tokio::select! {
                 () = self.send(&ready, deadline) => None,
@@ -128,16 +132,16 @@ impl Exporter {
     }
 
     fn next_batch(&mut self) -> Option<Ready> {
-        let (mut body, mut spans, mut probes) = (Vec::new(), 0, Vec::new());
-        for _ in 0..self.batch.size {
+        let (mut body, mut spans, mut requests) = (Vec::with_capacity(self.last), 0, 0);
+        let mut probes = Vec::new();
+        while requests < u64::from(self.batch.size) && body.len() < MOST_OF_REQUEST {
             let Some(kept) = self.queue.next() else { break };
             probes.extend(kept.probe);
             spans += u64::from(self.spans.append(&kept, &mut body));
-            if body.len() >= MOST_OF_REQUEST {
-                break;
-            }
+            requests += 1;
         }
-        (spans > 0).then(|| Ready { body: self.envelope.around(&body).into(), spans, probes })
+        self.last = body.len();
+        (spans > 0).then(|| Ready { body: self.envelope.around(&body).into(), spans, requests, probes })
     }
 
     /// Until it is taken, refused, or `deadline` is near.

@@ -82,9 +82,30 @@ fn put_length(out: &mut [u8], place: Range<usize>, len: usize) {
     }
 }
 
+/// Appends a number as text, without what `write!` costs.
+pub(crate) fn decimal(out: &mut Vec<u8>, number: u16) {
+    let mut least = 10_000;
+    while least > number.max(1) {
+        least /= 10;
+    }
+    while least > 0 {
+        out.push(b'0' + (number / least % 10) as u8);
+        least /= 10;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_reads_as_it_is_displayed() {
+        for number in 0..=u16::MAX {
+            let mut out = Vec::new();
+            decimal(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn a_number_takes_as_many_bytes_as_is_said() {

@@ -1,6 +1,7 @@
 //! Requests whose spans are kept, on their way from the workers to the exporter: bounded, and what does not fit is counted.
 //!
-//! A worker never waits, and it wakes the exporter once for many requests, not with each.
+//! A worker never waits, and it wakes the exporter once for a whole batch: sent alone, a request costs ten times what it
+//! costs among many.
 
 use crate::kept::KeptRequest;
 use crate::probes::Probes;
@@ -8,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::Notify;
-
-/// How often a worker wakes the exporter: with every so many requests.
-const WAKE_EVERY: u32 = 64;
+use weir_config::Batch;
 
 /// Why spans were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,37 +97,32 @@ struct Shared {
     counts: Arc<Counts>,
     probes: Arc<Probes>,
     wake: Notify,
+    /// The exporter is woken when so many requests wait.
+    many: u64,
 }
 
 /// A worker's end.
+#[derive(Clone)]
 pub struct Sender {
     requests: SyncSender<KeptRequest>,
     shared: Arc<Shared>,
-    sent: u32,
-}
-
-impl Clone for Sender {
-    fn clone(&self) -> Self {
-        Self { requests: self.requests.clone(), shared: Arc::clone(&self.shared), sent: 0 }
-    }
 }
 
 impl Sender {
     /// Hands a request over, or drops it.
     pub fn send(&mut self, kept: KeptRequest, attempts: usize) {
-        let probe = kept.probe;
-        // Noted first: the exporter may have it the next moment.
-        probe.iter().for_each(|trace| self.shared.probes.ended(*trace));
-        match self.requests.try_send(kept) {
-            Ok(()) => drop(self.shared.counts.waiting.fetch_add(1, Ordering::Relaxed)),
-            Err(_) => {
-                self.shared.probes.dropped(probe.as_slice(), Loss::QueueFull.as_str(), "");
-                self.shared.counts.lose(Loss::QueueFull, 1 + attempts as u64);
-            }
+        let (probe, Shared { counts, probes, wake, many }) = (kept.probe, &*self.shared);
+        // Noted and counted first: the exporter may have it the next moment, and never takes one from none.
+        probe.iter().for_each(|trace| probes.ended(*trace));
+        let waiting = counts.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.requests.try_send(kept).is_err() {
+            counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            probes.dropped(probe.as_slice(), Loss::QueueFull.as_str(), "");
+            counts.lose(Loss::QueueFull, 1 + attempts as u64);
         }
-        self.sent = self.sent.wrapping_add(1);
-        if self.sent.is_multiple_of(WAKE_EVERY) {
-            self.shared.wake.notify_one();
+        // Below that the exporter sleeps, and it looks once more before it does.
+        if waiting == *many {
+            wake.notify_one();
         }
     }
 }
@@ -139,11 +133,13 @@ pub struct Queue {
     shared: Arc<Shared>,
 }
 
-/// A queue for `size` requests.
-pub fn queue(size: u32) -> (Sender, Queue) {
-    let (requests, received) = sync_channel(size as usize);
-    let shared = Arc::new(Shared { counts: Arc::default(), probes: Arc::default(), wake: Notify::new() });
-    (Sender { requests, shared: Arc::clone(&shared), sent: 0 }, Queue { requests: received, shared })
+/// A queue for as many requests as `batch` says.
+pub fn queue(batch: &Batch) -> (Sender, Queue) {
+    let (requests, received) = sync_channel(batch.queue as usize);
+    // There is room for others while a batch is made.
+    let many = u64::from(batch.size.min(batch.queue / 2).max(1));
+    let shared = Arc::new(Shared { counts: Arc::default(), probes: Arc::default(), wake: Notify::new(), many });
+    (Sender { requests, shared: Arc::clone(&shared) }, Queue { requests: received, shared })
 }
 
 impl Queue {
@@ -162,8 +158,13 @@ impl Queue {
         Some(kept)
     }
 
-    /// Some requests more have come.
-    pub(crate) fn more(&self) -> impl Future<Output = ()> + use<> {
+    /// Whether as many wait as are worth a batch.
+    pub(crate) fn has_many(&self) -> bool {
+        self.shared.counts.waiting() >= self.shared.many
+    }
+
+    /// So many have come.
+    pub(crate) fn many(&self) -> impl Future<Output = ()> + use<> {
         // Borrows nothing: the receiver of a channel is not to be shared.
         let shared = Arc::clone(&self.shared);
         async move { shared.wake.notified().await }

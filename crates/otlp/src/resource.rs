@@ -55,7 +55,7 @@ impl Envelope {
         message(&mut resource, RESOURCE, |out| {
             let mut written = Attributes::new(out, ATTRIBUTES, Limits { count: usize::MAX, length: usize::MAX });
             for (key, value) in &attributes {
-                written.text(key, value.as_bytes());
+                written.named(key, value.as_bytes());
             }
         });
         let mut scope = Vec::new();

@@ -3,11 +3,10 @@
 //! Names and attributes are those of OpenTelemetry's stable conventions for HTTP; what they have no name for begins with
 //! `weir.`. Where the conventions ask for a value to be redacted, the event has none of it already.
 
-use crate::attributes::{Attributes, Limits};
+use crate::attributes::{Attributes, Key, Limits, key};
 use crate::kept::KeptRequest;
-use crate::protobuf::{bytes, fixed32, fixed64, length, message, uint};
+use crate::protobuf::{bytes, decimal, fixed32, fixed64, length, message, uint};
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use weir_config::{AttributeLimits, Scheme};
 use weir_event::degradation::{DEGRADED, Level};
@@ -59,7 +58,9 @@ pub struct Spans {
     names: NameTable,
     limits: Limits,
     known_methods: Option<HashSet<String>>,
+    /// Kept, so that a span allocates nothing.
     span: Vec<u8>,
+    url: Vec<u8>,
 }
 
 /// The times of a span, in nanoseconds since the Unix epoch.
@@ -83,7 +84,8 @@ struct Head<'a> {
     parent: SpanId,
     kind: u64,
     flags: u32,
-    name: &'a str,
+    /// Parts of it.
+    name: [&'a str; 3],
     times: Times,
 }
 
@@ -95,6 +97,7 @@ impl Spans {
             limits: Limits { count: limits.count as usize, length },
             known_methods: known_methods.map(|methods| methods.iter().cloned().collect()),
             span: Vec::with_capacity(2048),
+            url: Vec::with_capacity(256),
         }
     }
 
@@ -119,10 +122,10 @@ impl Spans {
         let (method, original) = method(self.known_methods.as_ref(), event);
         let word = if method == Method::Other.as_str() { "HTTP" } else { method };
         let given = event.attrs().find(|(key, _)| *key == SPAN_NAME).map(|(_, name)| String::from_utf8_lossy(name));
-        let name = match given {
-            Some(name) => name.into_owned(),
-            None if template.is_empty() => word.to_owned(),
-            None => format!("{word} {template}"),
+        let name = match &given {
+            Some(name) => [name, "", ""],
+            None if template.is_empty() => [word, "", ""],
+            None => [word, " ", &template],
         };
         let remote = if event.parent().is_none() { 0 } else { IS_REMOTE };
         let head = Head {
@@ -131,7 +134,7 @@ impl Spans {
             parent: event.parent(),
             kind: KIND_SERVER,
             flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE | remote,
-            name: &name,
+            name,
             times: Times::new(event.fixed.start_us, 0, event.total_us()),
         };
         let error = error_of_server(event);
@@ -140,37 +143,40 @@ impl Spans {
             self.names.name(event.fixed.route),
             self.names.name(event.fixed.service),
         );
-        let (authority, peer) = (split_authority(event.host), kept.peer.map(address));
+        let (host, port) = split_authority(event.host);
         let span = &mut self.span;
         span.clear();
         begin(span, &head);
         let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
-        attributes.text("http.request.method", method.as_bytes()).text("http.request.method_original", original);
-        attributes.text("url.scheme", event.scheme().as_str().as_bytes());
-        attributes.text("url.path", event.path).text("url.query", event.query);
-        attributes.text("http.route", template.as_bytes());
+        attributes.text(key!("http.request.method"), method);
+        attributes.bytes(key!("http.request.method_original"), original);
+        attributes.text(key!("url.scheme"), event.scheme().as_str());
+        attributes.bytes(key!("url.path"), event.path).bytes(key!("url.query"), event.query);
+        attributes.text(key!("http.route"), &template);
         if sent_status(event) {
-            attributes.int("http.response.status_code", event.fixed.status.into());
+            attributes.int(key!("http.response.status_code"), event.fixed.status.into());
         }
-        put_text(&mut attributes, "error.type", error.as_ref());
-        attributes.text("server.address", authority.0);
-        if let Some(port) = authority.1 {
-            attributes.int("server.port", port.into());
+        put_text(&mut attributes, key!("error.type"), error.as_deref());
+        attributes.bytes(key!("server.address"), host);
+        if let Some(port) = port {
+            attributes.int(key!("server.port"), port.into());
         }
-        attributes.text("client.address", address(event.client()).as_bytes());
-        put_text(&mut attributes, "network.peer.address", peer.as_ref());
-        attributes.text("network.protocol.version", event.protocol().as_str().as_bytes());
-        attributes.text("user_agent.original", event.user_agent);
-        attributes.text("weir.api", api.as_bytes()).text("weir.route", route.as_bytes());
-        attributes.text("weir.service", service.as_bytes()).text("weir.consumer", event.consumer);
-        attributes.text("weir.kept", event.kept().as_str().as_bytes());
-        attributes.text("weir.reason", event.reason().as_str().as_bytes());
-        attributes.text("weir.side", event.reason().side().as_str().as_bytes());
-        attributes.seconds("weir.gateway.duration", event.fixed.gateway_us);
-        attributes.seconds("weir.upstream.duration", event.fixed.upstream_us);
-        attributes.seconds("weir.client.duration", event.fixed.client_us);
-        for (key, value) in event.attrs().filter(|(key, _)| *key != LINK && *key != SPAN_NAME) {
-            attributes.text(std::str::from_utf8(key).unwrap_or("weir.label"), value);
+        attributes.address(key!("client.address"), event.client());
+        if let Some(peer) = kept.peer {
+            attributes.address(key!("network.peer.address"), peer);
+        }
+        attributes.text(key!("network.protocol.version"), event.protocol().as_str());
+        attributes.bytes(key!("user_agent.original"), event.user_agent);
+        attributes.text(key!("weir.api"), &api).text(key!("weir.route"), &route);
+        attributes.text(key!("weir.service"), &service).bytes(key!("weir.consumer"), event.consumer);
+        attributes.text(key!("weir.kept"), event.kept().as_str());
+        attributes.text(key!("weir.reason"), event.reason().as_str());
+        attributes.text(key!("weir.side"), event.reason().side().as_str());
+        attributes.seconds(key!("weir.gateway.duration"), event.fixed.gateway_us);
+        attributes.seconds(key!("weir.upstream.duration"), event.fixed.upstream_us);
+        attributes.seconds(key!("weir.client.duration"), event.fixed.client_us);
+        for (name, value) in event.attrs().filter(|(name, _)| *name != LINK && *name != SPAN_NAME) {
+            attributes.named(std::str::from_utf8(name).unwrap_or("weir.label"), value);
         }
         let dropped = attributes.dropped();
         self.policies(event);
@@ -189,11 +195,11 @@ impl Spans {
                 fixed64(out, field::EVENT_TIME, time);
                 bytes(out, field::EVENT_NAME, b"weir.policy");
                 let mut attributes = Attributes::new(out, field::EVENT_ATTRIBUTES, limits);
-                attributes.text("weir.policy.name", name.as_bytes());
-                attributes.text("weir.policy.verdict", run.verdict().as_str().as_bytes());
-                attributes.seconds("weir.policy.duration", run.us.into());
+                attributes.text(key!("weir.policy.name"), &name);
+                attributes.text(key!("weir.policy.verdict"), run.verdict().as_str());
+                attributes.seconds(key!("weir.policy.duration"), run.us.into());
                 if run.waited_us > 0 {
-                    attributes.seconds("weir.policy.waited", run.waited_us.into());
+                    attributes.seconds(key!("weir.policy.waited"), run.waited_us.into());
                 }
             });
         }
@@ -214,43 +220,44 @@ impl Spans {
             parent: event.span(),
             kind: KIND_CLIENT,
             flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE,
-            name: if method == Method::Other.as_str() { "HTTP" } else { method },
+            name: [if method == Method::Other.as_str() { "HTTP" } else { method }, "", ""],
             times: Times::new(event.fixed.start_us, attempt.start_us.into(), attempt.total_us.into()),
         };
         let status = if is_last && attempt.outcome() == Reason::None { event.fixed.upstream_status } else { 0 };
         let error = error_of_client(attempt.outcome(), status);
-        let url = full_url(kept, event.query);
+        full_url(kept, event.query, &mut self.url);
         let service = self.names.name(event.fixed.service);
         let span = &mut self.span;
         span.clear();
         begin(span, &head);
         let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
-        attributes.text("http.request.method", method.as_bytes()).text("http.request.method_original", original);
-        attributes.text("server.address", kept.host());
+        attributes.text(key!("http.request.method"), method);
+        attributes.bytes(key!("http.request.method_original"), original);
+        attributes.bytes(key!("server.address"), kept.host());
         if let Some((_, port)) = kept.origin {
-            attributes.int("server.port", port.into());
+            attributes.int(key!("server.port"), port.into());
         }
-        attributes.text("url.full", &url);
+        attributes.bytes(key!("url.full"), &self.url);
         if status != 0 {
-            attributes.int("http.response.status_code", status.into());
+            attributes.int(key!("http.response.status_code"), status.into());
         }
-        put_text(&mut attributes, "error.type", error.as_ref());
+        put_text(&mut attributes, key!("error.type"), error.as_deref());
         if index > 0 {
-            attributes.int("http.request.resend_count", index as u64);
+            attributes.int(key!("http.request.resend_count"), index as u64);
         }
         if let Some(socket) = attempt.socket() {
-            attributes.text("network.peer.address", address(socket.ip()).as_bytes());
-            attributes.int("network.peer.port", socket.port().into());
+            attributes.address(key!("network.peer.address"), socket.ip());
+            attributes.int(key!("network.peer.port"), socket.port().into());
         }
-        attributes.text("network.protocol.version", b"1.1").text("weir.service", service.as_bytes());
+        attributes.text(key!("network.protocol.version"), "1.1").text(key!("weir.service"), &service);
         if attempt.connect_us > 0 {
-            attributes.seconds("weir.connect.duration", attempt.connect_us.into());
+            attributes.seconds(key!("weir.connect.duration"), attempt.connect_us.into());
         }
         if attempt.tls_us > 0 {
-            attributes.seconds("weir.tls.duration", attempt.tls_us.into());
+            attributes.seconds(key!("weir.tls.duration"), attempt.tls_us.into());
         }
         if attempt.first_byte_us > 0 {
-            attributes.seconds("weir.first_byte.duration", attempt.first_byte_us.into());
+            attributes.seconds(key!("weir.first_byte.duration"), attempt.first_byte_us.into());
         }
         let dropped = attributes.dropped();
         finish(&mut self.span, dropped, error.is_some());
@@ -292,7 +299,8 @@ fn begin(span: &mut Vec<u8>, head: &Head<'_>) {
     if !head.parent.is_none() {
         bytes(span, field::PARENT_SPAN_ID, &head.parent.0);
     }
-    bytes(span, field::NAME, head.name.as_bytes());
+    length(span, field::NAME, head.name.iter().map(|part| part.len()).sum());
+    head.name.iter().for_each(|part| span.extend_from_slice(part.as_bytes()));
     uint(span, field::KIND, head.kind);
     fixed64(span, field::START, head.times.start);
     fixed64(span, field::END, head.times.end);
@@ -309,9 +317,9 @@ fn finish(span: &mut Vec<u8>, dropped_attributes: u64, is_error: bool) {
     }
 }
 
-fn put_text(attributes: &mut Attributes<'_>, key: &str, value: Option<&String>) {
+fn put_text<const N: usize>(attributes: &mut Attributes<'_>, key: &Key<N>, value: Option<&str>) {
     if let Some(value) = value {
-        attributes.text(key, value.as_bytes());
+        attributes.text(key, value);
     }
 }
 
@@ -359,10 +367,12 @@ fn error_of_client(outcome: Reason, status: u16) -> Option<String> {
     }
 }
 
-/// `scheme://host:port/path?query`, the port only where the scheme has another.
-fn full_url(kept: &KeptRequest, query: &[u8]) -> Vec<u8> {
-    let Some((scheme, port)) = kept.origin else { return Vec::new() };
-    let mut url = format!("{}://", scheme.as_str()).into_bytes();
+/// `scheme://host:port/path?query`, the port only where the scheme has another; nothing where there was no origin.
+fn full_url(kept: &KeptRequest, query: &[u8], url: &mut Vec<u8>) {
+    url.clear();
+    let Some((scheme, port)) = kept.origin else { return };
+    url.extend_from_slice(scheme.as_str().as_bytes());
+    url.extend_from_slice(b"://");
     let is_v6 = kept.host().contains(&b':') && !kept.host().starts_with(b"[");
     url.extend_from_slice(if is_v6 { b"[" } else { b"" });
     url.extend_from_slice(kept.host());
@@ -372,14 +382,14 @@ fn full_url(kept: &KeptRequest, query: &[u8]) -> Vec<u8> {
         Scheme::Https => 443,
     };
     if port != usual {
-        url.extend_from_slice(format!(":{port}").as_bytes());
+        url.push(b':');
+        decimal(url, port);
     }
     url.extend_from_slice(kept.path());
     if !query.is_empty() {
         url.push(b'?');
         url.extend_from_slice(query);
     }
-    url
 }
 
 /// `host:port`, and `[v6]:port`.
@@ -392,10 +402,6 @@ fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
         }
         _ => (authority, None),
     }
-}
-
-fn address(ip: IpAddr) -> String {
-    ip.to_string()
 }
 
 #[cfg(test)]

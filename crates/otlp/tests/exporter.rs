@@ -41,7 +41,7 @@ struct Running {
 
 impl Running {
     fn start(settings: &TraceExport) -> Self {
-        let (sender, queue) = queue(settings.batch.queue);
+        let (sender, queue) = queue(&settings.batch);
         let identity = Identity {
             organization: "acme".into(),
             environment: "test".into(),

@@ -25,7 +25,9 @@ impl EventSink for Nowhere {
 
 fn main() -> ExitCode {
     if !cfg!(feature = "no-trace-context") {
-        eprintln!("this build has trace context; `make bench` and `make guard ARGS=\"--with off\"` build the one without");
+        eprintln!(
+            "this build has trace context; `make bench` and `make guard ARGS=\"--with off\"` build the one without"
+        );
         return ExitCode::from(2);
     }
     // The last argument, so that it can be started as `weir` is.

@@ -78,8 +78,9 @@ impl Spans {
 
     fn fault(&self, completed: u64) -> Option<String> {
         let (Self { received, dropped, .. }, least) = (self, self.least(completed));
-        (received + dropped < least)
-            .then(|| format!("at least {least} spans were asked for, {received} received and {dropped} counted as dropped"))
+        (received + dropped < least).then(|| {
+            format!("at least {least} spans were asked for, {received} received and {dropped} counted as dropped")
+        })
     }
 }
 
@@ -154,8 +155,7 @@ fn weir(admin: SocketAddr, beside: &Beside) -> io::Result<Accounted> {
     }
     let of = |name| http::metric(&text, name);
     let written = of("weir_events_written_total");
-    let mut accounted =
-        Accounted { lost: of("weir_events_accepted_total") - written, ..Accounted::records(written) };
+    let mut accounted = Accounted { lost: of("weir_events_accepted_total") - written, ..Accounted::records(written) };
     match beside {
         Beside::Nothing => {}
         Beside::Spans(counts, share) => {
@@ -204,10 +204,7 @@ mod tests {
 
     #[test]
     fn lines_are_written_or_counted_as_dropped() {
-        let with = |written, dropped| Accounted {
-            lines: Some(Lines { written, dropped }),
-            ..Accounted::records(1000)
-        };
+        let with = |written, dropped| Accounted { lines: Some(Lines { written, dropped }), ..Accounted::records(1000) };
         assert!(with(990, 10).is_settled(1000) && with(1000, 0).notes().is_empty());
         let [fault] = &with(990, 9).faults(1000)[..] else { panic!("one fault") };
         assert!(fault.contains("990 lines written"), "{fault}");
