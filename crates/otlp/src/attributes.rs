@@ -1,7 +1,7 @@
 //! Attributes of a span, a link, an event or the resource: names and values, within the limits that
 //! `OTEL_ATTRIBUTE_COUNT_LIMIT` and `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` set.
 
-use crate::protobuf::{bytes, length, size, varint, varint_len};
+use crate::protobuf::{FIXED64, LENGTH, VARINT, bytes, length, short_key, size, varint, varint_len};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `OTEL_ATTRIBUTE_*_LIMIT`, and its form for spans.
@@ -15,7 +15,8 @@ pub(crate) struct Limits {
 /// Writes attributes as field `field` of the message that `out` is in the middle of.
 pub(crate) struct Attributes<'o> {
     out: &'o mut Vec<u8>,
-    field: u32,
+    /// Of the field.
+    key: u8,
     limits: Limits,
     count: usize,
 }
@@ -43,26 +44,15 @@ impl<const N: usize> Key<N> {
     pub(crate) const fn new(name: &str) -> Self {
         let (mut template, name) = ([0; N], name.as_bytes());
         assert!(name.len() + AROUND_NAME == N && N + 16 < SHORT, "the room for the name is what it needs");
-        template[2] = (KEY << 3) as u8 | 2;
+        template[2] = short_key(KEY, LENGTH);
         template[3] = name.len() as u8;
         let mut at = 0;
         while at < name.len() {
             template[NAME_AT + at] = name[at];
             at += 1;
         }
-        template[N - 4] = (VALUE << 3) as u8 | 2;
+        template[N - 4] = short_key(VALUE, LENGTH);
         Self(template)
-    }
-
-    /// Everything before a value that takes `any` bytes with its own `tag`; of a text, `last` is its length.
-    fn filled(&self, field: u32, any: usize, tag: u8, last: usize) -> [u8; N] {
-        let mut head = self.0;
-        head[0] = (field << 3) as u8 | 2;
-        head[1] = (N - 4 + any) as u8;
-        head[N - 3] = any as u8;
-        head[N - 2] = tag;
-        head[N - 1] = last as u8;
-        head
     }
 
     fn name(&self) -> &str {
@@ -80,38 +70,23 @@ pub(crate) use key;
 
 impl<'o> Attributes<'o> {
     pub(crate) fn new(out: &'o mut Vec<u8>, field: u32, limits: Limits) -> Self {
-        debug_assert!(field < 16, "its key takes one byte");
-        Self { out, field, limits, count: 0 }
+        Self { out, key: short_key(field, LENGTH), limits, count: 0 }
     }
 
     /// A text; nothing where it is empty. Bytes that are no UTF-8 are replaced by U+FFFD: the field is a `string`.
     pub(crate) fn bytes<const N: usize>(&mut self, key: &Key<N>, value: &[u8]) -> &mut Self {
-        match std::str::from_utf8(value) {
-            Ok(text) => self.text(key, text),
-            Err(_) => self.text(key, &String::from_utf8_lossy(value)),
-        }
+        if value.is_ascii() { self.put(key, value) } else { self.text(key, &String::from_utf8_lossy(value)) }
     }
 
     /// A text; nothing where it is empty.
     pub(crate) fn text<const N: usize>(&mut self, key: &Key<N>, value: &str) -> &mut Self {
-        if value.is_empty() || !self.has_room() {
-            return self;
-        }
-        let value = cut(value, self.limits.length);
-        if N - 2 + value.len() > SHORT {
-            self.put_text(key.name(), value);
-            return self;
-        }
-        let head = key.filled(self.field, 2 + value.len(), (STRING << 3) as u8 | 2, value.len());
-        self.out.extend_from_slice(&head);
-        self.out.extend_from_slice(value.as_bytes());
-        self
+        self.put(key, value.as_bytes())
     }
 
     /// An attribute whose name is not known before.
     pub(crate) fn named(&mut self, name: &str, value: &[u8]) -> &mut Self {
         if !value.is_empty() && self.has_room() {
-            self.put_text(name, cut(&String::from_utf8_lossy(value), self.limits.length));
+            self.put_long(name, &String::from_utf8_lossy(value));
         }
         self
     }
@@ -120,7 +95,7 @@ impl<'o> Attributes<'o> {
         match ip {
             IpAddr::V4(ip) => {
                 let (text, len) = dotted(ip);
-                self.bytes(key, &text[..len])
+                self.put(key, &text[..len])
             }
             IpAddr::V6(ip) => self.text(key, &ip.to_string()),
         }
@@ -128,25 +103,56 @@ impl<'o> Attributes<'o> {
 
     pub(crate) fn int<const N: usize>(&mut self, key: &Key<N>, value: u64) -> &mut Self {
         if self.has_room() {
-            let head = key.filled(self.field, 1 + varint_len(value), (INT << 3) as u8, 0);
-            self.out.extend_from_slice(&head[..N - 1]);
-            varint(self.out, value);
+            let more = if value > 0x7f { 0x80 } else { 0 };
+            self.begin(key, 1 + varint_len(value), short_key(INT, VARINT), value as u8 | more);
+            if more > 0 {
+                varint(self.out, value >> 7);
+            }
         }
         self
     }
 
     pub(crate) fn seconds<const N: usize>(&mut self, key: &Key<N>, micros: u64) -> &mut Self {
         if self.has_room() {
-            let head = key.filled(self.field, 9, (DOUBLE << 3) as u8 | 1, 0);
-            self.out.extend_from_slice(&head[..N - 1]);
-            self.out.extend_from_slice(&(micros as f64 / 1e6).to_bits().to_le_bytes());
+            let [first, rest @ ..] = (micros as f64 / 1e6).to_bits().to_le_bytes();
+            self.begin(key, 9, short_key(DOUBLE, FIXED64), first);
+            self.out.extend_from_slice(&rest);
         }
         self
     }
 
-    fn put_text(&mut self, name: &str, value: &str) {
+    /// `value` is UTF-8.
+    fn put<const N: usize>(&mut self, key: &Key<N>, value: &[u8]) -> &mut Self {
+        if value.is_empty() || !self.has_room() {
+            return self;
+        }
+        if value.len() > self.limits.length.min(SHORT + 2 - N) {
+            self.put_long(key.name(), std::str::from_utf8(value).unwrap_or_default());
+            return self;
+        }
+        self.begin(key, 2 + value.len(), short_key(STRING, LENGTH), value.len() as u8);
+        self.out.extend_from_slice(value);
+        self
+    }
+
+    /// Everything of an attribute up to its value, which takes `any` bytes with its `tag`: that, and the `first` of them.
+    fn begin<const N: usize>(&mut self, key: &Key<N>, any: usize, tag: u8, first: u8) {
+        self.out.extend_from_slice(&key.0);
+        if let Some(head) = self.out.last_chunk_mut::<N>() {
+            head[0] = self.key;
+            head[1] = (N - 4 + any) as u8;
+            head[N - 3] = any as u8;
+            head[N - 2] = tag;
+            head[N - 1] = first;
+        }
+    }
+
+    fn put_long(&mut self, name: &str, value: &str) {
+        let value = cut(value, self.limits.length);
         let any = size(STRING, value.len());
-        length(self.out, self.field, size(KEY, name.len()) + size(VALUE, any));
+        let all = size(KEY, name.len()) + size(VALUE, any);
+        self.out.push(self.key);
+        varint(self.out, all as u64);
         bytes(self.out, KEY, name.as_bytes());
         length(self.out, VALUE, any);
         bytes(self.out, STRING, value.as_bytes());
@@ -170,20 +176,35 @@ fn cut(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
-/// As `Display` writes it, for a tenth of the instructions.
-fn dotted(ip: Ipv4Addr) -> ([u8; 15], usize) {
-    let (mut text, mut len) = ([b'.'; 15], 0);
-    for (index, octet) in ip.octets().into_iter().enumerate() {
-        len += usize::from(index > 0);
-        for (divisor, least) in [(100, 100), (10, 10), (1, 0)] {
-            if octet >= least {
-                text[len] = b'0' + octet / divisor % 10;
-                len += 1;
-            }
-        }
+/// As `Display` writes it, without what that costs.
+fn dotted(ip: Ipv4Addr) -> ([u8; 16], usize) {
+    let (mut text, mut len) = ([0; 16], 0);
+    for octet in ip.octets() {
+        let [digits @ .., count] = OCTETS[usize::from(octet)];
+        // Four times three digits and a dot are sixteen bytes: what is too much is written over.
+        text[len..len + 3].copy_from_slice(&digits);
+        len += usize::from(count);
+        text[len] = b'.';
+        len += 1;
     }
-    (text, len)
+    (text, len - 1)
 }
+
+/// The digits of each byte, and how many they are.
+static OCTETS: [[u8; 4]; 256] = {
+    let (mut table, mut octet) = ([[0; 4]; 256], 0);
+    while octet < table.len() {
+        let (hundreds, tens, ones) =
+            (b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8);
+        table[octet] = match octet {
+            0..=9 => [ones, 0, 0, 1],
+            10..=99 => [tens, ones, 0, 2],
+            _ => [hundreds, tens, ones, 3],
+        };
+        octet += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

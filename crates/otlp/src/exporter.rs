@@ -132,7 +132,7 @@ impl Exporter {
     }
 
     fn next_batch(&mut self) -> Option<Ready> {
-        let (mut body, mut spans, mut requests) = (Vec::with_capacity(self.last), 0, 0);
+        let (mut body, mut spans, mut requests) = (self.envelope.open(self.last), 0, 0);
         let mut probes = Vec::new();
         while requests < u64::from(self.batch.size) && body.len() < MOST_OF_REQUEST {
             let Some(kept) = self.queue.next() else { break };
@@ -140,8 +140,8 @@ impl Exporter {
             spans += u64::from(self.spans.append(&kept, &mut body));
             requests += 1;
         }
-        self.last = body.len();
-        (spans > 0).then(|| Ready { body: self.envelope.around(&body).into(), spans, requests, probes })
+        self.last = if requests > 0 { body.len() } else { self.last };
+        (spans > 0).then(|| Ready { body: self.envelope.close(body), spans, requests, probes })
     }
 
     /// Until it is taken, refused, or `deadline` is near.
@@ -149,7 +149,7 @@ impl Exporter {
         let mut pause = FIRST_PAUSE;
         loop {
             self.counts.attempt();
-            let sent = timeout(self.timeout, self.client.send(ready.body.clone())).await;
+            let sent = timeout(self.timeout, self.client.send(&ready.body)).await;
             let answer = sent.unwrap_or_else(|_| Answer::Again { after: None, why: "no answer in time".to_owned() });
             let (after, why) = match answer {
                 Answer::Taken { rejected, message } => return self.taken(ready, rejected, &message),

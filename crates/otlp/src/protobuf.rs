@@ -3,13 +3,17 @@
 //! Measured against filling the generated structures and encoding those: a third of the instructions, and no allocation a
 //! field. Readers are the generated ones; the tests decode with them what is written here.
 
-use std::ops::Range;
-
 /// The ways in which a field is written (Protocol Buffers, "Message Structure").
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const LENGTH: u32 = 2;
-const FIXED32: u32 = 5;
+pub(crate) const VARINT: u32 = 0;
+pub(crate) const FIXED64: u32 = 1;
+pub(crate) const LENGTH: u32 = 2;
+pub(crate) const FIXED32: u32 = 5;
+
+/// The key of a field whose number is below 16.
+pub(crate) const fn short_key(field: u32, wire: u32) -> u8 {
+    assert!(field < 16);
+    (field << 3 | wire) as u8
+}
 
 /// Appends a number in groups of seven bits, the lowest first.
 pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -61,25 +65,30 @@ pub(crate) fn size(field: u32, len: usize) -> usize {
     varint_len(u64::from(field << 3)) + varint_len(len as u64) + len
 }
 
-/// A message within another, whose length is known when it is complete: its place is held by a number of fixed width,
-/// which the format allows (a group of seven bits may be zero).
+/// What a length takes that is not known yet.
+pub(crate) const WIDTH: usize = 4;
+
+/// A message within another, whose length is known when it is complete.
 pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    const WIDTH: usize = 3;
-    key(out, field, LENGTH);
-    let place = out.len()..out.len() + WIDTH;
-    out.extend_from_slice(&[0; WIDTH]);
+    let place = open(out, field);
     write(out);
-    let len = out.len() - place.end;
-    debug_assert!(len < 1 << (7 * WIDTH), "no message within a span is larger than 2 MiB");
-    put_length(out, place, len);
+    close(out, place);
 }
 
-fn put_length(out: &mut [u8], place: Range<usize>, len: usize) {
-    let last = place.end - 1;
-    for (group, at) in place.enumerate() {
-        let more = if at < last { 0x80 } else { 0 };
-        out[at] = (len >> (7 * group)) as u8 & 0x7f | more;
-    }
+/// Begins such a message, and answers where its length is. Its place is held by a number of fixed width, which the format
+/// allows (a group of seven bits may be zero).
+pub(crate) fn open(out: &mut Vec<u8>, field: u32) -> usize {
+    key(out, field, LENGTH);
+    out.extend_from_slice(&[0; WIDTH]);
+    out.len() - WIDTH
+}
+
+/// Ends it.
+pub(crate) fn close(out: &mut [u8], place: usize) {
+    let Some((length, content)) = out[place..].split_first_chunk_mut::<WIDTH>() else { return };
+    let len = content.len();
+    debug_assert!(len < 1 << (7 * WIDTH), "no message is larger than 256 MiB");
+    *length = [0, 7, 14, 21].map(|shift| (len >> shift) as u8 & 0x7f | if shift < 21 { 0x80 } else { 0 });
 }
 
 /// Appends a number as text, without what `write!` costs.

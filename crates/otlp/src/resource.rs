@@ -1,7 +1,9 @@
 //! Who sends: the resource and the scope of every span, encoded once.
 
 use crate::attributes::{Attributes, Limits};
-use crate::protobuf::{bytes, length, message, size};
+use crate::client::{FRAME, frame};
+use crate::protobuf::{WIDTH, bytes, close, message, open, size};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use weir_config::TraceExport;
 use weir_event::Identity;
@@ -66,19 +68,29 @@ impl Envelope {
         Self { resource, scope }
     }
 
-    /// An `ExportTraceServiceRequest` with `spans`, each of which is a field of `ScopeSpans`.
-    pub(crate) fn around(&self, spans: &[u8]) -> Vec<u8> {
-        let schema = size(SCHEMA_URL, SCHEMA.len());
-        let of_scope = self.scope.len() + spans.len() + schema;
-        let of_resource = self.resource.len() + size(SCOPE_SPANS, of_scope) + schema;
-        let mut out = Vec::with_capacity(size(RESOURCE_SPANS, of_resource));
-        length(&mut out, RESOURCE_SPANS, of_resource);
+    /// Begins an `ExportTraceServiceRequest`, with room for gRPC's bytes before it: spans follow, each a field of
+    /// `ScopeSpans`, and then [`Envelope::close`]. Written in place, and not copied.
+    pub(crate) fn open(&self, spans: usize) -> Vec<u8> {
+        let around = self.resource.len() + self.scope.len() + 2 * size(SCHEMA_URL, SCHEMA.len()) + 32;
+        let mut out = Vec::with_capacity(spans + around);
+        out.extend_from_slice(&[0; FRAME]);
+        open(&mut out, RESOURCE_SPANS);
         out.extend_from_slice(&self.resource);
-        length(&mut out, SCOPE_SPANS, of_scope);
+        open(&mut out, SCOPE_SPANS);
         out.extend_from_slice(&self.scope);
-        out.extend_from_slice(spans);
-        bytes(&mut out, SCHEMA_URL, SCHEMA.as_bytes());
-        bytes(&mut out, SCHEMA_URL, SCHEMA.as_bytes());
         out
+    }
+
+    /// Ends what [`Envelope::open`] began.
+    pub(crate) fn close(&self, mut out: Vec<u8>) -> Bytes {
+        // Each after the key of one byte.
+        let of_resource = FRAME + 1;
+        let of_scope = of_resource + WIDTH + self.resource.len() + 1;
+        bytes(&mut out, SCHEMA_URL, SCHEMA.as_bytes());
+        close(&mut out, of_scope);
+        bytes(&mut out, SCHEMA_URL, SCHEMA.as_bytes());
+        close(&mut out, of_resource);
+        frame(&mut out, false);
+        out.into()
     }
 }

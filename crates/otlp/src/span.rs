@@ -5,7 +5,9 @@
 
 use crate::attributes::{Attributes, Key, Limits, key};
 use crate::kept::KeptRequest;
-use crate::protobuf::{bytes, decimal, fixed32, fixed64, length, message, uint};
+use crate::protobuf::{
+    FIXED32, FIXED64, LENGTH, VARINT, bytes, close, decimal, fixed32, fixed64, length, message, open, short_key, uint,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 use weir_config::{AttributeLimits, Scheme};
@@ -42,8 +44,8 @@ mod field {
     pub const SPANS: u32 = 2;
 }
 
-const KIND_SERVER: u64 = 2;
-const KIND_CLIENT: u64 = 3;
+const KIND_SERVER: u8 = 2;
+const KIND_CLIENT: u8 = 3;
 const STATUS_ERROR: u64 = 2;
 /// Bits of `flags` beside W3C's own eight.
 const HAS_IS_REMOTE: u32 = 1 << 8;
@@ -59,7 +61,6 @@ pub struct Spans {
     limits: Limits,
     known_methods: Option<HashSet<String>>,
     /// Kept, so that a span allocates nothing.
-    span: Vec<u8>,
     url: Vec<u8>,
 }
 
@@ -82,11 +83,36 @@ struct Head<'a> {
     trace: TraceId,
     span: SpanId,
     parent: SpanId,
-    kind: u64,
+    kind: u8,
     flags: u32,
     /// Parts of it.
     name: [&'a str; 3],
     times: Times,
+}
+
+impl Head<'_> {
+    /// The fields that every span has, and that are always as long.
+    fn fixed(&self) -> [u8; 54] {
+        let mut out = [0; 54];
+        out[0] = short_key(field::TRACE_ID, LENGTH);
+        out[1] = 16;
+        out[2..18].copy_from_slice(&self.trace.0);
+        out[18] = short_key(field::SPAN_ID, LENGTH);
+        out[19] = 8;
+        out[20..28].copy_from_slice(&self.span.0);
+        out[28] = short_key(field::KIND, VARINT);
+        out[29] = self.kind;
+        out[30] = short_key(field::START, FIXED64);
+        out[31..39].copy_from_slice(&self.times.start.to_le_bytes());
+        out[39] = short_key(field::END, FIXED64);
+        out[40..48].copy_from_slice(&self.times.end.to_le_bytes());
+        // A number of 16 takes a byte more.
+        let flags = field::FLAGS << 3 | FIXED32;
+        out[48] = flags as u8 | 0x80;
+        out[49] = (flags >> 7) as u8;
+        out[50..].copy_from_slice(&self.flags.to_le_bytes());
+        out
+    }
 }
 
 impl Spans {
@@ -96,7 +122,6 @@ impl Spans {
             names: NameTable { names, known: Vec::new() },
             limits: Limits { count: limits.count as usize, length },
             known_methods: known_methods.map(|methods| methods.iter().cloned().collect()),
-            span: Vec::with_capacity(2048),
             url: Vec::with_capacity(256),
         }
     }
@@ -144,10 +169,9 @@ impl Spans {
             self.names.name(event.fixed.service),
         );
         let (host, port) = split_authority(event.host);
-        let span = &mut self.span;
-        span.clear();
-        begin(span, &head);
-        let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
+        let place = open(out, field::SPANS);
+        begin(out, &head);
+        let mut attributes = Attributes::new(out, field::ATTRIBUTES, self.limits);
         attributes.text(key!("http.request.method"), method);
         attributes.bytes(key!("http.request.method_original"), original);
         attributes.text(key!("url.scheme"), event.scheme().as_str());
@@ -179,19 +203,19 @@ impl Spans {
             attributes.named(std::str::from_utf8(name).unwrap_or("weir.label"), value);
         }
         let dropped = attributes.dropped();
-        self.policies(event);
-        links(event, &mut self.span);
-        finish(&mut self.span, dropped, error.is_some());
-        bytes(out, field::SPANS, &self.span);
+        self.policies(event, out);
+        links(event, out);
+        finish(out, dropped, error.is_some());
+        close(out, place);
     }
 
     /// One event of the span for each policy: when it was asked, what it said, how long it took.
-    fn policies(&mut self, event: &Event<'_>) {
+    fn policies(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         for run in event.policies() {
             let name = self.names.name(run.policy);
             let time = Times::new(event.fixed.start_us, run.start_us.into(), 0).start;
             let limits = self.limits;
-            message(&mut self.span, field::EVENTS, |out| {
+            message(out, field::EVENTS, |out| {
                 fixed64(out, field::EVENT_TIME, time);
                 bytes(out, field::EVENT_NAME, b"weir.policy");
                 let mut attributes = Attributes::new(out, field::EVENT_ATTRIBUTES, limits);
@@ -227,10 +251,9 @@ impl Spans {
         let error = error_of_client(attempt.outcome(), status);
         full_url(kept, event.query, &mut self.url);
         let service = self.names.name(event.fixed.service);
-        let span = &mut self.span;
-        span.clear();
-        begin(span, &head);
-        let mut attributes = Attributes::new(span, field::ATTRIBUTES, self.limits);
+        let place = open(out, field::SPANS);
+        begin(out, &head);
+        let mut attributes = Attributes::new(out, field::ATTRIBUTES, self.limits);
         attributes.text(key!("http.request.method"), method);
         attributes.bytes(key!("http.request.method_original"), original);
         attributes.bytes(key!("server.address"), kept.host());
@@ -260,8 +283,8 @@ impl Spans {
             attributes.seconds(key!("weir.first_byte.duration"), attempt.first_byte_us.into());
         }
         let dropped = attributes.dropped();
-        finish(&mut self.span, dropped, error.is_some());
-        bytes(out, field::SPANS, &self.span);
+        finish(out, dropped, error.is_some());
+        close(out, place);
     }
 }
 
@@ -294,17 +317,12 @@ fn method<'e>(known: Option<&'e HashSet<String>>, event: &Event<'e>) -> (&'e str
 }
 
 fn begin(span: &mut Vec<u8>, head: &Head<'_>) {
-    bytes(span, field::TRACE_ID, &head.trace.0);
-    bytes(span, field::SPAN_ID, &head.span.0);
+    span.extend_from_slice(&head.fixed());
     if !head.parent.is_none() {
         bytes(span, field::PARENT_SPAN_ID, &head.parent.0);
     }
     length(span, field::NAME, head.name.iter().map(|part| part.len()).sum());
     head.name.iter().for_each(|part| span.extend_from_slice(part.as_bytes()));
-    uint(span, field::KIND, head.kind);
-    fixed64(span, field::START, head.times.start);
-    fixed64(span, field::END, head.times.end);
-    fixed32(span, field::FLAGS, head.flags);
 }
 
 fn finish(span: &mut Vec<u8>, dropped_attributes: u64, is_error: bool) {
