@@ -7,7 +7,7 @@ use crate::answer::{Answer, of_grpc, of_http};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
@@ -105,17 +105,11 @@ impl Client {
             Ok(body) => body,
             Err(error) => return Answer::Again { after: None, why: format!("the answer broke off: {error}") },
         };
-        if self.protocol == OtlpProtocol::HttpProtobuf {
-            return of_http(parts.status, &parts.headers, &body.to_bytes());
-        }
-        // An answer without a message has its status in the head.
-        let status = body.trailers().and_then(Status::from_header_map);
-        match status.or_else(|| Status::from_header_map(&parts.headers)) {
-            Some(status) if status.code() == Code::Ok => of_grpc(Ok(message(&body.to_bytes()))),
-            Some(status) => of_grpc(Err(&status)),
-            // Of whatever stands before the receiver.
-            None if !parts.status.is_success() => of_http(parts.status, &parts.headers, &Bytes::new()),
-            None => of_grpc(Err(&Status::unknown("it has no `grpc-status`"))),
+        let trailers = body.trailers().cloned();
+        let body = body.to_bytes();
+        match self.protocol {
+            OtlpProtocol::HttpProtobuf => of_http(parts.status, &parts.headers, &body),
+            OtlpProtocol::Grpc => of_call((parts.status, &parts.headers), trailers.as_ref(), &body),
         }
     }
 
@@ -138,6 +132,17 @@ pub(crate) fn frame(framed: &mut [u8], is_compressed: bool) {
     let length = u32::try_from(framed.len() - FRAME).expect("a batch has some mebibytes");
     framed[0] = u8::from(is_compressed);
     framed[1..FRAME].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Of a call of gRPC: what its trailers say, or its head where there is no message.
+fn of_call((status, head): (StatusCode, &HeaderMap), trailers: Option<&HeaderMap>, body: &Bytes) -> Answer {
+    match trailers.and_then(Status::from_header_map).or_else(|| Status::from_header_map(head)) {
+        Some(said) if said.code() == Code::Ok => of_grpc(Ok(message(body))),
+        Some(said) => of_grpc(Err(&said)),
+        // Of whatever stands before the receiver.
+        None if !status.is_success() => of_http(status, head, body),
+        None => of_grpc(Err(&Status::unknown("it has no `grpc-status`"))),
+    }
 }
 
 /// What the receiver says. One that cannot be read says nothing of what became of the spans: the status does.
@@ -169,4 +174,31 @@ fn tls(TraceExport { endpoint, tls, .. }: &TraceExport) -> Result<ClientConfig, 
         Some(pair) => config.with_client_auth_cert(pair.chain.clone(), pair.key.clone_key())?,
         None => config.with_no_client_auth(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static(code))])
+    }
+
+    #[test]
+    fn a_call_is_answered_by_its_trailers_its_head_or_whatever_stands_before_the_receiver() {
+        let (none, ok) = (HeaderMap::new(), StatusCode::OK);
+        // `partial_success { rejected_spans: 3 }`.
+        let partly = Bytes::from_static(b"\0\0\0\0\x04\x0a\x02\x08\x03");
+        let taken = |rejected| Answer::Taken { rejected, message: String::new() };
+        assert_eq!(of_call((ok, &none), Some(&said("0")), &partly), taken(3));
+        assert_eq!(of_call((ok, &none), Some(&said("0")), &Bytes::new()), taken(0));
+        let is_again = |answer| matches!(answer, Answer::Again { .. });
+        let is_refused = |answer| matches!(answer, Answer::Refused { .. });
+        assert!(is_again(of_call((ok, &none), Some(&said("14")), &Bytes::new())));
+        assert!(is_again(of_call((ok, &said("14")), None, &Bytes::new())));
+        assert!(is_refused(of_call((ok, &said("7")), None, &Bytes::new())));
+        assert!(is_again(of_call((StatusCode::SERVICE_UNAVAILABLE, &none), None, &Bytes::new())));
+        assert!(is_refused(of_call((StatusCode::NOT_FOUND, &none), None, &Bytes::new())));
+        assert!(is_refused(of_call((ok, &none), None, &partly)));
+    }
 }

@@ -1,7 +1,7 @@
 //! Requests whose spans are kept, on their way from the workers to the exporter: bounded, and what does not fit is counted.
 //!
-//! A worker never waits, and it wakes the exporter once for a whole batch: sent alone, a request costs ten times what it
-//! costs among many.
+//! A worker never waits, and it wakes the exporter once for a whole batch: sent four at a time, a request took 17,000
+//! instructions, and 430 of 512.
 
 use crate::kept::KeptRequest;
 use crate::probes::Probes;
