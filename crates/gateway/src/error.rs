@@ -26,7 +26,7 @@ pub enum RunError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("{0}")]
-    Log(#[from] weir_logs::StartError),
+    Log(weir_logs::StartError),
     #[error("spans cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables")]
     Spans(#[from] weir_otlp::ClientError),
     #[error(
@@ -41,4 +41,13 @@ pub enum RunError {
     Thread(io::Error),
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<weir_logs::StartError> for RunError {
+    fn from(error: weir_logs::StartError) -> Self {
+        match error {
+            weir_logs::StartError::Thread(error) => Self::Thread(error),
+            other => Self::Log(other),
+        }
+    }
 }

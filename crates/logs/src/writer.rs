@@ -6,6 +6,7 @@ use crate::line::Lines;
 use crate::output::Output;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,23 +24,23 @@ const PIECE: usize = 256 * 1024;
 
 /// Why an output cannot be used.
 #[derive(Debug)]
-pub struct StartError {
-    pub output: String,
-    /// Where it is, if it is a file.
-    pub path: Option<std::path::PathBuf>,
-    pub error: io::Error,
+pub enum StartError {
+    /// `path` is where it is, if it is a file.
+    Open { output: String, path: Option<PathBuf>, error: io::Error },
+    /// It has no thread.
+    Thread(io::Error),
 }
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { output, path, error } = self;
-        match path {
-            Some(path) => write!(
+        match self {
+            Self::Open { output, path: Some(path), error } => write!(
                 f,
                 "log output `{output}`: {}: {error}; the gateway's user must be able to write there",
                 path.display()
             ),
-            None => write!(f, "log output `{output}`: {error}"),
+            Self::Open { output, path: None, error } => write!(f, "log output `{output}`: {error}"),
+            Self::Thread(error) => write!(f, "a log output gets no thread: {error}"),
         }
     }
 }
@@ -75,9 +76,10 @@ impl Logs {
                 LogTarget::File(path) => Some(path.clone()),
                 LogTarget::Stdout => None,
             };
-            let failed = |error| StartError { output: output.name.clone(), path, error };
+            let failed = |error| StartError::Open { output: output.name.clone(), path, error };
             let lines = Lines::new(&output.format, identity.clone(), Arc::clone(names));
-            Output::open(&output.target).and_then(|open| Running::start(&output.name, open, lines)).map_err(failed)
+            let open = Output::open(&output.target).map_err(failed)?;
+            Running::start(&output.name, open, lines).map_err(StartError::Thread)
         };
         Ok(Self { outputs: wanted.into_values().map(start).collect::<Result<_, _>>()? })
     }
