@@ -69,15 +69,17 @@ pub struct Lines {
 }
 
 impl Spans {
-    /// How many `completed` requests must have at the least.
-    fn least(&self, completed: u64) -> u64 {
+    /// How many there must be at the least, of `records` requests of which so many were `completed`.
+    fn least(&self, completed: u64, records: u64) -> u64 {
         let traced = self.share * completed as f64;
         let by_chance = DEVIATIONS * (traced * (1.0 - self.share)).sqrt();
-        self.each * (self.kept.max((traced - by_chance).max(0.0) as u64))
+        // Who leaves before there was an attempt has one span less.
+        let kept = (self.each * self.kept).saturating_sub(records.saturating_sub(completed));
+        kept.max(self.each * (traced - by_chance).max(0.0) as u64)
     }
 
-    fn fault(&self, completed: u64) -> Option<String> {
-        let (Self { received, dropped, .. }, least) = (self, self.least(completed));
+    fn fault(&self, completed: u64, records: u64) -> Option<String> {
+        let (Self { received, dropped, .. }, least) = (self, self.least(completed, records));
         (received + dropped < least).then(|| {
             format!("at least {least} spans were asked for, {received} received and {dropped} counted as dropped")
         })
@@ -96,7 +98,7 @@ impl Accounted {
     /// What is missing without a word about it, once `completed` requests have settled.
     pub fn faults(&self, completed: u64) -> Vec<String> {
         let events = (self.lost > 0).then(|| format!("{} events were lost", self.lost));
-        let spans = self.spans.as_ref().and_then(|spans| spans.fault(completed));
+        let spans = self.spans.as_ref().and_then(|spans| spans.fault(completed, self.records));
         let lines = self.lines.as_ref().filter(|lines| lines.written + lines.dropped < completed).map(
             |Lines { written, dropped }| {
                 format!("{completed} requests completed, {written} lines written and {dropped} counted as dropped")
@@ -200,6 +202,8 @@ mod tests {
         // What was kept must be there, and about as much must have been kept as was asked for.
         assert!(!traced(0.01, 20, 39, 0).is_settled(1000) && traced(0.01, 20, 40, 0).is_settled(1000));
         assert!(!traced(0.5, 100, 200, 0).is_settled(1000));
+        // Two of a thousand clients left before there was an attempt.
+        assert!(traced(1.0, 1000, 1998, 0).is_settled(998) && !traced(1.0, 1000, 1997, 0).is_settled(998));
     }
 
     #[test]
