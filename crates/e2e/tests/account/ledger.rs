@@ -164,6 +164,12 @@ async fn a_loss_does_not_grow_out_of_the_ledger() {
     for chunk in crate::spool::chunks(&account) {
         std::fs::remove_file(chunk).unwrap();
     }
+    // Until then the shipper may still have read one, and would send it.
+    eventually("the gateway sees that they are gone", async || {
+        let status = account.status().await.ok()?;
+        (status["spool"]["shed"]["removed"] == 300).then_some(())
+    })
+    .await;
     account.set_network(Mode::Pass);
     account.settle().await;
     assert_eq!(account.names(&[("lost", "removed")]).await, 300);
