@@ -3,9 +3,9 @@
 
 use crate::error::RunError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Level;
 use weir_config::{AnalyticsTls, LogLevel, OtlpProtocol, Startup, policy};
+use weir_event::clock::system_us;
 use weir_event::{Identity, Names};
 use weir_logs::{Entry, Logs};
 use weir_program::log::{Log, LogOptions, Take};
@@ -23,7 +23,7 @@ pub fn start(
     let also = (!of_program.is_empty()).then(|| {
         let sender = Mutex::new(logs.sender(&of_program));
         let take: Take = Box::new(move |level, text| {
-            let entry = Entry::Program { at_us: now_us(), level: level_of(level), text };
+            let entry = Entry::Program { at_us: system_us(), level: level_of(level), text };
             sender.lock().unwrap_or_else(PoisonError::into_inner).send(&entry);
         });
         take
@@ -71,10 +71,4 @@ fn level_of(level: Level) -> policy::LogLevel {
         Level::INFO => policy::LogLevel::Info,
         _ => policy::LogLevel::Debug,
     }
-}
-
-/// Microseconds since the Unix epoch.
-pub fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

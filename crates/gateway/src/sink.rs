@@ -1,9 +1,9 @@
 //! Joins the data plane to the spool, to the exporter of spans and to the log of requests: a finished exchange becomes a
 //! record in its worker's ring, and where its spans are kept, or it has a line, a copy of the record goes to be made these.
 
-use crate::logging::now_us;
 use std::sync::{Arc, Mutex};
 use weir_config::{Logging, UpstreamAddress};
+use weir_event::clock::system_us;
 use weir_event::degradation::Level;
 use weir_event::exchange::TraceFacts;
 use weir_event::{Exchange, NameId, failpoint, record};
@@ -55,7 +55,7 @@ impl EventSink for RingSink {
         let Message { level, category, text } = message;
         let (api, level) = (exchange.api, *level);
         self.lines.send(&Entry::Message(PolicyMessage {
-            at_us: now_us(),
+            at_us: system_us(),
             trace,
             span,
             api,

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tracing::{error, info};
 use weir_config::{LogOutput, LogTarget};
+use weir_event::clock::system_us;
 use weir_event::{Identity, Names};
 
 /// How long entries gather before they are written: what comes in that time is one write.
@@ -244,8 +245,7 @@ impl Writer {
             return true;
         }
         let mut batch = Batch::default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let at_us = system_us();
         for (count, why) in [
             (left_out - self.told.0, "more than `perSecond` in a second"),
             (no_room - self.told.1, "this output is slower than they come"),
