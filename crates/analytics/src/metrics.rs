@@ -97,9 +97,9 @@ impl Default for Metrics {
         Self {
             started: SystemTime::now(),
             blocks: Default::default(),
-            block_events: Histogram::new(EVENTS_OF_A_BLOCK),
-            block_duration: Histogram::new(SECONDS_NS),
-            lag: Histogram::new(SECONDS_NS),
+            block_events: Histogram::of_numbers(EVENTS_OF_A_BLOCK),
+            block_duration: Histogram::of_durations(SECONDS_NS),
+            lag: Histogram::of_durations(SECONDS_NS),
             retries: Default::default(),
             open_intents: AtomicU64::new(0),
             statements: Default::default(),

@@ -50,6 +50,15 @@ impl Metric {
     pub(crate) fn scale(&self) -> f64 {
         if self.unit == "s" { 1e9 } else { 1.0 }
     }
+
+    /// The unit in words, where the family's name ends in it, as it must.
+    pub(crate) fn unit_of_name(&self) -> Option<&'static str> {
+        match self.unit {
+            "s" => Some("seconds"),
+            "By" => Some("bytes"),
+            _ => None,
+        }
+    }
 }
 
 /// The kind of a family whose samples only grow.

@@ -1,11 +1,12 @@
 //! Series to text. A gateway may have a million series, so they are written piece by piece ([`Exposition`]), and only
 //! those few that are not of a route are collected first ([`Families`]). Prometheus' text is written by the `prometheus`
-//! crate, OpenMetrics' by [`crate::openmetrics`].
+//! crate, OpenMetrics' by [`crate::openmetrics`], protobuf by [`crate::protobuf`].
 
 use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric};
 use crate::format::Format;
 use crate::histogram::Reading;
 use crate::openmetrics;
+use crate::protobuf;
 use crate::sample::{Sample, Value};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -34,7 +35,7 @@ impl Exposition {
         Self { format, ..Self::default() }
     }
 
-    /// With a `_created` for each series that only grows, where the format has it.
+    /// With a `_created` for each series that only grows, in OpenMetrics' text; protobuf always has that time.
     pub fn with_created(self) -> Self {
         Self { with_created: true, ..self }
     }
@@ -75,6 +76,7 @@ impl Exposition {
         match self.format {
             Format::Text => self.flush_text(metric),
             Format::OpenMetrics => self.flush_openmetrics(metric),
+            Format::Protobuf => protobuf::family(&mut self.text, metric, self.samples.drain(..)),
         }
         self.headed = true;
     }

@@ -9,6 +9,8 @@ pub enum Format {
     Text,
     /// OpenMetrics' text, version 1.0.0.
     OpenMetrics,
+    /// Prometheus' protobuf, which alone has native histograms.
+    Protobuf,
 }
 
 /// What is answered, and the content type that says so.
@@ -37,18 +39,26 @@ fn range(entry: &str) -> Option<(f32, Negotiated)> {
     let mut parts = entry.split(';').map(str::trim);
     let kind = parts.next()?;
     let (mut weight, mut version, mut escaping) = (1.0, None, None);
+    let (mut proto, mut encoding) = (None, None);
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         let value = value.trim().trim_matches('"');
         match name.trim().to_ascii_lowercase().as_str() {
             "q" => weight = value.parse().unwrap_or(0.0),
             "version" => version = Some(value),
             "escaping" => escaping = Some(value),
+            "proto" => proto = Some(value),
+            "encoding" => encoding = Some(value),
             _ => {}
         }
     }
     match (kind.to_ascii_lowercase().as_str(), version) {
         ("application/openmetrics-text", None | Some("1.0.0")) => {
             Some((weight, Negotiated { format: Format::OpenMetrics, content_type: openmetrics(escaping) }))
+        }
+        ("application/vnd.google.protobuf", _)
+            if proto == Some("io.prometheus.client.MetricFamily") && encoding == Some("delimited") =>
+        {
+            Some((weight, Negotiated { format: Format::Protobuf, content_type: protobuf(escaping) }))
         }
         ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Some((weight, Negotiated::default())),
         _ => None,
@@ -66,13 +76,32 @@ fn openmetrics(escaping: Option<&str>) -> &'static str {
     }
 }
 
+/// As [`openmetrics`].
+fn protobuf(escaping: Option<&str>) -> &'static str {
+    macro_rules! content_type {
+        ($escaping:literal) => {
+            concat!(
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                $escaping
+            )
+        };
+    }
+    match escaping {
+        Some("allow-utf-8") => content_type!("; escaping=allow-utf-8"),
+        Some("underscores") => content_type!("; escaping=underscores"),
+        Some("dots") => content_type!("; escaping=dots"),
+        Some("values") => content_type!("; escaping=values"),
+        _ => content_type!(""),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_liked_best_is_answered() {
-        use Format::{OpenMetrics, Text};
+        use Format::{OpenMetrics, Protobuf, Text};
         // Prometheus 2.42 and 3.5, curl, browsers, and what is nobody's.
         let two = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -84,7 +113,9 @@ mod tests {
         for (accept, format) in [
             (two, OpenMetrics),
             (three, OpenMetrics),
-            (protobuf, OpenMetrics),
+            (protobuf, Protobuf),
+            ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text, text/plain", Text),
+            ("application/vnd.google.protobuf", Text),
             ("*/*", Text),
             ("text/html, application/xhtml+xml, */*;q=0.8", Text),
             ("application/openmetrics-text", OpenMetrics),

@@ -1,5 +1,6 @@
-//! A histogram that one thread writes and any thread reads.
+//! A histogram that one thread writes and any thread reads: with the boundaries that it is given, and as a native one.
 
+use crate::native::{Native, NativeReading, Range};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -12,33 +13,53 @@ pub struct Histogram {
     bounds: &'static [u64],
     buckets: [AtomicU64; MOST + 1],
     sum: AtomicU64,
+    native: Native,
 }
 
 impl Histogram {
-    /// With these boundaries, ascending, at most 14; the last bucket is open.
-    pub fn new(bounds: &'static [u64]) -> Self {
-        debug_assert!(bounds.len() <= MOST);
-        Self { bounds, buckets: [const { AtomicU64::new(0) }; MOST + 1], sum: AtomicU64::new(0) }
+    /// Of durations: boundaries in nanoseconds, ascending, at most 14; the last bucket is open.
+    pub fn of_durations(bounds: &'static [u64]) -> Self {
+        Self::new(bounds, Range::Seconds)
     }
 
-    /// Adds one observation. Only ever called by the one thread that owns the cell.
+    /// Of plain numbers, as bytes and events, with boundaries of the same kind.
+    pub fn of_numbers(bounds: &'static [u64]) -> Self {
+        Self::new(bounds, Range::Plain)
+    }
+
+    fn new(bounds: &'static [u64], range: Range) -> Self {
+        debug_assert!(bounds.len() <= MOST);
+        let buckets = [const { AtomicU64::new(0) }; MOST + 1];
+        Self { bounds, buckets, sum: AtomicU64::new(0), native: Native::new(range) }
+    }
+
+    /// Adds a number. Only ever called by the one thread that owns the cell.
     #[inline]
     pub fn observe(&self, value: u64) {
+        self.native.count(value as f64);
         self.count_in_bucket(value);
     }
 
-    /// As [`Self::observe`]; answers which bucket has counted it.
+    /// Adds a duration. Only ever called by the one thread that owns the cell.
+    #[inline]
+    pub fn observe_duration(&self, value: Duration) {
+        self.count_nanos(nanos(value));
+    }
+
+    /// Answers which bucket has counted it.
+    #[inline]
+    fn count_nanos(&self, nanos: u64) -> usize {
+        self.native.count(nanos as f64 / 1e9);
+        self.count_in_bucket(nanos)
+    }
+
+    /// After the native bucket: whoever reads in the other order finds no less there.
     #[inline]
     fn count_in_bucket(&self, value: u64) -> usize {
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         add(&self.buckets[bucket], 1);
         add(&self.sum, value);
         bucket
-    }
-
-    /// Adds a duration, in nanoseconds.
-    pub fn observe_duration(&self, value: Duration) {
-        self.observe(nanos(value));
     }
 
     /// Observations.
@@ -49,7 +70,8 @@ impl Histogram {
     /// What is in it now.
     pub fn read(&self) -> Reading {
         let counts = self.buckets[..=self.bounds.len()].iter().map(|bucket| bucket.load(Ordering::Acquire)).collect();
-        Reading { bounds: self.bounds, counts, sum: self.sum.load(Ordering::Acquire), exemplars: Vec::new() }
+        let sum = self.sum.load(Ordering::Acquire);
+        Reading { bounds: self.bounds, counts, sum, exemplars: Vec::new(), native: self.native.read() }
     }
 }
 
@@ -70,9 +92,9 @@ pub struct WithExemplars {
 }
 
 impl WithExemplars {
-    /// As [`Histogram::new`].
+    /// As [`Histogram::of_durations`].
     pub fn new(bounds: &'static [u64]) -> Self {
-        Self { histogram: Histogram::new(bounds), exemplars: Default::default() }
+        Self { histogram: Histogram::of_durations(bounds), exemplars: Default::default() }
     }
 
     /// Adds a duration that ended at `at_us`, microseconds since the Unix epoch; `of` is asked for trace and span where
@@ -80,7 +102,7 @@ impl WithExemplars {
     #[inline]
     pub fn observe_duration(&self, value: Duration, at_us: i64, of: impl FnOnce() -> (u128, u64)) {
         let value = nanos(value);
-        let cell = &self.exemplars[self.histogram.count_in_bucket(value)];
+        let cell = &self.exemplars[self.histogram.count_nanos(value)];
         if at_us.wrapping_sub(cell.at_us.load(Ordering::Relaxed)) >= REPLACED_AFTER {
             let (trace, span) = of();
             cell.write(Exemplar { trace, span, value, at_us });
@@ -148,7 +170,7 @@ pub fn add(cell: &AtomicU64, value: u64) {
 }
 
 /// The state of one histogram, or of several added up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// The upper ends of the buckets.
     pub bounds: &'static [u64],
@@ -158,6 +180,8 @@ pub struct Reading {
     pub sum: u64,
     /// One for each bucket, or none at all.
     pub exemplars: Vec<Option<Exemplar>>,
+    /// The same observations, and those that were added while this was read.
+    pub native: NativeReading,
 }
 
 /// One observation that a bucket has counted, and the request that it was.
@@ -183,6 +207,7 @@ impl Reading {
             *count += more;
         }
         self.sum = self.sum.wrapping_add(other.sum);
+        self.native.merge(&other.native);
         if self.exemplars.is_empty() {
             self.exemplars.clone_from(&other.exemplars);
             return;
@@ -204,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_boundary_belongs_to_its_bucket() {
-        let histogram = Histogram::new(SIZE);
+        let histogram = Histogram::of_numbers(SIZE);
         for value in [0, 64, 65, 512, 2_000_000_000] {
             histogram.observe(value);
         }
@@ -235,7 +260,7 @@ mod tests {
         let other = WithExemplars::new(DURATION_NS);
         let later = 1_700_000_002_000_000;
         [1, 7, 100_000].into_iter().for_each(|ms| other.observe_duration(Duration::from_millis(ms), later, || (9, 9)));
-        let mut sum = Histogram::new(DURATION_NS).read();
+        let mut sum = Histogram::of_durations(DURATION_NS).read();
         sum.merge(&histogram.read());
         sum.merge(&other.read());
         let spans: Vec<_> = sum.exemplars.iter().map(|it| it.map(|it| it.span)).collect();
@@ -267,7 +292,7 @@ mod tests {
 
     #[test]
     fn readings_add_up() {
-        let (one, two) = (Histogram::new(DURATION_NS), Histogram::new(DURATION_NS));
+        let (one, two) = (Histogram::of_durations(DURATION_NS), Histogram::of_durations(DURATION_NS));
         one.observe_duration(Duration::from_millis(3));
         two.observe_duration(Duration::from_millis(3));
         two.observe_duration(Duration::from_secs(60));

@@ -1,5 +1,5 @@
 //! Metrics, as every program of Weir has them: a catalogue that names each once, cells that one thread writes and any thread
-//! reads, Prometheus' text format, written by the `prometheus` crate, and OpenMetrics.
+//! reads, Prometheus' text format, written by the `prometheus` crate, OpenMetrics, and protobuf with native histograms.
 //!
 //! A family knows its kind and the number of its labels: a sample of another kind, or with a label too few, does not compile.
 //! What is counted, and where the cells are, is each program's own.
@@ -8,11 +8,14 @@ mod catalogue;
 mod exposition;
 mod format;
 mod histogram;
+mod native;
 mod openmetrics;
 pub mod process;
+mod protobuf;
 mod sample;
 
 pub use catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric, check, markdown};
 pub use exposition::{Exposition, Families};
 pub use format::{Format, Negotiated, negotiate};
 pub use histogram::{Exemplar, Histogram, Reading, WithExemplars, add};
+pub use native::NativeReading;

@@ -21,7 +21,7 @@ struct Lines<'a> {
 pub(crate) fn head(out: &mut String, metric: &Metric) {
     let (family, kind) = (family(metric), metric.kind.of_openmetrics());
     put(out, format_args!("# TYPE {family} {kind}\n"));
-    if let Some(unit) = unit(metric) {
+    if let Some(unit) = metric.unit_of_name() {
         put(out, format_args!("# UNIT {family} {unit}\n"));
     }
     put(out, format_args!("# HELP {family} {}\n", Escaped(metric.help)));
@@ -114,15 +114,6 @@ fn family(metric: &Metric) -> &str {
     metric.name.strip_suffix(ending).unwrap_or(metric.name)
 }
 
-/// In words, where the family's name ends in it, as it must.
-fn unit(metric: &Metric) -> Option<&'static str> {
-    match metric.unit {
-        "s" => Some("seconds"),
-        "By" => Some("bytes"),
-        _ => None,
-    }
-}
-
 /// The value of a label, or a meaning, between quotes or not: both are escaped alike.
 struct Escaped<'a>(&'a str);
 
@@ -178,7 +169,7 @@ mod tests {
     #[test]
     fn every_kind_with_its_comments_and_the_end() {
         const BOUNDS: &[u64] = &[10_000, 500_000_000, 1_000_000_000];
-        let histogram = Histogram::new(BOUNDS);
+        let histogram = Histogram::of_durations(BOUNDS);
         [5_000, 400_000_000, 2_000_000_000].into_iter().for_each(|nanos| histogram.observe(nanos));
         let mut reading = histogram.read();
         let exemplar = Exemplar { trace: 0xab, span: 0xcd, value: 400_000_000, at_us: 1_700_000_000_000_001 };

@@ -68,7 +68,7 @@ pub(super) struct PolicyCells {
 
 impl PolicyCells {
     fn new() -> Self {
-        Self { duration: Histogram::new(OVERHEAD_NS), rejected: AtomicU64::new(0) }
+        Self { duration: Histogram::of_durations(OVERHEAD_NS), rejected: AtomicU64::new(0) }
     }
 }
 
@@ -100,11 +100,11 @@ impl Cells {
             answers: Chain::new(),
             other: WithExemplars::new(DURATION_NS),
             other_failed: AtomicU64::new(0),
-            overhead: Histogram::new(OVERHEAD_NS),
+            overhead: Histogram::of_durations(OVERHEAD_NS),
             attempts: Chain::new(),
             opened: AtomicU64::new(0),
-            request_body: Histogram::new(SIZE),
-            response_body: Histogram::new(SIZE),
+            request_body: Histogram::of_numbers(SIZE),
+            response_body: Histogram::of_numbers(SIZE),
             policies: Chain::new(),
             other_policies: PolicyCells::new(),
             limits: Default::default(),
@@ -135,11 +135,12 @@ impl Cells {
             add(cell, 1);
         }
         if !exchange.link.is_zero() {
-            self.links.get_or_init(|| Histogram::new(DURATION_NS)).observe_duration(exchange.link);
+            self.links.get_or_init(|| Histogram::of_durations(DURATION_NS)).observe_duration(exchange.link);
         }
         for attempt in &exchange.attempts {
             let reasons = Reason::ALL.len();
-            let cell = self.attempts.get_or_make(attempt.outcome as u8, reasons, || Histogram::new(DURATION_NS));
+            let cell =
+                self.attempts.get_or_make(attempt.outcome as u8, reasons, || Histogram::of_durations(DURATION_NS));
             if let Some(cell) = cell {
                 cell.observe_duration(attempt.took);
             }
