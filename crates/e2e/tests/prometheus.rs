@@ -193,6 +193,47 @@ async fn every_exemplar_leads_to_its_event() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A scraper that takes protobuf has native histograms: their count is the witness's, and their quantiles lie where the
+/// requests' durations do. A family of more series than one message holds is read whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn native_histograms_are_in_prometheus_whole() {
+    const APIS: usize = 300;
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream);
+    spec.workers = 1;
+    spec.apis.extend((1..APIS).map(|n| (format!("/api-{n}"), upstream, String::new())));
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    let scrape = format!("\"{}\"", gateway.admin);
+    let features = ["--enable-feature=native-histograms,exemplar-storage"];
+    let (_prometheus, base) = prometheus_with(&site, &scrape, "", "", &features);
+    for n in 1..APIS {
+        get(&format!("http://{}/api-{n}/fast", gateway.address)).await.unwrap();
+    }
+    for _ in 0..50 {
+        get(&format!("http://{}/slow?ms=30", gateway.address)).await.unwrap();
+    }
+    let duration = "http_server_request_duration_seconds";
+    let total = (APIS - 1 + 50) as f64;
+    eventually("every request is in the native histograms", async || {
+        (promql(&base, &format!("histogram_count(sum({duration}))")).await? == total).then_some(())
+    })
+    .await;
+    assert_eq!(promql(&base, &format!("count({duration})")).await, Some(APIS as f64));
+    assert_eq!(promql(&base, &format!("sum({duration}_count)")).await, None, "no classic series beside them");
+    let slow = format!("{duration}%7Bapi=%22api-0%22%7D");
+    let median = promql(&base, &format!("histogram_quantile(0.5,sum({slow}))")).await.unwrap();
+    let mean =
+        promql(&base, &format!("histogram_sum(sum({slow}))/histogram_count(sum({slow}))")).await.unwrap();
+    assert!(median >= 0.03 && (median / mean - 1.0).abs() < 0.5, "median {median}, mean {mean}");
+    // The text has the same count.
+    let (kind, text) = scraped(gateway.admin, "/metrics", "text/plain");
+    assert!(kind.starts_with("text/plain"), "{kind}");
+    let counts = text.lines().filter(|line| line.starts_with(&format!("{duration}_count")));
+    let sum: f64 = counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    assert_eq!(sum, total);
+}
+
 /// Connections that are kept count once, refused ones as failures; and the threads that did it say what they cost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_services_and_the_cost_of_threads_are_counted() {
