@@ -203,13 +203,21 @@ fn host_name() -> String {
     if is_identity(&name) { name } else { "weir".to_owned() }
 }
 
-/// How the port for metrics is scraped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How metrics are scraped.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scraping {
     /// The bearer token that a scrape must show; `None`: whoever reaches the port may scrape.
     pub token: Option<Secret>,
     /// `None`: clear text.
     pub tls: Option<Arc<Tls>>,
+    /// Label sets that traffic may make of one metric. Default 20,000.
+    pub cardinality_limit: u32,
+}
+
+impl Default for Scraping {
+    fn default() -> Self {
+        Self { token: None, tls: None, cardinality_limit: 20_000 }
+    }
 }
 
 /// Where the events go.

@@ -16,6 +16,7 @@ const ROOM: usize = 2 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Counts {
     written: AtomicU64,
+    bytes: AtomicU64,
     failed: AtomicU64,
     no_room: AtomicU64,
     left_out: AtomicU64,
@@ -27,14 +28,20 @@ impl Counts {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// Bytes of these lines.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Lines that were not, each with why, in the words of metrics.
     pub fn dropped(&self) -> [(&'static str, u64); 3] {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         [("queue_full", count(&self.no_room)), ("write_failed", count(&self.failed)), ("limit", count(&self.left_out))]
     }
 
-    pub(crate) fn write(&self, lines: u64) {
+    pub(crate) fn write(&self, lines: u64, bytes: usize) {
         self.written.fetch_add(lines, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn fail(&self, lines: u64) {

@@ -218,7 +218,7 @@ impl Writer {
         }
         match self.output.write(&batch.text) {
             Ok(()) => {
-                self.shared.counts.write(batch.lines);
+                self.shared.counts.write(batch.lines, batch.text.len());
                 if std::mem::take(&mut self.fails) {
                     info!(output = self.name, "the log output takes lines again");
                 }

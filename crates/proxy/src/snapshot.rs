@@ -213,6 +213,7 @@ impl Snapshot {
             Ok(Scraping { address, config, certificates: validities(tls) })
         });
         let scraping = scraping.transpose().map_err(|error| SnapshotError::Tls(Box::new(error)))?;
+        registry.figures.cardinality().set_limit(config.scraping.cardinality_limit);
         Ok(Self {
             generation,
             listeners,

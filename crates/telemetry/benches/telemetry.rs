@@ -2,11 +2,12 @@
 
 use divan::{Bencher, black_box};
 use http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_config::{Propagators, TraceTrust};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
-use weir_telemetry::metrics::{Exposition, RouteLabels, RouteMetrics};
+use weir_telemetry::metrics::{Cardinality, Exposition, RouteLabels, RouteMetrics};
 use weir_telemetry::trace_context::TraceParent;
 use weir_telemetry::{Continuation, SpanSource};
 
@@ -53,7 +54,7 @@ fn exchange() -> Exchange {
 
 fn metrics(route: usize) -> RouteMetrics {
     let labels = RouteLabels { api: "orders".into(), route: format!("route-{route}"), service: "main".into() };
-    RouteMetrics::new(labels, 2)
+    RouteMetrics::new(labels, 2, &Arc::new(Cardinality::new(20_000)))
 }
 
 /// All that one finished exchange adds.

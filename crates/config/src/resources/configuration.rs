@@ -122,6 +122,12 @@ fn metrics(section: &mut Section<'_, '_>) {
         |values| &mut values.config.scraping.tls,
         |at| Tls::read_of_operators(at).map(|tls| Some(Arc::new(tls))),
     );
+    section.row(
+        "cardinalityLimit",
+        "Label sets that traffic may make of one metric (status, reason, policy); further ones count under `__other__`",
+        |values| &mut values.config.scraping.cardinality_limit,
+        count,
+    );
 }
 
 fn analytics(section: &mut Section<'_, '_>) {
