@@ -71,6 +71,13 @@ fn peer_gateways_are_known_by_network_certificate_and_port() {
     ] {
         assert_eq!(peer(written).is(address(from), port, &names), is, "{written} {from}:{port}");
     }
+    let warned = |written: &str| {
+        let config = load_text(Path::new("peers.yaml"), &yaml(written), &|_| None).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(warned("10.0.0.0/8"), "");
+    assert!(warned("{certificate: a.example}").contains("`a.example` has no effect: no port asks for client cert"));
+    assert!(warned("{certificate: a.example, port: 8443}").contains("port 8443 does not ask"));
     assert!(!peer("{certificate: edge.example.com}").is(address("10.0.0.1"), 80, &[]), "without a certificate");
     for (written, said) in [
         ("{port: 8443}", "names no gateway; write `network`, `certificate` or both"),
