@@ -453,6 +453,30 @@ fn kit_file(name: &str) -> String {
 
 const RULES: [&str; 3] = ["rules/recording.yml", "rules/slo.yml", "rules/alerts.yml"];
 
+/// The command of the documentation starts a Prometheus that has all of the kit's rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_command_starts_prometheus_with_the_kit() {
+    let site = Site::new().unwrap();
+    let root = kit().join("../..");
+    let page = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("prometheus --config.file=")).unwrap();
+    let mut words = line.split(' ');
+    let listen = reserve().unwrap();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg(format!("--web.listen-address={listen}")).current_dir(root);
+    command.arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()));
+    let _process = Process::start("prometheus", command, &site.path("prometheus.log")).unwrap();
+    let alerts = eventually("the rules are loaded", async || {
+        let (_, body) = get(&format!("http://{listen}/api/v1/rules?type=alert")).await.ok()?;
+        let answer: Value = serde_json::from_str(&body).ok()?;
+        let groups = answer["data"]["groups"].as_array()?.clone();
+        Some(groups.iter().map(|group| group["rules"].as_array().map_or(0, Vec::len)).sum::<usize>())
+    })
+    .await;
+    let written = RULES.iter().map(|file| values(&kit_file(file), "alert: ").count()).sum::<usize>();
+    assert!(alerts == written && written > 30, "{alerts} of {written}");
+}
+
 /// What stands behind `key` in each line that has it.
 fn values<'t>(text: &'t str, key: &'t str) -> impl Iterator<Item = &'t str> {
     text.lines().filter_map(move |line| line.trim_start().trim_start_matches("- ").strip_prefix(key)).map(str::trim)
