@@ -63,4 +63,6 @@ pub use tracing::{
     TraceExport, TraceLabel, TraceLabelValue, TraceListener, TraceTrust, Tracing,
 };
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
-pub use watch::{Answer, Candidate, Handle, Origin, Start, Taker, Verdict, Waiting, WaitsFor, Watcher};
+pub use watch::{
+    Answer, Candidate, Folders, Handle, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Watcher,
+};

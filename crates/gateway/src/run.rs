@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, Folders, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
@@ -133,7 +133,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         ending: ending.clone(),
     };
     ending.allow(settings.lifecycle.drain_delay + settings.drain);
-    let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
+    let watcher =
+        Watcher::start(Start { source: Folders::new(options.config), folder, running, origin }, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts {
         proxy: shared,
