@@ -64,5 +64,5 @@ pub use tracing::{
 };
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
 pub use watch::{
-    Answer, Candidate, Folders, Handle, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Watcher,
+    Answer, Candidate, Folders, Handle, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Wake, Watcher,
 };
