@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::settings::{Section, Settings};
+use super::settings::{MetricInterval, Section, Settings};
+use super::tracing::target;
 use crate::address;
+use crate::export::Signal;
 use crate::model::{ReloadMode, UpstreamHost, is_identity};
 use crate::pem::{AnalyticsTls, authorities, key_pair};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
+
+/// The least and the most from one export of metrics to the next.
+const EXPORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3600)];
 
 const FLEX_ONLY: [&str; 7] = [
     "sharedStorage",
@@ -122,6 +127,27 @@ fn metrics(section: &mut Section<'_, '_>) {
         |values| &mut values.config.scraping.tls,
         |at| Tls::read_of_operators(at).map(|tls| Some(Arc::new(tls))),
     );
+    section.row(
+        "otlp",
+        "Where metrics are sent by OTLP, beside being scraped; without it, and without `OTEL_METRICS_EXPORTER=otlp`, they are not",
+        |values| &mut values.metric_export,
+        |at| target(at, Signal::Metrics),
+    );
+    section.row(
+        "exportInterval",
+        "From one export of metrics to the next; 1 s to 1 h",
+        |values| &mut values.metric_interval,
+        export_interval,
+    );
+}
+
+fn export_interval(at: &Cursor<'_>) -> Option<MetricInterval> {
+    let check = |text: &str| match parse_duration(text) {
+        Ok(time) if (EXPORTS[0]..=EXPORTS[1]).contains(&time) => Ok(MetricInterval(time)),
+        Ok(_) => Err("is not from 1 s to 1 h".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    at.parse(check, "as in `30s`")
 }
 
 fn analytics(section: &mut Section<'_, '_>) {

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::configuration::{count, tls_of_client};
 use super::settings::{Section, Shown};
-use crate::otel::ExportDraft;
-use crate::read::Cursor;
+use crate::export::{OtlpProtocol, Signal};
+use crate::otel::{self, ExportDraft};
+use crate::read::{Cursor, Mapping};
 use crate::tracing::{
-    ApiTracing, OtlpProtocol, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
+    ApiTracing, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
 };
 use crate::units::{Secret, parse_duration};
 
@@ -100,7 +101,7 @@ fn provider(at: &Cursor<'_>) -> Option<ExportDraft> {
     let mut fields = at.fields()?;
     fields.mean([("type", "`opentelemetry`"), ("properties", "Where spans are sent, and how")]);
     let kind = fields.required("type", kind);
-    let properties = fields.required("properties", properties);
+    let properties = fields.required("properties", |at| target(at, Signal::Traces));
     fields.finish();
     kind?;
     properties
@@ -113,9 +114,18 @@ fn kind(at: &Cursor<'_>) -> Option<()> {
     at.choice(&[("opentelemetry", ())])
 }
 
-fn properties(at: &Cursor<'_>) -> Option<ExportDraft> {
+/// Where a signal is sent, and how.
+pub(super) fn target(at: &Cursor<'_>, signal: Signal) -> Option<ExportDraft> {
     let at = at.clone().with_env();
     let mut fields = at.fields()?;
+    let address = fields.required("address", |at| at.parse(address, "as in `http://collector:4317`"));
+    let draft = target_of(&mut fields, signal, address.clone());
+    fields.finish();
+    address.and(draft)
+}
+
+/// All but the address.
+fn target_of(fields: &mut Mapping<'_>, signal: Signal, address: Option<Uri>) -> Option<ExportDraft> {
     fields.mean([
         ("address", "`http://`, `https://` or Flex's `h2://`, with host and port"),
         ("serviceType", "`grpc` (the default) or `http`"),
@@ -127,17 +137,16 @@ fn properties(at: &Cursor<'_>) -> Option<ExportDraft> {
         ("tls", "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`"),
     ]);
     let protocol = fields.take("serviceType").map_or(Some(OtlpProtocol::Grpc), |at| at.choice(&OtlpProtocol::NAMES));
-    let address = fields.required("address", |at| at.parse(address, "as in `http://collector:4317`"));
     let service_name = fields.optional("serviceName", Cursor::filled);
     let timeout = fields.optional("timeout", |at| at.parse(parse_duration, "as in `10s`"));
     let resource = fields.optional("resourceAttributes", |at| at.entries(|key, at| Some((key.to_owned(), at.text()?))));
     let headers = fields.take_weir("headers").and_then(|at| at.entries(header));
     let gzip = fields.take_weir("compression").and_then(|at| at.choice(&[("gzip", true), ("none", false)]));
     let tls = fields.take_weir("tls").and_then(|at| tls_of_client(&at));
-    fields.finish();
     let protocol = protocol?;
     Some(ExportDraft {
-        endpoint: Some(with_path(address?, protocol)),
+        is_off: false,
+        endpoint: address.map(|address| with_path(address, protocol, signal)),
         protocol: Some(protocol),
         headers,
         gzip,
@@ -145,7 +154,6 @@ fn properties(at: &Cursor<'_>) -> Option<ExportDraft> {
         tls,
         service_name,
         resource: resource.unwrap_or_default(),
-        ..ExportDraft::default()
     })
 }
 
@@ -163,11 +171,11 @@ fn address(text: &str) -> Result<Uri, &'static str> {
 }
 
 /// Over HTTP without a path of its own, that of the signal (OTLP, "Endpoint URLs for OTLP/HTTP").
-fn with_path(uri: Uri, protocol: OtlpProtocol) -> Uri {
+fn with_path(uri: Uri, protocol: OtlpProtocol, signal: Signal) -> Uri {
     if protocol == OtlpProtocol::Grpc || uri.path() != "/" {
         return uri;
     }
-    format!("{}/v1/traces", uri.to_string().trim_end_matches('/')).parse().unwrap_or(uri)
+    otel::with_path(&uri, signal).unwrap_or(uri)
 }
 
 fn header(name: &str, at: &Cursor<'_>) -> Option<(HeaderName, Secret)> {
