@@ -28,7 +28,9 @@ pub enum RunError {
     #[error("{0}")]
     Log(weir_logs::StartError),
     #[error("spans cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables")]
-    Spans(#[from] weir_otlp::ClientError),
+    Spans(weir_otlp::ClientError),
+    #[error("metrics cannot be sent: {0}; correct `spec.metrics.otlp`, or the OTEL_EXPORTER_OTLP_ variables")]
+    Metrics(weir_otlp::ClientError),
     #[error(
         "spans of the gateway's own operations cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables"
     )]

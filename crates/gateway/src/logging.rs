@@ -35,7 +35,8 @@ pub fn start(
         LogLevel::Error | LogLevel::Fatal => "error",
     };
     let operations = receiver(startup).map(|receiver| {
-        let service = startup.spans.as_ref().and_then(|spans| spans.service_name.as_ref()).unwrap_or(&identity.gateway);
+        let service =
+            startup.spans.as_ref().and_then(|spans| spans.target.service_name.as_ref()).unwrap_or(&identity.gateway);
         let attributes = [
             ("service.namespace", &*identity.organization),
             ("deployment.environment.name", &*identity.environment),
@@ -50,7 +51,7 @@ pub fn start(
 
 /// Where spans of the gateway's own operations go: where those of requests do.
 fn receiver(startup: &Startup) -> Option<Receiver> {
-    let spans = startup.spans.as_ref()?;
+    let spans = &startup.spans.as_ref()?.target;
     let protocol = match spans.protocol {
         OtlpProtocol::Grpc => Protocol::Grpc,
         OtlpProtocol::HttpProtobuf => Protocol::Http,

@@ -7,12 +7,12 @@ use crate::args::RunOptions;
 use crate::descriptors;
 use crate::error::RunError;
 use crate::exit;
+use crate::exports::{ExportCounts, Exports};
 use crate::generations::Generations;
 use crate::logging;
 use crate::operator_ports::{self, HandOver, OperatorPort};
 use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::sinks;
-use crate::spans;
 use crate::start::{Prepared, env, prepare};
 use std::io;
 use std::pin::Pin;
@@ -96,9 +96,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let hand_over = HandOver::within(&config.startup.spool.path);
     let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
-    let spans = spans::exporter(&config, &identity, spool.boot(), &registry.names)?;
-    let (spans, exporter) = spans.unzip();
-    let (span_counts, probes) = exporter.as_ref().map(|exporter| (exporter.counts(), exporter.probes())).unzip();
+    let (exports, spans) = Exports::new(&config, &identity, spool.boot(), &registry.names)?;
+    let ExportCounts { spans: span_counts, probes, metrics: metric_counts } = exports.counts();
     let proxy =
         Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref(), &logs, &config.startup.logging))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
@@ -145,12 +144,14 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         handle,
         log,
         spans: span_counts,
+        metric_export: metric_counts,
         logs: Arc::clone(&logs),
         probes,
     };
     let admin = Admin::new(parts, identity);
 
-    runtime.block_on(spans::exporting(exporter, &ending, beside(operator_ports, Arc::clone(&admin), proxy, signals)));
+    let work = beside(operator_ports, Arc::clone(&admin), proxy, signals);
+    runtime.block_on(exports.beside(Arc::clone(&admin), &ending, work));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
     // Without waiting for a name that somebody asked for and that is not resolved.

@@ -21,3 +21,4 @@ pub use exposition::{Exposition, Families};
 pub use format::{Format, Negotiated, negotiate};
 pub use histogram::{Exemplar, Histogram, Reading, WithExemplars, add};
 pub use native::NativeReading;
+pub use otlp::{otlp_label, otlp_name};

@@ -212,8 +212,8 @@ enum Any {
     Int(i64),
 }
 
-/// What a family is called.
-fn name(metric: &Metric) -> &'static str {
+/// What a family is called by OTLP.
+pub fn otlp_name(metric: &Metric) -> &'static str {
     if let Some((_, name)) = NAMES.iter().find(|(name, _)| *name == metric.name) {
         return name;
     }
@@ -223,8 +223,8 @@ fn name(metric: &Metric) -> &'static str {
     without.unwrap_or(name)
 }
 
-/// What a label is called.
-fn label_name(label: &'static str) -> &'static str {
+/// What a label is called by OTLP: as OpenTelemetry's conventions name it, where they do.
+pub fn otlp_label(label: &'static str) -> &'static str {
     LABELS.iter().find(|(name, _)| *name == label).map_or(label, |(_, name)| name)
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn family(
         return 0;
     }
     let message = OtlpMetric {
-        name: name(metric).to_owned(),
+        name: otlp_name(metric).to_owned(),
         description: metric.help.to_owned(),
         unit: unit(metric).to_owned(),
         data: Some(data(collection, metric, samples)),
@@ -355,7 +355,7 @@ fn attributes(metric: &Metric, values: Vec<String>) -> Vec<KeyValue> {
     let of = |(key, text): (&&'static str, String)| {
         let number = if *key == STATUS { text.parse().ok() } else { None };
         let value = Some(AnyValue { value: Some(number.map_or(Any::Text(text), Any::Int)) });
-        KeyValue { key: label_name(key).to_owned(), value }
+        KeyValue { key: otlp_label(key).to_owned(), value }
     };
     known.map(of).collect()
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::client_tls::tls_of_client;
+use super::otlp::target;
 use super::settings::{MetricInterval, Section, Settings};
-use super::tracing::target;
 use crate::address;
 use crate::export::Signal;
 use crate::model::{ReloadMode, UpstreamHost, is_identity};
-use crate::pem::{AnalyticsTls, authorities, key_pair};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
@@ -284,22 +284,6 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
         Some("http") => Err("would send the token in clear text; use https, or http to a loopback address"),
         _ => Err("is neither https nor http"),
     }
-}
-
-/// In the words of the policy `tls-outbound`.
-pub(super) fn tls_of_client(at: &Cursor<'_>) -> Option<AnalyticsTls> {
-    let mut fields = at.fields()?;
-    fields.mean([
-        ("trustedCA", "Authorities in PEM, in place of those of the system"),
-        ("trustedCAFile", "The same, in a file"),
-        ("certificate", "The gateway's own: `crt` or `crtFile`, `key` or `keyFile`"),
-    ]);
-    let trusted = authorities(&mut fields);
-    let certificate = fields.take("certificate").map(|at| key_pair(&at));
-    fields.finish();
-    let found = |missing: bool| (!missing).then_some(());
-    found(matches!(trusted, Some(None)) || matches!(certificate, Some(None)))?;
-    Some(AnalyticsTls { authorities: trusted.flatten(), certificate: certificate.flatten() })
 }
 
 fn absolute_path(at: &Cursor<'_>) -> Option<PathBuf> {

@@ -104,6 +104,12 @@ weir_metrics::catalogue! {
     SPAN_EXPORTS Counter "weir_span_exports_total" "{request}" ["outcome"]
         "Export requests, repeated ones among them, by whether they were taken.";
     SPAN_QUEUE Gauge "weir_span_queue_requests" "{request}" [] "Requests whose spans wait to be sent.";
+    POINTS_EXPORTED Counter "weir_metric_points_exported_total" "{point}" []
+        "Points of metrics that their receiver has acknowledged. As the next two, only where metrics are sent by OTLP.";
+    POINTS_DROPPED Counter "weir_metric_points_dropped_total" "{point}" ["reason"]
+        "Points that were dropped: the receiver was unavailable for too long, refused a request for good, rejected a part of it, or the process ended. The next collection has newer ones.";
+    METRIC_EXPORTS Counter "weir_metric_exports_total" "{request}" ["outcome"]
+        "Export requests of metrics, repeated ones among them, by whether they were taken.";
     PROBE_REQUESTS Counter "weir_probe_requests_total" "{request}" []
         "Requests of `weirctl probe --check=pipeline`. They are in no other metric of requests.";
     PROBE_MARKS_REJECTED Counter "weir_probe_marks_rejected_total" "{request}" ["why"]
@@ -144,6 +150,20 @@ mod tests {
     #[test]
     fn the_documentation_is_the_catalogue() {
         expect_file!["../../../../dashboards/metrics.md"].assert_eq(&markdown());
+    }
+
+    /// What begins with `http_` is OpenTelemetry's.
+    #[test]
+    fn names_of_opentelemetry_are_its_own_by_otlp() {
+        let is_theirs = |name: &str| name.starts_with("http_") || name == "error_type";
+        for metric in all() {
+            let name = weir_metrics::otlp_name(metric);
+            assert_eq!(name.contains('.'), is_theirs(metric.name), "{name}");
+            for label in metric.labels {
+                let name = weir_metrics::otlp_label(label);
+                assert_eq!(name.contains('.'), is_theirs(label), "{name}");
+            }
+        }
     }
 
     #[test]
