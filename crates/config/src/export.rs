@@ -45,6 +45,13 @@ pub struct MetricExport {
     pub histograms: HistogramForm,
 }
 
+/// How log records are sent. Of `batch`, the size and the times: what waits is bounded by the outputs of logs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogExport {
+    pub target: OtlpTarget,
+    pub batch: Batch,
+}
+
 /// How distributions are sent (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HistogramForm {
@@ -112,6 +119,13 @@ impl Default for Batch {
     fn default() -> Self {
         let (delay, timeout) = (Duration::from_secs(5), Duration::from_secs(30));
         Self { delay, queue: 2048, size: 512, timeout }
+    }
+}
+
+impl Batch {
+    /// OpenTelemetry's own, of log records.
+    pub(crate) fn of_logs() -> Self {
+        Self { delay: Duration::from_secs(1), ..Self::default() }
     }
 }
 

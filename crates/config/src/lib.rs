@@ -43,7 +43,9 @@ mod watch;
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use content::Content;
 pub use error::{ConfigError, ConfigErrors, Warnings};
-pub use export::{AttributeLimits, Batch, HistogramForm, MetricExport, OtlpProtocol, OtlpTarget, Signal, TraceExport};
+pub use export::{
+    AttributeLimits, Batch, HistogramForm, LogExport, MetricExport, OtlpProtocol, OtlpTarget, Signal, TraceExport,
+};
 pub use expression::Expression;
 pub use files::FileHashes;
 pub use live::{Cached, Live};

@@ -126,7 +126,7 @@ impl Startup {
             *analytics != other.analytics,
             *spool != other.spool,
             *log_level != other.log_level || logging.runtime != other.logging.runtime,
-            logging.outputs != other.logging.outputs,
+            logging.outputs != other.logging.outputs || logging.also != other.logging.also,
             logging.access != other.logging.access,
             *spans != other.spans,
             target(metric_export) != target(&other.metric_export),

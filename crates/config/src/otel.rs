@@ -15,7 +15,7 @@ use crate::tracing::{ParentDecision, Percent, Propagators, Tracing};
 use crate::units::Secret;
 
 /// Every variable, with its meaning.
-pub(crate) const VARIABLES: [(&str, &str); 42] = [
+pub(crate) const VARIABLES: [(&str, &str); 54] = [
     ("OTEL_SDK_DISABLED", "`true`: nothing is sent by OTLP, whatever else is set"),
     ("OTEL_TRACES_EXPORTER", "`otlp` or `none`"),
     (
@@ -23,32 +23,44 @@ pub(crate) const VARIABLES: [(&str, &str); 42] = [
         "`otlp`: metrics are sent as well; `none`: they are not, whatever else is set; `prometheus` changes nothing, for `/metrics` is always there. A list with commas",
     ),
     (
+        "OTEL_LOGS_EXPORTER",
+        "`otlp`: lines about requests are sent as well, wherever else they go; `none`: no line is sent",
+    ),
+    (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "where spans go, and where metrics go if they are asked for: `/v1/traces` or `/v1/metrics` is appended over HTTP; 4318, over gRPC 4317, on this machine where only other variables are set",
+        "where spans go, and where metrics and log records go if they are asked for: `/v1/traces`, `/v1/metrics` or `/v1/logs` is appended over HTTP; 4318, over gRPC 4317, on this machine where only other variables are set",
     ),
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "the same of spans, used as it is"),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "the same of metrics, used as it is; asks for them"),
+    ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "the same of log records, used as it is"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "`http/protobuf` (default) or `grpc`; `http/json` is not supported"),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "the same, of metrics"),
+    ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "the same, of log records"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "fields of each request: `name=value,name=value`, values percent-encoded"),
     ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "the same, of metrics"),
+    ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "the same, of log records"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "of one request, in milliseconds; 10000"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "the same, of metrics"),
+    ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "the same, of log records"),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "`gzip` or `none`"),
     ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "the same, of metrics"),
+    ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "the same, of log records"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "a file of authorities in PEM, in place of those of the system"),
     ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "the same, of metrics"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "the same, of log records"),
     ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "a file with the gateway's own certificate in PEM; with `…_CLIENT_KEY`"),
     ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "its key"),
     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "the same, of traces"),
     ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "its key"),
     ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "the same, of metrics"),
     ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "its key"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "the same, of log records"),
+    ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "its key"),
     ("OTEL_EXPORTER_OTLP_INSECURE", "gRPC without TLS to an endpoint without a scheme"),
     (
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
@@ -68,6 +80,12 @@ pub(crate) const VARIABLES: [(&str, &str); 42] = [
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "requests whose spans are sent together; 512"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "milliseconds from one collection of metrics to the next; 60000"),
     ("OTEL_METRIC_EXPORT_TIMEOUT", "how long a collection is tried for, in milliseconds; 30000"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "log records are sent after so many milliseconds at the latest; 1000"),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", "how long a batch of them is tried for, in milliseconds; 30000"),
+    (
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        "log records that are sent together; 512. `OTEL_BLRP_MAX_QUEUE_SIZE` has no effect: what waits is bounded in bytes (`docs/access-log.md`)",
+    ),
     (
         "OTEL_ATTRIBUTE_COUNT_LIMIT",
         "attributes of a span, and `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` the characters of one; also as `OTEL_SPAN_ATTRIBUTE_…`; 128, and no limit",
@@ -80,7 +98,11 @@ pub(crate) const VARIABLES: [(&str, &str); 42] = [
 pub(crate) struct Environment {
     pub traces: ExportDraft,
     pub metrics: ExportDraft,
+    pub logs: ExportDraft,
+    /// Whether log records are sent without an output that says so.
+    pub logs_are_asked_for: bool,
     pub span_batch: Batch,
+    pub log_batch: Option<Batch>,
     pub attributes: AttributeLimits,
     pub known_methods: Option<Vec<String>>,
     pub metric_interval: Option<Duration>,
@@ -188,12 +210,17 @@ macro_rules! names {
 
 const TRACES: Names = names!(Traces, "TRACES");
 const METRICS: Names = names!(Metrics, "METRICS");
+const LOGS: Names = names!(Logs, "LOGS");
 
 /// Reads all of them.
 pub(crate) fn read(variables: &Variables<'_>, tracing: &mut Tracing) -> Environment {
     let mut read = Environment {
         traces: draft(variables, &TRACES),
         metrics: draft(variables, &METRICS),
+        // An output may ask for them that is read later, without a word of where they go.
+        logs: ExportDraft { endpoint: endpoint_of_logs(variables), ..draft(variables, &LOGS) },
+        logs_are_asked_for: exporter(variables, &LOGS) == Some(true),
+        log_batch: Some(log_batch(variables)),
         metric_interval: variables.milliseconds("OTEL_METRIC_EXPORT_INTERVAL"),
         metric_timeout: variables.milliseconds("OTEL_METRIC_EXPORT_TIMEOUT"),
         histograms: histograms(variables),
@@ -213,15 +240,7 @@ pub(crate) fn read(variables: &Variables<'_>, tracing: &mut Tracing) -> Environm
 fn draft(variables: &Variables<'_>, names: &Names) -> ExportDraft {
     let disabled = variables.read("OTEL_SDK_DISABLED", "write true or false", |text| read_bool(text).ok());
     let exporter = exporter(variables, names);
-    let protocol = variables.read(
-        variables.either(names.protocol, "OTEL_EXPORTER_OTLP_PROTOCOL"),
-        "write grpc or http/protobuf",
-        |text| match text {
-            "grpc" => Some(OtlpProtocol::Grpc),
-            "http/protobuf" => Some(OtlpProtocol::HttpProtobuf),
-            _ => None,
-        },
-    );
+    let protocol = protocol(variables, names);
     let headers = variables.read(
         variables.either(names.headers, "OTEL_EXPORTER_OTLP_HEADERS"),
         "write name=value,name=value",
@@ -248,6 +267,18 @@ fn draft(variables: &Variables<'_>, names: &Names) -> ExportDraft {
         service_name: variables.text("OTEL_SERVICE_NAME"),
         resource: attributes.unwrap_or_default(),
     }
+}
+
+fn protocol(variables: &Variables<'_>, names: &Names) -> Option<OtlpProtocol> {
+    variables.read(
+        variables.either(names.protocol, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        "write grpc or http/protobuf",
+        |text| match text {
+            "grpc" => Some(OtlpProtocol::Grpc),
+            "http/protobuf" => Some(OtlpProtocol::HttpProtobuf),
+            _ => None,
+        },
+    )
 }
 
 /// Whether the signal is asked for, or asked not to be sent. `prometheus` says nothing of what is sent.
@@ -284,6 +315,10 @@ fn endpoint(
     });
     let base = base.filter(|_| is_asked_for || names.signal == Signal::Traces);
     own.or(base).or_else(|| if is_asked_for { usual(is_grpc, names.signal) } else { None })
+}
+
+fn endpoint_of_logs(variables: &Variables<'_>) -> Option<Uri> {
+    endpoint(variables, &LOGS, protocol(variables, &LOGS), true)
 }
 
 /// That of a Collector on this machine.
@@ -350,6 +385,16 @@ fn batch(variables: &Variables<'_>, read: &mut Environment) {
     }
     for name in ["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"] {
         variables.count(name, 0..=1_000_000).into_iter().for_each(|length| limits.length = Some(length));
+    }
+}
+
+fn log_batch(variables: &Variables<'_>) -> Batch {
+    let usual = Batch::of_logs();
+    Batch {
+        delay: variables.milliseconds("OTEL_BLRP_SCHEDULE_DELAY").unwrap_or(usual.delay),
+        timeout: variables.milliseconds("OTEL_BLRP_EXPORT_TIMEOUT").unwrap_or(usual.timeout),
+        size: variables.count("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 1..=10_000).unwrap_or(usual.size),
+        ..usual
     }
 }
 
@@ -528,7 +573,7 @@ mod tests {
 
     #[test]
     fn every_variable_that_is_read_has_a_meaning() {
-        for signal in ["TRACES", "METRICS"] {
+        for signal in ["TRACES", "METRICS", "LOGS"] {
             for name in [
                 "ENDPOINT",
                 "PROTOCOL",

@@ -14,10 +14,22 @@ use crate::units::{Secret, parse_duration};
 pub(super) fn target(at: &Cursor<'_>, signal: Signal) -> Option<ExportDraft> {
     let at = at.clone().with_env();
     let mut fields = at.fields()?;
-    let address = fields.required("address", |at| at.parse(address, "as in `http://collector:4317`"));
+    let address = fields.required("address", |at| at.parse(address_of, "as in `http://collector:4317`"));
     let draft = target_of(&mut fields, signal, address.clone());
     fields.finish();
     address.and(draft)
+}
+
+/// As [`target`], among other keys; without an address it goes where the variables say.
+pub(super) fn optional_target(fields: &mut Mapping<'_>, signal: Signal) -> Option<ExportDraft> {
+    let address = fields.take("address");
+    let is_said = address.is_some();
+    let address = address.and_then(|at| at.parse(address_of, "as in `http://collector:4317`"));
+    let is_protocol_said = is_said || fields.has("serviceType");
+    let draft = target_of(fields, signal, address)?;
+    // What nobody has said is not said over what the variables say.
+    let protocol = draft.protocol.filter(|_| is_protocol_said);
+    (!is_said || draft.endpoint.is_some()).then_some(ExportDraft { protocol, ..draft })
 }
 
 /// All but the address.
@@ -53,7 +65,7 @@ fn target_of(fields: &mut Mapping<'_>, signal: Signal, address: Option<Uri>) -> 
     })
 }
 
-fn address(text: &str) -> Result<Uri, &'static str> {
+fn address_of(text: &str) -> Result<Uri, &'static str> {
     let text = text.replacen("h2://", "http://", 1).replacen("h2s://", "https://", 1);
     let uri: Uri = text.parse().map_err(|_| "is no URL")?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {

@@ -12,8 +12,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::logging::{OutputDraft, TargetDraft};
 use crate::environment::Variables;
-use crate::export::{MetricExport, OtlpProtocol, TraceExport};
+use crate::export::{Batch, LogExport, MetricExport, OtlpProtocol, TraceExport};
+use crate::logging::{LogOutput, LogTarget};
 use crate::model::{Analytics, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
 use crate::otel::{self, ExportDraft};
 use crate::pem::{AnalyticsTls, REDACTED, authorities_view, key_pair_view};
@@ -37,6 +39,7 @@ pub(super) struct Values {
     pub endpoint: Option<http::Uri>,
     pub token: Option<Secret>,
     pub analytics_tls: Option<AnalyticsTls>,
+    pub outputs: Vec<OutputDraft>,
     pub spans: ExportDraft,
     pub metric_export: ExportDraft,
     pub metric_interval: MetricInterval,
@@ -85,8 +88,18 @@ impl Settings {
         let metric_interval = metrics.as_ref().map(|export| MetricInterval(export.interval)).unwrap_or_default();
         let metric_export = metrics.map(|export| export.target.into()).unwrap_or_default();
         let of_environment = otel::Environment::default();
-        let values =
-            Values { config, endpoint, token, analytics_tls, spans, metric_export, metric_interval, of_environment };
+        let outputs = config.startup.logging.outputs.iter().cloned().map(OutputDraft::from).collect();
+        let values = Values {
+            config,
+            endpoint,
+            token,
+            analytics_tls,
+            outputs,
+            spans,
+            metric_export,
+            metric_interval,
+            of_environment,
+        };
         Self { values, places: BTreeMap::new() }
     }
 
@@ -117,6 +130,7 @@ impl Settings {
         self.check_scraping(errors);
         self.check_outputs(errors);
         let metric_export = self.metric_export(errors);
+        self.outputs();
         let Values { mut config, spans, of_environment, .. } = self.values;
         config.startup.analytics = analytics;
         config.startup.metric_export = metric_export;
@@ -127,6 +141,29 @@ impl Settings {
             known_methods: of_environment.known_methods,
         });
         config
+    }
+
+    /// The outputs of logs, each with its receiver.
+    fn outputs(&mut self) {
+        let Values { outputs, of_environment, config, .. } = &mut self.values;
+        let batch = of_environment.log_batch.unwrap_or_else(Batch::of_logs);
+        let environment = &of_environment.logs;
+        let export = |draft: ExportDraft| {
+            let target = draft.over(environment.clone()).finish()?;
+            Some(LogExport { target, batch })
+        };
+        let output = |OutputDraft { name, target, format }: OutputDraft| {
+            let target = match target {
+                TargetDraft::Known(target) => target,
+                // Without a target only where OpenTelemetry's variables switch it off.
+                TargetDraft::Otlp(draft) => LogTarget::Otlp(Box::new(export(*draft)?)),
+            };
+            Some(LogOutput { name, target, format })
+        };
+        let logging = &mut config.startup.logging;
+        logging.outputs = std::mem::take(outputs).into_iter().filter_map(output).collect();
+        let is_asked_for = of_environment.logs_are_asked_for;
+        logging.also = export(ExportDraft::default()).filter(|_| is_asked_for).map(LogOutput::of_environment);
     }
 
     /// Where metrics are sent; an interval of what is not sent is a mistake.
@@ -171,7 +208,7 @@ impl Settings {
         for (path, names) in
             [("logging.runtimeLogs.outputs", &logging.runtime), ("logging.accessLogs.outputs", &logging.access)]
         {
-            let known = || logging.outputs.iter().map(|output| output.name.as_str());
+            let known = || self.values.outputs.iter().map(|output| output.name.as_str());
             for name in names.iter().filter(|name| known().all(|known| known != *name)) {
                 let message = format!("`{}` is none of `logging.outputs`{}", show(name), did_you_mean(name, known()));
                 errors.borrow_mut().extend(self.place(path).map(|place| place.error(message)));
