@@ -49,7 +49,7 @@ impl From<weir_logs::StartError> for RunError {
     fn from(error: weir_logs::StartError) -> Self {
         match error {
             weir_logs::StartError::Thread(error) => Self::Thread(error),
-            open @ weir_logs::StartError::Open { .. } => Self::Log(open),
+            other => Self::Log(other),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use weir_config::GatewayConfig;
 use weir_event::{BootId, Identity, Names};
+use weir_logs::Logs;
 use weir_otlp::{Counts, Exporter, MetricExporter, Probes, Sender, queue};
 use weir_program::ending::Ending;
 
@@ -30,14 +31,15 @@ pub struct ExportCounts {
 }
 
 impl Exports {
-    /// With the workers' way to that of spans.
+    /// With the workers' way to that of spans. Log records are sent by the outputs of `logs`, which are told who sends.
     pub fn new(
         config: &GatewayConfig,
-        identity: &Identity,
-        boot: BootId,
+        (identity, boot): (&Identity, BootId),
         names: &Arc<Names>,
+        logs: &Logs,
     ) -> Result<(Self, Option<Sender>), RunError> {
         let boot = boot.to_string();
+        logs.lives_as(&boot);
         let who = (identity, &*boot, env!("CARGO_PKG_VERSION"));
         let spans = config.startup.spans.as_ref().map(|export| {
             let (sender, queue) = queue(&export.batch);

@@ -19,7 +19,8 @@ pub fn start(
     names: &Arc<Names>,
 ) -> Result<(Log, Arc<Logs>, Option<Operations>), RunError> {
     let (of_requests, of_program) = (startup.logging.of_requests(), startup.logging.of_program());
-    let logs = Logs::start(of_requests.into_iter().chain(of_program.iter().cloned()), identity, names)?;
+    let outputs = of_requests.into_iter().chain(of_program.iter().cloned());
+    let logs = Logs::start(outputs, identity, names, env!("CARGO_PKG_VERSION"))?;
     let also = (!of_program.is_empty()).then(|| {
         let sender = Mutex::new(logs.sender(&of_program));
         let take: Take = Box::new(move |level, text| {

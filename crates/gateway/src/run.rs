@@ -96,7 +96,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let hand_over = HandOver::within(&config.startup.spool.path);
     let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
-    let (exports, spans) = Exports::new(&config, &identity, spool.boot(), &registry.names)?;
+    let (exports, spans) = Exports::new(&config, (&identity, spool.boot()), &registry.names, &logs)?;
     let ExportCounts { spans: span_counts, probes, metrics: metric_counts } = exports.counts();
     let proxy =
         Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref(), &logs, &config.startup.logging))?;

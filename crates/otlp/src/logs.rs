@@ -7,8 +7,9 @@ use crate::queue::Counts;
 use crate::resource::Envelope;
 use crate::sending::{MOST_OF_REQUEST, Sending};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
-use weir_config::{Batch, LogExport, Signal};
+use weir_config::{LogExport, Signal};
 use weir_event::{Identity, SpanId, TraceId};
 
 /// Fields of `ScopeLogs`, `LogRecord` and `AnyValue` (opentelemetry-proto, logs/v1 and common/v1).
@@ -85,11 +86,13 @@ impl RecordAttributes<'_> {
 
 /// Gathers records, and sends them.
 pub struct LogExporter {
+    export: LogExport,
     envelope: Envelope,
     sending: Sending,
-    batch: Batch,
     body: Vec<u8>,
     records: u64,
+    /// Bytes of the last request: about what the next one takes.
+    last: usize,
 }
 
 impl LogExporter {
@@ -99,19 +102,27 @@ impl LogExporter {
     /// # Errors
     /// Nothing can be sent as `export` asks.
     pub fn new(export: &LogExport, who: (&Identity, &str, &str), counts: Arc<Counts>) -> Result<Self, ClientError> {
-        let envelope = Envelope::new(who, &export.target);
         Ok(Self {
+            envelope: Envelope::new(who, &export.target),
             sending: Sending::new(&export.target, Signal::Logs, counts)?,
-            body: envelope.open(0),
-            envelope,
-            batch: export.batch,
+            export: export.clone(),
+            body: Vec::new(),
             records: 0,
+            last: 0,
         })
+    }
+
+    /// From the next request on it sends as `who`.
+    pub fn sends_as(&mut self, who: (&Identity, &str, &str)) {
+        self.envelope = Envelope::new(who, &self.export.target);
     }
 
     /// Adds a record, and its attributes.
     pub fn put(&mut self, record: &Record<'_>, attributes: impl FnOnce(&mut RecordAttributes<'_>)) {
         let nanos = |us: i64| u64::try_from(us).unwrap_or_default().saturating_mul(1000);
+        if self.records == 0 {
+            self.body = self.envelope.open(self.last);
+        }
         let place = open(&mut self.body, field::RECORDS);
         let out = &mut self.body;
         fixed64(out, field::TIME, nanos(record.at_us));
@@ -133,7 +144,7 @@ impl LogExporter {
 
     /// Whether there are as many as are sent together.
     pub fn is_full(&self) -> bool {
-        self.records >= u64::from(self.batch.size) || self.body.len() >= MOST_OF_REQUEST
+        self.records >= u64::from(self.export.batch.size) || self.body.len() >= MOST_OF_REQUEST
     }
 
     pub fn is_empty(&self) -> bool {
@@ -141,8 +152,8 @@ impl LogExporter {
     }
 
     /// How long records wait for others.
-    pub fn delay(&self) -> std::time::Duration {
-        self.batch.delay
+    pub fn delay(&self) -> Duration {
+        self.export.batch.delay
     }
 
     /// Sends what there is, until it is taken, given up or refused. When `end` says by when the process ends, it is cut
@@ -152,15 +163,9 @@ impl LogExporter {
         if records == 0 {
             return;
         }
-        let body = self.envelope.close(std::mem::replace(&mut self.body, self.envelope.open(0)));
-        let deadline = Instant::now() + self.batch.timeout;
-        let cut = tokio::select! {
-            _ = self.sending.send(&body, records, deadline, |_| {}) => None,
-            last = end => Some(last),
-        };
-        if let Some(last) = cut {
-            // Once more from the beginning: at worst the receiver has them twice, which OTLP allows.
-            self.sending.send_last(&body, records, last, |_| {}).await;
-        }
+        self.last = self.body.len();
+        let body = self.envelope.close(std::mem::take(&mut self.body));
+        let deadline = Instant::now() + self.export.batch.timeout;
+        self.sending.send_until(&body, records, deadline, end).await;
     }
 }

@@ -105,6 +105,30 @@ impl Sending {
         }
     }
 
+    /// As [`Sending::send`]; from when `end` says by when the process ends, cut there.
+    pub(crate) async fn send_until(
+        &mut self,
+        body: &Bytes,
+        items: u64,
+        deadline: Instant,
+        end: impl Future<Output = Instant>,
+    ) -> Sent {
+        let counts = Arc::clone(&self.counts);
+        let mut sending = std::pin::pin!(self.send(body, items, deadline, |_| {}));
+        let last = tokio::select! {
+            biased;
+            sent = &mut sending => return sent,
+            last = end => last,
+        };
+        match timeout_at(last, sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                counts.lose(Loss::Ended, items);
+                Sent::Lost(Loss::Ended, String::new())
+            }
+        }
+    }
+
     fn taken(&mut self, items: u64, rejected: u64, message: String) -> Sent {
         self.counts.export(items - rejected);
         self.counts.lose(Loss::Rejected, rejected);

@@ -95,9 +95,9 @@ weir_metrics::catalogue! {
     LINKS_DOUBTED Counter "weir_link_reports_invalid_total" "{report}" ["worker"]
         "What gateways behind this one said of their own time and cannot be true: of another request, or longer than the wait.";
     LOG_LINES Counter "weir_log_output_lines_total" "{line}" ["output"]
-        "Lines that were written to an output of `Configuration.logging`: about requests, of policies, and of the gateway's own log.";
+        "Lines that were written to an output of `Configuration.logging`, or that its receiver has acknowledged: about requests, of policies, and of the gateway's own log.";
     LOG_LINES_DROPPED Counter "weir_log_output_lines_dropped_total" "{line}" ["output" "reason"]
-        "Lines that were not: the output was slower than they came, could not be written, or `perSecond` left them out.";
+        "Lines that were not: the output was slower than they came, could not be written, or `perSecond` left them out. Of an output by OTLP also why its receiver does not have them, as of spans.";
     SPANS_EXPORTED Counter "weir_spans_exported_total" "{span}" [] "Spans that their receiver has acknowledged.";
     SPANS_DROPPED Counter "weir_spans_dropped_total" "{span}" ["reason"]
         "Spans that were dropped: the queue was full, the receiver was unavailable for too long, refused a batch for good, rejected a part of it, or the process ended.";
