@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
     ("weir-spool", &["weir-api", "weir-event", "weir-transport"]),
     ("weir-otlp", &["weir-event", "weir-config", "weir-transport"]),
-    ("weir-logs", &["weir-event", "weir-config"]),
+    ("weir-logs", &["weir-event", "weir-config", "weir-otlp"]),
     (
         "weir-proxy",
         &[

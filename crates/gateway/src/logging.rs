@@ -19,7 +19,8 @@ pub fn start(
     names: &Arc<Names>,
 ) -> Result<(Log, Arc<Logs>, Option<Operations>), RunError> {
     let (of_requests, of_program) = (startup.logging.of_requests(), startup.logging.of_program());
-    let logs = Logs::start(of_requests.into_iter().chain(of_program.iter().cloned()), identity, names)?;
+    let outputs = of_requests.into_iter().chain(of_program.iter().cloned());
+    let logs = Logs::start(outputs, identity, names, env!("CARGO_PKG_VERSION"))?;
     let also = (!of_program.is_empty()).then(|| {
         let sender = Mutex::new(logs.sender(&of_program));
         let take: Take = Box::new(move |level, text| {
@@ -35,7 +36,8 @@ pub fn start(
         LogLevel::Error | LogLevel::Fatal => "error",
     };
     let operations = receiver(startup).map(|receiver| {
-        let service = startup.spans.as_ref().and_then(|spans| spans.service_name.as_ref()).unwrap_or(&identity.gateway);
+        let service =
+            startup.spans.as_ref().and_then(|spans| spans.target.service_name.as_ref()).unwrap_or(&identity.gateway);
         let attributes = [
             ("service.namespace", &*identity.organization),
             ("deployment.environment.name", &*identity.environment),
@@ -50,7 +52,7 @@ pub fn start(
 
 /// Where spans of the gateway's own operations go: where those of requests do.
 fn receiver(startup: &Startup) -> Option<Receiver> {
-    let spans = startup.spans.as_ref()?;
+    let spans = &startup.spans.as_ref()?.target;
     let protocol = match spans.protocol {
         OtlpProtocol::Grpc => Protocol::Grpc,
         OtlpProtocol::HttpProtobuf => Protocol::Http,

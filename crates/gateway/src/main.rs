@@ -7,13 +7,13 @@ mod budget;
 mod descriptors;
 mod error;
 mod exit;
+mod exports;
 mod generations;
 mod logging;
 mod operator_ports;
 mod reload;
 mod run;
 mod sink;
-mod spans;
 mod start;
 mod validate;
 

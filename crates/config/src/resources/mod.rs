@@ -4,9 +4,11 @@
 
 mod api_instance;
 mod bound;
+mod client_tls;
 mod configuration;
 mod contract;
 mod logging;
+mod otlp;
 mod policy_binding;
 mod rules;
 mod service;
