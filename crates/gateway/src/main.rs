@@ -15,6 +15,7 @@ mod reload;
 mod run;
 mod sink;
 mod start;
+mod start_lines;
 mod validate;
 
 use args::{Args, Command};

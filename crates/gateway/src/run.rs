@@ -14,6 +14,7 @@ use crate::operator_ports::{self, HandOver, OperatorPort};
 use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::sinks;
 use crate::start::{Prepared, env, prepare};
+use crate::start_lines::tell;
 use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -409,13 +410,6 @@ fn reload(handle: &Handle) {
             info!("what is in the folders runs already");
         }
     });
-}
-
-/// For whoever started it; that nobody can read it stops nothing.
-fn tell(line: std::fmt::Arguments<'_>) {
-    if let Err(error) = weir_program::say(line) {
-        warn!(%error, "standard output cannot be written");
-    }
 }
 
 fn lower_priority() {
