@@ -5,9 +5,11 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::api::Listen;
+use crate::api::{Api, Listen};
 use crate::error::ConfigError;
 use crate::key::Key;
+use crate::model::PeerGateway;
+use crate::policy::ClientCertificates;
 use crate::ports;
 use crate::read::Place;
 use crate::resources::Drafts;
@@ -38,6 +40,26 @@ pub(crate) fn check(drafts: &Drafts) -> Vec<ConfigError> {
         errors.extend(clash.map(|(_, owner, at)| place.error(taken(listen.address, owner, *at))));
     }
     errors
+}
+
+/// Warns of each peer gateway whose certificate no port asks for: none would ever be recognised.
+pub(crate) fn unseen_peers(peers: &[PeerGateway], apis: &[Api], place: &Place) -> Vec<ConfigError> {
+    let asks = |api: &Api, port: Option<u16>| {
+        let client = api.tls.as_ref().map(|tls| &tls.client);
+        port.is_none_or(|port| port == api.listen.address.port())
+            && matches!(client, Some(ClientCertificates::Required(_)))
+    };
+    let unseen = |peer: &PeerGateway| {
+        let certificate = peer.certificate.as_ref()?;
+        let port = peer.port.map_or_else(|| "no port asks".to_owned(), |port| format!("port {port} does not ask"));
+        let is_seen = apis.iter().any(|api| asks(api, peer.port));
+        (!is_seen).then(|| {
+            place.error(format!(
+                "`{certificate}` has no effect: {port} for client certificates; set `requireClientCertificate` in the policy `tls` of an API there"
+            ))
+        })
+    };
+    peers.iter().filter_map(unseen).collect()
 }
 
 fn taken(address: SocketAddr, owner: &str, place: Option<&Place>) -> String {

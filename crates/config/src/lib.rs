@@ -54,8 +54,8 @@ pub use logging::{
     AccessLog, LineFilter, LineFormat, LogOutput, LogTarget, Logging, RequestLines, TemplatePart, TemplateWord,
 };
 pub use model::{
-    Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, Reload, ReloadMode, Scraping, Spool, Startup,
-    Timeouts, UpstreamHost,
+    Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, PeerGateway, Reload, ReloadMode, Scraping, Spool,
+    Startup, Timeouts, UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{AnalyticsTls, Authorities, KeyPair, Validity};
@@ -67,4 +67,6 @@ pub use tracing::{
     TraceListener, TraceTrust, Tracing,
 };
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
-pub use watch::{Answer, Candidate, Handle, Origin, Start, Taker, Verdict, Waiting, WaitsFor, Watcher};
+pub use watch::{
+    Answer, Candidate, Folders, Handle, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Wake, Watcher,
+};

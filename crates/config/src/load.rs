@@ -116,10 +116,14 @@ fn finish(mut drafts: Drafts, world: LoadContext<'_>, errors: Errors) -> Result<
     errors.borrow_mut().extend(link(&mut drafts, world.warnings));
     ports::settle(&mut drafts.apis, world.warnings);
     errors.borrow_mut().extend(check::check(&drafts));
+    let peers = drafts.settings.place("peerGateways").cloned();
     let config = std::mem::take(&mut drafts.settings).into_config(&errors);
     if let Some(errors) = ConfigErrors::new(errors.into_inner()) {
         return Err(errors);
     }
+    let apis = build(drafts);
+    let unseen = peers.iter().flat_map(|place| check::unseen_peers(&config.peer_gateways, &apis, place));
+    world.warnings.borrow_mut().extend(unseen);
     let warnings = Warnings::new(world.warnings.take());
-    Ok(GatewayConfig { apis: build(drafts), outside: world.outside.seen(), warnings, ..config })
+    Ok(GatewayConfig { apis, outside: world.outside.seen(), warnings, ..config })
 }

@@ -32,9 +32,9 @@ pub struct GatewayConfig {
     pub lifecycle: Lifecycle,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed. Default none.
     pub trusted_peers: Vec<IpNet>,
-    /// Where other Weir gateways of the fleet connect from: what comes from there entered the fleet elsewhere (event
-    /// column `entry`). Their headers are believed only if they are `trusted_peers` as well. Default none.
-    pub peer_gateways: Vec<IpNet>,
+    /// The other Weir gateways of the fleet: what comes from them entered the fleet elsewhere (event column `entry`). Their
+    /// headers are believed only if they are `trusted_peers` as well. Default none.
+    pub peer_gateways: Vec<PeerGateway>,
     /// How the port for metrics alone is scraped ([`Startup::metrics`]).
     pub scraping: Scraping,
     pub tracing: Tracing,
@@ -213,13 +213,41 @@ fn host_name() -> String {
     if is_identity(&name) { name } else { "weir".to_owned() }
 }
 
-/// How the port for metrics is scraped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// By what another Weir gateway of the fleet is known: all that is said must hold. One of `network` and `certificate` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerGateway {
+    /// Its connections come from there.
+    pub network: Option<IpNet>,
+    /// A subject alternative name of its client certificate, which the port has verified: a DNS name in lower case, or a URI.
+    pub certificate: Option<String>,
+    /// Of the port that it connects to; `None`: any.
+    pub port: Option<u16>,
+}
+
+impl PeerGateway {
+    /// Whether a client is this gateway: it connects from `address` to `port`, and its certificate has these names.
+    pub fn is(&self, address: IpAddr, port: u16, names: &[String]) -> bool {
+        self.port.is_none_or(|own| own == port)
+            && self.network.is_none_or(|network| network.contains(&address.to_canonical()))
+            && self.certificate.as_ref().is_none_or(|own| names.contains(own))
+    }
+}
+
+/// How metrics are scraped.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scraping {
     /// The bearer token that a scrape must show; `None`: whoever reaches the port may scrape.
     pub token: Option<Secret>,
     /// `None`: clear text.
     pub tls: Option<Arc<Tls>>,
+    /// Label sets that traffic may make of one metric. Default 20,000.
+    pub cardinality_limit: u32,
+}
+
+impl Default for Scraping {
+    fn default() -> Self {
+        Self { token: None, tls: None, cardinality_limit: 20_000 }
+    }
 }
 
 /// Where the events go.

@@ -127,7 +127,7 @@ fn the_page_is_true() {
     let envelope = "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {name: logs}\nspec:\n  logging:\n";
     let outputs = "    outputs: [{name: requests, type: stdout}]\n";
     let examples: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         let whole = match example {
             example if example.starts_with("api") => example.to_owned(),

@@ -84,7 +84,12 @@ fn rows(page: &mut String, shape: &Value, path: &str, shown: &dyn Fn(&str) -> bo
         writeln!(page, "| `{key}` | {of_weir}{} | {default} | {} |", value(field), meaning.replace('|', "\\|"))
             .unwrap();
         rows(page, field, &key, shown);
-        rows(page, &field["items"], &format!("{key}[]"), shown);
+        let items = &field["items"];
+        rows(page, items, &format!("{key}[]"), shown);
+        // Short or in full.
+        for full in items["anyOf"].as_array().into_iter().flatten() {
+            rows(page, full, &format!("{key}[]"), shown);
+        }
         rows(page, &field["additionalProperties"], &format!("{key}.NAME"), shown);
     }
 }

@@ -1,6 +1,6 @@
 //! Resources that are well become the configuration that they say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_config::{Api, ByteSize, GatewayConfig, LogLevel, Policy, UpstreamHost, load, load_text};
@@ -37,9 +37,56 @@ fn settings() {
     assert_eq!(config.startup.spool.max_bytes, ByteSize::mib(64));
     assert_eq!(config.startup.spool.max_age, Duration::from_secs(7200));
     assert_eq!(config.trusted_peers.len(), 2);
-    let peers: Vec<_> = config.peer_gateways.iter().map(ToString::to_string).collect();
+    let peers: Vec<_> = config.peer_gateways.iter().map(|peer| peer.network.unwrap().to_string()).collect();
     assert_eq!(peers, ["10.1.0.7/32", "2001:db8::/32"]);
     assert_eq!(config.startup.log_level, LogLevel::Debug);
+}
+
+/// All that is said of a peer gateway must hold.
+#[test]
+fn peer_gateways_are_known_by_network_certificate_and_port() {
+    let yaml = |peers: &str| {
+        format!(
+            "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: fleet}}\nspec: {{peerGateways: [{peers}]}}\n"
+        )
+    };
+    let peer = |peer: &str| {
+        let config = load_text(Path::new("peers.yaml"), &yaml(peer), &|_| None).unwrap();
+        config.peer_gateways[0].clone()
+    };
+    let names = ["edge.example.com".to_owned(), "spiffe://example.com/Edge".to_owned()];
+    let address = |text: &str| text.parse().unwrap();
+    for (written, from, port, is) in [
+        ("10.0.0.0/8", "10.1.2.3", 80, true),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", 80, true),
+        ("10.0.0.0/8", "11.1.2.3", 80, false),
+        ("{network: 10.0.0.0/8, port: 8443}", "10.1.2.3", 8443, true),
+        ("{network: 10.0.0.0/8, port: 8443}", "10.1.2.3", 80, false),
+        ("{certificate: Edge.Example.com}", "192.0.2.1", 80, true),
+        ("{certificate: \"spiffe://example.com/Edge\"}", "192.0.2.1", 80, true),
+        ("{certificate: \"spiffe://example.com/edge\"}", "192.0.2.1", 80, false),
+        ("{certificate: example.com}", "192.0.2.1", 80, false),
+        ("{certificate: edge.example.com, network: 10.0.0.0/8}", "192.0.2.1", 80, false),
+        ("{certificate: edge.example.com, network: 10.0.0.0/8, port: 80}", "10.0.0.1", 80, true),
+    ] {
+        assert_eq!(peer(written).is(address(from), port, &names), is, "{written} {from}:{port}");
+    }
+    let warned = |written: &str| {
+        let config = load_text(Path::new("peers.yaml"), &yaml(written), &|_| None).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(warned("10.0.0.0/8"), "");
+    assert!(warned("{certificate: a.example}").contains("`a.example` has no effect: no port asks for client cert"));
+    assert!(warned("{certificate: a.example, port: 8443}").contains("port 8443 does not ask"));
+    assert!(!peer("{certificate: edge.example.com}").is(address("10.0.0.1"), 80, &[]), "without a certificate");
+    for (written, said) in [
+        ("{port: 8443}", "names no gateway; write `network`, `certificate` or both"),
+        ("{network: here, certificate: edge.example.com}", "`here` is no network"),
+        ("{certificate: edge.example.com, ports: 1}", "ports"),
+    ] {
+        let errors = load_text(Path::new("peers.yaml"), &yaml(written), &|_| None).unwrap_err().to_string();
+        assert!(errors.contains(said), "{errors}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `weirctl cardinality`: how many series a gateway's metrics have, and which label makes them.
 //!
 //! Every series costs Prometheus memory, and so does a gateway's scrape. The gateway bounds what traffic can make of
-//! them (the rest counts under `__other__`); this says what there is, and with `--again` what is growing.
+//! them (the rest counts under `__other__`); this says what there is, and with `--again` what is growing, and by which label.
 
 use crate::args::CardinalityOptions;
 use crate::exposition::{samples, scrape};
@@ -48,7 +48,7 @@ fn print(rows: &[Row<'_>], now: &Families, before: Option<&Families>) -> Result<
     let grown = |grown: Option<isize>| grown.map(|grown| format!("{grown:>+9}")).unwrap_or_default();
     say(format_args!("   series{}  metric, and the values of its labels", before.map_or("", |_| "    grown")))?;
     for row in rows {
-        let labels: Vec<_> = row.labels.iter().map(|(name, values)| format!("{name} {values}")).collect();
+        let labels: Vec<_> = row.labels.iter().map(Label::text).collect();
         say(format_args!("{:>9}{}  {}  {}", row.series, grown(row.grown), row.name, labels.join(", ")))?;
     }
     let all = before.map(|before| difference(total(now), total(before)));
@@ -61,14 +61,33 @@ struct Row<'a> {
     name: &'a str,
     series: usize,
     grown: Option<isize>,
-    /// The one with most values first; how many.
-    labels: Vec<(&'a str, usize)>,
+    /// The one that grows most, or has most values, first.
+    labels: Vec<Label<'a>>,
+}
+
+/// One label of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Label<'a> {
+    name: &'a str,
+    values: usize,
+    /// New values since the first look, though as many may have gone.
+    new: Option<usize>,
+}
+
+impl Label<'_> {
+    fn text(&self) -> String {
+        let Self { name, values, new } = self;
+        match new.filter(|new| *new > 0) {
+            Some(new) => format!("{name} {values} ({new} new)"),
+            None => format!("{name} {values}"),
+        }
+    }
 }
 
 impl Row<'_> {
     fn json(&self) -> Value {
         let labels: Vec<_> =
-            self.labels.iter().map(|(name, values)| json!({ "name": name, "values": values })).collect();
+            self.labels.iter().map(|it| json!({ "name": it.name, "values": it.values, "new": it.new })).collect();
         json!({ "name": self.name, "series": self.series, "grown": self.grown, "labels": labels })
     }
 }
@@ -76,8 +95,14 @@ impl Row<'_> {
 /// The metrics that grow most, or have most, first.
 fn rows<'a>(now: &'a Families, before: Option<&Families>, limit: usize) -> Vec<Row<'a>> {
     let row = |(name, family): (&'a String, &'a Family)| {
-        let mut labels: Vec<_> = family.labels.iter().map(|(name, values)| (name.as_str(), values.len())).collect();
-        labels.sort_by_key(|(_, values)| std::cmp::Reverse(*values));
+        let before_of = |label: &str| before.map(|before| before.get(name).and_then(|family| family.labels.get(label)));
+        let label = |(name, values): (&'a String, &BTreeSet<String>)| {
+            let new = before_of(name)
+                .map(|before| values.iter().filter(|value| !before.is_some_and(|it| it.contains(*value))).count());
+            Label { name, values: values.len(), new }
+        };
+        let mut labels: Vec<_> = family.labels.iter().map(label).collect();
+        labels.sort_by_key(|label| std::cmp::Reverse((label.new.unwrap_or_default(), label.values)));
         let grown = before.map(|before| difference(family.series, before.get(name).map_or(0, |family| family.series)));
         Row { name, series: family.series, grown, labels }
     };
@@ -139,8 +164,12 @@ c_total{api="one",route="two"} 1
     fn series_belong_to_their_metric_and_labels_are_counted_by_value() {
         let mut now = Families::new();
         add(&mut now, TEXT);
-        let said: Vec<_> = rows(&now, None, 2).iter().map(|row| (row.name, row.series, row.labels.clone())).collect();
-        assert_eq!(said, [("a_seconds", 4, vec![("route", 1)]), ("c_total", 2, vec![("route", 2), ("api", 1)])]);
+        let rows = rows(&now, None, 2);
+        let said: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name, row.series, row.labels.iter().map(Label::text).collect::<Vec<_>>().join(", ")))
+            .collect();
+        assert_eq!(said, [("a_seconds", 4, "route 1".to_owned()), ("c_total", 2, "route 2, api 1".to_owned())]);
         assert_eq!((total(&now), now.len()), (7, 3));
         assert!(now["a_seconds"].labels["route"].contains(r#"x\"},y"#));
     }
@@ -150,8 +179,12 @@ c_total{api="one",route="two"} 1
         let (mut before, mut now) = (Families::new(), Families::new());
         add(&mut before, TEXT);
         add(&mut now, TEXT);
-        add(&mut now, "# TYPE c_total counter\nc_total{api=\"two\",route=\"three\"} 1\n");
+        for api in 2..6 {
+            add(&mut now, &format!("# TYPE c_total counter\nc_total{{api=\"{api}\",route=\"two\"}} 1\n"));
+        }
         let rows = rows(&now, Some(&before), 10);
-        assert_eq!((rows[0].name, rows[0].grown, rows[1].grown), ("c_total", Some(1), Some(0)));
+        let labels: Vec<_> = rows[0].labels.iter().map(Label::text).collect();
+        assert_eq!(labels, ["api 5 (4 new)", "route 2"], "the label that grows is the first");
+        assert_eq!((rows[0].name, rows[0].grown, rows[1].grown), ("c_total", Some(4), Some(0)));
     }
 }

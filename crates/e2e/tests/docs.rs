@@ -4,9 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 use weir_api::operations::{ADMIN, ANALYTICS, Method};
-use weir_e2e::{Claim, TestStack, eventually};
+use weir_e2e::{Claim, Part, TestStack, eventually};
 use weir_program::help::commands;
+use weir_testkit::otlp::Receiver;
 use weir_testkit::process::{program, programs};
 use weir_testkit::witness::Witness;
 
@@ -36,45 +38,101 @@ fn shell_lines(markdown: &str) -> Vec<(bool, String)> {
     lines.collect()
 }
 
+/// A whole stack under traffic whose gateway exports spans, and a shell in front of it.
+struct Shell {
+    stack: TestStack,
+    traffic: Witness,
+    _receiver: Receiver,
+    here: TempDir,
+}
+
+impl Shell {
+    async fn start() -> Self {
+        let mut stack = TestStack::start(None).await.unwrap();
+        let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
+        stack.stop(Part::Gateway).unwrap();
+        stack.spec.more_yaml = format!(
+            "---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: tracing}}\nspec: {{tracing: {{provider: \
+             {{type: opentelemetry, properties: {{address: \"http://{}\"}}}}}}}}\n",
+            receiver.address
+        );
+        stack.start_part(Part::Gateway, None).unwrap();
+        let traffic = Witness::start(stack.traffic(100_000, 50.0)).unwrap();
+        // The first reports of a gateway: until then the ledger's answer is that it does not know.
+        eventually("the ledger balances", async || (Claim::of(&stack).await.ok()?.state() == "balanced").then_some(()))
+            .await;
+        let here = tempfile::tempdir().unwrap();
+        for folder in ["examples", "dashboards"] {
+            std::os::unix::fs::symlink(root().join(folder), here.path().join(folder)).unwrap();
+        }
+        Self { stack, traffic, _receiver: receiver, here }
+    }
+
+    /// Runs a command as a page has it: the exit code, and what it said.
+    fn run(&self, line: &str) -> (Option<i32>, String) {
+        let (admin, analytics) = (self.stack.admin().unwrap().to_string(), self.stack.analytics_at.to_string());
+        let line = ["127.0.0.1:9901", "HOST:9901"].iter().fold(line.to_owned(), |line, it| line.replace(it, &admin));
+        let line = ["127.0.0.1:8686", "HOST:8686"].iter().fold(line, |line, it| line.replace(it, &analytics));
+        // The gateway's user is this one.
+        let line = line.replace("sudo -u weir ", "");
+        let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
+        let socket = format!("unix:{}", self.stack.socket().unwrap().display());
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &line])
+            .current_dir(self.here.path())
+            .envs([("PATH", path.as_str()), ("ORDERS_PASSWORD", "x"), ("WEIR_ANALYTICS_TOKEN", "x")])
+            .envs([("WEIR_ADMIN", socket), ("WEIR_ANALYTICS", format!("http://{analytics}"))])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+}
+
 /// Those of a block `sh run` are run, in front of a whole stack under traffic; of the others, what calls a program of
-/// Weir's is held against its arguments.
+/// Weir's is held against its arguments. What a runbook asks for is run as well: while nothing is wrong it may find nothing,
+/// and is not refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readmes_commands_do_what_they_say() {
-    let stack = TestStack::start(None).await.unwrap();
-    let traffic = Witness::start(stack.traffic(100_000, 50.0)).unwrap();
-    // The first reports of a gateway: until then the ledger's answer is that it does not know.
-    eventually("the ledger balances", async || (Claim::of(&stack).await.ok()?.state() == "balanced").then_some(()))
-        .await;
-    let here = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(root().join("examples"), here.path().join("examples")).unwrap();
-    let socket = stack.socket().unwrap();
-    let (admin, analytics) = (stack.admin().unwrap().to_string(), stack.analytics_at.to_string());
-    let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
-    let lines = shell_lines(&std::fs::read_to_string(root().join("README.md")).unwrap());
+async fn commands_do_what_the_pages_say() {
+    let shell = Shell::start().await;
+    let page = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let lines = shell_lines(&page("README.md"));
     assert!(lines.iter().filter(|(runs, _)| *runs).count() > 8 && lines.iter().any(|(runs, _)| !runs));
-    for (runs, line) in lines {
+    let others = ["docs/operations.md", "docs/tracing.md"].map(|name| shell_lines(&page(name))).concat();
+    assert!(others.iter().filter(|(runs, _)| *runs).count() > 12);
+    for (runs, line) in lines.into_iter().chain(others) {
         if runs {
-            let line = line.replace("127.0.0.1:9901", &admin).replace("127.0.0.1:8686", &analytics);
-            let output = Command::new("bash")
-                .args(["-euc", &line])
-                .current_dir(here.path())
-                .envs([("PATH", path.as_str()), ("ORDERS_PASSWORD", "x"), ("WEIR_ANALYTICS_TOKEN", "x")])
-                .envs([
-                    ("WEIR_ADMIN", format!("unix:{}", socket.display())),
-                    ("WEIR_ANALYTICS", format!("http://{analytics}")),
-                ])
-                .output()
-                .unwrap();
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            assert!(output.status.success() && (!said.is_empty() || line.contains(" > ")), "{line}: {said}");
+            let (code, said) = shell.run(&line);
+            // A linter with nothing to say is silent.
+            let is_silent = line.contains(" > ") || line.contains("promtool check metrics");
+            assert!(code == Some(0) && (!said.is_empty() || is_silent), "{line}: {said}");
         } else {
             commands(&line).filter(|words| words.first().is_some_and(|word| word.starts_with("weir"))).for_each(taken);
         }
     }
-    assert!(std::fs::metadata(here.path().join("weir.schema.json")).unwrap().len() > 1000);
-    assert!(here.path().join("weir-dump/configuration.json").exists());
-    traffic.stop().await.unwrap();
+    assert!(std::fs::metadata(shell.here.path().join("weir.schema.json")).unwrap().len() > 1000);
+    assert!(shell.here.path().join("weir-dump/configuration.json").exists());
+
+    let sql = "SELECT lower(hex(trace_id)) FROM access_events WHERE sample_interval > 0 LIMIT 1";
+    let trace: String = shell.stack.client().query(sql).fetch_one().await.unwrap();
+    let (runbooks, mut ran) = (page("docs/runbooks.md"), 0);
+    let programs = ["weirctl ", "weir ", "promtool ", "curl http"];
+    for code in inline_code(&runbooks).into_iter().filter(|code| programs.iter().any(|it| code.starts_with(it))) {
+        let line = code
+            .replace(" ID", &format!(" {trace}"))
+            .replace("--config DIR", "--config examples/conf.d")
+            .replace("=60", "=1");
+        ran += 1;
+        if line.starts_with("weirctl tail") {
+            // Until somebody presses Ctrl-C.
+            commands(&line).for_each(taken);
+            continue;
+        }
+        let (code, said) = shell.run(&line);
+        let is_for_administrators = said.contains("needs the administrator's token");
+        assert!(matches!(code, Some(0 | 1)) || is_for_administrators, "{line}: {code:?} {said}");
+    }
+    assert!(ran > 15, "{ran}");
+    shell.traffic.stop().await.unwrap();
 }
 
 /// The program takes these arguments: with a wrong one after them it complains of that one.

@@ -193,6 +193,46 @@ async fn every_exemplar_leads_to_its_event() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A scraper that takes protobuf has native histograms: their count is the witness's, and their quantiles lie where the
+/// requests' durations do. A family of more series than one message holds is read whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn native_histograms_are_in_prometheus_whole() {
+    const APIS: usize = 300;
+    let site = Site::new().unwrap();
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream);
+    spec.workers = 1;
+    spec.apis.extend((1..APIS).map(|n| (format!("/api-{n}"), upstream, String::new())));
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    let scrape = format!("\"{}\"", gateway.admin);
+    let features = ["--enable-feature=native-histograms,exemplar-storage"];
+    let (_prometheus, base) = prometheus_with(&site, &scrape, "", "", &features);
+    for n in 1..APIS {
+        get(&format!("http://{}/api-{n}/fast", gateway.address)).await.unwrap();
+    }
+    for _ in 0..50 {
+        get(&format!("http://{}/slow?ms=30", gateway.address)).await.unwrap();
+    }
+    let duration = "http_server_request_duration_seconds";
+    let total = (APIS - 1 + 50) as f64;
+    eventually("every request is in the native histograms", async || {
+        (promql(&base, &format!("histogram_count(sum({duration}))")).await? == total).then_some(())
+    })
+    .await;
+    assert_eq!(promql(&base, &format!("count({duration})")).await, Some(APIS as f64));
+    assert_eq!(promql(&base, &format!("sum({duration}_count)")).await, None, "no classic series beside them");
+    let slow = format!("{duration}%7Bapi=%22api-0%22%7D");
+    let median = promql(&base, &format!("histogram_quantile(0.5,sum({slow}))")).await.unwrap();
+    let mean = promql(&base, &format!("histogram_sum(sum({slow}))/histogram_count(sum({slow}))")).await.unwrap();
+    assert!(median >= 0.03 && (median / mean - 1.0).abs() < 0.5, "median {median}, mean {mean}");
+    // The text has the same count.
+    let (kind, text) = scraped(gateway.admin, "/metrics", "text/plain");
+    assert!(kind.starts_with("text/plain"), "{kind}");
+    let counts = text.lines().filter(|line| line.starts_with(&format!("{duration}_count")));
+    let sum: f64 = counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    assert_eq!(sum, total);
+}
+
 /// Connections that are kept count once, refused ones as failures; and the threads that did it say what they cost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_to_services_and_the_cost_of_threads_are_counted() {
@@ -225,6 +265,97 @@ async fn connections_to_services_and_the_cost_of_threads_are_counted() {
     assert!(found["metrics"].as_array().unwrap().iter().any(labels), "{found}");
     let worker = value("weir_thread_cpu_seconds_total{thread=\"worker-0\"}");
     assert!(worker > 0.0 && worker <= value("process_cpu_seconds_total"), "{worker}");
+}
+
+/// A service that answers with ever new statuses makes as many series as the limit allows. Series that are there go on,
+/// what comes after counts under `__other__`, the total is what was asked, and a higher limit takes effect with a reload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn label_sets_past_the_limit_count_under_other() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    let limit = |limit: u32| {
+        format!(
+            "---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: metrics}}\n\
+             spec: {{metrics: {{cardinalityLimit: {limit}}}}}\n"
+        )
+    };
+    spec.workers = 2;
+    spec.more_yaml = limit(3);
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    let ask = async |statuses: std::ops::Range<u16>| {
+        for status in statuses {
+            assert_eq!(get(&format!("http://{}/status/{status}", gateway.address)).await.unwrap().0, status);
+        }
+    };
+    let series = || -> Vec<(String, u64)> {
+        let (_, text) = scraped(gateway.admin, "/metrics", "text/plain");
+        let lines = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count{"));
+        let status =
+            |line: &str| line.split("http_response_status_code=\"").nth(1)?.split('"').next().map(str::to_owned);
+        lines.map(|line| (status(line).unwrap(), line.rsplit(' ').next().unwrap().parse().unwrap())).collect()
+    };
+    ask(400..420).await;
+    let mut expected: Vec<_> = (400..403).map(|status| (status.to_string(), 1)).collect();
+    expected.push(("__other__".to_owned(), 17));
+    assert_eq!(series(), expected);
+    ask(400..405).await;
+    expected.iter_mut().for_each(|(_, count)| *count += 1);
+    expected[3].1 += 1;
+    assert_eq!(series(), expected, "what has its series keeps it, whichever worker is asked");
+    std::fs::write(gateway.conf.join("gateway.yaml"), spec.yaml(&site.path("edge")).replace(&limit(3), &limit(5)))
+        .unwrap();
+    gateway.process.signal(rustix::process::Signal::HUP);
+    let value = |name: &str| -> f64 {
+        let (_, text) = scraped(gateway.admin, "/metrics", "text/plain");
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    eventually("the new limit is read", async || (value("weir_metric_label_sets_limit ") == 5.0).then_some(())).await;
+    ask(403..406).await;
+    expected.splice(3..3, [("403".to_owned(), 1), ("404".to_owned(), 1)]);
+    expected[5].1 += 1;
+    assert_eq!(series(), expected);
+    let used = "weir_metric_label_sets{metric=\"http_server_request_duration_seconds\"}";
+    assert_eq!(value(used), 5.0);
+    assert_eq!(value("weir_requests_total{api=\"api-0\""), 28.0);
+}
+
+/// What telemetry brings out of the process is counted by signal: to the byte what files and answers have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bytes_of_telemetry_are_counted() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    let log = site.path("access.log");
+    spec.more_yaml = format!(
+        "---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: logging}}\nspec:\n  logging:\n    \
+         outputs: [{{name: file, type: file, parameters: {{file: {}}}}}]\n    accessLogs: {{outputs: [file]}}\n",
+        log.display()
+    );
+    let gateway = Gateway::start(&site, &spec).unwrap();
+    for _ in 0..20 {
+        get(&format!("http://{}/fast", gateway.address)).await.unwrap();
+    }
+    let bytes = |signal: &str, text: &str| -> u64 {
+        let series = format!("weir_telemetry_bytes_total{{signal=\"{signal}\"}}");
+        let line = text.lines().find(|line| line.starts_with(&series)).unwrap_or_else(|| panic!("{series} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let text = eventually("all lines are written", async || {
+        let text = scraped(gateway.admin, "/metrics", "text/plain").1;
+        let written = std::fs::read(&log).ok()?;
+        let lines = written.iter().filter(|byte| **byte == b'\n').count();
+        (lines == 20 && bytes("logs", &text) == written.len() as u64).then_some(text)
+    })
+    .await;
+    let again = scraped(gateway.admin, "/metrics", "text/plain").1;
+    let scraped_since = bytes("metrics", &again) - bytes("metrics", &text);
+    // An answer counts itself only as far as it was passed on when that line was written.
+    assert!(scraped_since.abs_diff(text.len() as u64) < 32 << 10, "{scraped_since} of {}", text.len());
+    eventually("the chunk is written", async || {
+        let text = scraped(gateway.admin, "/metrics", "text/plain").1;
+        (bytes("events", &text) > 0).then_some(())
+    })
+    .await;
 }
 
 /// What `weirctl top` shows of a second in which somebody asks all the time.
@@ -322,6 +453,30 @@ fn kit_file(name: &str) -> String {
 
 const RULES: [&str; 3] = ["rules/recording.yml", "rules/slo.yml", "rules/alerts.yml"];
 
+/// The command of the documentation starts a Prometheus that has all of the kit's rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_command_starts_prometheus_with_the_kit() {
+    let site = Site::new().unwrap();
+    let root = kit().join("../..");
+    let page = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("prometheus --config.file=")).unwrap();
+    let mut words = line.split(' ');
+    let listen = reserve().unwrap();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg(format!("--web.listen-address={listen}")).current_dir(root);
+    command.arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()));
+    let _process = Process::start("prometheus", command, &site.path("prometheus.log")).unwrap();
+    let alerts = eventually("the rules are loaded", async || {
+        let (_, body) = get(&format!("http://{listen}/api/v1/rules?type=alert")).await.ok()?;
+        let answer: Value = serde_json::from_str(&body).ok()?;
+        let groups = answer["data"]["groups"].as_array()?.clone();
+        Some(groups.iter().map(|group| group["rules"].as_array().map_or(0, Vec::len)).sum::<usize>())
+    })
+    .await;
+    let written = RULES.iter().map(|file| values(&kit_file(file), "alert: ").count()).sum::<usize>();
+    assert!(alerts == written && written > 30, "{alerts} of {written}");
+}
+
 /// What stands behind `key` in each line that has it.
 fn values<'t>(text: &'t str, key: &'t str) -> impl Iterator<Item = &'t str> {
     text.lines().filter_map(move |line| line.trim_start().trim_start_matches("- ").strip_prefix(key)).map(str::trim)
@@ -337,7 +492,7 @@ fn the_tools_of_prometheus_accept_the_kit() {
         said
     };
     let rules = run("promtool", &["check", "rules", RULES[0], RULES[1], RULES[2]]);
-    assert!(rules.contains("SUCCESS: 29 rules") && !rules.contains("WARN"), "{rules}");
+    assert!(rules.contains("SUCCESS: 30 rules") && !rules.contains("WARN"), "{rules}");
     run("promtool", &["check", "config", "prometheus.yml"]);
     run("promtool", &["test", "rules", "tests/alerts.yml", "tests/slo.yml"]);
     run("amtool", &["check-config", "alertmanager.yml"]);

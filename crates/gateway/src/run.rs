@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, Folders, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
@@ -82,12 +82,10 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let (admin, probe, metrics) = open_for_operators(&config, options.take_over)?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let opened = AdminSocket::open(&socket, options.take_over);
-    if options.admin_socket.is_some()
-        && let Err(error) = opened
-    {
-        return Err(RunError::Socket { path: socket, error });
-    }
+    let opened = match AdminSocket::open(&socket, options.take_over) {
+        Err(error) if options.admin_socket.is_some() => return Err(RunError::Socket { path: socket, error }),
+        opened => opened,
+    };
     let (mut spool, writers) =
         Spool::start(spool_config(&config), identity.clone(), workers, Arc::clone(&registry.names))?;
     // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
@@ -132,7 +130,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         ending: ending.clone(),
     };
     ending.allow(settings.lifecycle.drain_delay + settings.drain);
-    let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
+    let start = Start { source: Folders::new(options.config), folder, running, origin };
+    let watcher = Watcher::start(start, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts {
         proxy: shared,

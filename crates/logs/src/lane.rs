@@ -18,6 +18,7 @@ const ROOM: usize = 2 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Counts {
     written: AtomicU64,
+    bytes: AtomicU64,
     failed: AtomicU64,
     no_room: AtomicU64,
     left_out: AtomicU64,
@@ -29,6 +30,11 @@ impl Counts {
     /// Lines that were written, or that their receiver has acknowledged.
     pub fn written(&self) -> u64 {
         self.sent.get().map_or_else(|| self.written.load(Ordering::Relaxed), |sent| sent.exported())
+    }
+
+    /// Bytes of these lines; of records, those of all requests with them.
+    pub fn bytes(&self) -> u64 {
+        self.sent.get().map_or_else(|| self.bytes.load(Ordering::Relaxed), |sent| sent.bytes())
     }
 
     /// Lines that were not, each with why, in the words of metrics.
@@ -51,8 +57,9 @@ impl Counts {
         drop(self.sent.set(sent));
     }
 
-    pub(crate) fn write(&self, lines: u64) {
+    pub(crate) fn write(&self, lines: u64, bytes: usize) {
         self.written.fetch_add(lines, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn fail(&self, lines: u64) {

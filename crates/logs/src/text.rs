@@ -35,7 +35,7 @@ impl TextSink {
         }
         match self.output.write(&self.text) {
             Ok(()) => {
-                self.counts.write(self.count);
+                self.counts.write(self.count, self.text.len());
                 if std::mem::take(&mut self.fails) {
                     info!(output = self.name, "the log output takes lines again");
                 }

@@ -36,7 +36,8 @@ impl Histogram {
     /// Adds a number. Only ever called by the one thread that owns the cell.
     #[inline]
     pub fn observe(&self, value: u64) {
-        self.native.count(value as f64);
+        // Signed numbers take one instruction, and the sign bit nothing that is counted.
+        self.native.count(value.cast_signed() as f64);
         self.count_in_bucket(value);
     }
 
@@ -49,7 +50,7 @@ impl Histogram {
     /// Answers which bucket has counted it.
     #[inline]
     fn count_nanos(&self, nanos: u64) -> usize {
-        self.native.count(nanos as f64 / 1e9);
+        self.native.count(nanos.cast_signed() as f64 / 1e9);
         self.count_in_bucket(nanos)
     }
 
@@ -75,9 +76,11 @@ impl Histogram {
     }
 }
 
-/// In 64 bits, where `Duration::as_nanos` counts in 128: 584 years.
+/// In 64 bits, where `Duration::as_nanos` counts in 128: 292 years.
+#[inline]
 fn nanos(value: Duration) -> u64 {
-    value.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(value.subsec_nanos()))
+    let nanos = value.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(value.subsec_nanos()));
+    nanos.min(i64::MAX.cast_unsigned())
 }
 
 /// How long an exemplar is kept before a newer one takes its place. Microseconds.

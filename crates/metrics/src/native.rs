@@ -35,7 +35,7 @@ const BOUNDS: [u64; PER_OCTAVE as usize] = [
 ];
 
 /// For each sixteenth of an octave: the bounds below it, and the one in it.
-const STEPS: [(i32, u64); 1 << SIXTEENTHS] = steps();
+static STEPS: [(i32, u64); 1 << SIXTEENTHS] = steps();
 
 const fn mantissa(number: f64) -> u64 {
     number.to_bits() & ((1 << MANTISSA) - 1)
@@ -55,7 +55,7 @@ const fn steps() -> [(i32, u64); 1 << SIXTEENTHS] {
     steps
 }
 
-/// The bucket of a number above 0: that of index `n` ends at `2^(n/8)`.
+/// The bucket of a number: that of index `n` ends at `2^(n/8)`. Of 0 it is below that of every other one.
 #[inline]
 fn bucket_of(number: f64) -> i32 {
     let bits = number.to_bits();
@@ -83,9 +83,9 @@ impl Range {
         }
     }
 
-    /// The bucket before the first.
-    const fn before(self) -> i32 {
-        self.first_octave() * PER_OCTAVE
+    /// The first bucket.
+    const fn first(self) -> i32 {
+        self.first_octave() * PER_OCTAVE + 1
     }
 
     /// What is no larger counts as zero.
@@ -98,30 +98,43 @@ impl Range {
 #[derive(Debug)]
 pub(crate) struct Native {
     range: Range,
+    first: i32,
     zero: AtomicU64,
     parts: [OnceLock<Box<[AtomicU64; BUCKETS_OF_A_PART]>>; PARTS],
 }
 
 impl Native {
     pub(crate) fn new(range: Range) -> Self {
-        Self { range, zero: AtomicU64::new(0), parts: [const { OnceLock::new() }; PARTS] }
+        Self { range, first: range.first(), zero: AtomicU64::new(0), parts: [const { OnceLock::new() }; PARTS] }
     }
 
-    /// Counts a number, in the unit that is exposed. Only ever called by the one thread that owns the cell.
+    /// Counts a number that is not negative, in the unit that is exposed. Only ever called by the one thread that owns the
+    /// cell.
     #[inline]
     pub(crate) fn count(&self, number: f64) {
-        let slot = if number > 0.0 { bucket_of(number) - self.range.before() - 1 } else { -1 };
-        let Ok(slot) = usize::try_from(slot.min(BUCKETS - 1)) else { return add(&self.zero, 1) };
-        if let Some(part) = self.parts.get(slot / BUCKETS_OF_A_PART) {
-            let part = part.get_or_init(|| Box::new([const { AtomicU64::new(0) }; BUCKETS_OF_A_PART]));
-            add(&part[slot % BUCKETS_OF_A_PART], 1);
+        let slot = bucket_of(number) - self.first;
+        if slot < 0 {
+            return add(&self.zero, 1);
         }
+        let slot = slot.min(BUCKETS - 1) as usize;
+        match self.parts[slot / BUCKETS_OF_A_PART].get() {
+            Some(part) => add(&part[slot % BUCKETS_OF_A_PART], 1),
+            None => self.count_first(slot),
+        }
+    }
+
+    /// The first one of its part.
+    #[cold]
+    fn count_first(&self, slot: usize) {
+        let part = &self.parts[slot / BUCKETS_OF_A_PART];
+        let part = part.get_or_init(|| Box::new([const { AtomicU64::new(0) }; BUCKETS_OF_A_PART]));
+        add(&part[slot % BUCKETS_OF_A_PART], 1);
     }
 
     pub(crate) fn read(&self) -> NativeReading {
         let parts = self.parts.iter().zip(0..).filter_map(|(part, number)| Some((part.get()?, number)));
         let buckets = parts.flat_map(|(part, number)| {
-            let first = self.range.before() + 1 + number * OCTAVES_OF_A_PART * PER_OCTAVE;
+            let first = self.first + number * OCTAVES_OF_A_PART * PER_OCTAVE;
             (first..).zip(part.iter().map(|count| count.load(Ordering::Acquire)))
         });
         NativeReading {

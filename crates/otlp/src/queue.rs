@@ -47,6 +47,7 @@ pub struct Counts {
     exported: AtomicU64,
     dropped: [AtomicU64; Loss::ALL.len()],
     requests: AtomicU64,
+    bytes: AtomicU64,
     failed: AtomicU64,
     waiting: AtomicU64,
 }
@@ -66,7 +67,12 @@ impl Counts {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Of these, those that were not answered by success.
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Of the requests, those that were not answered by success.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -84,8 +90,9 @@ impl Counts {
         self.dropped[why as usize].fetch_add(items, Ordering::Relaxed);
     }
 
-    pub(crate) fn attempt(&self) {
+    pub(crate) fn attempt(&self, bytes: usize) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn fail(&self) {

@@ -65,7 +65,7 @@ impl Sending {
     ) -> Sent {
         let mut pause = FIRST_PAUSE;
         loop {
-            self.counts.attempt();
+            self.counts.attempt(body.len());
             let sent = timeout(self.timeout, self.client.send(body)).await;
             let answer = sent.unwrap_or_else(|_| Answer::Again { after: None, why: "no answer in time".to_owned() });
             let (after, why) = match answer {

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
+use weir_config::Scraping;
+use weir_telemetry::metrics::{Cardinality, RouteLabels, RouteMetrics};
 
 /// The cells of every route that some configuration still names.
 pub struct Figures {
     workers: usize,
+    cardinality: Arc<Cardinality>,
     unrouted: Arc<RouteMetrics>,
     routes: Mutex<HashMap<RouteLabels, Arc<RouteMetrics>>>,
 }
@@ -16,8 +18,14 @@ impl Figures {
     /// For `workers` workers.
     pub fn new(workers: u16) -> Self {
         let workers = usize::from(workers);
-        let unrouted = Arc::new(RouteMetrics::new(RouteLabels::default(), workers));
-        Self { workers, unrouted, routes: Mutex::default() }
+        let cardinality = Arc::new(Cardinality::new(Scraping::default().cardinality_limit));
+        let unrouted = Arc::new(RouteMetrics::new(RouteLabels::default(), workers, &cardinality));
+        Self { workers, cardinality, unrouted, routes: Mutex::default() }
+    }
+
+    /// The label sets of all routes.
+    pub fn cardinality(&self) -> &Cardinality {
+        &self.cardinality
     }
 
     /// The cells of what belongs to no route.
@@ -27,7 +35,7 @@ impl Figures {
 
     /// The cells of one route, made now if it has none.
     pub(crate) fn route(&self, labels: RouteLabels) -> Arc<RouteMetrics> {
-        let make = || Arc::new(RouteMetrics::new(labels.clone(), self.workers));
+        let make = || Arc::new(RouteMetrics::new(labels.clone(), self.workers, &self.cardinality));
         Arc::clone(self.routes().entry(labels.clone()).or_insert_with(make))
     }
 

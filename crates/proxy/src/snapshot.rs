@@ -16,7 +16,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use weir_config::{Api, ConfigError, GatewayConfig, Propagators, Rule, TraceEdge, UpstreamHost, Validity};
+use weir_config::{Api, ConfigError, GatewayConfig, PeerGateway, Propagators, Rule, TraceEdge, UpstreamHost, Validity};
 use weir_event::{NameId, Protocol};
 use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub(crate) open: Arc<AtomicUsize>,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) trusted_peers: Vec<IpNet>,
-    pub(crate) peer_gateways: Vec<IpNet>,
+    pub(crate) peer_gateways: Vec<PeerGateway>,
     /// What counts at a port that no API has any more.
     pub(crate) edge: TraceEdge,
     pub(crate) propagators: Propagators,
@@ -213,6 +213,7 @@ impl Snapshot {
             Ok(Scraping { address, config, certificates: validities(tls) })
         });
         let scraping = scraping.transpose().map_err(|error| SnapshotError::Tls(Box::new(error)))?;
+        registry.figures.cardinality().set_limit(config.scraping.cardinality_limit);
         Ok(Self {
             generation,
             listeners,

@@ -212,6 +212,44 @@ fn clients_prove_themselves_where_the_port_asks_for_it() {
     until_failed(&gateway, 3);
 }
 
+/// Also in a session that is resumed, and as a reload says it for connections that come after.
+#[test]
+fn a_gateway_of_the_fleet_is_known_by_its_certificate() {
+    let dir = place();
+    pki::authority(dir.path(), "staff");
+    for name in ["edge.example.com", "other.example.com"] {
+        pki::leaf(dir.path(), name, name, "staff");
+    }
+    let upstream = Upstream::answering(OK);
+    let config = |peers: &str| {
+        let api = api(dir.path(), "leaf", upstream.address, &asks_for_certificates_of(dir.path(), "staff"));
+        format!(
+            "{api}\n---\napiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: fleet}}\n\
+             spec: {{peerGateways: [{peers}]}}\n"
+        )
+    };
+    let mut gateway = Gateway::start(&config("{certificate: edge.example.com}"));
+    let entered_here = |gateway: &Gateway, name: &str, more: &[&str]| {
+        let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let said = s_client(dir.path(), gateway, &[&["-cert", &certificate, "-key", &key], more].concat());
+        assert!(said.contains("200 OK"), "{said}");
+        gateway.event().entry
+    };
+    assert!(!entered_here(&gateway, "edge.example.com", &["-sess_out", "session"]));
+    assert!(!entered_here(&gateway, "edge.example.com", &["-sess_in", "session"]), "resumed");
+    assert!(entered_here(&gateway, "other.example.com", &[]));
+    for (peers, elsewhere) in [
+        ("{certificate: edge.example.com, network: 127.0.0.0/8}", true),
+        ("{certificate: edge.example.com, network: 10.0.0.0/8}", false),
+        ("{certificate: edge.example.com, port: 1}", false),
+        ("10.0.0.0/8, {certificate: edge.example.com}", true),
+        ("", false),
+    ] {
+        gateway.reload(&config(peers));
+        assert_eq!(entered_here(&gateway, "edge.example.com", &[]), !elsewhere, "{peers}");
+    }
+}
+
 #[test]
 fn a_new_certificate_serves_new_connections_and_its_expiry_is_reported() {
     let dir = place();

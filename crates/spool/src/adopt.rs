@@ -260,7 +260,7 @@ impl OrphanRing {
         weir_event::failpoint::pass("spool.after_rename");
         let entry = Entry::sealed(built.name, built.bytes.len() as u64, built.sealed_us, built.gaps.clone());
         Counters::add(&shared.counters.events_written, entry.events());
-        Counters::add(&shared.counters.chunks_sealed, 1);
+        shared.counters.sealed(built.bytes.len());
         built.gaps.iter().for_each(|gap| shared.counters.lost(gap.reason, gap.count()));
         Ok(entry)
     }

@@ -27,6 +27,8 @@ pub struct SpoolStats {
     /// Why nothing at all is shipped now.
     pub blocked: Option<&'static str>,
     pub chunks_sealed: u64,
+    /// Bytes of the chunk files that were written.
+    pub bytes_sealed: u64,
     /// Requests that carried a chunk, resends among them.
     pub chunks_sent: u64,
     pub chunks_acked: u64,
@@ -96,7 +98,8 @@ pub(crate) struct Counters {
     pub(crate) not_understood: AtomicU64,
     pub(crate) chunks_split: AtomicU64,
     blocked: Mutex<Option<&'static str>>,
-    pub(crate) chunks_sealed: AtomicU64,
+    chunks_sealed: AtomicU64,
+    bytes_sealed: AtomicU64,
     pub(crate) chunks_sent: AtomicU64,
     pub(crate) chunks_acked: AtomicU64,
     pub(crate) chunks_set_aside: AtomicU64,
@@ -109,6 +112,12 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// A chunk file of so many bytes was written.
+    pub(crate) fn sealed(&self, bytes: usize) {
+        Self::add(&self.chunks_sealed, 1);
+        Self::add(&self.bytes_sealed, bytes as u64);
+    }
+
     pub(crate) fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }
@@ -137,6 +146,7 @@ impl Counters {
             chunks_split: get(&self.chunks_split),
             blocked: *self.blocked.lock().unwrap_or_else(PoisonError::into_inner),
             chunks_sealed: get(&self.chunks_sealed),
+            bytes_sealed: get(&self.bytes_sealed),
             chunks_sent: get(&self.chunks_sent),
             chunks_acked: get(&self.chunks_acked),
             chunks_set_aside: get(&self.chunks_set_aside),

@@ -208,7 +208,7 @@ impl StreamWriter {
         weir_event::failpoint::pass("spool.after_rename");
         self.ring.release(self.read, built.name.last + 1);
         shared.sealed(self.stream.worker, self.read);
-        Counters::add(&shared.counters.chunks_sealed, 1);
+        shared.counters.sealed(built.bytes.len());
         let entry = Entry::sealed(built.name, built.bytes.len() as u64, built.sealed_us, built.gaps.clone());
         (self.unsaved, self.retry_at) = (None, None);
         shared.index.put(self.id, [entry]);

@@ -83,7 +83,9 @@ impl Recorder {
         } else if shape.is_object {
             let fields: Map<_, _> =
                 shape.fields.iter().map(|(name, path)| ((*name).to_owned(), self.schema(path))).collect();
-            json!({"type": "object", "properties": fields, "additionalProperties": false})
+            let object = json!({"type": "object", "properties": fields, "additionalProperties": false});
+            // Short or in full.
+            if shape.leaf.is_empty() { object } else { json!({"anyOf": [shape.leaf, object]}) }
         } else {
             Value::Object(shape.leaf.clone())
         };

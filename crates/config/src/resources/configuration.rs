@@ -12,7 +12,7 @@ use super::otlp::target;
 use super::settings::{MetricInterval, Section, Settings};
 use crate::address;
 use crate::export::Signal;
-use crate::model::{ReloadMode, UpstreamHost, is_identity};
+use crate::model::{PeerGateway, ReloadMode, UpstreamHost, is_identity};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
@@ -82,9 +82,10 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
     );
     all.row_of_weir(
         "peerGateways",
-        "Networks of other Weir gateways: what comes from there entered the fleet there (`entry` of the event is 0)",
+        "Other Weir gateways, by network or by client certificate: what comes from them entered the fleet there (`entry` of the \
+         event is 0), and they are sent what the time on the link is computed from",
         |values| &mut values.config.peer_gateways,
-        |at| at.items(network),
+        |at| at.items(peer_gateway),
     );
     all.section("timeouts", |section| {
         let mut row = |name, meaning, field| section.row_of_seconds(name, meaning, field, seconds);
@@ -126,6 +127,12 @@ fn metrics(section: &mut Section<'_, '_>) {
         "How that port speaks TLS; without it in clear text",
         |values| &mut values.config.scraping.tls,
         |at| Tls::read_of_operators(at).map(|tls| Some(Arc::new(tls))),
+    );
+    section.row(
+        "cardinalityLimit",
+        "Label sets that traffic may make of one metric (status, reason, policy); further ones count under `__other__`",
+        |values| &mut values.config.scraping.cardinality_limit,
+        count,
     );
     section.row(
         "otlp",
@@ -337,6 +344,34 @@ fn period(at: &Cursor<'_>, least_ms: u64) -> Option<Duration> {
 
 fn network(at: &Cursor<'_>) -> Option<IpNet> {
     at.parse(address::network, "as in `10.0.0.0/8`")
+}
+
+/// A network, or a mapping whose fields must all hold.
+fn peer_gateway(at: &Cursor<'_>) -> Option<PeerGateway> {
+    if !at.is_mapping() {
+        let network = network(at);
+        if !at.is_described() {
+            return network.map(|network| PeerGateway { network: Some(network), certificate: None, port: None });
+        }
+    }
+    let mut fields = at.fields()?;
+    fields.mean([
+        ("network", "From where it connects"),
+        ("certificate", "A DNS name or a URI among the subject alternative names of its client certificate, which `trustedCA` vouches for"),
+        ("port", "Only on this port; by default on each"),
+    ]);
+    let (from, certificate, port) = (fields.take("network"), fields.take("certificate"), fields.take("port"));
+    let names_one = from.is_some() || certificate.is_some();
+    // What is said and wrong is reported, and leaves no wider peer behind.
+    let from = from.map_or(Some(None), |at| network(&at).map(Some));
+    let certificate = certificate.map_or(Some(None), |at| at.filled().map(Some));
+    let port = port.map_or(Some(None), |at| at.integer(1..=65535).map(Some));
+    fields.finish();
+    if !names_one {
+        return at.refuse("names no gateway; write `network`, `certificate` or both");
+    }
+    let certificate = certificate?.map(|name| if name.contains("://") { name } else { name.to_ascii_lowercase() });
+    Some(PeerGateway { network: from?, certificate, port: port?.and_then(|port| u16::try_from(port).ok()) })
 }
 
 pub(super) fn count(at: &Cursor<'_>) -> Option<u32> {

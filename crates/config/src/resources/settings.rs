@@ -16,7 +16,7 @@ use super::logging::{OutputDraft, TargetDraft};
 use crate::environment::Variables;
 use crate::export::{Batch, LogExport, MetricExport, OtlpProtocol, TraceExport};
 use crate::logging::{LogOutput, LogTarget};
-use crate::model::{Analytics, GatewayConfig, LogLevel, ReloadMode, UpstreamHost};
+use crate::model::{Analytics, GatewayConfig, LogLevel, PeerGateway, ReloadMode, UpstreamHost};
 use crate::otel::{self, ExportDraft};
 use crate::pem::{AnalyticsTls, REDACTED, authorities_view, key_pair_view};
 use crate::policy::{ClientCertificates, Tls};
@@ -397,6 +397,13 @@ impl Shown for ByteSize {
 impl Shown for PathBuf {
     fn shown(&self) -> Value {
         json!(self.to_string_lossy())
+    }
+}
+
+/// There is none by default.
+impl Shown for Vec<PeerGateway> {
+    fn shown(&self) -> Value {
+        json!(self.iter().map(|gateway| format!("{gateway:?}")).collect::<Vec<_>>())
     }
 }
 

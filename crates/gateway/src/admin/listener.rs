@@ -61,6 +61,8 @@ pub struct Counts {
     pub accept_failures: AtomicU64,
     /// Connections that were closed for another's sake, or because their client was too slow.
     pub closed: AtomicU64,
+    /// Bytes of metrics that were answered.
+    pub scraped_bytes: AtomicU64,
 }
 
 /// One of the ports.

@@ -3,6 +3,7 @@
 //! Written piece by piece, as the client takes it: a gateway of thousands of routes has a hundred megabytes of it, and
 //! a probe that is asked for meanwhile waits for one piece.
 
+use super::listener::Counts;
 use super::{Admin, Body};
 use crate::reload::{Cause, lock};
 use flate2::Compression;
@@ -41,7 +42,11 @@ pub fn metrics<T>(admin: &Arc<Admin>, request: &Request<T>) -> Response<Body> {
     }
     let (pieces, body) = Channel::new(WAITING);
     let gzip = takes_gzip(headers);
-    let out = Out { pieces, gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())) };
+    let out = Out {
+        pieces,
+        counts: Arc::clone(&admin.counts),
+        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+    };
     tokio::task::spawn_local(write(Arc::clone(admin), text, out));
     let mut response = Response::new(body.boxed());
     let mut set = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -67,6 +72,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 /// The way of the text to the client.
 struct Out {
     pieces: Sender<bytes::Bytes, Infallible>,
+    counts: Arc<Counts>,
     gzip: Option<GzEncoder<Vec<u8>>>,
 }
 
@@ -83,6 +89,11 @@ impl Out {
                 Err(_) => return Err(Left),
             },
         };
+        self.pass(piece).await
+    }
+
+    async fn pass(&mut self, piece: Vec<u8>) -> Result<(), Left> {
+        self.counts.scraped_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         self.pieces.send_data(piece.into()).await.map_err(|_| Left)
     }
 
@@ -90,7 +101,7 @@ impl Out {
         self.send(text).await?;
         let rest = self.gzip.take().map(GzEncoder::finish).transpose().map_err(|_| Left)?;
         match rest {
-            Some(rest) => self.pieces.send_data(rest.into()).await.map_err(|_| Left),
+            Some(rest) => self.pass(rest).await,
             None => Ok(()),
         }
     }
@@ -146,6 +157,7 @@ async fn fill<E>(
     exports(admin, &mut few);
     log_lines(admin, &mut few);
     cost(admin, &mut few);
+    cardinality(admin, &mut few);
     process(admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
@@ -171,8 +183,22 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
 }
 
 fn cost(admin: &Admin, out: &mut Families) {
+    let of_logs = admin.logs.counts().map(|(_, counts)| counts.bytes()).sum();
+    let sent = |counts: &Option<Arc<weir_otlp::Counts>>| counts.as_ref().map_or(0, |counts| counts.bytes());
+    let of_metrics = admin.counts.scraped_bytes.load(Ordering::Relaxed) + sent(&admin.metric_export);
+    for (signal, bytes) in [("logs", of_logs), ("metrics", of_metrics), ("traces", sent(&admin.spans))] {
+        out.counter(&catalogue::TELEMETRY_BYTES, &[signal], bytes);
+    }
     out.gauge(&catalogue::TELEMETRY_SHARE, &[], lock(&admin.budget).share());
     out.gauge(&catalogue::TELEMETRY_DEGRADED, &[], f64::from(admin.registry.degradation.level() as u8));
+}
+
+fn cardinality(admin: &Admin, out: &mut Families) {
+    let cardinality = admin.registry.figures.cardinality();
+    for (metric, used) in cardinality.used() {
+        out.gauge(&catalogue::LABEL_SETS, &[metric], used as f64);
+    }
+    out.gauge(&catalogue::LABEL_SETS_LIMIT, &[], f64::from(cardinality.limit()));
 }
 
 fn log_lines(admin: &Admin, out: &mut Families) {
@@ -275,6 +301,7 @@ fn spool(admin: &Admin, out: &mut Families) {
         adopted,
         chunks_on_disk,
         bytes_on_disk,
+        bytes_sealed,
         oldest_age,
         rings,
         last_error: _,
@@ -292,6 +319,7 @@ fn spool(admin: &Admin, out: &mut Families) {
         (&catalogue::PAUSES, pauses),
         (&catalogue::ADOPTED, adopted),
     ];
+    out.counter(&catalogue::TELEMETRY_BYTES, &["events"], bytes_sealed);
     for (metric, count) in counters {
         out.counter(metric, &[], count);
     }

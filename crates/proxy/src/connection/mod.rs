@@ -13,7 +13,6 @@ pub(crate) use heads::Framing;
 pub(crate) use http2::{Upload, UploadError};
 pub(crate) use request_line::edited;
 
-use crate::forwarded::is_of;
 use crate::record::WeakExchange;
 use crate::snapshot::Snapshot;
 use crate::stream::Stream;
@@ -21,7 +20,7 @@ use crate::worker::Worker;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use rustls::ServerConfig;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -30,6 +29,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use weir_config::PeerGateway;
 use weir_event::{Exchange, Outcome, Protocol, Reason, TlsVersion};
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
@@ -74,6 +74,8 @@ pub(crate) struct Connection {
     acceptor: Option<Arc<ServerConfig>>,
     /// Version and cipher suite.
     tls: Cell<(TlsVersion, &'static str)>,
+    /// Of the client's certificate, where it has shown one and the port's authorities vouch for it.
+    names: OnceCell<Vec<String>>,
     kind: Cell<Kind>,
     accepted: Instant,
     /// Whether a request has come on it.
@@ -106,6 +108,7 @@ impl Connection {
             peer_text,
             entry: Cell::new((0, true)),
             tls: Cell::new((TlsVersion::None, "")),
+            names: OnceCell::new(),
             kind: Cell::new(if acceptor.is_some() { Kind::Handshake } else { Kind::Http1 }),
             acceptor,
             accepted,
@@ -136,14 +139,16 @@ impl Connection {
     }
 
     /// Whether a request that `snapshot` serves enters the fleet here: its peer is no gateway of the fleet. Only the
-    /// socket is asked, for any client can send the headers that a gateway sends. Found out once for a connection and
+    /// socket and the client's certificate are asked, for any client can send the headers that a gateway sends. Found out once for a connection and
     /// a generation, so that a reload counts for connections that are kept, too.
     pub(crate) fn is_entry(&self, snapshot: &Snapshot) -> bool {
         let (generation, entry) = self.entry.get();
         if generation == snapshot.generation {
             return entry;
         }
-        let entry = !is_of(self.peer, &snapshot.peer_gateways);
+        let names = self.names.get().map(Vec::as_slice).unwrap_or_default();
+        let is_this = |gateway: &PeerGateway| gateway.is(self.peer, self.listener.port(), names);
+        let entry = !snapshot.peer_gateways.iter().any(is_this);
         self.entry.set((snapshot.generation, entry));
         entry
     }

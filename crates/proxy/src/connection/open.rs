@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use weir_event::TlsVersion;
+use weir_transport::names_of_certificate;
 use weir_upstream::Socket;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +45,9 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
             let (_, session) = stream.get_ref();
             stats.handshake(session.handshake_kind() == Some(HandshakeKind::Resumed));
             connection.tls.set(facts(session));
+            if let Some(own) = session.peer_certificates().and_then(<[_]>::first) {
+                let _first = connection.names.set(names_of_certificate(own));
+            }
             let http2 = session.alpn_protocol() == Some(b"h2");
             Some(Opened { stream: Stream::Tls(Box::new(stream)), ahead: Bytes::new(), http2 })
         }

@@ -86,6 +86,8 @@ weir_metrics::catalogue! {
         "Requests whose spans were kept, by why: sampled, asked for (debug), failed, slow. As all metrics of spans, only where they are made.";
     TELEMETRY_CPU Counter "weir_telemetry_cpu_seconds_total" "s" ["worker" "signal"]
         "Processor time of a worker that went into metrics, events, the copies that spans are made of, and log lines; estimated from one request in 1,024. What other threads do for them is in `weir_thread_cpu_seconds_total`.";
+    TELEMETRY_BYTES Counter "weir_telemetry_bytes_total" "By" ["signal"]
+        "Bytes of telemetry that left the process: metrics as scraped and sent, events as chunk files, spans as sent (traces), lines of logs as written; compressed where they are.";
     TELEMETRY_SHARE Gauge "weir_telemetry_cpu_ratio" "1" []
         "Of the CPU time of the process in the last second, what telemetry had: the workers' part and the threads beside them. 0 where the process did little.";
     TELEMETRY_DEGRADED Gauge "weir_telemetry_degraded_level" "1" []
@@ -104,6 +106,9 @@ weir_metrics::catalogue! {
     SPAN_EXPORTS Counter "weir_span_exports_total" "{request}" ["outcome"]
         "Export requests, repeated ones among them, by whether they were taken.";
     SPAN_QUEUE Gauge "weir_span_queue_requests" "{request}" [] "Requests whose spans wait to be sent.";
+    LABEL_SETS Gauge "weir_metric_label_sets" "1" ["metric"]
+        "Label sets that traffic has made of a metric, over all routes: statuses, reasons, policies. Those past `metrics.cardinalityLimit` count under `__other__`.";
+    LABEL_SETS_LIMIT Gauge "weir_metric_label_sets_limit" "1" [] "What `metrics.cardinalityLimit` allows each of them.";
     POINTS_EXPORTED Counter "weir_metric_points_exported_total" "{point}" []
         "Points of metrics that their receiver has acknowledged. As the next two, only where metrics are sent by OTLP.";
     POINTS_DROPPED Counter "weir_metric_points_dropped_total" "{point}" ["reason"]

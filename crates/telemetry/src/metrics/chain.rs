@@ -23,9 +23,9 @@ impl<K: PartialEq + Copy, V> Chain<K, V> {
         Self { head: OnceLock::new(), len: AtomicUsize::new(0) }
     }
 
-    /// The value of `key`; made by `make` if there is none yet. `None` when the chain already holds `most` keys.
-    /// Only ever called by the one thread that owns the chain.
-    pub(crate) fn get_or_make(&self, key: K, most: usize, make: impl FnOnce() -> V) -> Option<&V> {
+    /// The value of `key`; made by `make` if there is none yet. `None` where there is none and `may` says no.
+    /// Only ever called by the one thread that owns the chain, or by one at a time.
+    pub(crate) fn get_or_make(&self, key: K, may: impl FnOnce() -> bool, make: impl FnOnce() -> V) -> Option<&V> {
         let mut slot = &self.head;
         while let Some(node) = slot.get() {
             if node.key == key {
@@ -33,11 +33,15 @@ impl<K: PartialEq + Copy, V> Chain<K, V> {
             }
             slot = &node.next;
         }
-        if self.len.load(Ordering::Relaxed) >= most {
+        if !may() {
             return None;
         }
         self.len.fetch_add(1, Ordering::Relaxed);
         Some(&slot.get_or_init(|| Box::new(Node { key, value: make(), next: OnceLock::new() })).value)
+    }
+
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.iter().any(|(own, _)| own == key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
@@ -47,6 +51,12 @@ impl<K: PartialEq + Copy, V> Chain<K, V> {
             slot = node.next.get();
             Some((node.key, &node.value))
         })
+    }
+}
+
+impl<K, V> Chain<K, V> {
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 }
 
@@ -65,13 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_found_again_up_to_the_most() {
+    fn keys_are_found_again_and_made_where_they_may() {
         let chain = Chain::new();
-        assert_eq!(chain.get_or_make(1, 2, || "one"), Some(&"one"));
-        assert_eq!(chain.get_or_make(2, 2, || "two"), Some(&"two"));
-        assert_eq!(chain.get_or_make(1, 2, || "other"), Some(&"one"));
-        assert_eq!(chain.get_or_make(3, 2, || "three"), None);
+        assert_eq!(chain.get_or_make(1, || true, || "one"), Some(&"one"));
+        assert_eq!(chain.get_or_make(2, || true, || "two"), Some(&"two"));
+        assert_eq!(chain.get_or_make(1, || false, || "other"), Some(&"one"));
+        assert_eq!(chain.get_or_make(3, || false, || "three"), None);
         assert_eq!(chain.iter().collect::<Vec<_>>(), [(1, &"one"), (2, &"two")]);
+        assert_eq!((chain.len(), chain.contains(2), chain.contains(3)), (2, true, false));
     }
 
     #[test]

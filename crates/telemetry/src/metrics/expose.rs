@@ -32,6 +32,10 @@ impl RouteMetrics {
             let reason = Reason::from_byte(reason).as_str();
             out.histogram(&catalogue::CLIENT_DURATION, &[api, route, &template, service, reason], reading);
         }
+        let other = self.sum(|cells| cells.other_attempts.read());
+        if let Some(other) = other.filter(|other| !other.is_empty()) {
+            out.histogram(&catalogue::CLIENT_DURATION, &[api, route, &template, service, OTHER], other);
+        }
     }
 
     /// All states once there is one: a rate needs a point before the first request that is over.

@@ -6,10 +6,12 @@
 //! reads them on another thread and adds them up; it takes no lock that a worker takes.
 
 mod bounds;
+mod cardinality;
 pub mod catalogue;
 mod chain;
 mod expose;
 mod route;
 
+pub use cardinality::Cardinality;
 pub use route::{Connects, RouteLabels, RouteMetrics};
-pub use weir_metrics::{Exposition, Families};
+pub use weir_metrics::{Exposition, Families, Format};

@@ -2,17 +2,18 @@
 
 use super::Exposition;
 use super::bounds::{DURATION_NS, OVERHEAD_NS, SIZE};
+use super::cardinality::{Admitted, Cardinality, Limited};
 use super::chain::Chain;
 use crate::sampling::{Budget, SlowThreshold};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir_config::Keep;
 use weir_event::{Exchange, Kept, NameId, Names, RateLimitState, Reason, Side, Verdict};
 use weir_metrics::{Histogram, Reading, WithExemplars, add};
 
-/// Combinations of method, status and reason that one route of one worker gets cells for; what comes after counts
-/// under `__other__`, so that totals stay right and no client and no upstream can make series without end.
+/// Combinations of method, status and reason that one route gets series for, within the limit for all routes
+/// ([`Cardinality`]); what comes after counts under `__other__`.
 const MOST_ANSWERS: usize = 256;
 /// The same of policy, verdict and reason: policies get other names while a gateway runs.
 const MOST_POLICIES: usize = 64;
@@ -81,6 +82,9 @@ pub(super) struct Cells {
     pub(super) other_failed: AtomicU64,
     pub(super) overhead: Histogram,
     pub(super) attempts: Chain<u8, Histogram>,
+    pub(super) other_attempts: Histogram,
+    /// Of [`Cells::other_attempts`], those that had no connection.
+    other_unconnected: AtomicU64,
     /// Of the attempts, those that opened a connection.
     pub(super) opened: AtomicU64,
     pub(super) request_body: Histogram,
@@ -102,6 +106,8 @@ impl Cells {
             other_failed: AtomicU64::new(0),
             overhead: Histogram::of_durations(OVERHEAD_NS),
             attempts: Chain::new(),
+            other_attempts: Histogram::of_durations(DURATION_NS),
+            other_unconnected: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             request_body: Histogram::of_numbers(SIZE),
             response_body: Histogram::of_numbers(SIZE),
@@ -113,7 +119,7 @@ impl Cells {
         })
     }
 
-    fn observe(&self, exchange: &Exchange) {
+    fn observe(&self, exchange: &Exchange, admitted: &LabelSets) {
         let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
         let total = exchange.total();
         // In 64 bits, where `Duration::as_micros` divides in 128.
@@ -121,7 +127,8 @@ impl Cells {
         let ended_us = exchange.started_us.wrapping_add(took_us);
         // Of every request there is an event, by these numbers.
         let of = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
-        match self.answers.get_or_make(answer, MOST_ANSWERS, || WithExemplars::new(DURATION_NS)) {
+        let may = || admitted.answers.admits(answer);
+        match self.answers.get_or_make(answer, may, || WithExemplars::new(DURATION_NS)) {
             Some(cell) => cell.observe_duration(total, ended_us, of),
             None => {
                 self.other.observe_duration(total, ended_us, of);
@@ -138,18 +145,22 @@ impl Cells {
             self.links.get_or_init(|| Histogram::of_durations(DURATION_NS)).observe_duration(exchange.link);
         }
         for attempt in &exchange.attempts {
-            let reasons = Reason::ALL.len();
-            let cell =
-                self.attempts.get_or_make(attempt.outcome as u8, reasons, || Histogram::of_durations(DURATION_NS));
-            if let Some(cell) = cell {
-                cell.observe_duration(attempt.took);
+            let key = attempt.outcome as u8;
+            let may = || admitted.attempts.admits(key);
+            match self.attempts.get_or_make(key, may, || Histogram::of_durations(DURATION_NS)) {
+                Some(cell) => cell.observe_duration(attempt.took),
+                None => {
+                    self.other_attempts.observe_duration(attempt.took);
+                    add(&self.other_unconnected, u64::from(attempt.outcome.is_without_connection()));
+                }
             }
             add(&self.opened, u64::from(attempt.connect_us > 0 && !attempt.outcome.is_without_connection()));
         }
         for run in &exchange.policies {
             let rejected = run.verdict == Verdict::Rejected;
             let key = (run.policy, run.verdict, if rejected { exchange.reason } else { Reason::None });
-            let cells = self.policies.get_or_make(key, MOST_POLICIES, PolicyCells::new).unwrap_or(&self.other_policies);
+            let may = || admitted.policies.admits(key);
+            let cells = self.policies.get_or_make(key, may, PolicyCells::new).unwrap_or(&self.other_policies);
             cells.duration.observe_duration(run.took);
             add(&cells.rejected, u64::from(rejected));
         }
@@ -174,10 +185,19 @@ pub struct Connects {
     pub failed: u64,
 }
 
+/// The label sets that traffic has made of one route, and that have their own series.
+#[derive(Debug)]
+struct LabelSets {
+    answers: Admitted<Answer>,
+    attempts: Admitted<u8>,
+    policies: Admitted<(NameId, Verdict, Reason)>,
+}
+
 /// The cells of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     pub(super) labels: RouteLabels,
+    admitted: LabelSets,
     /// The path's template, as it is configured now: OpenTelemetry's `http.route`.
     template: Mutex<String>,
     workers: Vec<OnceLock<Box<Cells>>>,
@@ -192,10 +212,15 @@ pub type Expose = fn(&RouteMetrics, &Names, &mut Exposition);
 
 impl RouteMetrics {
     /// For `workers` workers; nothing is counted yet.
-    pub fn new(labels: RouteLabels, workers: usize) -> Self {
+    pub fn new(labels: RouteLabels, workers: usize, cardinality: &Arc<Cardinality>) -> Self {
+        let admitted = LabelSets {
+            answers: Admitted::new(cardinality, Limited::Requests, MOST_ANSWERS),
+            attempts: Admitted::new(cardinality, Limited::Attempts, Reason::ALL.len()),
+            policies: Admitted::new(cardinality, Limited::Policies, MOST_POLICIES),
+        };
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let workers = (0..workers).map(|_| OnceLock::new()).collect();
-        Self { labels, template: Mutex::default(), workers, late: Budget::default(), began }
+        Self { labels, admitted, template: Mutex::default(), workers, late: Budget::default(), began }
     }
 
     /// Says what the path's template is from now on.
@@ -221,7 +246,7 @@ impl RouteMetrics {
     /// Adds a finished exchange. Only ever called by the worker of that number, on its own thread.
     pub fn observe(&self, worker: usize, exchange: &Exchange) {
         if let Some(cells) = self.workers.get(worker) {
-            cells.get_or_init(Cells::new).observe(exchange);
+            cells.get_or_init(Cells::new).observe(exchange, &self.admitted);
         }
     }
 
@@ -249,7 +274,8 @@ impl RouteMetrics {
     pub fn connects(&self) -> Option<Connects> {
         let of_worker = |cells: &Cells| {
             let failed = cells.attempts.iter().filter(|(reason, _)| Reason::from_byte(*reason).is_without_connection());
-            let failed = failed.map(|(_, cell)| cell.count()).sum();
+            let failed = failed.map(|(_, cell)| cell.count()).sum::<u64>();
+            let failed = failed + cells.other_unconnected.load(Ordering::Acquire);
             Connects { opened: cells.opened.load(Ordering::Acquire), failed }
         };
         let sum = |one: Connects, more: Connects| Connects {
@@ -292,7 +318,7 @@ mod tests {
     }
 
     fn metrics(workers: usize) -> RouteMetrics {
-        let metrics = RouteMetrics::new(labels(), workers);
+        let metrics = RouteMetrics::new(labels(), workers, &Arc::new(Cardinality::new(1000)));
         metrics.set_template("/orders/.*");
         metrics
     }
@@ -392,7 +418,7 @@ mod tests {
 
     #[test]
     fn what_has_no_route_is_one_series_a_reason() {
-        let metrics = RouteMetrics::new(RouteLabels::default(), 1);
+        let metrics = RouteMetrics::new(RouteLabels::default(), 1, &Arc::new(Cardinality::new(1000)));
         for method in [Method::Get, Method::Post] {
             let mut exchange = exchange(404);
             (exchange.method, exchange.reason) = (method, Reason::NoRoute);
