@@ -12,7 +12,7 @@ use std::process::Command;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-api", &[]),
     ("weir-event", &[]),
-    ("weir-program", &[]),
+    ("weir-program", &["weir-transport"]),
     ("weir-transport", &[]),
     ("weir-metrics", &[]),
     ("weir-config", &["weir-event"]),

@@ -19,12 +19,15 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use rustls::ServerConfig;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// How one request is answered.
 #[derive(Clone, Debug)]
@@ -118,23 +121,44 @@ pub struct Receiver {
 impl Receiver {
     /// At a port of its own, or at one where another was.
     pub async fn start(address: &str) -> io::Result<Self> {
+        Self::start_with(address, None).await
+    }
+
+    /// As [`Receiver::start`], over TLS.
+    pub async fn start_tls(address: &str, mut tls: ServerConfig) -> io::Result<Self> {
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::start_with(address, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn start_with(address: &str, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let receiver = Self { address: listener.local_addr()?, state: Arc::default() };
         let serving = receiver.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let receiver = serving.clone();
-                let service = service_fn(move |request| {
-                    let receiver = receiver.clone();
-                    async move { Ok::<_, Infallible>(receiver.answer(request).await) }
-                });
+                let (receiver, tls) = (serving.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let builder = auto::Builder::new(TokioExecutor::new());
-                    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    match tls {
+                        None => receiver.serve(stream).await,
+                        // Whoever is not believed has no connection.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                receiver.serve(stream).await;
+                            }
+                        }
+                    }
                 });
             }
         });
         Ok(receiver)
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(move |request| {
+            let receiver = self.clone();
+            async move { Ok::<_, Infallible>(receiver.answer(request).await) }
+        });
+        drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
     }
 
     /// How the next requests are answered; all after them are taken.

@@ -9,11 +9,10 @@ use weir_event::line::LineField;
 
 use super::configuration::count;
 use super::otlp::optional_target;
+use super::output::{OutputDraft, TargetDraft};
 use super::settings::{Section, Shown};
 use crate::export::Signal;
-use crate::logging::{
-    LineFilter, LineFormat, LogOutput, LogTarget, RequestLines, TemplatePart, TemplateWord, template,
-};
+use crate::logging::{LineFilter, LineFormat, LogTarget, RequestLines, TemplatePart, TemplateWord, template};
 use crate::model::LogLevel;
 use crate::otel::ExportDraft;
 use crate::read::Cursor;
@@ -70,30 +69,6 @@ pub(super) fn logging(section: &mut Section<'_, '_>) {
             |at| count(at).map(Some),
         );
     });
-}
-
-/// An output before it is known what the variables say of its receiver.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct OutputDraft {
-    pub name: String,
-    pub target: TargetDraft,
-    pub format: LineFormat,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum TargetDraft {
-    Known(LogTarget),
-    Otlp(Box<ExportDraft>),
-}
-
-impl From<LogOutput> for OutputDraft {
-    fn from(LogOutput { name, target, format }: LogOutput) -> Self {
-        let target = match target {
-            LogTarget::Otlp(export) => TargetDraft::Otlp(Box::new(export.target.into())),
-            known => TargetDraft::Known(known),
-        };
-        Self { name, target, format }
-    }
 }
 
 fn outputs(at: &Cursor<'_>) -> Option<Vec<OutputDraft>> {

@@ -9,6 +9,7 @@ mod configuration;
 mod contract;
 mod logging;
 mod otlp;
+mod output;
 mod policy_binding;
 mod rules;
 mod service;

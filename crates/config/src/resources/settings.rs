@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::logging::{OutputDraft, TargetDraft};
+use super::output::{OutputDraft, TargetDraft};
 use crate::environment::Variables;
 use crate::export::{Batch, LogExport, MetricExport, OtlpProtocol, TraceExport};
 use crate::logging::{LogOutput, LogTarget};
