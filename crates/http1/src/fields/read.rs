@@ -1,0 +1,114 @@
+//! Fields out of bytes: `httparse` finds the names and values, and what it lets pass is refused here.
+//!
+//! It takes a line feed alone for the end of a line. That is one of the ways in which two readers see two messages
+//! (RFC 9112 2.2), so each line's end is looked at again. It is never told to allow folded lines or blanks before a
+//! colon (RFC 9112 5.1, 5.2).
+
+use super::list::{Entry, Fields, Span};
+use crate::error::HeadError;
+use crate::known::{Known, KnownSet};
+use httparse::{EMPTY_HEADER, Header, Status};
+
+/// Fields of nearly every message. More need memory for the time of parsing.
+const FEW: usize = 32;
+
+impl Fields {
+    /// Reads the fields that begin at `from`, up to the empty line. Answers where it ends, or `None` if it has not come.
+    /// The bytes in front of `from`, if any, are a line. The list is filled; `store.head` is up to the caller.
+    pub(crate) fn read(&mut self, bytes: &[u8], from: usize, most: usize) -> Result<Option<usize>, HeadError> {
+        let mut few = [EMPTY_HEADER; FEW];
+        match httparse::parse_headers(&bytes[from..], &mut few[..most.min(FEW)]) {
+            Err(httparse::Error::TooManyHeaders) if most > FEW => self.read_many(bytes, from, most),
+            parsed => self.take(bytes, from, parsed),
+        }
+    }
+
+    #[cold]
+    fn read_many(&mut self, bytes: &[u8], from: usize, most: usize) -> Result<Option<usize>, HeadError> {
+        // A line is three bytes at least, so that a large limit costs nothing for a small head.
+        let mut many = vec![EMPTY_HEADER; most.min(bytes.len() / 3 + 1)];
+        self.take(bytes, from, httparse::parse_headers(&bytes[from..], &mut many))
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        from: usize,
+        parsed: httparse::Result<(usize, &[Header<'_>])>,
+    ) -> Result<Option<usize>, HeadError> {
+        let (len, headers) = match parsed {
+            Ok(Status::Complete(complete)) => complete,
+            Ok(Status::Partial) => return Ok(None),
+            Err(error) => return Err(reason(error)),
+        };
+        let end = from + len;
+        self.entries.clear();
+        self.entries.reserve(headers.len());
+        let mut present = KnownSet::default();
+        let offset = |text: &[u8]| text.as_ptr() as usize - bytes.as_ptr() as usize;
+        for header in headers {
+            let (name, value) = (offset(header.name.as_bytes()), offset(header.value));
+            let known = Known::of(header.name.as_bytes());
+            if let Some(known) = known {
+                present.add(known);
+            }
+            self.end_line(bytes, name)?;
+            self.entries.push(Entry {
+                name: Span::of_head(name, header.name.len()),
+                value: Span::of_head(value, header.value.len()),
+                known,
+                is_plain: value == name + header.name.len() + 2 && bytes[value - 1] == b' ',
+            });
+        }
+        // The empty line begins there.
+        self.end_line(bytes, end - 2)?;
+        if !bytes[..end].ends_with(b"\r\n") {
+            return Err(HeadError::LineEnd);
+        }
+        self.present = present;
+        Ok(Some(end))
+    }
+
+    /// The line in front of `next` ends there: with CR LF.
+    #[inline]
+    fn end_line(&mut self, bytes: &[u8], next: usize) -> Result<(), HeadError> {
+        if next == 0 {
+            return Ok(());
+        }
+        if !bytes[..next].ends_with(b"\r\n") {
+            return Err(HeadError::LineEnd);
+        }
+        if let Some(last) = self.entries.last_mut() {
+            last.is_plain &= last.value.end() as usize + 2 == next;
+        }
+        Ok(())
+    }
+}
+
+fn reason(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::HeaderName => HeadError::FieldName,
+        httparse::Error::HeaderValue => HeadError::FieldValue,
+        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
+        httparse::Error::NewLine => HeadError::LineEnd,
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => HeadError::Line,
+    }
+}
+
+/// Moves the blanks between a field's name and its colon behind the colon, in place: a gateway removes them from a
+/// response (RFC 9112 5.1), and blanks before a value mean nothing. Answers whether there were any.
+pub(crate) fn mend_names(bytes: &mut [u8], from: usize) -> bool {
+    let mut mended = false;
+    for line in bytes[from..].split_mut(|byte| *byte == b'\n') {
+        let name = line.iter().take_while(|byte| crate::grammar::is_token_byte(**byte)).count();
+        let blanks = line[name..].iter().take_while(|byte| crate::grammar::is_blank(**byte)).count();
+        if name > 0 && blanks > 0 && line.get(name + blanks) == Some(&b':') {
+            line[name..=name + blanks].rotate_right(1);
+            mended = true;
+        }
+        if line == b"\r" || line.is_empty() {
+            break;
+        }
+    }
+    mended
+}

@@ -1,0 +1,210 @@
+//! Field names that a gateway looks for, numbered.
+//!
+//! A name is recognised once, when its head is parsed. From then on it is one byte: a look-up compares numbers, and a
+//! set of names is one word. The table is a perfect hash over the length and the first and last four bytes of a name;
+//! its multiplier is searched by the compiler.
+
+/// Slots of the hash table: 2 to the power of this.
+const BITS: u32 = 9;
+/// A slot without a name.
+const NONE: u8 = u8::MAX;
+
+macro_rules! known {
+    ($($name:ident = $text:literal,)*) => {
+        /// A well-known field name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Known { $(#[doc = concat!("`", $text, "`")] $name,)* }
+
+        const ALL: &[(Known, &str)] = &[$((Known::$name, $text),)*];
+    };
+}
+
+known! {
+    Accept = "accept",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    Age = "age",
+    Allow = "allow",
+    Authorization = "authorization",
+    B3 = "b3",
+    Baggage = "baggage",
+    CacheControl = "cache-control",
+    Connection = "connection",
+    ContentEncoding = "content-encoding",
+    ContentLength = "content-length",
+    ContentType = "content-type",
+    Cookie = "cookie",
+    Date = "date",
+    ETag = "etag",
+    Expect = "expect",
+    Expires = "expires",
+    Forwarded = "forwarded",
+    Host = "host",
+    Http2Settings = "http2-settings",
+    IfMatch = "if-match",
+    IfModifiedSince = "if-modified-since",
+    IfNoneMatch = "if-none-match",
+    KeepAlive = "keep-alive",
+    LastModified = "last-modified",
+    Location = "location",
+    MaxForwards = "max-forwards",
+    Origin = "origin",
+    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthorization = "proxy-authorization",
+    ProxyConnection = "proxy-connection",
+    ProxyStatus = "proxy-status",
+    Range = "range",
+    Referer = "referer",
+    RetryAfter = "retry-after",
+    SecWebSocketAccept = "sec-websocket-accept",
+    SecWebSocketExtensions = "sec-websocket-extensions",
+    SecWebSocketKey = "sec-websocket-key",
+    SecWebSocketProtocol = "sec-websocket-protocol",
+    SecWebSocketVersion = "sec-websocket-version",
+    Server = "server",
+    ServerTiming = "server-timing",
+    SetCookie = "set-cookie",
+    StrictTransportSecurity = "strict-transport-security",
+    Te = "te",
+    TraceParent = "traceparent",
+    TraceState = "tracestate",
+    Trailer = "trailer",
+    TransferEncoding = "transfer-encoding",
+    Upgrade = "upgrade",
+    UserAgent = "user-agent",
+    Vary = "vary",
+    Via = "via",
+    WwwAuthenticate = "www-authenticate",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedProto = "x-forwarded-proto",
+    XRealIp = "x-real-ip",
+    XRequestId = "x-request-id",
+}
+
+// A set of them is a word.
+const _: () = assert!(ALL.len() <= 64);
+
+impl Known {
+    /// The known name that `name` is, whatever its case. `name` is a token.
+    #[inline]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let slot = TABLE.1[slot(name, TABLE.0)];
+        let (known, text) = ALL.get(usize::from(slot))?;
+        name.eq_ignore_ascii_case(text.as_bytes()).then_some(*known)
+    }
+
+    /// The name in small letters.
+    pub const fn as_str(self) -> &'static str {
+        ALL[self as usize].1
+    }
+}
+
+/// Some of the known names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// A set of these names.
+    pub const fn new(names: &[Known]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= 1 << names[at] as u8;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether `name` is in it.
+    #[inline]
+    pub const fn has(self, name: Known) -> bool {
+        self.0 >> name as u8 & 1 == 1
+    }
+
+    /// Whether a name is in both.
+    #[inline]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, name: Known) {
+        self.0 |= 1 << name as u8;
+    }
+
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+/// The multiplier, and the number of a name for each slot.
+static TABLE: (u64, [u8; 1 << BITS]) = table();
+
+const fn table() -> (u64, [u8; 1 << BITS]) {
+    let mut multiplier = 0x9e37_79b9_7f4a_7c15_u64;
+    loop {
+        let (mut slots, mut at) = ([NONE; 1 << BITS], 0);
+        while at < ALL.len() {
+            let slot = slot(ALL[at].1.as_bytes(), multiplier);
+            if slots[slot] != NONE {
+                break;
+            }
+            slots[slot] = at as u8;
+            at += 1;
+        }
+        if at == ALL.len() {
+            return (multiplier, slots);
+        }
+        multiplier = multiplier.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(2);
+    }
+}
+
+/// Bit 5 is set in all bytes: of the characters of a token, that changes capital letters, and two others that no known
+/// name has.
+const fn slot(name: &[u8], multiplier: u64) -> usize {
+    let (first, last) = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => (u32::from_le_bytes(*first), u32::from_le_bytes(*last)),
+        _ => (short(name), 0),
+    };
+    let text = (first as u64 | (last as u64) << 32) | 0x2020_2020_2020_2020;
+    ((text ^ name.len() as u64).wrapping_mul(multiplier) >> (u64::BITS - BITS)) as usize
+}
+
+const fn short(name: &[u8]) -> u32 {
+    match *name {
+        [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+        [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+        [a] => a as u32,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_recognised_in_any_case_and_nothing_else_is() {
+        for (at, (known, text)) in ALL.iter().enumerate() {
+            assert_eq!(*known as usize, at);
+            assert_eq!(Known::of(text.as_bytes()), Some(*known), "{text}");
+            assert_eq!(Known::of(text.to_ascii_uppercase().as_bytes()), Some(*known), "{text}");
+            assert_eq!(known.as_str(), *text);
+            for other in [format!("{text}x"), format!("x{text}"), text[1..].to_owned(), text.replace('-', "_")] {
+                assert!(Known::of(other.as_bytes()).is_none_or(|known| known.as_str() == other), "{other}");
+            }
+        }
+        assert_eq!(Known::of(b""), None);
+    }
+
+    #[test]
+    fn a_set_has_what_was_put_into_it() {
+        let mut set = KnownSet::new(&[Known::Accept, Known::XRequestId]);
+        assert!(set.has(Known::Accept) && set.has(Known::XRequestId) && !set.has(Known::Via));
+        set.add(Known::Via);
+        assert!(set.meets(KnownSet::new(&[Known::Via, Known::Te])) && !set.meets(KnownSet::new(&[Known::Te])));
+        set.remove(KnownSet::new(&[Known::Via]));
+        assert!(!set.has(Known::Via));
+    }
+}
