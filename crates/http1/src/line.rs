@@ -54,8 +54,12 @@ pub(crate) fn request_line(bytes: &[u8]) -> Result<Option<RequestLine>, HeadErro
         Some(_) => return Err(HeadError::Target),
     }
     let rest = &bytes[target_end + 1..];
-    if rest.starts_with(b"HTTP/2.0\r\n") && &bytes[..target_end] == b"PRI *" {
-        return Err(HeadError::Http2Preface);
+    if &bytes[..target_end] == b"PRI *" {
+        match rest.strip_prefix(b"HTTP/2.0") {
+            Some([b'\r', b'\n', ..]) => return Err(HeadError::Http2Preface),
+            Some([] | [b'\r']) => return Ok(None),
+            _ => {}
+        }
     }
     let Some((version, len)) = version(rest)? else { return Ok(None) };
     let end = target_end + 1 + len;

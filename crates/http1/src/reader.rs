@@ -4,7 +4,7 @@
 //! searched for an empty line. Otherwise a client could make a gateway parse 60 KiB for each byte that it sends.
 
 use crate::error::HeadError;
-use crate::fields::Fields;
+use crate::fields::{Fields, mend_names};
 use crate::framing::{Asked, Framing, of_request, of_response};
 use crate::limits::Limits;
 use crate::line::{request_line, status_line};
@@ -76,8 +76,12 @@ impl Reader {
         let Some(line) = status_line(buffer)? else { return self.wait_for_line(buffer.len()) };
         self.check_line(line.end)?;
         let mut end = self.fields(buffer, line.end, &mut response.fields);
-        if end == Err(HeadError::FieldName) && crate::fields::mend_names(buffer, line.end) {
-            end = self.fields(buffer, line.end, &mut response.fields);
+        if end == Err(HeadError::FieldName) {
+            end = match mend_names(buffer, line.end) {
+                Some(true) => self.fields(buffer, line.end, &mut response.fields),
+                Some(false) => end,
+                None => Ok(None),
+            };
         }
         let Some(end) = end? else { return self.wait(buffer.len()) };
         self.begin_next();
@@ -117,9 +121,10 @@ impl Reader {
         }
     }
 
-    /// A line that is longer than it may be is looked for, too.
+    /// The first line is looked at when it is whole, and when it is longer than it may be; the fields when all are there.
     fn is_worth_parsing(&mut self, buffer: &[u8]) -> bool {
-        self.section.may_be_whole(buffer) || !self.has_line && self.is_beyond_line(buffer.len())
+        let line = !self.has_line && (self.is_beyond_line(buffer.len()) || self.section.has_new_line(buffer));
+        self.section.may_be_whole(buffer) || line
     }
 
     fn is_beyond_line(&self, have: usize) -> bool {

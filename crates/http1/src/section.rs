@@ -1,6 +1,6 @@
 //! Whether it is worth looking at lines again that were not whole before.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 /// Follows a part of a buffer that ends with an empty line, as it grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,11 @@ pub(crate) struct Section {
 }
 
 impl Section {
+    /// Whether a line ends in what is new of `bytes`.
+    pub(crate) fn has_new_line(self, bytes: &[u8]) -> bool {
+        memchr(b'\n', &bytes[self.tried.min(bytes.len())..]).is_some()
+    }
+
     /// Whether `bytes` may end the section, or were never looked at. They begin where they began the last time.
     pub(crate) fn may_be_whole(&mut self, bytes: &[u8]) -> bool {
         let before = std::mem::replace(&mut self.tried, bytes.len());

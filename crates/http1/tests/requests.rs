@@ -362,8 +362,8 @@ fn what_is_too_large_is_refused_with_its_own_status() {
 #[test]
 fn requests_follow_each_other() {
     let (messages, fault) = requests(
-        "||POST /1 HTTP/1.1|Host: a|Content-Length: 21||content-length: 99||||||||\
-         POST /2 HTTP/1.1|host: a|transfer-Encoding:<09>CHUNKED ||1a;x=\"y\"|Content-Length: 7||||abcdef|0|X-Sum: 5||\
+        "||POST /1 HTTP/1.1|Host: a|Content-Length: 22||content-length: 99||\
+         POST /2 HTTP/1.1|host: a|transfer-Encoding:<09>CHUNKED ||1a;x=\"y\"|Content-Length: 7||abcde|0|X-Sum: 5||\
          GET /3 HTTP/1.1|host: a||PUT /4 HTTP/1.1|host: a|content-length: 0||GET /5#f HTTP/1.0||",
     );
     assert_eq!(fault, None);
@@ -371,14 +371,14 @@ fn requests_follow_each_other() {
     assert_eq!(
         lines,
         [
-            ("POST /1", Framing::Length(21), 21),
+            ("POST /1", Framing::Length(22), 22),
             ("POST /2", Framing::Chunked, 26),
             ("GET /3", Framing::None, 0),
             ("PUT /4", Framing::Length(0), 0),
             ("GET /5", Framing::None, 0),
         ]
     );
-    assert_eq!(messages[0].body, b"content-length: 99\r\n\r");
+    assert_eq!(messages[0].body, b"content-length: 99\r\n\r\n");
     assert_eq!(messages[1].trailers, [("X-Sum".to_owned(), "5".to_owned())]);
 }
 

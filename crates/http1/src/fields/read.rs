@@ -6,6 +6,7 @@
 
 use super::list::{Entry, Fields, Span};
 use crate::error::HeadError;
+use crate::grammar::{is_blank, is_token_byte};
 use crate::known::{Known, KnownSet};
 use httparse::{EMPTY_HEADER, Header, Status};
 
@@ -60,11 +61,8 @@ impl Fields {
                 is_plain: value == name + header.name.len() + 2 && bytes[value - 1] == b' ',
             });
         }
-        // The empty line begins there.
-        self.end_line(bytes, end - 2)?;
-        if !bytes[..end].ends_with(b"\r\n") {
-            return Err(HeadError::LineEnd);
-        }
+        let empty_line = bytes[..end].strip_suffix(b"\r\n").ok_or(HeadError::LineEnd)?.len();
+        self.end_line(bytes, empty_line)?;
         self.present = present;
         Ok(Some(end))
     }
@@ -96,19 +94,24 @@ fn reason(error: httparse::Error) -> HeadError {
 }
 
 /// Moves the blanks between a field's name and its colon behind the colon, in place: a gateway removes them from a
-/// response (RFC 9112 5.1), and blanks before a value mean nothing. Answers whether there were any.
-pub(crate) fn mend_names(bytes: &mut [u8], from: usize) -> bool {
+/// response (RFC 9112 5.1), and blanks before a value mean nothing. Answers whether the fields are worth another look;
+/// `None`: a colon may be to come.
+pub(crate) fn mend_names(bytes: &mut [u8], from: usize) -> Option<bool> {
     let mut mended = false;
-    for line in bytes[from..].split_mut(|byte| *byte == b'\n') {
-        let name = line.iter().take_while(|byte| crate::grammar::is_token_byte(**byte)).count();
-        let blanks = line[name..].iter().take_while(|byte| crate::grammar::is_blank(**byte)).count();
-        if name > 0 && blanks > 0 && line.get(name + blanks) == Some(&b':') {
-            line[name..=name + blanks].rotate_right(1);
-            mended = true;
-        }
-        if line == b"\r" || line.is_empty() {
-            break;
+    let is_whole = bytes.ends_with(b"\n");
+    let mut lines = bytes[from..].split_mut(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let name = line.iter().take_while(|byte| is_token_byte(**byte)).count();
+        let blanks = line[name..].iter().take_while(|byte| is_blank(**byte)).count();
+        match line.get(name + blanks) {
+            Some(b':') if name > 0 && blanks > 0 => {
+                line[name..=name + blanks].rotate_right(1);
+                mended = true;
+            }
+            None if name > 0 && !is_whole && lines.peek().is_none() => return None,
+            Some(b'\r') if name == 0 => break,
+            _ => {}
         }
     }
-    mended
+    Some(mended)
 }
