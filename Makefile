@@ -112,7 +112,7 @@ bench-quick:
 
 # The price of single parts, in nanoseconds.
 bench-micro:
-	cargo bench --profile demo -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
+	cargo bench --profile demo -p weir-http1 -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
 
 # The gateway as a package should have it: built once to count what it does under the bench's load, and once more by what
 # was counted. The bench knows both by one name, `weir-pgo`.

@@ -89,10 +89,14 @@ impl Fields {
 
     /// Removes what `Connection` names. Answers whether `TE` has `trailers`.
     fn remove_named(&mut self) -> bool {
-        let takes_trailers = self.members(Known::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        let takes_trailers =
+            self.has(Known::Te) && self.members(Known::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         // What nearly every message says, and no name of a field.
         let is_plain =
             |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
+        if self.only(Known::Connection).is_some_and(is_plain) {
+            return takes_trailers;
+        }
         let named = self.members(Known::Connection).filter(|option| !is_plain(option));
         let may_go = |option: &&[u8]| !Known::of(option).is_some_and(|known| PROTECTED.has(known));
         let named: Vec<Vec<u8>> = named.filter(may_go).map(<[u8]>::to_vec).collect();

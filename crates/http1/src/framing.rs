@@ -96,24 +96,27 @@ fn said(version: Version, fields: &Fields, may_repeat: bool) -> Result<Said, Hea
     if !fields.present().meets(FRAMING) {
         return Ok(Said::Nothing);
     }
-    let has_padding = |known| {
-        let of_framing = fields.entries.iter().filter(move |entry| entry.known == Some(known));
-        of_framing.clone().any(|entry| (entry.value.end() - entry.name.at) as usize > LONGEST_LINE)
-    };
     match (fields.has(Known::ContentLength), fields.has(Known::TransferEncoding)) {
         (_, true) if version == Version::Http10 => Err(HeadError::CodingInHttp10),
         (true, true) => Err(HeadError::LengthAndCoding),
-        (_, true) if has_padding(Known::TransferEncoding) => Err(HeadError::Padded),
         (_, true) => chunked(fields).map(|()| Said::Chunked),
-        _ if has_padding(Known::ContentLength) => Err(HeadError::Padded),
         _ => length(fields, may_repeat).map(Said::Length),
     }
 }
 
+/// The values of the lines with this name.
+fn lines(fields: &Fields, name: Known) -> impl Iterator<Item = Result<&[u8], HeadError>> {
+    fields.entries.iter().filter(move |entry| entry.known == Some(name)).map(|entry| {
+        let len = (entry.value.end() - entry.name.at) as usize;
+        if len > LONGEST_LINE { Err(HeadError::Padded) } else { Ok(fields.value(entry)) }
+    })
+}
+
 /// One line that says `chunked` and nothing else.
 fn chunked(fields: &Fields) -> Result<(), HeadError> {
-    let mut lines = fields.get_all(Known::TransferEncoding);
+    let mut lines = lines(fields, Known::TransferEncoding);
     let (Some(line), None) = (lines.next(), lines.next()) else { return Err(HeadError::Coding) };
+    let line = line?;
     if line.eq_ignore_ascii_case(b"chunked") {
         return Ok(());
     }
@@ -126,11 +129,17 @@ fn chunked(fields: &Fields) -> Result<(), HeadError> {
 
 /// One number. A response may say it twice, if it says the same (RFC 9112 6.3, rule 5): some servers do.
 fn length(fields: &Fields, may_repeat: bool) -> Result<u64, HeadError> {
+    let mut lines = lines(fields, Known::ContentLength);
+    let first = lines.next().ok_or(HeadError::Length)??;
+    let second = lines.next();
+    if second.is_none() && (!may_repeat || !first.contains(&b',')) {
+        return number(first);
+    }
     let mut found = None;
-    for line in fields.get_all(Known::ContentLength) {
-        for (at, text) in line.split(|byte| *byte == b',').enumerate() {
-            let length = number(if at > 0 || may_repeat { trimmed(text) } else { text })?;
-            if found.is_some_and(|other| other != length || !may_repeat) {
+    for line in std::iter::once(Ok(first)).chain(second).chain(lines) {
+        for text in line?.split(|byte| *byte == b',') {
+            let length = number(trimmed(text))?;
+            if !may_repeat || found.is_some_and(|other| other != length) {
                 return Err(HeadError::Length);
             }
             found = Some(length);
@@ -161,8 +170,7 @@ impl Fields {
             Framing::None | Framing::UntilClose | Framing::Tunnel => self.remove_all(FRAMING),
             Framing::Chunked => {
                 self.remove(Known::ContentLength);
-                let is_said = self.only(Known::TransferEncoding).is_some();
-                if !is_said || self.get(Known::TransferEncoding) != Some(b"chunked") {
+                if self.only(Known::TransferEncoding) != Some(b"chunked") {
                     self.set(Known::TransferEncoding, b"chunked")?;
                 }
             }
@@ -170,8 +178,7 @@ impl Fields {
                 self.remove(Known::TransferEncoding);
                 let mut digits = [0; MOST_DIGITS];
                 let digits = decimal(length, &mut digits);
-                let is_said = self.only(Known::ContentLength).is_some();
-                if !is_said || self.get(Known::ContentLength) != Some(digits) {
+                if self.only(Known::ContentLength) != Some(digits) {
                     self.set(Known::ContentLength, digits)?;
                 }
             }

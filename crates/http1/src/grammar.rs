@@ -63,6 +63,19 @@ pub(crate) fn end_of_value(bytes: &[u8]) -> usize {
     scan(bytes, |word| less_than(word, 0x20), |byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
 }
 
+/// Whether all of it may be in a field value: [`end_of_value`] without the place, in half the instructions.
+#[inline]
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    let suspects = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        less_than(word, 0x20) | zeros(word ^ (ONES * 0x7f))
+    };
+    // The last word may overlap the one before it.
+    let Some(last) = bytes.last_chunk() else { return end_of_value(bytes) == bytes.len() };
+    let words = bytes.as_chunks().0.iter();
+    words.fold(suspects(last), |all, word| all | suspects(word)) & HIGH == 0 || end_of_value(bytes) == bytes.len()
+}
+
 /// `coarse` marks words that may have such a byte, DEL aside; `is_end` decides.
 #[inline(always)]
 fn scan(bytes: &[u8], coarse: impl Fn(u64) -> u64, is_end: impl Fn(u8) -> bool) -> usize {
@@ -96,16 +109,17 @@ mod tests {
 
     #[test]
     fn scans_stop_at_the_same_byte_wherever_it_stands() {
-        for len in 0..20 {
+        for len in 0..35 {
             for at in 0..len {
                 for byte in 0..=u8::MAX {
-                    for filler in [b'a', b'!', 0x80, 0xff] {
+                    for filler in [b'!', 0xff] {
                         let mut bytes = vec![filler; len];
                         bytes[at] = byte;
                         let wanted = |is_end: bool| if is_end { at } else { len };
                         assert_eq!(end_of_target(&bytes), wanted(byte <= 0x20 || byte == 0x7f), "{byte} at {at}");
                         let ends_value = byte < 0x20 && byte != 9 || byte == 0x7f;
                         assert_eq!(end_of_value(&bytes), wanted(ends_value), "{byte} at {at}");
+                        assert_eq!(is_value(&bytes), !ends_value, "{byte} at {at}");
                     }
                 }
             }

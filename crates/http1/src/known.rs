@@ -87,12 +87,17 @@ known! {
 const _: () = assert!(ALL.len() <= 64);
 
 impl Known {
-    /// The known name that `name` is, whatever its case. `name` is a token.
-    #[inline]
+    /// The known name that `name` is, whatever its case.
     pub fn of(name: &[u8]) -> Option<Self> {
+        Self::of_token(name).filter(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()))
+    }
+
+    /// The same of what is known to be a token.
+    #[inline]
+    pub(crate) fn of_token(name: &[u8]) -> Option<Self> {
         let slot = TABLE.1[slot(name, TABLE.0)];
         let (known, text) = ALL.get(usize::from(slot))?;
-        name.eq_ignore_ascii_case(text.as_bytes()).then_some(*known)
+        (name.len() == text.len() && is_same_token(name, text.as_bytes())).then_some(*known)
     }
 
     /// The name in small letters.
@@ -135,6 +140,20 @@ impl KnownSet {
 
     pub(crate) fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
+    }
+}
+
+/// Whether the token `name` is `text`, which is as long and has small letters, digits and dashes only. Bit 5 is set in all
+/// bytes of those. Setting it makes a capital letter small, and makes no other byte of a token one of them.
+#[inline]
+fn is_same_token(name: &[u8], text: &[u8]) -> bool {
+    const BIT: u64 = 0x2020_2020_2020_2020;
+    let (words, _) = name.as_chunks::<8>();
+    let (others, _) = text.as_chunks::<8>();
+    let is_same = |(word, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) | BIT == u64::from_le_bytes(*other);
+    match (name.last_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(last), Some(other)) => is_same((last, other)) && words.iter().zip(others).all(is_same),
+        _ => name.eq_ignore_ascii_case(text),
     }
 }
 
@@ -196,6 +215,7 @@ mod tests {
             }
         }
         assert_eq!(Known::of(b""), None);
+        assert_eq!(Known::of(b"content\rlength"), None, "a carriage return is no dash");
     }
 
     #[test]

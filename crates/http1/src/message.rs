@@ -1,8 +1,8 @@
 //! A request's and a response's head: first line and fields, read, changed and written.
 
 use crate::error::{EditError, HeadError};
-use crate::fields::{Fields, Span};
-use crate::grammar::{end_of_target, end_of_value, is_token};
+use crate::fields::{Fields, Place, Span};
+use crate::grammar::{end_of_target, is_token, is_value};
 use crate::known::Known;
 use crate::line::{RequestLine, StatusLine, Version};
 use crate::target::{Form, Target, target};
@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 /// The head of a request. One is used for all requests of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    method: Span,
-    target: Span,
+    method: (Place, Span),
+    target: (Place, Span),
     parts: Target,
     version: Version,
     /// The fields.
@@ -23,7 +23,7 @@ pub struct Request {
 #[derive(Clone, Debug, Default)]
 pub struct Response {
     status: u16,
-    reason: Span,
+    reason: (Place, Span),
     version: Version,
     /// The fields.
     pub fields: Fields,
@@ -49,13 +49,13 @@ impl Request {
         if !is_token(method) {
             return Err(EditError::Method);
         }
-        self.method = self.fields.keep(method)?;
+        self.method = (Place::Added, self.fields.keep(method)?);
         self.set_target(target)
     }
 
     /// The method, as it was sent: methods have capital and small letters (RFC 9110 9.1). Empty where there is no request.
     pub fn method(&self) -> &[u8] {
-        self.fields.store.get(self.method)
+        self.fields.store.get(self.method.0, self.method.1)
     }
 
     /// The version that the client speaks.
@@ -65,12 +65,12 @@ impl Request {
 
     /// The target as it was sent, without a fragment.
     pub fn target(&self) -> &[u8] {
-        self.fields.store.get(self.target)
+        self.fields.store.get(self.target.0, self.target.1)
     }
 
     /// The same as bytes of their own; no copy of a target that came from the wire.
     pub fn target_shared(&self) -> Bytes {
-        self.fields.store.share(self.target)
+        self.fields.store.share(self.target.0, self.target.1)
     }
 
     /// The form of the target.
@@ -108,7 +108,7 @@ impl Request {
             return Err(EditError::Target);
         }
         let parts = target(self.method(), text).map_err(|_| EditError::Target)?;
-        self.target = self.fields.keep(&text[..parts.end])?;
+        self.target = (Place::Added, self.fields.keep(&text[..parts.end])?);
         self.parts = parts;
         Ok(())
     }
@@ -117,9 +117,10 @@ impl Request {
     pub fn write(&self, out: &mut BytesMut) {
         let (method, target) = (self.method(), self.target());
         out.reserve(method.len() + target.len() + 14 + self.fields.room());
-        for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
-            out.extend_from_slice(part);
-        }
+        out.extend_from_slice(method);
+        out.extend_from_slice(b" ");
+        out.extend_from_slice(target);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
         self.fields.write(out);
         out.extend_from_slice(b"\r\n");
     }
@@ -133,8 +134,8 @@ impl Request {
     /// Fills it from `head`, whose fields were read already.
     pub(crate) fn fill(&mut self, line: RequestLine, parts: Target, head: Bytes) {
         self.fields.store.head = head;
-        self.method = Span::of_head(0, line.method);
-        self.target = Span::of_head(line.method + 1, parts.end);
+        self.method = (Place::Head, Span::new(0, line.method));
+        self.target = (Place::Head, Span::new(line.method + 1, parts.end));
         (self.parts, self.version) = (parts, line.version);
     }
 
@@ -178,7 +179,7 @@ impl Response {
 
     /// The words behind the status, which mean nothing to a program.
     pub fn reason(&self) -> &[u8] {
-        self.fields.store.get(self.reason)
+        self.fields.store.get(self.reason.0, self.reason.1)
     }
 
     /// The version that the server speaks.
@@ -200,10 +201,10 @@ impl Response {
         if !(100..1000).contains(&status) {
             return Err(EditError::Status);
         }
-        if end_of_value(reason) != reason.len() {
+        if !is_value(reason) {
             return Err(EditError::Value);
         }
-        self.reason = self.fields.keep(reason)?;
+        self.reason = (Place::Added, self.fields.keep(reason)?);
         self.status = status;
         Ok(())
     }
@@ -211,12 +212,12 @@ impl Response {
     /// Appends the whole head to `out`, as HTTP/1.1, which is the gateway's own version (RFC 9112 2.3).
     pub fn write(&self, out: &mut BytesMut) {
         let digit = |number: u16| b'0' + (number % 10) as u8;
-        let digits = [digit(self.status / 100), digit(self.status / 10), digit(self.status), b' '];
         let reason = self.reason();
         out.reserve(17 + reason.len() + self.fields.room());
-        for part in [b"HTTP/1.1 ", &digits[..], reason, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        let [hundreds, tens, ones] = [self.status / 100, self.status / 10, self.status].map(digit);
+        out.extend_from_slice(&[b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', hundreds, tens, ones, b' ']);
+        out.extend_from_slice(reason);
+        out.extend_from_slice(b"\r\n");
         self.fields.write(out);
         out.extend_from_slice(b"\r\n");
     }
@@ -231,7 +232,7 @@ impl Response {
     pub(crate) fn fill(&mut self, line: StatusLine, head: Bytes) {
         self.fields.store.head = head;
         let (from, end) = line.reason;
-        self.reason = Span::of_head(from, end - from);
+        self.reason = (Place::Head, Span::new(from, end - from));
         (self.status, self.version) = (line.status, line.version);
     }
 }

@@ -2,6 +2,10 @@
 
 use crate::error::HeadError;
 use crate::host::{has_port, is_authority};
+use memchr::{memchr, memchr2};
+
+/// Bytes that are searched in less time than a call of `memchr` takes.
+const SHORT: usize = 48;
 
 /// The form of a request target (RFC 9112 3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,15 +69,19 @@ fn absolute(target: &[u8]) -> Result<Target, HeadError> {
 
 /// The path begins at `from`.
 fn path_and_query(target: &[u8], mut found: Target, from: usize) -> Target {
-    let end = match memchr::memchr(b'#', &target[from..]) {
-        Some(at) => from + at,
-        None => target.len(),
-    };
-    let path_end = memchr::memchr(b'?', &target[from..end]).map_or(end, |at| from + at);
+    let path_end = end_of_path(&target[from..]).map_or(target.len(), |at| from + at);
+    let end = memchr(b'#', &target[path_end..]).map_or(target.len(), |at| path_end + at);
     found.path = (from, path_end);
     found.query = (path_end < end).then_some((path_end + 1, end));
     found.end = end;
     found
+}
+
+fn end_of_path(target: &[u8]) -> Option<usize> {
+    if target.len() > SHORT {
+        return memchr2(b'?', b'#', target);
+    }
+    target.iter().position(|byte| matches!(byte, b'?' | b'#'))
 }
 
 #[cfg(test)]
@@ -94,6 +102,8 @@ mod tests {
         assert_eq!(parts("GET", "/a/b?c=/d?e"), of(Form::Origin, "", "/a/b", Some("c=/d?e")));
         assert_eq!(parts("GET", "/a#b?c"), of(Form::Origin, "", "/a", None));
         assert_eq!(parts("GET", "/a?#b"), of(Form::Origin, "", "/a", Some("")));
+        let long = format!("/{}", "x".repeat(100));
+        assert_eq!(parts("GET", &format!("{long}?a")), of(Form::Origin, "", &long, Some("a")));
         assert_eq!(parts("GET", "//a"), of(Form::Origin, "", "//a", None));
         assert_eq!(parts("GET", "HTTP://a:80/x?y"), of(Form::Absolute, "a:80", "/x", Some("y")));
         assert_eq!(parts("GET", "https://[::1]"), of(Form::Absolute, "[::1]", "", None));

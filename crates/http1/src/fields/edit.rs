@@ -2,7 +2,7 @@
 
 use super::list::{Entry, Field, Fields, Name, Place, Span};
 use crate::error::EditError;
-use crate::grammar::{end_of_value, is_token, trimmed};
+use crate::grammar::{is_token, is_value, trimmed};
 use crate::known::{Known, KnownSet};
 
 impl Fields {
@@ -78,12 +78,12 @@ impl Fields {
         let at = self.store.added.len();
         self.make_room(bytes.len())?;
         self.store.added.extend_from_slice(bytes);
-        Ok(Span { at: at as u32, len: bytes.len() as u32, place: Place::Added })
+        Ok(Span::new(at, bytes.len()))
     }
 
     fn line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Entry, EditError> {
         let value = trimmed(value);
-        if end_of_value(value) != value.len() {
+        if !is_value(value) {
             return Err(EditError::Value);
         }
         let (known, text) = match name {
@@ -99,9 +99,9 @@ impl Fields {
         added.extend_from_slice(b": ");
         added.extend_from_slice(value);
         added.extend_from_slice(b"\r\n");
-        let span = |at, len: usize| Span { at, len: len as u32, place: Place::Added };
-        let name = span(at, text.len());
-        Ok(Entry { name, value: span(name.end() + 2, value.len()), known, is_plain: true })
+        let name = Span { at, len: text.len() as u32 };
+        let value = Span { at: name.end() + 2, len: value.len() as u32 };
+        Ok(Entry { name, value, place: Place::Added, known, is_plain: true })
     }
 
     /// Ranges are of 32 bits.
@@ -136,9 +136,10 @@ impl Fields {
         self.entries.truncate(kept);
     }
 
-    /// The only line with this name.
-    pub(crate) fn only(&self, name: Known) -> Option<&Entry> {
+    /// The value of the line with this name, if there is one such line.
+    pub(crate) fn only(&self, name: Known) -> Option<&[u8]> {
         let mut lines = self.entries.iter().filter(|entry| entry.known == Some(name));
-        lines.next().filter(|_| lines.next().is_none())
+        let line = lines.next()?;
+        lines.next().is_none().then(|| self.value(line))
     }
 }

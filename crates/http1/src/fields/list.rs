@@ -8,12 +8,11 @@ use crate::known::{Known, KnownSet};
 use bytes::Bytes;
 use std::fmt;
 
-/// A range of a buffer.
+/// A range of a buffer, of 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) at: u32,
     pub(crate) len: u32,
-    pub(crate) place: Place,
 }
 
 /// Which buffer.
@@ -27,9 +26,10 @@ pub(crate) enum Place {
 }
 
 impl Span {
-    /// A range of the head. Heads are at most 4 GiB, for they are parsed in one buffer with a bound.
-    pub(crate) const fn of_head(at: usize, len: usize) -> Self {
-        Self { at: at as u32, len: len as u32, place: Place::Head }
+    /// Heads are at most 4 GiB: they are parsed with a bound, and what is added is counted.
+    #[inline]
+    pub(crate) const fn new(at: usize, len: usize) -> Self {
+        Self { at: at as u32, len: len as u32 }
     }
 
     pub(crate) const fn end(self) -> u32 {
@@ -46,19 +46,19 @@ pub(crate) struct Store {
 
 impl Store {
     #[inline]
-    pub(crate) fn get(&self, span: Span) -> &[u8] {
-        let range = span.at as usize..span.end() as usize;
-        match span.place {
-            Place::Head => &self.head[range],
-            Place::Added => &self.added[range],
-        }
+    pub(crate) fn get(&self, place: Place, span: Span) -> &[u8] {
+        let buffer = match place {
+            Place::Head => &self.head[..],
+            Place::Added => &self.added[..],
+        };
+        &buffer[span.at as usize..span.end() as usize]
     }
 
     /// The same without a copy where it came from the wire.
-    pub(crate) fn share(&self, span: Span) -> Bytes {
-        match span.place {
+    pub(crate) fn share(&self, place: Place, span: Span) -> Bytes {
+        match place {
             Place::Head => self.head.slice(span.at as usize..span.end() as usize),
-            Place::Added => Bytes::copy_from_slice(self.get(span)),
+            Place::Added => Bytes::copy_from_slice(self.get(place, span)),
         }
     }
 }
@@ -66,8 +66,9 @@ impl Store {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) name: Span,
-    /// In the same buffer as the name.
     pub(crate) value: Span,
+    /// Of both.
+    pub(crate) place: Place,
     pub(crate) known: Option<Known>,
     /// `name: value\r\n` stands in the buffer so, without other blanks: it can be written with its neighbours at once.
     pub(crate) is_plain: bool,
@@ -121,6 +122,7 @@ impl<'a> From<&'a str> for Name<'a> {
 
 impl Name<'_> {
     /// With its number, where it has one.
+    #[inline]
     pub(crate) fn resolved(self) -> Self {
         match self {
             Self::Known(_) => self,
@@ -163,19 +165,19 @@ impl Fields {
 
     /// The value of the first line with this name.
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        self.find(name.into().resolved()).map(|entry| self.store.get(entry.value))
+        self.find(name.into().resolved()).map(|entry| self.value(entry))
     }
 
     /// The same as bytes of their own: a part of the head that came, without a copy, and a copy of what was added.
     pub fn get_shared<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
-        self.find(name.into().resolved()).map(|entry| self.store.share(entry.value))
+        self.find(name.into().resolved()).map(|entry| self.store.share(entry.place, entry.value))
     }
 
     /// The values of all lines with this name, in their order.
     pub fn get_all<'a, 'n: 'a>(&'a self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &'a [u8]> {
         let name = name.into().resolved();
         let entries = if self.may_have(name) { &self.entries[..] } else { &[] };
-        entries.iter().filter(move |entry| self.is(entry, name)).map(|entry| self.store.get(entry.value))
+        entries.iter().filter(move |entry| self.is(entry, name)).map(|entry| self.value(entry))
     }
 
     /// The members of a list: all lines with this name, divided at their commas (RFC 9110 5.6.1). Empty members are left
@@ -211,13 +213,23 @@ impl Fields {
             Name::Other(text) => {
                 entry.known.is_none()
                     && entry.name.len as usize == text.len()
-                    && self.store.get(entry.name).eq_ignore_ascii_case(text)
+                    && self.name(entry).eq_ignore_ascii_case(text)
             }
         }
     }
 
     pub(crate) fn field(&self, entry: &Entry) -> Field<'_> {
-        Field { name: self.store.get(entry.name), known: entry.known, value: self.store.get(entry.value) }
+        Field { name: self.name(entry), known: entry.known, value: self.value(entry) }
+    }
+
+    #[inline]
+    pub(crate) fn name(&self, entry: &Entry) -> &[u8] {
+        self.store.get(entry.place, entry.name)
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, entry: &Entry) -> &[u8] {
+        self.store.get(entry.place, entry.value)
     }
 }
 

@@ -7,6 +7,6 @@ mod list;
 mod read;
 mod write;
 
-pub(crate) use list::Span;
 pub use list::{Field, Fields, Name};
+pub(crate) use list::{Place, Span};
 pub(crate) use read::mend_names;

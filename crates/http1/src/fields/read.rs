@@ -4,7 +4,7 @@
 //! (RFC 9112 2.2), so each line's end is looked at again. It is never told to allow folded lines or blanks before a
 //! colon (RFC 9112 5.1, 5.2).
 
-use super::list::{Entry, Fields, Span};
+use super::list::{Entry, Fields, Place, Span};
 use crate::error::HeadError;
 use crate::grammar::{is_blank, is_token_byte};
 use crate::known::{Known, KnownSet};
@@ -45,39 +45,42 @@ impl Fields {
         let end = from + len;
         self.entries.clear();
         self.entries.reserve(headers.len());
-        let mut present = KnownSet::default();
+        self.present = KnownSet::default();
         let offset = |text: &[u8]| text.as_ptr() as usize - bytes.as_ptr() as usize;
+        // Where the line in front of the next one has its last byte that counts.
+        let mut before = from;
         for header in headers {
-            let (name, value) = (offset(header.name.as_bytes()), offset(header.value));
-            let known = Known::of(header.name.as_bytes());
+            let name = Span::new(offset(header.name.as_bytes()), header.name.len());
+            let value = Span::new(offset(header.value), header.value.len());
+            let known = Known::of_token(header.name.as_bytes());
             if let Some(known) = known {
-                present.add(known);
+                self.present.add(known);
             }
-            self.end_line(bytes, name)?;
-            self.entries.push(Entry {
-                name: Span::of_head(name, header.name.len()),
-                value: Span::of_head(value, header.value.len()),
-                known,
-                is_plain: value == name + header.name.len() + 2 && bytes[value - 1] == b' ',
-            });
+            self.end_line(bytes, before, name.at as usize)?;
+            let gap = value.at.wrapping_sub(name.end());
+            let is_plain = gap == 2 && bytes[value.at as usize - 1] == b' ';
+            before = value.end() as usize;
+            self.entries.push(Entry { name, value, place: Place::Head, known, is_plain });
         }
         let empty_line = bytes[..end].strip_suffix(b"\r\n").ok_or(HeadError::LineEnd)?.len();
-        self.end_line(bytes, empty_line)?;
-        self.present = present;
+        self.end_line(bytes, before, empty_line)?;
         Ok(Some(end))
     }
 
-    /// The line in front of `next` ends there: with CR LF.
+    /// The last line, whose value ends at `value`, ends in front of `next`: with CR LF.
     #[inline]
-    fn end_line(&mut self, bytes: &[u8], next: usize) -> Result<(), HeadError> {
-        if next == 0 {
+    fn end_line(&mut self, bytes: &[u8], value: usize, next: usize) -> Result<(), HeadError> {
+        if value == next {
+            // In front of the first line is none that is read here.
             return Ok(());
         }
         if !bytes[..next].ends_with(b"\r\n") {
             return Err(HeadError::LineEnd);
         }
-        if let Some(last) = self.entries.last_mut() {
-            last.is_plain &= last.value.end() as usize + 2 == next;
+        if value + 2 != next
+            && let Some(last) = self.entries.last_mut()
+        {
+            last.is_plain = false;
         }
         Ok(())
     }

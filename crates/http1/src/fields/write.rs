@@ -6,23 +6,23 @@ use bytes::BytesMut;
 impl Fields {
     /// Appends all lines to `out`, each with its CR LF. The empty line behind them is up to the caller.
     pub fn write(&self, out: &mut BytesMut) {
-        let mut run = Span::default();
+        let (mut place, mut run) = (Place::Head, Span::default());
         for entry in &self.entries {
-            let next = run.place == entry.name.place && run.end() == entry.name.at;
-            if entry.is_plain && next && run.len > 0 {
-                run.len += line(entry);
-                continue;
-            }
-            out.extend_from_slice(self.store.get(run));
-            run = Span { at: entry.name.at, len: line(entry), place: entry.name.place };
             if !entry.is_plain {
-                run = Span { at: 0, len: 0, place: Place::Head };
-                for part in [self.store.get(entry.name), b": ", self.store.get(entry.value), b"\r\n"] {
-                    out.extend_from_slice(part);
-                }
+                out.extend_from_slice(self.store.get(place, run));
+                run.len = 0;
+                out.extend_from_slice(self.name(entry));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.value(entry));
+                out.extend_from_slice(b"\r\n");
+            } else if run.len > 0 && place == entry.place && run.end() == entry.name.at {
+                run.len += line(entry);
+            } else {
+                out.extend_from_slice(self.store.get(place, run));
+                (place, run) = (entry.place, Span { at: entry.name.at, len: line(entry) });
             }
         }
-        out.extend_from_slice(self.store.get(run));
+        out.extend_from_slice(self.store.get(place, run));
     }
 
     /// An upper bound of the bytes that [`Self::write`] appends.
