@@ -2,7 +2,7 @@
 //! expectations, and the fields that end at this hop.
 
 use crate::error::EditError;
-use crate::fields::Fields;
+use crate::fields::{Fields, Name};
 use crate::grammar::trimmed;
 use crate::known::{Known, KnownSet};
 use crate::line::Version;
@@ -56,6 +56,8 @@ const HOP_BY_HOP: KnownSet = KnownSet::new(&[
 /// What `Connection` cannot remove though it names it: otherwise a client could strip the length or the host of its own
 /// message on the way.
 const PROTECTED: KnownSet = KnownSet::new(&[Known::ContentLength, Known::Host, Known::Trailer, Known::Via]);
+/// Options of `Connection` that are taken for names of fields: a bound on what a line of 60 KiB may cost.
+const MOST_NAMED: usize = 64;
 /// What asks for a look at the members of `Connection`, or at `TE`.
 const LOOKED_AT: KnownSet = KnownSet::new(&[Known::Connection, Known::Te]);
 
@@ -97,12 +99,14 @@ impl Fields {
         if self.only(Known::Connection).is_some_and(is_plain) {
             return takes_trailers;
         }
-        let named = self.members(Known::Connection).filter(|option| !is_plain(option));
-        let may_go = |option: &&[u8]| !Known::of(option).is_some_and(|known| PROTECTED.has(known));
-        let named: Vec<Vec<u8>> = named.filter(may_go).map(<[u8]>::to_vec).collect();
-        for name in named {
-            self.remove(&*name);
+        let mut named = Vec::new();
+        for option in self.members(Known::Connection).filter(|option| !is_plain(option)).take(MOST_NAMED) {
+            let name = Name::from(option).resolved();
+            if !matches!(name, Name::Known(known) if PROTECTED.has(known)) {
+                named.extend((0..self.len()).filter(|at| self.is(&self.entries[*at], name)));
+            }
         }
+        self.remove_lines(&named);
         takes_trailers
     }
 }

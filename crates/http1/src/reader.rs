@@ -123,8 +123,9 @@ impl Reader {
 
     /// The first line is looked at when it is whole, and when it is longer than it may be; the fields when all are there.
     fn is_worth_parsing(&mut self, buffer: &[u8]) -> bool {
-        let line = !self.has_line && (self.is_beyond_line(buffer.len()) || self.section.has_new_line(buffer));
-        self.section.may_be_whole(buffer) || line
+        let was = self.section;
+        self.section.may_be_whole(buffer)
+            || !self.has_line && (self.is_beyond_line(buffer.len()) || was.has_new_line(buffer))
     }
 
     fn is_beyond_line(&self, have: usize) -> bool {

@@ -70,7 +70,10 @@ fn absolute(target: &[u8]) -> Result<Target, HeadError> {
 /// The path begins at `from`.
 fn path_and_query(target: &[u8], mut found: Target, from: usize) -> Target {
     let path_end = end_of_path(&target[from..]).map_or(target.len(), |at| from + at);
-    let end = memchr(b'#', &target[path_end..]).map_or(target.len(), |at| path_end + at);
+    let end = match &target[path_end..] {
+        [] => path_end,
+        rest => memchr(b'#', rest).map_or(target.len(), |at| path_end + at),
+    };
     found.path = (from, path_end);
     found.query = (path_end < end).then_some((path_end + 1, end));
     found.end = end;

@@ -160,6 +160,13 @@ fn hop_by_hop_fields_and_those_that_connection_names_end_here() {
     assert_eq!(of("Connection: keep-alive|A: 1|"), "Host: a|A: 1|");
     let frames = "Connection: content-length, host, via, trailer|Content-Length: 3|Via: 1.1 a|Trailer: x|";
     assert_eq!(of(frames), "Host: a|Content-Length: 3|Via: 1.1 a|Trailer: x|");
+    let many = format!("Connection: {}X-Last|X-Last: 1|A: 2|", "A,".repeat(63));
+    assert_eq!(of(&many), "Host: a|");
+    let more = format!("Connection: {}X-Last|X-Last: 1|A: 2|", "A,".repeat(64));
+    assert_eq!(of(&more), "Host: a|X-Last: 1|", "what is named beyond a bound stays");
+    let mut head = request("GET / HTTP/1.1|Host: a|Connection: cookie|Cookie: b||");
+    head.fields.end_hop().unwrap();
+    assert!(!head.fields.has(Known::Cookie) && head.fields.has(Known::Host));
     let trailers = "TE: gzip, Trailers|Connection: te|Trailer: x-sum|";
     assert_eq!(of(trailers), "Host: a|Trailer: x-sum|te: trailers|connection: te|");
     assert_eq!(of("TE: trailers|"), "Host: a|te: trailers|connection: te|");

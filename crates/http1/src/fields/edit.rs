@@ -64,13 +64,30 @@ impl Fields {
         }
     }
 
+    /// Removes the lines with these numbers.
+    pub(crate) fn remove_lines(&mut self, lines: &[usize]) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut at = 0;
+        self.entries.retain(|_| {
+            at += 1;
+            !lines.contains(&(at - 1))
+        });
+        self.see_present();
+    }
+
+    fn see_present(&mut self) {
+        self.present = KnownSet::default();
+        self.entries.iter().filter_map(|entry| entry.known).for_each(|known| self.present.add(known));
+    }
+
     /// Keeps the lines of which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.retain(|entry| keep(self.field(entry)));
-        self.present = KnownSet::default();
-        entries.iter().filter_map(|entry| entry.known).for_each(|known| self.present.add(known));
         self.entries = entries;
+        self.see_present();
     }
 
     /// Bytes that are not a field, for the first line of the message.
