@@ -51,6 +51,18 @@ fn what_is_not_changed_is_written_as_it_was_but_for_blanks() {
     let answer = "HTTP/1.1 299 All is <c3><a9>|Empty:|B: |C: x||";
     assert_eq!(written(|out| response(answer).write(out)), "HTTP/1.1 299 All is é|Empty: |B: |C: x||");
     assert_eq!(written(|out| response("HTTP/1.0 204||").write(out)), "HTTP/1.1 204 ||");
+    let blanks = "GET / HTTP/1.1|Host: a |B: c<09> |D:<09>e|F: ||";
+    assert_eq!(written(|out| request(blanks).write(out)), "GET / HTTP/1.1|Host: a|B: c|D: e|F: ||");
+}
+
+#[test]
+fn an_added_line_is_no_neighbour_of_one_that_came() {
+    let mut head = request("GET / HTTP/1.1|Host: a||");
+    // As many bytes as the head has in front of its empty line.
+    head.fields.append("X", &[b'x'; 20]).unwrap();
+    head.fields.remove("X");
+    head.fields.append("Y", b"1").unwrap();
+    assert_eq!(written(|out| head.write(out)), "GET / HTTP/1.1|Host: a|Y: 1||");
 }
 
 #[test]
