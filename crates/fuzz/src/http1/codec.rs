@@ -21,7 +21,12 @@ pub struct Message {
     pub trailers: Lines,
     /// The message as it goes out.
     pub written: Vec<u8>,
+    /// The same in chunks, with its body twenty times; empty where it has none.
+    pub chunked: Vec<u8>,
 }
+
+/// How often the body is in [`Message::chunked`]: sizes of more than one digit.
+pub const TIMES: usize = 20;
 
 /// Messages of a connection, and whether it ended within one or was refused.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ pub trait Head: Default {
     fn fields(&mut self) -> &mut Fields;
     fn write(&self, out: &mut BytesMut);
     /// What a gateway must add before it sends the message on.
-    fn complete(&mut self);
+    fn complete(&mut self) {}
     /// What the accessors make of it must not panic.
     fn look(&self);
 }
@@ -90,8 +95,6 @@ impl Head for Response {
         Self::write(self, out);
     }
 
-    fn complete(&mut self) {}
-
     fn look(&self) {
         let _ = (self.is_interim(), self.persists(), self.fields.options());
     }
@@ -138,6 +141,7 @@ fn message<'a>(
 ) -> Option<Message> {
     head.look();
     head.complete();
+    edit(head.fields());
     let (line, fields) = (head.line(), lines(head.fields()));
     let mut decoder = Decoder::new(framing, Limits::default());
     let (mut body, mut trailers) = (Vec::new(), None);
@@ -161,14 +165,38 @@ fn message<'a>(
         head.fields().set_framing(framing).expect("it is small");
     }
     head.write(&mut out);
-    let mut encoder = Encoder::new(framing);
-    // In two chunks, for one would hide a wrong border.
-    let (first, second) = body.split_at(body.len() / 2);
-    encoder.write(first, &mut out).expect("it is as long as it was");
-    encoder.write(second, &mut out).expect("it is as long as it was");
-    encoder.end(trailers.as_deref(), &mut out).expect("they were trailers");
+    write(framing, &body, trailers.as_deref(), &mut out);
+    let written = out.split().to_vec();
+    if !body.is_empty() && !matches!(framing, Framing::Tunnel) {
+        head.fields().set_framing(Framing::Chunked).expect("it is small");
+        head.write(&mut out);
+        write(Framing::Chunked, &body.repeat(TIMES), trailers.as_deref(), &mut out);
+    }
     let trailers = trailers.map_or_else(Vec::new, |fields| lines(&fields));
-    Some(Message { line, fields, framing, body, trailers, written: out.to_vec() })
+    Some(Message { line, fields, framing, body, trailers, written, chunked: out.to_vec() })
+}
+
+/// In two pieces, for one would hide a wrong border.
+fn write(framing: Framing, body: &[u8], trailers: Option<&Fields>, out: &mut BytesMut) {
+    let mut encoder = Encoder::new(framing);
+    let (first, second) = body.split_at(body.len() / 2);
+    encoder.write(first, out).expect("it is as long as it was");
+    encoder.write(second, out).expect("it is as long as it was");
+    encoder.end(trailers, out).expect("they were trailers");
+}
+
+/// Changes that come to nothing, and one that does not. What they are depends on what is there.
+fn edit(fields: &mut Fields) {
+    let first = fields.iter().next().map_or(0, |field| field.name.len() + field.value.len());
+    fields.append("x-padding", &vec![b'p'; first]).expect("a value");
+    fields.remove("X-Padding");
+    let last = fields.iter().last().map(|field| (field.name.to_vec(), field.value.to_vec()));
+    if let Some((name, value)) = last
+        && fields.get_all(&*name).count() == 1
+    {
+        fields.set(&*name, &value).expect("it was one");
+    }
+    fields.insert(first % 4, "X-Added", b"1").expect("a value");
 }
 
 fn lines(fields: &Fields) -> Lines {
@@ -186,16 +214,18 @@ pub fn check<H: Head>(wire: &[u8], piece: usize, asked: Asked) -> Connection {
     assert!(!again.is_broken, "{}", written.escape_ascii());
     assert_eq!(again.messages.len(), whole.messages.len(), "{}", written.escape_ascii());
     for (message, again) in whole.messages.iter().zip(&again.messages) {
+        let chunked = read::<H>(&message.chunked, message.chunked.len(), asked).messages;
+        assert_eq!(chunked.is_empty(), message.chunked.is_empty(), "{}", message.chunked.escape_ascii());
+        let is_same = |it: &Message| it.body == message.body.repeat(TIMES);
+        assert!(chunked.iter().all(is_same), "{}", message.chunked.escape_ascii());
         assert_eq!((&again.line, &again.body, &again.trailers), (&message.line, &message.body, &message.trailers));
-        assert_eq!(again.written, message.written, "what is written is written again");
-        assert_eq!(unframed(&again.fields), unframed(&message.fields));
+        assert_eq!(kept(&again.fields), kept(&message.fields));
     }
     whole
 }
 
-/// Without the fields that say where the message ends, which are written anew.
-fn unframed(fields: &Lines) -> Vec<&(Vec<u8>, Vec<u8>)> {
-    let is_framing =
-        |name: &[u8]| name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
-    fields.iter().filter(|(name, _)| !is_framing(name)).collect()
+/// Without the fields that say where the message ends, which are written anew, and the one that is added each time.
+fn kept(fields: &Lines) -> Vec<&(Vec<u8>, Vec<u8>)> {
+    const OTHERS: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"x-added"];
+    fields.iter().filter(|(name, _)| !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other))).collect()
 }

@@ -1,6 +1,6 @@
 //! Requests.
 
-use super::codec::{Lines, Message, check};
+use super::codec::{Lines, Message, TIMES, check};
 use super::hyper;
 use http::HeaderMap;
 use http::request::Parts;
@@ -36,6 +36,10 @@ pub fn http1_requests(input: &[u8]) {
             None => assert!(is_odd(message), "hyper refuses {}", message.written.escape_ascii()),
         }
         assert!(seen.len() <= 1, "one message is two: {}", message.written.escape_ascii());
+        let seen = hyper::requests(&message.chunked);
+        assert!(seen.len() <= 1, "one message is two: {}", message.chunked.escape_ascii());
+        let is_same = |body: &[u8]| body == message.body.repeat(TIMES);
+        assert!(seen.iter().all(|seen| seen.is_whole && is_same(&seen.body)), "{}", message.chunked.escape_ascii());
     }
 }
 

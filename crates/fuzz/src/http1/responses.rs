@@ -1,6 +1,6 @@
 //! Responses.
 
-use super::codec::{Message, check};
+use super::codec::{Message, TIMES, check};
 use super::hyper;
 use super::requests::{grouped, listed};
 use weir_http1::{Asked, Framing, Response};
@@ -28,6 +28,12 @@ pub fn http1_responses(input: &[u8]) {
     assert!(seen.is_whole, "hyper misses a part of {text}");
     assert_eq!(seen.body, message.body, "{text}");
     assert_eq!(seen.trailers.as_ref().map(listed).unwrap_or_default(), grouped(&message.trailers), "{text}");
+    if !message.chunked.is_empty() {
+        let Some(seen) = hyper::response(method, &message.chunked) else {
+            panic!("hyper refuses the chunks of {text}")
+        };
+        assert!(seen.is_whole && seen.body == message.body.repeat(TIMES), "{}", message.chunked.escape_ascii());
+    }
     let (mut fields, mut sent) = (listed(&seen.head.headers), grouped(&message.fields));
     for name in [&b"content-length"[..], b"transfer-encoding"] {
         fields.remove(name);
