@@ -19,8 +19,8 @@ pub struct Options {
     pub upgrade: bool,
 }
 
-/// What `Expect` says (RFC 9110 10.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What `Expect` says (RFC 9110 10.1.1). Of several members the last of these counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expectation {
     /// Nothing; also whatever HTTP/1.0 says.
     None,
@@ -131,8 +131,11 @@ impl Request {
         if !self.fields.has(Known::Expect) || self.version() == Version::Http10 {
             return Expectation::None;
         }
-        let is_continue = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
-        if self.fields.members(Known::Expect).all(is_continue) { Expectation::Continue } else { Expectation::Unknown }
+        let of = |value: &[u8]| match value.eq_ignore_ascii_case(b"100-continue") {
+            true => Expectation::Continue,
+            false => Expectation::Unknown,
+        };
+        self.fields.members(Known::Expect).map(of).fold(Expectation::None, Expectation::max)
     }
 
     /// What the client asks to speak in place of HTTP/1.

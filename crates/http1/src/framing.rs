@@ -26,7 +26,8 @@ pub enum Framing {
     Chunked,
     /// The content of a response goes on until its connection is closed (RFC 9112 6.3, rule 8).
     UntilClose,
-    /// No message follows: the connection is a tunnel from here on (RFC 9110 9.3.6, 15.2.2).
+    /// No message follows: the connection is a tunnel from here on (RFC 9110 9.3.6, 15.2.2). A 101 that nobody asked for
+    /// is one, too: whether it was asked for is the caller's to know.
     Tunnel,
 }
 

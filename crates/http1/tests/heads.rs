@@ -215,6 +215,8 @@ fn expectations_and_upgrades() {
         ("1.1", "", Expectation::None),
         ("1.1", "Expect: 100-continue|", Expectation::Continue),
         ("1.1", "expect: 100-Continue|", Expectation::Continue),
+        ("1.1", "Expect:|", Expectation::None),
+        ("1.1", "Expect: x, 100-continue|", Expectation::Unknown),
         ("1.1", "Expect: 100-continue, x|", Expectation::Unknown),
         ("1.1", "Expect: 100-continue|Expect: x=y|", Expectation::Unknown),
         ("1.0", "Expect: 100-continue|", Expectation::None),

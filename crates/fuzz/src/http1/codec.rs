@@ -224,8 +224,10 @@ pub fn check<H: Head>(wire: &[u8], piece: usize, asked: Asked) -> Connection {
     whole
 }
 
-/// Without the fields that say where the message ends, which are written anew, and the one that is added each time.
-fn kept(fields: &Lines) -> Vec<&(Vec<u8>, Vec<u8>)> {
+/// Without the fields that say where the message ends, which are written anew, and the one that is added each time. Names
+/// are compared in small letters: a line that is set anew has the editor's.
+fn kept(fields: &Lines) -> Lines {
     const OTHERS: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"x-added"];
-    fields.iter().filter(|(name, _)| !OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other))).collect()
+    let small = fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    small.filter(|(name, _)| !OTHERS.contains(&&name[..])).collect()
 }
