@@ -10,14 +10,14 @@ use weir_http1::{Asked, Framing, Request};
 pub fn http1_requests(input: &[u8]) {
     let Some((piece, wire)) = input.split_first() else { return };
     let connection = check::<Request>(wire, usize::from(*piece), Asked::Other);
-    // What was sent: hyper may refuse what the codec takes, and stop sooner, but never read another message.
+    // What was sent: hyper may refuse a head that the codec takes, and stop sooner, but never read another message.
     let seen = hyper::requests(wire);
     for (message, seen) in connection.messages.iter().zip(&seen) {
         assert_eq!(seen.head.method.as_str().as_bytes(), message.line[0], "{}", wire.escape_ascii());
-        if !seen.is_whole || message.framing == Framing::Tunnel {
+        if message.framing == Framing::Tunnel {
             break;
         }
-        assert_eq!(seen.body, message.body, "{}", wire.escape_ascii());
+        assert!(seen.is_whole && seen.body == message.body, "{}", wire.escape_ascii());
     }
     let framed = connection.messages.iter().take_while(|message| message.line[0] != b"CONNECT").count();
     assert!(
