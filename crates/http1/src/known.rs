@@ -95,9 +95,12 @@ impl Known {
     /// The same of what is known to be a token.
     #[inline]
     pub(crate) fn of_token(name: &[u8]) -> Option<Self> {
-        let slot = TABLE.1[slot(name, TABLE.0)];
-        let (known, text) = ALL.get(usize::from(slot))?;
-        (name.len() == text.len() && is_same_token(name, text.as_bytes())).then_some(*known)
+        let key = key(name);
+        let at = usize::from(TABLE.slots[slot(key, TABLE.multiplier)]);
+        let (known, text) = ALL.get(at)?;
+        let is_same = name.len() == text.len() && TABLE.keys[at] == key;
+        // The key has all bytes of a short name.
+        (is_same && (name.len() <= 8 || is_same_token(name, text.as_bytes()))).then_some(*known)
     }
 
     /// The name in small letters.
@@ -143,29 +146,40 @@ impl KnownSet {
     }
 }
 
-/// Whether the token `name` is `text`, which is as long and has small letters, digits and dashes only. Bit 5 is set in all
-/// bytes of those. Setting it makes a capital letter small, and makes no other byte of a token one of them.
+/// Whether the token `name`, which is longer than eight bytes and as long as `text`, is the same. Text has small letters,
+/// digits and dashes only.
 #[inline]
 fn is_same_token(name: &[u8], text: &[u8]) -> bool {
-    const BIT: u64 = 0x2020_2020_2020_2020;
-    let (words, _) = name.as_chunks::<8>();
-    let (others, _) = text.as_chunks::<8>();
-    let is_same = |(word, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) | BIT == u64::from_le_bytes(*other);
-    match (name.last_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(last), Some(other)) => is_same((last, other)) && words.iter().zip(others).all(is_same),
-        _ => name.eq_ignore_ascii_case(text),
-    }
+    let is_same = |(word, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) | BIT_5 == u64::from_le_bytes(*other);
+    name.last_chunk().zip(text.last_chunk()).is_some_and(is_same)
+        && name.as_chunks().0.iter().zip(text.as_chunks().0).all(is_same)
 }
 
-/// The multiplier, and the number of a name for each slot.
-static TABLE: (u64, [u8; 1 << BITS]) = table();
+/// Bit 5 is set in all bytes of a known name. Setting it makes a capital letter small, and makes no other byte of a token
+/// one of those.
+const BIT_5: u64 = 0x2020_2020_2020_2020;
 
-const fn table() -> (u64, [u8; 1 << BITS]) {
+/// A perfect hash of the known names.
+struct Table {
+    multiplier: u64,
+    /// The number of a name, or [`NONE`].
+    slots: [u8; 1 << BITS],
+    keys: [u64; ALL.len()],
+}
+
+static TABLE: Table = table();
+
+const fn table() -> Table {
+    let (mut keys, mut at) = ([0; ALL.len()], 0);
+    while at < ALL.len() {
+        keys[at] = key(ALL[at].1.as_bytes());
+        at += 1;
+    }
     let mut multiplier = 0x9e37_79b9_7f4a_7c15_u64;
     loop {
         let (mut slots, mut at) = ([NONE; 1 << BITS], 0);
         while at < ALL.len() {
-            let slot = slot(ALL[at].1.as_bytes(), multiplier);
+            let slot = slot(keys[at], multiplier);
             if slots[slot] != NONE {
                 break;
             }
@@ -173,21 +187,24 @@ const fn table() -> (u64, [u8; 1 << BITS]) {
             at += 1;
         }
         if at == ALL.len() {
-            return (multiplier, slots);
+            return Table { multiplier, slots, keys };
         }
         multiplier = multiplier.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(2);
     }
 }
 
-/// Bit 5 is set in all bytes: of the characters of a token, that changes capital letters, and two others that no known
-/// name has.
-const fn slot(name: &[u8], multiplier: u64) -> usize {
-    let (first, last) = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), Some(last)) => (u32::from_le_bytes(*first), u32::from_le_bytes(*last)),
-        _ => (short(name), 0),
+/// The first and the last four bytes, in small letters, and the length: names of one length that are not the same and
+/// have eight bytes or fewer have different ones.
+const fn key(name: &[u8]) -> u64 {
+    let text = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32,
+        _ => short(name) as u64,
     };
-    let text = (first as u64 | (last as u64) << 32) | 0x2020_2020_2020_2020;
-    ((text ^ name.len() as u64).wrapping_mul(multiplier) >> (u64::BITS - BITS)) as usize
+    (text | BIT_5) ^ name.len() as u64
+}
+
+const fn slot(key: u64, multiplier: u64) -> usize {
+    (key.wrapping_mul(multiplier) >> (u64::BITS - BITS)) as usize
 }
 
 const fn short(name: &[u8]) -> u32 {
@@ -216,6 +233,21 @@ mod tests {
         }
         assert_eq!(Known::of(b""), None);
         assert_eq!(Known::of(b"content\rlength"), None, "a carriage return is no dash");
+    }
+
+    #[test]
+    fn a_name_that_differs_in_one_byte_is_another() {
+        for (_, text) in ALL {
+            for at in 0..text.len() {
+                for byte in (0..=u8::MAX).filter(|byte| !byte.eq_ignore_ascii_case(&text.as_bytes()[at])) {
+                    let mut name = text.as_bytes().to_vec();
+                    name[at] = byte;
+                    assert_eq!(Known::of(&name), None, "{}", name.escape_ascii());
+                    let is_token = crate::grammar::is_token_byte(byte);
+                    assert!(!is_token || Known::of_token(&name).is_none(), "{}", name.escape_ascii());
+                }
+            }
+        }
     }
 
     #[test]
