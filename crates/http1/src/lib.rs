@@ -9,6 +9,12 @@
 //! - [`Decoder`] takes the body out of the same buffer; [`Encoder`] writes one.
 //! - Heads are changed as lists and written once. What would make another message of them is refused by the editor.
 //!
+//! One task serves a connection: it reads into a buffer and asks [`Reader::request`] until that has a head. The head is
+//! edited ([`Fields::end_hop`], [`Fields::set`], [`Fields::set_framing`]) and written for the other side. Then it asks
+//! [`Decoder::step`] what of the same buffer is content, which goes out between [`Encoder::begin`] and [`Encoder::close`];
+//! where the content must outlive the buffer, [`Decoder::next`] hands it out as a slice of its own. When the body has
+//! ended, the buffer begins with the next head.
+//!
 //! Sockets, times, pools, routing and policies do not belong here. The crate knows nothing of Weir.
 
 mod body;
