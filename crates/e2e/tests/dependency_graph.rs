@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-program", &["weir-transport"]),
     ("weir-transport", &[]),
     ("weir-metrics", &[]),
+    ("weir-http1", &[]),
     ("weir-config", &["weir-event"]),
     ("weir-router", &["weir-event", "weir-config"]),
     ("weir-policies", &["weir-event", "weir-config", "weir-transport"]),
