@@ -6,6 +6,7 @@
 //! What is counted, and where the cells are, is each program's own.
 
 mod catalogue;
+mod cell;
 mod exposition;
 mod format;
 mod histogram;
@@ -17,8 +18,9 @@ mod protobuf;
 mod sample;
 
 pub use catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric, check, markdown};
+pub use cell::add;
 pub use exposition::{Exposition, Families};
 pub use format::{Format, Negotiated, negotiate};
-pub use histogram::{Exemplar, Histogram, Reading, WithExemplars, add};
+pub use histogram::{Exemplar, Histogram, Reading, WithExemplars};
 pub use native::NativeReading;
 pub use otlp::{otlp_label, otlp_name};
