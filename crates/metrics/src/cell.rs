@@ -1,4 +1,4 @@
-//! What one thread writes and any thread reads.
+//! A cell that one thread writes and any thread reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

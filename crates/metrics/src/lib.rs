@@ -23,4 +23,4 @@ pub use exposition::{Exposition, Families};
 pub use format::{Format, Negotiated, negotiate};
 pub use histogram::{Exemplar, Histogram, Reading, WithExemplars};
 pub use native::NativeReading;
-pub use otlp::{otlp_label, otlp_name};
+pub use otlp::{otlp_label, otlp_name, otlp_unit};

@@ -232,8 +232,8 @@ fn is_ratio(metric: &Metric) -> bool {
     metric.unit == "1" && metric.name.ends_with("_ratio")
 }
 
-/// Of what is no ratio `1` says nothing, and Prometheus' translation would take it for one.
-fn unit(metric: &Metric) -> &'static str {
+/// The unit of a family by OTLP. Of what is no ratio `1` says nothing, and Prometheus' translation would take it for one.
+pub fn otlp_unit(metric: &Metric) -> &'static str {
     if metric.unit == "1" && !is_ratio(metric) { "" } else { metric.unit }
 }
 
@@ -252,7 +252,7 @@ pub(crate) fn family(
     let message = OtlpMetric {
         name: otlp_name(metric).to_owned(),
         description: metric.help.to_owned(),
-        unit: unit(metric).to_owned(),
+        unit: otlp_unit(metric).to_owned(),
         data: Some(data(collection, metric, samples)),
     };
     prost::encoding::message::encode(METRICS, &message, out);

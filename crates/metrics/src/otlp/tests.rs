@@ -39,7 +39,7 @@ fn texts(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) -> Vec
 #[test]
 fn names_have_no_endings_of_prometheus_and_are_those_of_the_conventions_where_they_have_some() {
     assert_eq!(crate::check(&all()), Vec::<String>::new());
-    let named: Vec<_> = all().into_iter().map(|metric| (otlp_name(metric), unit(metric))).collect();
+    let named: Vec<_> = all().into_iter().map(|metric| (otlp_name(metric), otlp_unit(metric))).collect();
     let expected = [
         ("weir_requests", "{request}"),
         ("process_cpu", "s"),

@@ -171,6 +171,32 @@ mod tests {
         }
     }
 
+    /// As OpenTelemetry's specification translates to Prometheus ("Prometheus and OpenMetrics Compatibility", "Metric
+    /// Metadata"): the unit in words and the ending of the kind are appended where they are not there.
+    #[test]
+    fn who_translates_back_has_the_names_of_prometheus() {
+        for metric in [all(), weir_metrics::process::all()].concat() {
+            let mut name = weir_metrics::otlp_name(metric).replace('.', "_");
+            let is_gauge = metric.kind == weir_metrics::Kind::Gauge;
+            let unit = match weir_metrics::otlp_unit(metric) {
+                "s" => "_seconds",
+                "By" => "_bytes",
+                "1" if is_gauge => "_ratio",
+                _ => "",
+            };
+            if !name.ends_with(unit) {
+                name += unit;
+            }
+            if metric.kind == weir_metrics::Kind::Counter {
+                name += "_total";
+            }
+            assert_eq!(name, metric.name);
+            for label in metric.labels {
+                assert_eq!(weir_metrics::otlp_label(label).replace('.', "_"), *label);
+            }
+        }
+    }
+
     #[test]
     fn names_are_prometheus_names() {
         assert_eq!(weir_metrics::check(&all()), Vec::<String>::new());
