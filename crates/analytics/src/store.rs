@@ -13,13 +13,11 @@ use clickhouse::insert_formatted::CompressedData;
 use clickhouse::{Client, RowOwned, RowRead};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_transport::{Resolver, client_config, system_roots};
+use weir_transport::{client_tls, connector};
 
 /// A handle on one database; clones share connections.
 #[derive(Clone)]
@@ -260,13 +258,11 @@ fn client(url: &str, login: &Login, schema: &Schema) -> Result<Client, StoreErro
 
 /// The crate's own client panics on a machine without root certificates, even where only `http` is spoken.
 fn client_of(url: &str) -> Result<Client, StoreError> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver);
+    let mut tcp = connector();
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    tcp.enforce_http(false);
-    let roots = if url.starts_with("https:") { system_roots()? } else { RootCertStore::empty() };
-    let config = client_config(roots).map_err(StoreError::Tls)?.with_no_client_auth();
+    let nobody = (!url.starts_with("https:")).then_some(&[][..]);
+    let config = client_tls(nobody, None)?;
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
     // Below ClickHouse's own keep-alive of 3 s, so that no request meets a connection that is being closed.

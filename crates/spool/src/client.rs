@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tracing::{Instrument, info_span};
 use weir_api::ingest::{PROTOCOL, PROTOCOL_HEADER, SENT_HEADER};
 use weir_event::clock::system_us;
-use weir_transport::{client_config, lookup, system_roots};
+use weir_transport::{client_tls, lookup};
 
 /// Connecting, sending and the answer together.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -183,8 +183,7 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 fn system_tls() -> io::Result<ClientConfig> {
-    let roots = system_roots().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-    let mut config = client_config(roots).map_err(io::Error::other)?.with_no_client_auth();
+    let mut config = client_tls(None, None).map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

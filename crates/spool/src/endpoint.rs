@@ -2,11 +2,11 @@
 
 use http::uri::Authority;
 use http::{HeaderValue, Uri};
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use std::net::IpAddr;
 use std::sync::Arc;
-use weir_transport::{NoRoots, client_config, system_roots};
+use weir_transport::{NoRoots, TlsError, client_tls};
 
 /// An ingestor. Its token is never shown: `Debug` leaves it out.
 #[derive(Clone)]
@@ -36,9 +36,18 @@ pub enum EndpointError {
     #[error("the certificates of `analytics.tls` cannot be used: {0}")]
     Tls(rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    NoRoots(NoRoots),
     #[error("`analytics.tls` is for https, and analytics endpoint `{0}` is plain http; use https, or remove it")]
     TlsOverPlain(String),
+}
+
+impl From<TlsError> for EndpointError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::NoRoots(error) => Self::NoRoots(error),
+            TlsError::Refused(error) => Self::Tls(error),
+        }
+    }
 }
 
 impl Endpoint {
@@ -77,24 +86,7 @@ impl Endpoint {
         if !self.https {
             return Err(EndpointError::TlsOverPlain(self.to_string()));
         }
-        let roots = match authorities {
-            Some(authorities) => {
-                let mut roots = RootCertStore::empty();
-                authorities
-                    .iter()
-                    .try_for_each(|authority| roots.add(authority.clone()))
-                    .map_err(EndpointError::Tls)?;
-                roots
-            }
-            None => system_roots()?,
-        };
-        let builder = client_config(roots).map_err(EndpointError::Tls)?;
-        let mut config = match identity {
-            Some((chain, key)) => {
-                builder.with_client_auth_cert(chain.to_vec(), key.clone_key()).map_err(EndpointError::Tls)?
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let mut config = client_tls(authorities, identity)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Some(Arc::new(config)), ..self })
     }
