@@ -12,8 +12,6 @@ use weir_transport::{NoRoots, TlsError, client_tls};
 #[derive(Clone)]
 pub struct Endpoint {
     pub(crate) https: bool,
-    pub(crate) host: String,
-    pub(crate) port: u16,
     pub(crate) authority: HeaderValue,
     /// Before `/v1/chunks`, without a slash at its end.
     pub(crate) base: Box<str>,
@@ -61,14 +59,12 @@ impl Endpoint {
             _ => return Err(bad()),
         };
         let authority = parsed.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if !https && !is_loopback(&host) {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if !https && !is_loopback(host) {
             return Err(EndpointError::Plain(uri.to_owned()));
         }
         Ok(Self {
             https,
-            host,
-            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
             authority: header(authority).ok_or_else(bad)?,
             base: parsed.path().trim_end_matches('/').into(),
             bearer: bearer(token)?,
@@ -143,6 +139,5 @@ mod tests {
     fn the_token_is_not_shown() {
         let endpoint = Endpoint::new("https://weir.example:8443/a/", "s3cret").unwrap();
         assert_eq!(format!("{endpoint:?}"), "https://weir.example:8443/a");
-        assert_eq!((endpoint.port, &*endpoint.base), (8443, "/a"));
     }
 }
