@@ -6,11 +6,10 @@
 
 pub use crate::error::{Class, StoreError};
 use crate::metrics::Metrics;
-use crate::rowbinary::Rows;
 use crate::schema::{Durability, Schema};
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
-use clickhouse::{Client, RowOwned, RowRead};
+use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::TokioExecutor;
@@ -200,15 +199,21 @@ impl Store {
         .await
     }
 
-    /// Inserts rows that may come twice into a small table.
-    pub async fn insert_rows(&self, table: &str, columns: &str, rows: Rows) -> Result<(), StoreError> {
+    /// Inserts rows that may come twice into a small table: the fields of `T` are its columns, by name.
+    ///
+    /// The types are not compared with the table's (`with_validation`): that costs a `DESCRIBE` before the first insert into
+    /// each table. The tests insert into every table.
+    pub async fn insert_rows<T: RowWrite>(&self, table: &str, rows: &[T::Value<'_>]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let sql = format!("INSERT INTO {} ({columns}) FORMAT RowBinary", self.schema.local(table));
-        let mut insert = self.client.insert_formatted_with(sql).with_setting("async_insert", "0");
+        let client = self.client.clone().with_validation(false);
         self.within(STATEMENT, async {
-            insert.send(rows.into_bytes()).await?;
+            let mut insert = client.insert_unescaped::<T>(&self.schema.local(table)).await?;
+            insert = insert.with_setting("async_insert", "0");
+            for row in rows {
+                insert.write(row).await?;
+            }
             insert.end().await
         })
         .await
