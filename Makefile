@@ -118,7 +118,7 @@ bench-quick:
 
 # The price of single parts, in nanoseconds.
 bench-micro:
-	cargo bench --profile demo -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
+	cargo bench --profile demo -p weir-http1 -p weir-router -p weir-telemetry -p weir-event -p weir-policies -p weir-analytics --bench '*' -- $(ARGS)
 
 # The gateway as a package should have it: built once to count what it does under the bench's load, and once more by what
 # was counted. The bench knows both by one name, `weir-pgo`.
@@ -184,7 +184,7 @@ check: .tools/cargo/installed
 	$(MAKE) fuzz FUZZ_SECONDS=60
 
 FUZZ_SECONDS ?= 20
-FUZZ_TARGETS := load route trace_context record chunk ring
+FUZZ_TARGETS := load route trace_context record chunk ring http1_requests http1_responses
 # Fuzzing wants flags that are not stable; the compiler that is here takes them when it is asked to. Fat LTO would link each
 # target for a minute.
 FUZZ_ENV := RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_LTO=off PATH="$(CURDIR)/.tools/cargo/bin:$$PATH"

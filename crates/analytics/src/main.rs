@@ -44,11 +44,11 @@ fn main() -> ExitCode {
 }
 
 /// Where `OTEL_EXPORTER_OTLP_ENDPOINT` names a receiver.
-fn operations() -> std::io::Result<Option<Operations>> {
+fn operations() -> Result<Option<Operations>, Box<dyn std::error::Error>> {
     let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "weir-analytics".to_owned());
     let start =
         |receiver: Receiver| Operations::start(&service, &[("service.version", env!("CARGO_PKG_VERSION"))], &receiver);
-    Receiver::of_environment().map(start).transpose()
+    Ok(Receiver::of_environment()?.map(start).transpose()?)
 }
 
 /// Of a command whose only work is to print.

@@ -134,7 +134,9 @@ impl Variables<'_> {
     pub fn read<T>(&self, name: &str, fix: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(name)?;
         let value = read(&text);
-        if value.is_none() {
+        // What is read for several signals is wrong once.
+        let is_new = || self.errors.borrow().iter().all(|error| error.path != name);
+        if value.is_none() && is_new() {
             self.errors.borrow_mut().push(ConfigError {
                 file: PathBuf::from("environment"),
                 line: 0,

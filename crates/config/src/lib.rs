@@ -15,6 +15,7 @@ mod content;
 mod custom;
 mod environment;
 mod error;
+mod export;
 mod expression;
 mod files;
 mod key;
@@ -42,6 +43,9 @@ mod watch;
 pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
 pub use content::Content;
 pub use error::{ConfigError, ConfigErrors, Warnings};
+pub use export::{
+    AttributeLimits, Batch, HistogramForm, LogExport, MetricExport, OtlpProtocol, OtlpTarget, Signal, TraceExport,
+};
 pub use expression::Expression;
 pub use files::FileHashes;
 pub use live::{Cached, Live};
@@ -59,8 +63,10 @@ pub use policy::Policy;
 pub use read::Place;
 pub use schema::json_schema;
 pub use tracing::{
-    ApiTracing, AttributeLimits, Batch, Keep, OtlpProtocol, ParentDecision, Percent, Propagators, Sampling, TraceEdge,
-    TraceExport, TraceLabel, TraceLabelValue, TraceListener, TraceTrust, Tracing,
+    ApiTracing, Keep, ParentDecision, Percent, Propagators, Sampling, TraceEdge, TraceLabel, TraceLabelValue,
+    TraceListener, TraceTrust, Tracing,
 };
 pub use units::{ByteSize, Secret, UnitError, parse_duration};
-pub use watch::{Answer, Candidate, Handle, Origin, Start, Taker, Verdict, Waiting, WaitsFor, Watcher};
+pub use watch::{
+    Answer, Candidate, Folders, Handle, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Wake, Watcher,
+};

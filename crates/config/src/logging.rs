@@ -6,6 +6,7 @@ use std::time::Duration;
 use weir_event::Reason;
 use weir_event::line::LineField;
 
+use crate::export::LogExport;
 use crate::tracing::Percent;
 
 /// The outputs, and what goes to which of them.
@@ -16,13 +17,19 @@ pub struct Logging {
     pub runtime: Vec<String>,
     /// The names of the outputs that lines about requests go to; without any, those of policies go to standard output.
     pub access: Vec<String>,
+    /// Where lines about requests go beside that, because `OTEL_LOGS_EXPORTER` says so.
+    pub also: Option<LogOutput>,
 }
 
 impl Logging {
     /// Where lines about requests go.
     pub fn of_requests(&self) -> Vec<LogOutput> {
-        let found: Vec<_> = self.named(&self.access).cloned().collect();
-        if found.is_empty() { vec![LogOutput::standard()] } else { found }
+        let mut found: Vec<_> = self.named(&self.access).cloned().collect();
+        if self.access.is_empty() {
+            found.push(LogOutput::standard());
+        }
+        found.extend(self.also.clone());
+        found
     }
 
     /// Where the program's own log goes.
@@ -44,6 +51,12 @@ pub struct LogOutput {
 }
 
 impl LogOutput {
+    /// What `OTEL_LOGS_EXPORTER` asks for, under its name.
+    pub(crate) fn of_environment(export: LogExport) -> Self {
+        let target = LogTarget::Otlp(Box::new(export));
+        Self { name: "OTEL_LOGS_EXPORTER".to_owned(), target, format: LineFormat::default() }
+    }
+
     /// Standard output, as JSON.
     fn standard() -> Self {
         Self { name: "stdout".to_owned(), target: LogTarget::Stdout, format: LineFormat::default() }
@@ -55,6 +68,8 @@ impl LogOutput {
 pub enum LogTarget {
     Stdout,
     File(PathBuf),
+    /// A receiver of log records.
+    Otlp(Box<LogExport>),
 }
 
 /// How a line is written.

@@ -11,11 +11,12 @@ use ipnet::IpNet;
 
 use crate::api::Api;
 use crate::error::Warnings;
+use crate::export::{MetricExport, TraceExport};
 use crate::files::FileHashes;
 use crate::logging::{AccessLog, Logging, RequestLines};
 use crate::pem::AnalyticsTls;
 use crate::policy::Tls;
-use crate::tracing::{TraceExport, Tracing};
+use crate::tracing::Tracing;
 use crate::units::{ByteSize, Secret};
 
 /// Everything that a gateway runs from. Made by [`load`](crate::load) or by hand; never changed afterwards.
@@ -74,6 +75,8 @@ pub struct Startup {
     pub logging: Logging,
     /// Where spans are sent; `None`: nowhere, and none are made.
     pub spans: Option<TraceExport>,
+    /// Where metrics are sent beside being scraped; `None`: nowhere.
+    pub metric_export: Option<MetricExport>,
 }
 
 impl Default for Startup {
@@ -88,13 +91,14 @@ impl Default for Startup {
             log_level: LogLevel::default(),
             logging: Logging::default(),
             spans: None,
+            metric_export: None,
         }
     }
 }
 
 impl Startup {
     /// The keys of a `Configuration` that only a start reads.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 12] = [
         "spec.identity",
         "spec.admin",
         "spec.probe",
@@ -105,11 +109,15 @@ impl Startup {
         "spec.logging.outputs",
         "spec.logging.accessLogs.outputs",
         "spec.tracing.provider",
+        "spec.metrics.otlp",
+        "spec.metrics.exportInterval",
     ];
 
     /// Those of [`Startup::KEYS`] in which `other` differs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { identity, admin, probe, metrics, analytics, spool, log_level, logging, spans } = self;
+        let Self { identity, admin, probe, metrics, analytics, spool, log_level, logging, spans, metric_export } = self;
+        let target = |export: &Option<MetricExport>| export.as_ref().map(|export| export.target.clone());
+        let interval = |export: &Option<MetricExport>| export.as_ref().map(|export| export.interval);
         let differs = [
             *identity != other.identity,
             *admin != other.admin,
@@ -118,9 +126,11 @@ impl Startup {
             *analytics != other.analytics,
             *spool != other.spool,
             *log_level != other.log_level || logging.runtime != other.logging.runtime,
-            logging.outputs != other.logging.outputs,
+            logging.outputs != other.logging.outputs || logging.also != other.logging.also,
             logging.access != other.logging.access,
             *spans != other.spans,
+            target(metric_export) != target(&other.metric_export),
+            interval(metric_export) != interval(&other.metric_export),
         ];
         Self::KEYS.into_iter().zip(differs).filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

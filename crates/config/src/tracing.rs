@@ -1,15 +1,11 @@
-//! What is done with traces: which are kept, whom to believe, and where spans go.
+//! What is done with traces: which are kept, and whom to believe.
 //!
 //! Flex's `Configuration.tracing`, with what it has no word for, and OpenTelemetry's `OTEL_*` variables under both.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use http::{HeaderName, Uri};
-
-use crate::pem::AnalyticsTls;
-use crate::units::Secret;
+use http::HeaderName;
 
 /// What a reload may change.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,80 +223,4 @@ pub enum TraceLabelValue {
     Text(String),
     /// A field of the request, and what stands in its place where there is none.
     Header(HeaderName, Option<String>),
-}
-
-/// Where spans are sent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TraceExport {
-    /// Scheme and authority; over HTTP with the path.
-    pub endpoint: Uri,
-    pub protocol: OtlpProtocol,
-    pub headers: Vec<(HeaderName, Secret)>,
-    pub gzip: bool,
-    /// Of one request.
-    pub timeout: Duration,
-    pub tls: AnalyticsTls,
-    /// `service.name`; the gateway's name where nobody says another.
-    pub service_name: Option<String>,
-    /// Attributes of the resource, beside the gateway's own.
-    pub resource: Vec<(String, String)>,
-    pub batch: Batch,
-    pub attributes: AttributeLimits,
-    /// The methods that are no `_OTHER` (`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`); `None`: those of RFC 9110, PATCH, QUERY.
-    pub known_methods: Option<Vec<String>>,
-}
-
-/// How OTLP is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtlpProtocol {
-    Grpc,
-    HttpProtobuf,
-}
-
-impl OtlpProtocol {
-    /// Each with its name as `serviceType`.
-    pub const NAMES: [(&'static str, Self); 2] = [("grpc", Self::Grpc), ("http", Self::HttpProtobuf)];
-
-    /// As `serviceType`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::HttpProtobuf => "http",
-        }
-    }
-}
-
-/// How spans are gathered (`OTEL_BSP_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
-    /// Sent after this time at the latest.
-    pub delay: Duration,
-    /// Requests whose spans may wait.
-    pub queue: u32,
-    /// Requests whose spans are sent together.
-    pub size: u32,
-    /// How long a batch is tried for.
-    pub timeout: Duration,
-}
-
-/// OpenTelemetry's own.
-impl Default for Batch {
-    fn default() -> Self {
-        let (delay, timeout) = (Duration::from_secs(5), Duration::from_secs(30));
-        Self { delay, queue: 2048, size: 512, timeout }
-    }
-}
-
-/// `OTEL_ATTRIBUTE_COUNT_LIMIT`, `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and their forms for spans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttributeLimits {
-    pub count: u32,
-    /// In characters; `None`: as long as the event has it.
-    pub length: Option<u32>,
-}
-
-impl Default for AttributeLimits {
-    fn default() -> Self {
-        Self { count: 128, length: None }
-    }
 }

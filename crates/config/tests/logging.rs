@@ -66,6 +66,10 @@ fn what_is_wrong_is_refused() {
     for (text, said) in [
         ("{outputs: [{name: a, type: kafka}]}", "OTLP"),
         ("{outputs: [{name: a, type: file}]}", "names no file"),
+        ("{outputs: [{name: a, type: otlp, parameters: {file: x}}]}", "write `type: file`"),
+        ("{outputs: [{name: a, type: otlp, parameters: {address: 'ftp://x'}}]}", "neither http, https nor h2"),
+        ("{outputs: [{name: a, type: otlp, parameters: {serviceType: http}}]}", "no `address`"),
+        ("{outputs: [{name: a, type: stdout, parameters: {address: 'http://x'}}]}", "write `type: otlp`"),
         ("{outputs: [{name: a, type: stdout, parameters: {file: x}}]}", "write `type: file`"),
         ("{outputs: [{name: a, type: stdout, parameters: {fields: [nothing]}}]}", "is no field that a line can have"),
         ("{outputs: [{name: a, type: stdout, parameters: {template: '{nothing}'}}]}", "names `{nothing}`"),
@@ -123,7 +127,7 @@ fn the_page_is_true() {
     let envelope = "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {name: logs}\nspec:\n  logging:\n";
     let outputs = "    outputs: [{name: requests, type: stdout}]\n";
     let examples: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         let whole = match example {
             example if example.starts_with("api") => example.to_owned(),
@@ -132,4 +136,59 @@ fn the_page_is_true() {
         let config = load(&whole).unwrap_or_else(|errors| panic!("{errors}\n{whole}"));
         assert!(config.warnings.is_empty(), "{whole}");
     }
+}
+
+fn target(config: &GatewayConfig, at: usize) -> weir_config::LogExport {
+    match config.startup.logging.of_requests().remove(at).target {
+        LogTarget::Otlp(export) => *export,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_variables(text: &str, variables: &[(&str, &str)]) -> GatewayConfig {
+    let text = format!(
+        "apiVersion: gateway.weir.dev/v1\nkind: Configuration\nmetadata: {{name: logs}}\nspec: {{logging: {text}}}\n"
+    );
+    let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    load_text(Path::new("x.yaml"), &text, &env).unwrap()
+}
+
+#[test]
+fn lines_go_to_a_receiver_that_the_output_or_the_variables_name() {
+    let own = "{outputs: [{name: a, type: otlp, parameters: {address: 'https://c:1', serviceType: http, fields: [status]}}], \
+               accessLogs: {outputs: [a]}}";
+    let config =
+        with_variables(own, &[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://d:2/x"), ("OTEL_BLRP_SCHEDULE_DELAY", "7")]);
+    assert_eq!(target(&config, 0).target.endpoint, "https://c:1/v1/logs");
+    assert_eq!((target(&config, 0).batch.delay, target(&config, 0).batch.size), (Duration::from_millis(7), 512));
+    let bare = "{outputs: [{name: a, type: otlp}], accessLogs: {outputs: [a]}}";
+    for (variables, expected) in [
+        (vec![], "http://localhost:4318/v1/logs"),
+        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")], "http://c:1/v1/logs"),
+        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "http://c:1/"),
+        (
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://d/x")],
+            "http://d/x",
+        ),
+    ] {
+        assert_eq!(target(&with_variables(bare, &variables), 0).target.endpoint, expected, "{variables:?}");
+    }
+}
+
+/// Users of another gateway found their standard output empty (traefik/traefik#11779).
+#[test]
+fn what_the_variables_ask_for_comes_beside_what_is_there() {
+    let asked = [("OTEL_LOGS_EXPORTER", "otlp")];
+    let config = with_variables("{runtimeLogs: {logLevel: info}}", &asked);
+    let outputs = config.startup.logging.of_requests();
+    assert_eq!((outputs.len(), &outputs[0].target), (2, &LogTarget::Stdout));
+    assert_eq!(target(&config, 1).target.endpoint, "http://localhost:4318/v1/logs");
+    assert_eq!(config.access_log(), None, "which requests have a line is said elsewhere");
+    // A base URL alone is for spans.
+    let base = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")];
+    assert_eq!(with_variables("{}", &base).startup.logging.also, None);
+    // Switched off, it is nobody's, and standard output does not take its place.
+    let named = "{outputs: [{name: a, type: otlp}], accessLogs: {outputs: [a]}}";
+    let off = with_variables(named, &[("OTEL_LOGS_EXPORTER", "none")]);
+    assert_eq!(off.startup.logging.of_requests(), []);
 }

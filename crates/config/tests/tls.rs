@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use weir_config::policy::{Alpn, Cipher, ClientCertificates, TlsVersion};
 use weir_config::{
-    Candidate, ConfigErrors, Content, GatewayConfig, Origin, Scheme, Start, Taker, Verdict, Waiting, Watcher, load_text,
+    Candidate, ConfigErrors, Content, Folders, GatewayConfig, Origin, Scheme, Start, Taker, Verdict, Waiting, Watcher,
+    load_text,
 };
 
 const CRT: &str = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n";
@@ -159,7 +160,7 @@ fn a_file_that_is_named_is_watched() {
     let first = folder.load(&|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     let (send, loads) = std::sync::mpsc::channel();
     let taker = Renewals { running: Arc::new(first.clone()), send };
-    let start = Start { dirs, running: Arc::clone(&folder), folder, origin: Origin::Folder };
+    let start = Start { source: Folders::new(dirs), running: Arc::clone(&folder), folder, origin: Origin::Folder };
     let watcher = Watcher::start(start, |_| None, taker).unwrap();
     let renew = |path: &Path, der: &str| {
         std::fs::write(path, pem(der)).unwrap();

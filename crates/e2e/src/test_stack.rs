@@ -76,6 +76,8 @@ pub struct TestStack {
     pub spec: GatewaySpec,
     /// More arguments of weir-analytics, from its next start on.
     pub analytics_args: Vec<String>,
+    /// Variables of weir-analytics, from its next start on.
+    pub analytics_env: Vec<(&'static str, String)>,
     gateway: Option<Gateway>,
     analytics: Option<Process>,
     engine: Option<Process>,
@@ -174,6 +176,7 @@ impl TestStack {
             site,
             spec,
             analytics_args: setup.analytics.iter().map(|&arg| arg.to_owned()).collect(),
+            analytics_env: Vec::new(),
             gateway: None,
             analytics: None,
             engine: None,
@@ -216,7 +219,9 @@ impl TestStack {
         let args = ["--listen", &listen, "--clickhouse", &engine, "--tokens", &tokens, "--state", &state];
         let more: Vec<&str> = self.analytics_args.iter().map(String::as_str).collect();
         let args = [&args[..], &["--admin-token-file", &admin], &more].concat();
-        self.ready("analytics", "weir-analytics", &args, env)
+        let own = self.analytics_env.iter().map(|(name, value)| (*name, value.as_str()));
+        let env: Vec<_> = env.iter().copied().chain(own).collect();
+        self.ready("analytics", "weir-analytics", &args, &env)
     }
 
     fn ready(&self, name: &str, executable: &str, args: &[&str], env: &[(&str, &str)]) -> io::Result<Process> {

@@ -267,3 +267,43 @@ impl Drop for Unread {
         drop(self.out.read(&mut [0; 1]));
     }
 }
+
+/// Users of another gateway lost their standard output by it (traefik/traefik#11779): here a file has its lines as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_go_to_a_receiver_beside_the_file() {
+    let receiver = weir_testkit::otlp::Receiver::start("127.0.0.1:0").await.unwrap();
+    let site = Site::new().unwrap();
+    let file = site.path("requests.log");
+    let yaml = logging(&format!(
+        "{{outputs: [{{name: a, type: file, parameters: {{file: \"{}\"}}}}, {{name: b, type: otlp}}], accessLogs: {{outputs: [a, b]}}}}",
+        file.display()
+    ));
+    let upstream = upstream::spawn("127.0.0.1:0").await.unwrap();
+    let spec = GatewaySpec { more_yaml: yaml, ..GatewaySpec::new("here", "edge", upstream) };
+    let endpoint = format!("http://{}", receiver.address);
+    let env = [("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &*endpoint)];
+    let mut gateway = Gateway::start_with(&site, &spec, &env).unwrap();
+    let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let url = format!("http://{}/status/404", gateway.address);
+    get_with(&url, &[("traceparent", &traceparent)]).await.unwrap();
+    let line = &written(&file, 1).await[0];
+    let record = eventually("the record arrives", async || receiver.logs().into_iter().next()).await;
+    let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!((hex(&record.trace_id), Value::from(hex(&record.span_id))), (TRACE.to_owned(), line["span_id"].clone()));
+    // Every field of the line is an attribute but these two, which a record has itself.
+    let fields: HashSet<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    let attributes: HashSet<_> = record.attributes.iter().map(|pair| pair.key.as_str()).collect();
+    // An attribute without a value is none.
+    let missing: Vec<_> = fields.difference(&attributes).filter(|name| line[**name] != "").copied().collect();
+    assert_eq!(missing.iter().collect::<HashSet<_>>(), ["trace_id", "span_id"].iter().collect());
+    assert!(attributes.is_subset(&fields), "{attributes:?}");
+    let resource = receiver.received()[0].resource().unwrap().attributes.clone();
+    assert!(resource.iter().any(|pair| pair.key == "service.instance.id"), "{resource:?}");
+    let count = || metric(gateway.admin, r#"weir_log_output_lines_total{output="b"}"#);
+    eventually("it is counted", async || (count().await == 1.0).then_some(())).await;
+    // The last lines are not lost with the process.
+    ask(gateway.address, "/last").await;
+    gateway.process.signal(Signal::TERM);
+    assert!(gateway.process.wait(DEADLINE).unwrap().success());
+    assert_eq!((receiver.logs().len(), lines(&file).len()), (2, 2));
+}

@@ -12,9 +12,10 @@ use std::process::Command;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-api", &[]),
     ("weir-event", &[]),
-    ("weir-program", &[]),
+    ("weir-program", &["weir-transport"]),
     ("weir-transport", &[]),
     ("weir-metrics", &[]),
+    ("weir-http1", &[]),
     ("weir-config", &["weir-event"]),
     ("weir-router", &["weir-event", "weir-config"]),
     ("weir-policies", &["weir-event", "weir-config", "weir-transport"]),
@@ -22,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-telemetry", &["weir-event", "weir-config", "weir-metrics"]),
     ("weir-spool", &["weir-api", "weir-event", "weir-transport"]),
     ("weir-otlp", &["weir-event", "weir-config", "weir-transport"]),
-    ("weir-logs", &["weir-event", "weir-config"]),
+    ("weir-logs", &["weir-event", "weir-config", "weir-otlp"]),
     (
         "weir-proxy",
         &[

@@ -343,3 +343,33 @@ async fn what_the_gateway_does_by_itself_is_a_span_as_well() {
     // Without them, no line of the log is about it.
     assert!(!site.log("edge").contains("reload"), "{}", site.log("edge"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_carry_the_callers_tracestate() {
+    let traced = Traced::start("", &[]).await;
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    traced.ask("/fast/a", &[("traceparent", &parent), ("tracestate", "a=1, ot=th:c")]).await;
+    let spans = traced.spans("/fast/a", 2).await;
+    assert!(spans.iter().all(|span| span.trace_state == "a=1,ot=th:c"), "{spans:?}");
+}
+
+/// A decision without a trace (B3, "Sampling State"): of the trace that begins here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_b3_decision_alone_is_honoured() {
+    let env = [("OTEL_PROPAGATORS", "tracecontext,b3")];
+    let none = Traced::start("    sampling: {random: 0}\n", &env).await;
+    none.ask("/fast/not", &[]).await;
+    for (text, path) in [("1", "/fast/one"), ("d", "/fast/debug")] {
+        none.ask(path, &[("b3", text)]).await;
+        let spans = none.spans(path, 2).await;
+        assert!(spans.iter().all(|span| span.flags & 1 == 1) && spans[0].trace_id == spans[1].trace_id, "{spans:?}");
+    }
+    let all = Traced::start("", &env).await;
+    all.ask("/fast/not", &[("b3", "0")]).await;
+    all.ask("/fast/last", &[]).await;
+    all.spans("/fast/last", 2).await;
+    for traced in [none, all] {
+        let is_not = |span: &Span| text(span, "url.path").as_deref() == Some("/fast/not");
+        assert!(!traced.receiver.spans().iter().any(is_not));
+    }
+}

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually};
+use weir_e2e::{DEADLINE, GatewaySpec, Site, eventually, reserve};
 use weir_testkit::process::program;
 use weir_testkit::{get, upstream};
 
@@ -57,6 +57,36 @@ fn ask(address: SocketAddr) {
         stream.write_all(b"\0\0\x08\x06\0\0\0\0\0weirweir").unwrap();
         assert!(stream.read(&mut [0; 512]).unwrap() > 0);
     }
+}
+
+/// A pipe that is full from the start on: not even the lines that say where it listens can be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_output_that_takes_nothing_holds_up_nothing() {
+    let site = Site::new().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
+    let port = reserve().unwrap();
+    spec.more_yaml = format!(
+        "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: Configuration\nmetadata: {{name: probe}}\n\
+         spec: {{probe: {{enabled: true, port: {}}}}}\n",
+        port.port()
+    );
+    let folder = site.path("edge");
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    fs::write(folder.join("conf.d/gateway.yaml"), spec.yaml(&folder)).unwrap();
+    let (_unread, out) = std::io::pipe().unwrap();
+    let size = fcntl_setpipe_size(&out, 4096).unwrap();
+    (&out).write_all(&vec![b'-'; size]).unwrap();
+    let mut command = Command::new(program("weir").unwrap());
+    command.args(["run", "--workers", "1", "--config"]).arg(folder.join("conf.d"));
+    command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null());
+    let mut gateway = Ending(command.spawn().unwrap());
+    eventually("it is ready", async || {
+        (get(&format!("http://127.0.0.1:{}/probes/readiness", port.port())).await.ok()?.0 == 200).then_some(())
+    })
+    .await;
+    kill_process(Pid::from_child(&gateway.0), Signal::TERM).unwrap();
+    let status = eventually("it ends", async || gateway.0.try_wait().unwrap()).await;
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -128,6 +128,8 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The other end of the connection. Not in the record.
     pub peer: Option<IpAddr>,
+    /// `tracestate` as it came and goes on, for spans. Not in the record.
+    pub trace_state: Option<Bytes>,
     /// The target that the upstream was asked for, where spans may be made of it. Not in the record.
     pub forwarded: Option<Uri>,
     pub consumer: Bytes,
@@ -187,6 +189,7 @@ impl Exchange {
             user_agent: None,
             client: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             peer: None,
+            trace_state: None,
             forwarded: None,
             consumer: Bytes::new(),
             auth: AuthKind::None,

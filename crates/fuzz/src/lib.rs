@@ -5,6 +5,7 @@
 //! under libFuzzer in `make test-kits`, for 60 s each in `make check`.
 
 mod chunk;
+mod http1;
 mod load;
 mod record;
 mod ring;
@@ -12,6 +13,7 @@ mod route;
 mod trace_context;
 
 pub use chunk::chunk;
+pub use http1::{http1_requests, http1_responses};
 pub use load::load;
 pub use record::record;
 pub use ring::ring;

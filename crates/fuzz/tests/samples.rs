@@ -145,6 +145,34 @@ fn a_trace_context() {
     feed(&samples.map(<[u8]>::to_vec), weir_fuzz::trace_context);
 }
 
+#[test]
+fn http1_requests() {
+    let samples: [&[u8]; 7] = [
+        b"\x07GET /a?b HTTP/1.1\r\nHost: a\r\nX-Odd:  1 \r\nx-odd: 2\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        b"\x01\r\nPOST / HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x03PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\";c\r\nhello\r\n1 ; d\r\n!\r\n0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"\xffGET http://a:80/x?y#z HTTP/1.1\r\nHost: b\r\nConnection: close, te\r\nTE: trailers\r\n\r\n",
+        b"\x09OPTIONS * HTTP/1.1\r\nHost: [::1]\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        b"\x02CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\nany",
+        b"\x05POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    ];
+    feed(&samples.map(<[u8]>::to_vec), weir_fuzz::http1_requests);
+}
+
+#[test]
+fn http1_responses() {
+    let samples: [&[u8]; 7] = [
+        b"\x07HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer : a\r\n\r\nhello",
+        b"\x01HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
+        b"\x43HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"\x8fHTTP/1.1 200 OK\r\n\r\nany",
+        b"\x05HTTP/1.0 200 OK\r\n\r\nuntil the end",
+        b"\xc5HTTP/1.1 204\r\nContent-Length: 2, 2\r\n\r\n",
+        b"\x05HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\n",
+    ];
+    feed(&samples.map(<[u8]>::to_vec), weir_fuzz::http1_responses);
+}
+
 /// The feeder finds what is wrong, and tells the seed.
 #[test]
 fn a_fault_is_found() {

@@ -11,7 +11,7 @@ use weir_proxy::Proxy;
 use weir_telemetry::degradation::{Degradation, Governor};
 
 /// The threads beside the workers.
-const THREADS: [&str; 5] = ["weir", "weir-spool", "weir-shipper", "weir-housekeepe", "weir-log-lines"];
+const THREADS: [&str; 6] = ["weir", "weir-spool", "weir-shipper", "weir-housekeepe", "weir-log-lines", "weir-log-otlp"];
 /// With less of a second used, nobody is short of anything.
 const IDLE: Duration = Duration::from_millis(100);
 

@@ -28,7 +28,9 @@ pub enum RunError {
     #[error("{0}")]
     Log(weir_logs::StartError),
     #[error("spans cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables")]
-    Spans(#[from] weir_otlp::ClientError),
+    Spans(weir_otlp::ClientError),
+    #[error("metrics cannot be sent: {0}; correct `spec.metrics.otlp`, or the OTEL_EXPORTER_OTLP_ variables")]
+    Metrics(weir_otlp::ClientError),
     #[error(
         "spans of the gateway's own operations cannot be sent: {0}; correct `spec.tracing.provider`, or the OTEL_EXPORTER_OTLP_ variables"
     )]
@@ -47,7 +49,7 @@ impl From<weir_logs::StartError> for RunError {
     fn from(error: weir_logs::StartError) -> Self {
         match error {
             weir_logs::StartError::Thread(error) => Self::Thread(error),
-            open @ weir_logs::StartError::Open { .. } => Self::Log(open),
+            other => Self::Log(other),
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::error::RunError;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Level;
-use weir_config::{AnalyticsTls, LogLevel, OtlpProtocol, Startup, policy};
+use weir_config::{LogLevel, OtlpProtocol, Startup, TraceExport, policy};
 use weir_event::clock::system_us;
 use weir_event::{Identity, Names};
 use weir_logs::{Entry, Logs};
@@ -19,7 +19,8 @@ pub fn start(
     names: &Arc<Names>,
 ) -> Result<(Log, Arc<Logs>, Option<Operations>), RunError> {
     let (of_requests, of_program) = (startup.logging.of_requests(), startup.logging.of_program());
-    let logs = Logs::start(of_requests.into_iter().chain(of_program.iter().cloned()), identity, names)?;
+    let outputs = of_requests.into_iter().chain(of_program.iter().cloned());
+    let logs = Logs::start(outputs, identity, names, env!("CARGO_PKG_VERSION"))?;
     let also = (!of_program.is_empty()).then(|| {
         let sender = Mutex::new(logs.sender(&of_program));
         let take: Take = Box::new(move |level, text| {
@@ -34,8 +35,9 @@ pub fn start(
         LogLevel::Warn => "warn",
         LogLevel::Error | LogLevel::Fatal => "error",
     };
-    let operations = receiver(startup).map(|receiver| {
-        let service = startup.spans.as_ref().and_then(|spans| spans.service_name.as_ref()).unwrap_or(&identity.gateway);
+    let operations = receiver(startup)?.map(|receiver| {
+        let service =
+            startup.spans.as_ref().and_then(|spans| spans.target.service_name.as_ref()).unwrap_or(&identity.gateway);
         let attributes = [
             ("service.namespace", &*identity.organization),
             ("deployment.environment.name", &*identity.environment),
@@ -49,19 +51,16 @@ pub fn start(
 }
 
 /// Where spans of the gateway's own operations go: where those of requests do.
-fn receiver(startup: &Startup) -> Option<Receiver> {
-    let spans = startup.spans.as_ref()?;
-    let protocol = match spans.protocol {
+fn receiver(startup: &Startup) -> Result<Option<Receiver>, RunError> {
+    let Some(TraceExport { target, .. }) = &startup.spans else { return Ok(None) };
+    let protocol = match target.protocol {
         OtlpProtocol::Grpc => Protocol::Grpc,
         OtlpProtocol::HttpProtobuf => Protocol::Http,
     };
-    // Its TLS trusts the system alone, and there is none over HTTP.
-    let is_tls = spans.endpoint.scheme_str() == Some("https");
-    if is_tls && (protocol == Protocol::Http || spans.tls != AnalyticsTls::default()) {
-        return None;
-    }
-    let headers = spans.headers.iter().map(|(name, value)| (name.to_string(), value.expose().to_owned())).collect();
-    Some(Receiver { protocol, endpoint: spans.endpoint.to_string(), headers, timeout: spans.timeout })
+    let headers = target.headers.iter().map(|(name, value)| (name.to_string(), value.expose().to_owned())).collect();
+    let tls = Arc::new(weir_otlp::tls(target).map_err(RunError::Spans)?);
+    let (endpoint, timeout) = (target.endpoint.to_string(), target.timeout);
+    Ok(Some(Receiver { protocol, endpoint, headers, timeout, tls }))
 }
 
 fn level_of(level: Level) -> policy::LogLevel {

@@ -7,14 +7,15 @@ mod budget;
 mod descriptors;
 mod error;
 mod exit;
+mod exports;
 mod generations;
 mod logging;
 mod operator_ports;
 mod reload;
 mod run;
 mod sink;
-mod spans;
 mod start;
+mod start_lines;
 mod validate;
 
 use args::{Args, Command};

@@ -7,13 +7,14 @@ use crate::args::RunOptions;
 use crate::descriptors;
 use crate::error::RunError;
 use crate::exit;
+use crate::exports::{ExportCounts, Exports};
 use crate::generations::Generations;
 use crate::logging;
 use crate::operator_ports::{self, HandOver, OperatorPort};
 use crate::reload::{Fallback, ReloadStats, Reloader, ask, keep, lock, tell_warnings};
 use crate::sink::sinks;
-use crate::spans;
 use crate::start::{Prepared, env, prepare};
+use crate::start_lines::tell;
 use std::io;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
-use weir_config::{Analytics, AnalyticsTls, Answer, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
+use weir_config::{Analytics, AnalyticsTls, Answer, Folders, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
@@ -82,12 +83,10 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let (admin, probe, metrics) = open_for_operators(&config, options.take_over)?;
     let ports = if options.take_over { Ports::Shared } else { Ports::Alone };
     let open = OpenPorts::bind(&snapshot, workers, ports)?;
-    let opened = AdminSocket::open(&socket, options.take_over);
-    if options.admin_socket.is_some()
-        && let Err(error) = opened
-    {
-        return Err(RunError::Socket { path: socket, error });
-    }
+    let opened = match AdminSocket::open(&socket, options.take_over) {
+        Err(error) if options.admin_socket.is_some() => return Err(RunError::Socket { path: socket, error }),
+        opened => opened,
+    };
     let (mut spool, writers) =
         Spool::start(spool_config(&config), identity.clone(), workers, Arc::clone(&registry.names))?;
     // Nobody asked for it: a folder that cannot be written, or whose path is too long for a socket.
@@ -96,9 +95,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     }
     let hand_over = HandOver::within(&config.startup.spool.path);
     let operator_ports = OperatorPorts { admin, socket: opened.ok(), probe, metrics, hand_over };
-    let spans = spans::exporter(&config, &identity, spool.boot(), &registry.names)?;
-    let (spans, exporter) = spans.unzip();
-    let (span_counts, probes) = exporter.as_ref().map(|exporter| (exporter.counts(), exporter.probes())).unzip();
+    let (exports, spans) = Exports::new(&config, (&identity, spool.boot()), &registry.names, &logs)?;
+    let ExportCounts { spans: span_counts, probes, metrics: metric_counts } = exports.counts();
     let proxy =
         Proxy::start_on(open, snapshot, workers, sinks(writers, spans.as_ref(), &logs, &config.startup.logging))?;
     let counted: Vec<_> = proxy.stats().cloned().collect();
@@ -133,7 +131,8 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         ending: ending.clone(),
     };
     ending.allow(settings.lifecycle.drain_delay + settings.drain);
-    let watcher = Watcher::start(Start { dirs: options.config, folder, running, origin }, env, reloader)?;
+    let start = Start { source: Folders::new(options.config), folder, running, origin };
+    let watcher = Watcher::start(start, env, reloader)?;
     let (shared, kept, handle, log) = (Arc::clone(&proxy), Arc::clone(&spool), watcher.handle(), log.recent());
     let parts = Parts {
         proxy: shared,
@@ -145,12 +144,14 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         handle,
         log,
         spans: span_counts,
+        metric_export: metric_counts,
         logs: Arc::clone(&logs),
         probes,
     };
     let admin = Admin::new(parts, identity);
 
-    runtime.block_on(spans::exporting(exporter, &ending, beside(operator_ports, Arc::clone(&admin), proxy, signals)));
+    let work = beside(operator_ports, Arc::clone(&admin), proxy, signals);
+    runtime.block_on(exports.beside(Arc::clone(&admin), &ending, work));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
     // Without waiting for a name that somebody asked for and that is not resolved.
@@ -409,13 +410,6 @@ fn reload(handle: &Handle) {
             info!("what is in the folders runs already");
         }
     });
-}
-
-/// For whoever started it; that nobody can read it stops nothing.
-fn tell(line: std::fmt::Arguments<'_>) {
-    if let Err(error) = weir_program::say(line) {
-        warn!(%error, "standard output cannot be written");
-    }
 }
 
 fn lower_priority() {

@@ -8,6 +8,8 @@ use crate::entry::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread::Thread;
+use std::time::Instant;
+use weir_otlp::Loss;
 
 /// What may wait in one buffer, in bytes: some thousand lines.
 const ROOM: usize = 2 * 1024 * 1024;
@@ -20,23 +22,39 @@ pub struct Counts {
     failed: AtomicU64,
     no_room: AtomicU64,
     left_out: AtomicU64,
+    /// Of an output that is a receiver of log records.
+    sent: OnceLock<Arc<weir_otlp::Counts>>,
 }
 
 impl Counts {
-    /// Lines that were written.
+    /// Lines that were written, or that their receiver has acknowledged.
     pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        self.sent.get().map_or_else(|| self.written.load(Ordering::Relaxed), |sent| sent.exported())
     }
 
-    /// Bytes of these lines.
+    /// Bytes of these lines; of records, those of all requests with them.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.sent.get().map_or_else(|| self.bytes.load(Ordering::Relaxed), |sent| sent.bytes())
     }
 
     /// Lines that were not, each with why, in the words of metrics.
-    pub fn dropped(&self) -> [(&'static str, u64); 3] {
+    pub fn dropped(&self) -> Vec<(&'static str, u64)> {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        [("queue_full", count(&self.no_room)), ("write_failed", count(&self.failed)), ("limit", count(&self.left_out))]
+        let mut dropped = vec![("queue_full", count(&self.no_room)), ("limit", count(&self.left_out))];
+        match self.sent.get() {
+            None => dropped.push(("write_failed", count(&self.failed))),
+            Some(sent) => {
+                let losses = Loss::ALL.into_iter().filter(|(_, why)| *why != Loss::QueueFull);
+                dropped.extend(losses.map(|(word, why)| (word, sent.lost(why))));
+            }
+        }
+        dropped
+    }
+
+    /// From now on they are those of records that are sent.
+    pub(crate) fn are_sent(&self, sent: Arc<weir_otlp::Counts>) {
+        // It is said once.
+        drop(self.sent.set(sent));
     }
 
     pub(crate) fn write(&self, lines: u64, bytes: usize) {
@@ -57,10 +75,25 @@ impl Counts {
     }
 }
 
+/// Whether an output ends, and by when it must have.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(OnceLock<Instant>);
+
+impl Ends {
+    pub(crate) fn by(&self, deadline: Instant) {
+        // The first one counts.
+        let _ = self.0.set(deadline);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.get().copied()
+    }
+}
+
 /// What the senders of an output and its thread share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    pub(crate) counts: Counts,
+    pub(crate) counts: Arc<Counts>,
     thread: OnceLock<Thread>,
     /// Whether the thread waits for somebody to wake it.
     waits: AtomicBool,

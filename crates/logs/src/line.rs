@@ -64,22 +64,64 @@ impl Lines {
     pub(crate) fn put(&mut self, out: &mut Vec<u8>, entry: &Entry<'_>) -> bool {
         match entry {
             Entry::Request(record) => {
-                let Ok(event) = Event::decode(Schema::NEWEST, record) else { return false };
-                if event.name_ids().any(|id| id.0 as usize > self.known.len()) {
-                    self.learn();
-                }
+                let Some(event) = self.event(record) else { return false };
                 self.put_request(out, &event);
             }
             Entry::Message(message) => {
-                if message.api.0.max(message.policy.0) as usize > self.known.len() {
-                    self.learn();
-                }
+                self.learn_up_to(message.api.0.max(message.policy.0));
                 self.put_message(out, message);
             }
             Entry::Program { at_us, level, text } => self.put_program(out, *at_us, *level, text),
         }
         out.push(b'\n');
         true
+    }
+
+    /// What an entry says, without the fields that JSON has beside it: the line of a template, or the message. `None`: it
+    /// cannot be read, which only a fault of this program can cause.
+    pub(crate) fn body(&mut self, entry: &Entry<'_>) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        match (&self.format, entry) {
+            (Format::Template { .. }, entry) => {
+                if !self.put(&mut out, entry) {
+                    return None;
+                }
+                out.pop();
+            }
+            (Format::Json(_), Entry::Request(record)) => {
+                put_request_message(&mut out, &Event::decode(Schema::NEWEST, record).ok()?);
+            }
+            (Format::Json(_), Entry::Message(PolicyMessage { text, .. }) | Entry::Program { text, .. }) => {
+                if let Entry::Message(message) = entry {
+                    self.learn_up_to(message.api.0.max(message.policy.0));
+                }
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+        Some(out)
+    }
+
+    /// The event of a request, whose names are known from now on.
+    pub(crate) fn event<'e>(&mut self, record: &'e [u8]) -> Option<Event<'e>> {
+        let event = Event::decode(Schema::NEWEST, record).ok()?;
+        self.learn_up_to(event.name_ids().map(|id| id.0).max().unwrap_or_default());
+        Some(event)
+    }
+
+    /// Names and values of the fields that a line about a request has.
+    pub(crate) fn each_field<'e>(&'e self, event: &'e Event<'e>, mut each: impl FnMut(&str, LineValue<'_>)) {
+        let names = |id| self.name(id);
+        let line = Line { event, identity: &self.identity, names: &names };
+        match &self.format {
+            Format::Json(fields) => fields.iter().for_each(|field| each(field.name, field.of(&line))),
+            Format::Template { parts, .. } => {
+                for part in parts {
+                    if let TemplatePart::Field(field) = part {
+                        each(field.name, field.of(&line));
+                    }
+                }
+            }
+        }
     }
 
     /// What the output says of itself: how many lines are not there, and why.
@@ -101,11 +143,14 @@ impl Lines {
         out.push(b'\n');
     }
 
-    fn learn(&mut self) {
+    fn learn_up_to(&mut self, id: u32) {
+        if id as usize <= self.known.len() {
+            return;
+        }
         self.known.extend(self.names.since(self.known.len()).into_iter().map(|(_, name)| name));
     }
 
-    fn name(&self, id: NameId) -> &str {
+    pub(crate) fn name(&self, id: NameId) -> &str {
         (id.0 as usize).checked_sub(1).and_then(|at| self.known.get(at)).map_or("", |name| name)
     }
 
@@ -117,13 +162,7 @@ impl Lines {
             Format::Template { .. } => {
                 let ended = event.fixed.start_us + i64::try_from(event.total_us()).unwrap_or_default();
                 let trace = event.trace().to_string();
-                let message = |out: &mut Vec<u8>| {
-                    put_value(out, &LineValue::Text(event.method().as_str()));
-                    out.push(b' ');
-                    put_escaped(out, event.path);
-                    let ms = event.total_us() as f64 / 1000.0;
-                    drop(write!(out, " {} {ms:.3}ms", event.fixed.status));
-                };
+                let message = |out: &mut Vec<u8>| put_request_message(out, event);
                 let common = Common {
                     at_us: ended,
                     kind: "accessLog",
@@ -216,6 +255,15 @@ impl Lines {
             drop(write!(out, " {TRACE}={trace}"));
         }
     }
+}
+
+/// What is said of a request that no policy says anything about.
+fn put_request_message(out: &mut Vec<u8>, event: &Event<'_>) {
+    put_value(out, &LineValue::Text(event.method().as_str()));
+    out.push(b' ');
+    put_escaped(out, event.path);
+    let ms = event.total_us() as f64 / 1000.0;
+    drop(write!(out, " {} {ms:.3}ms", event.fixed.status));
 }
 
 /// As templates write it.

@@ -9,7 +9,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use weir_config::LogTarget;
 
 /// How often it is seen whether a file is still the one under its name.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,11 +23,11 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// An error names the file.
-    pub(crate) fn open(target: &LogTarget) -> io::Result<Self> {
-        match target {
-            LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(|out| Self::Stdout(out.into())),
-            LogTarget::File(path) => LogFile::open(path).map(Self::File),
+    /// A file, or standard output.
+    pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
+        match file {
+            None => io::stdout().as_fd().try_clone_to_owned().map(|out| Self::Stdout(out.into())),
+            Some(path) => LogFile::open(path).map(Self::File),
         }
     }
 

@@ -1,33 +1,36 @@
 //! The outputs, each with a thread of its own: one that hangs holds up no other, and no request.
 
 use crate::entry::Entry;
-use crate::lane::{Counts, Lane, Sender, Shared};
+use crate::lane::{Counts, Ends, Lane, Sender, Shared};
 use crate::line::Lines;
 use crate::output::Output;
+use crate::records::{self, RecordError, RecordSink};
+use crate::sink::Sink;
+use crate::text::TextSink;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tracing::{error, info};
+use tracing::error;
 use weir_config::{LogOutput, LogTarget};
 use weir_event::clock::system_us;
 use weir_event::{Identity, Names};
+use weir_otlp::ClientError;
 
 /// How long entries gather before they are written: what comes in that time is one write.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often an output says how many lines are not in it, at most.
 const LOSSES: Duration = Duration::from_secs(1);
-/// A batch is written in pieces of about this size.
-const PIECE: usize = 256 * 1024;
 
 /// Why an output cannot be used.
 #[derive(Debug)]
 pub enum StartError {
     /// `path` is where it is, if it is a file.
     Open { output: String, path: Option<PathBuf>, error: io::Error },
+    /// Nothing can be sent to it.
+    Client { output: String, error: ClientError },
     /// It has no thread.
     Thread(io::Error),
 }
@@ -41,6 +44,10 @@ impl std::fmt::Display for StartError {
                 path.display()
             ),
             Self::Open { output, path: None, error } => write!(f, "log output `{output}`: {error}"),
+            Self::Client { output, error } => write!(
+                f,
+                "log output `{output}`: {error}; correct its `parameters`, or the OTEL_EXPORTER_OTLP_ variables"
+            ),
             Self::Thread(error) => write!(f, "a log output gets no thread: {error}"),
         }
     }
@@ -52,6 +59,8 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Logs {
     outputs: Vec<Running>,
+    /// The id of this life of the process.
+    boot: Arc<OnceLock<String>>,
 }
 
 #[derive(Debug)]
@@ -59,30 +68,36 @@ struct Running {
     name: String,
     shared: Arc<Shared>,
     lanes: Arc<Mutex<Vec<Arc<Lane>>>>,
-    ends: Arc<AtomicBool>,
+    ends: Arc<Ends>,
     ended: Mutex<Receiver<()>>,
 }
 
 impl Logs {
     /// Opens every output and starts its thread; an output that cannot be opened is an error. Each has one line format.
+    /// `version` is that of the program.
     pub fn start(
         outputs: impl Iterator<Item = LogOutput>,
         identity: &Identity,
         names: &Arc<Names>,
+        version: &'static str,
     ) -> Result<Self, StartError> {
         // One that two kinds of lines go to is opened once.
         let wanted: BTreeMap<_, _> = outputs.map(|output| (output.name.clone(), output)).collect();
+        let boot = Arc::default();
+        let sender = records::Sender { identity: identity.clone(), version, boot: Arc::clone(&boot) };
         let start = |output: LogOutput| {
-            let path = match &output.target {
-                LogTarget::File(path) => Some(path.clone()),
-                LogTarget::Stdout => None,
-            };
-            let failed = |error| StartError::Open { output: output.name.clone(), path, error };
+            let (shared, ends) = (Arc::new(Shared::default()), Arc::new(Ends::default()));
             let lines = Lines::new(&output.format, identity.clone(), Arc::clone(names));
-            let open = Output::open(&output.target).map_err(failed)?;
-            Running::start(&output.name, open, lines).map_err(StartError::Thread)
+            let sink = sink(&output, lines, &sender, &shared, &ends)?;
+            Running::start(&output.name, sink, shared, ends).map_err(StartError::Thread)
         };
-        Ok(Self { outputs: wanted.into_values().map(start).collect::<Result<_, _>>()? })
+        Ok(Self { outputs: wanted.into_values().map(start).collect::<Result<_, _>>()?, boot })
+    }
+
+    /// Says what this life of the process is called, for records that are sent.
+    pub fn lives_as(&self, boot: &str) {
+        // It has one.
+        drop(self.boot.set(boot.to_owned()));
     }
 
     /// A way to these outputs, for one thread.
@@ -98,13 +113,13 @@ impl Logs {
 
     /// What became of the lines of each output, by its name.
     pub fn counts(&self) -> impl Iterator<Item = (&str, &Counts)> {
-        self.outputs.iter().map(|running| (&*running.name, &running.shared.counts))
+        self.outputs.iter().map(|running| (&*running.name, &*running.shared.counts))
     }
 
     /// Writes what waits and ends the threads; one that has not ended by `deadline` is left behind.
     pub fn end(&self, deadline: Instant) {
         for output in &self.outputs {
-            output.ends.store(true, Ordering::SeqCst);
+            output.ends.by(deadline);
             output.shared.wake();
         }
         for output in &self.outputs {
@@ -117,20 +132,46 @@ impl Logs {
     }
 }
 
+/// What the output's thread does with entries.
+fn sink(
+    output: &LogOutput,
+    lines: Lines,
+    sender: &records::Sender,
+    shared: &Shared,
+    ends: &Arc<Ends>,
+) -> Result<Box<dyn Sink>, StartError> {
+    let name = &output.name;
+    let open = |path: Option<&PathBuf>| {
+        let failed = |error| StartError::Open { output: name.clone(), path: path.cloned(), error };
+        Output::open(path.map(PathBuf::as_path)).map_err(failed)
+    };
+    let path = match &output.target {
+        LogTarget::Stdout => None,
+        LogTarget::File(path) => Some(path),
+        LogTarget::Otlp(export) => {
+            let sent = Arc::default();
+            shared.counts.are_sent(Arc::clone(&sent));
+            let sink = RecordSink::new(lines, export, sender.clone(), sent, Arc::clone(ends));
+            return match sink {
+                Ok(sink) => Ok(Box::new(sink)),
+                Err(RecordError::Client(error)) => Err(StartError::Client { output: name.clone(), error }),
+                Err(RecordError::Runtime(error)) => Err(StartError::Thread(error)),
+            };
+        }
+    };
+    Ok(Box::new(TextSink::new(name, open(path)?, lines, Arc::clone(&shared.counts))))
+}
+
 impl Running {
-    fn start(name: &str, output: Output, lines: Lines) -> io::Result<Self> {
-        let (shared, ends) = (Arc::new(Shared::default()), Arc::new(AtomicBool::new(false)));
+    fn start(name: &str, sink: Box<dyn Sink>, shared: Arc<Shared>, ends: Arc<Ends>) -> io::Result<Self> {
         let lanes = Arc::new(Mutex::new(Vec::new()));
         let (end, ended) = channel();
         let mut writer = Writer {
-            name: name.to_owned(),
-            output,
-            lines,
+            sink,
             shared: Arc::clone(&shared),
             lanes: Arc::clone(&lanes),
             ends: Arc::clone(&ends),
             empty: Vec::new(),
-            fails: false,
             told: (0, 0),
             told_at: None,
         };
@@ -146,16 +187,12 @@ impl Running {
 
 /// The thread of one output.
 struct Writer {
-    name: String,
-    output: Output,
-    lines: Lines,
+    sink: Box<dyn Sink>,
     shared: Arc<Shared>,
     lanes: Arc<Mutex<Vec<Arc<Lane>>>>,
-    ends: Arc<AtomicBool>,
+    ends: Arc<Ends>,
     /// Swapped for what waits.
     empty: Vec<u8>,
-    /// Whether the last write failed, which is reported already.
-    fails: bool,
     /// How many lines were reported to be missing: left out, and without room.
     told: (u64, u64),
     told_at: Option<Instant>,
@@ -165,19 +202,20 @@ impl Writer {
     fn run(&mut self) {
         loop {
             // Asked before it is looked: what was sent before the end is written.
-            let ends = self.ends.load(Ordering::SeqCst);
-            let wrote = self.write_all();
+            let ends = self.ends.deadline().is_some();
+            let took = self.take_all();
             let has_untold = self.tell_losses(ends);
+            self.sink.flush(ends);
             if ends {
                 return;
             }
-            if wrote {
+            if took || self.sink.has_some() {
                 // Nobody wakes it meanwhile.
                 std::thread::park_timeout(GATHER);
                 continue;
             }
             self.shared.sleep_begins();
-            if self.has_none() && !self.ends.load(Ordering::SeqCst) {
+            if self.has_none() && self.ends.deadline().is_none() {
                 // A wake that is missed costs no more than this.
                 std::thread::park_timeout(if has_untold { GATHER } else { LOSSES * 10 });
             }
@@ -193,48 +231,22 @@ impl Writer {
         self.lanes().iter().all(|lane| lane.is_empty())
     }
 
-    /// Writes what waits. Answers whether there was anything.
-    fn write_all(&mut self) -> bool {
-        let (mut any, mut batch, mut empty) = (false, Batch::default(), std::mem::take(&mut self.empty));
+    /// Takes what waits. Answers whether there was anything.
+    fn take_all(&mut self) -> bool {
+        let (mut any, mut empty) = (false, std::mem::take(&mut self.empty));
         for lane in self.lanes() {
             lane.take(&mut empty, |mut entries| {
                 any = true;
                 while let Some(entry) = Entry::take(&mut entries) {
-                    batch.lines += u64::from(self.lines.put(&mut batch.text, &entry));
-                    if batch.text.len() >= PIECE {
-                        self.write(&mut batch);
-                    }
+                    self.sink.put(&entry);
                 }
             });
         }
-        self.write(&mut batch);
         self.empty = empty;
         any
     }
 
-    fn write(&mut self, batch: &mut Batch) {
-        if batch.text.is_empty() {
-            return;
-        }
-        match self.output.write(&batch.text) {
-            Ok(()) => {
-                self.shared.counts.write(batch.lines, batch.text.len());
-                if std::mem::take(&mut self.fails) {
-                    info!(output = self.name, "the log output takes lines again");
-                }
-            }
-            Err(error) => {
-                self.shared.counts.fail(batch.lines);
-                if !std::mem::replace(&mut self.fails, true) {
-                    error!(output = self.name, %error, "a log output cannot be written: its lines are lost until it can");
-                }
-            }
-        }
-        batch.text.clear();
-        batch.lines = 0;
-    }
-
-    /// Writes how many lines are not there. Answers whether that is still to be done.
+    /// Says how many lines are not there. Answers whether that is still to be done.
     fn tell_losses(&mut self, ends: bool) -> bool {
         let counts = &self.shared.counts;
         let (left_out, no_room) = (counts.left_out(), counts.no_room());
@@ -244,28 +256,18 @@ impl Writer {
         if !ends && self.told_at.is_some_and(|at| at.elapsed() < LOSSES) {
             return true;
         }
-        let mut batch = Batch::default();
         let at_us = system_us();
         for (count, why) in [
             (left_out - self.told.0, "more than `perSecond` in a second"),
             (no_room - self.told.1, "this output is slower than they come"),
         ] {
             if count > 0 {
-                self.lines.put_loss(&mut batch.text, at_us, count, why);
-                batch.lines += 1;
+                self.sink.put_loss(at_us, count, why);
             }
         }
         (self.told, self.told_at) = ((left_out, no_room), Some(Instant::now()));
-        self.write(&mut batch);
         false
     }
-}
-
-/// Lines that are written together.
-#[derive(Default)]
-struct Batch {
-    text: Vec<u8>,
-    lines: u64,
 }
 
 #[cfg(test)]
@@ -290,7 +292,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let outputs = [file("a", &folder.path().join("a")), file("b", &folder.path().join("b"))];
         let names = Arc::new(Names::new());
-        let logs = Logs::start(outputs.iter().cloned(), &Identity::default(), &names).unwrap();
+        let logs = Logs::start(outputs.iter().cloned(), &Identity::default(), &names, "1").unwrap();
         let (mut both, mut one) = (logs.sender(&outputs), logs.sender(&outputs[1..]));
         (0..100).for_each(|n| both.send(&says(&n.to_string())));
         one.send(&says("alone"));
@@ -320,7 +322,7 @@ mod tests {
     fn an_output_that_cannot_be_opened_is_named() {
         let path = Path::new("/nonexistent/log");
         let error =
-            Logs::start([file("a", path)].into_iter(), &Identity::default(), &Arc::new(Names::new())).unwrap_err();
+            Logs::start([file("a", path)].into_iter(), &Identity::default(), &Arc::new(Names::new()), "1").unwrap_err();
         assert!(error.to_string().starts_with("log output `a`: /nonexistent/log: No such file"), "{error}");
     }
 }

@@ -1,11 +1,12 @@
 //! Series to text. A gateway may have a million series, so they are written piece by piece ([`Exposition`]), and only
 //! those few that are not of a route are collected first ([`Families`]). Prometheus' text is written by the `prometheus`
-//! crate, OpenMetrics' by [`crate::openmetrics`], protobuf by [`crate::protobuf`].
+//! crate, OpenMetrics' by [`crate::openmetrics`], protobuf by [`crate::protobuf`], OTLP's messages by [`crate::otlp`].
 
 use crate::catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric};
 use crate::format::Format;
 use crate::histogram::Reading;
 use crate::openmetrics;
+use crate::otlp::{self, Collection};
 use crate::protobuf;
 use crate::sample::{Sample, Value};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
@@ -19,6 +20,10 @@ const BATCH: usize = 256;
 #[derive(Default)]
 pub struct Exposition {
     format: Format,
+    /// OTLP in place of `format`.
+    otlp: Option<Collection>,
+    /// Points of OTLP that are ready to be taken.
+    points: u64,
     text: Vec<u8>,
     metric: Option<&'static Metric>,
     samples: Vec<(Sample, f64)>,
@@ -33,6 +38,13 @@ pub struct Exposition {
 impl Exposition {
     pub fn of(format: Format) -> Self {
         Self { format, ..Self::default() }
+    }
+
+    /// Of OTLP: messages for `ScopeMetrics`, to be taken by [`Exposition::take_points`] and [`Exposition::finish_points`]. `at`
+    /// is when they are collected, in nanoseconds since the Unix epoch. Histograms are exponential, of scale 3, or `explicit`,
+    /// with the boundaries of the catalogue.
+    pub fn of_otlp(at: u64, explicit: bool) -> Self {
+        Self { otlp: Some(Collection { at, explicit }), ..Self::default() }
     }
 
     /// With a `_created` for each series that only grows, in OpenMetrics' text; protobuf always has that time.
@@ -73,6 +85,10 @@ impl Exposition {
 
     fn flush(&mut self) {
         let Some(metric) = self.metric.filter(|_| !self.samples.is_empty()) else { return };
+        if let Some(collection) = self.otlp {
+            self.points += otlp::family(&mut self.text, collection, metric, self.samples.drain(..));
+            return;
+        }
         match self.format {
             Format::Text => self.flush_text(metric),
             Format::OpenMetrics => self.flush_openmetrics(metric),
@@ -120,6 +136,17 @@ impl Exposition {
     /// The text that is ready; what is collected but not written yet stays.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text)
+    }
+
+    /// Messages of OTLP that are ready, and how many points they have.
+    pub fn take_points(&mut self) -> (Vec<u8>, u64) {
+        (std::mem::take(&mut self.text), std::mem::take(&mut self.points))
+    }
+
+    /// The rest of them.
+    pub fn finish_points(mut self) -> (Vec<u8>, u64) {
+        self.flush();
+        self.take_points()
     }
 
     /// The rest.

@@ -1,5 +1,6 @@
 //! A histogram that one thread writes and any thread reads: with the boundaries that it is given, and as a native one.
 
+use crate::cell::add;
 use crate::native::{Native, NativeReading, Range};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -164,12 +165,6 @@ impl ExemplarCell {
         let is_whole = version > 0 && version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
         is_whole.then_some(exemplar)
     }
-}
-
-/// An add by the only writer: a load and a store, without the locked instruction that `fetch_add` is.
-#[inline]
-pub fn add(cell: &AtomicU64, value: u64) {
-    cell.store(cell.load(Ordering::Relaxed).wrapping_add(value), Ordering::Release);
 }
 
 /// The state of one histogram, or of several added up.

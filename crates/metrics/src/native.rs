@@ -5,7 +5,7 @@
 //! lower one. Buckets get memory in parts, when the first number comes that belongs there: 256 bytes for a range of 16
 //! times, of which a route's durations touch two or three.
 
-use crate::histogram::add;
+use crate::cell::add;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,7 @@
 //! What an answer to an export means: taken, taken in part, to be tried again, or refused for good (OTLP specification,
 //! "Failures", "Partial Success").
+//!
+//! The answers of all three signals are read as that of traces: they have the same fields, `partial_success { rejected, message }`.
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -20,7 +22,7 @@ pub(crate) enum Answer {
     Refused { why: String },
 }
 
-/// Of OTLP/HTTP. A body that cannot be read says nothing of what became of the spans: the status does.
+/// Of OTLP/HTTP. A body that cannot be read says nothing of what became of what was sent: the status does.
 pub(crate) fn of_http(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Answer {
     if status.is_success() {
         return taken(ExportTraceServiceResponse::decode(body.clone()).unwrap_or_default());

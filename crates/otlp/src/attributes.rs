@@ -25,6 +25,7 @@ pub(crate) struct Attributes<'o> {
 const KEY: u32 = 1;
 const VALUE: u32 = 2;
 const STRING: u32 = 1;
+const BOOL: u32 = 2;
 const INT: u32 = 3;
 const DOUBLE: u32 = 4;
 
@@ -87,6 +88,29 @@ impl<'o> Attributes<'o> {
     pub(crate) fn named(&mut self, name: &str, value: &[u8]) -> &mut Self {
         if !value.is_empty() && self.has_room() {
             self.put_long(name, &String::from_utf8_lossy(value));
+        }
+        self
+    }
+
+    /// As [`Attributes::named`], a number.
+    pub(crate) fn named_number(&mut self, name: &str, value: u64) -> &mut Self {
+        self.put_varint(name, INT, value)
+    }
+
+    /// As [`Attributes::named`], true or false.
+    pub(crate) fn named_flag(&mut self, name: &str, value: bool) -> &mut Self {
+        self.put_varint(name, BOOL, u64::from(value))
+    }
+
+    fn put_varint(&mut self, name: &str, field: u32, value: u64) -> &mut Self {
+        if self.has_room() {
+            let any = 1 + varint_len(value);
+            self.out.push(self.key);
+            varint(self.out, (size(KEY, name.len()) + size(VALUE, any)) as u64);
+            bytes(self.out, KEY, name.as_bytes());
+            length(self.out, VALUE, any);
+            self.out.push(short_key(field, VARINT));
+            varint(self.out, value);
         }
         self
     }
@@ -176,6 +200,11 @@ fn cut(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
+/// At most so many bytes of `text`, up to the end of a character.
+pub(crate) fn cut_at(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
 /// As `Display` writes it, without what that costs.
 fn dotted(ip: Ipv4Addr) -> ([u8; 16], usize) {
     let (mut text, mut len) = ([0; 16], 0);
@@ -228,6 +257,7 @@ mod tests {
         let (read, dropped) = written(limits, |attributes| {
             attributes.text(key!("a"), "x").text(key!("none"), "").int(key!("b"), 0).int(key!("c"), 1 << 40);
             attributes.seconds(key!("d"), 1_500_000).bytes(key!("e"), b"\xff!").named("f", b"\xff!");
+            attributes.named_number("g", 1 << 40).named_flag("h", true).named_flag("i", false);
         });
         let text = |text: &str| Value::StringValue(text.to_owned());
         let expected = [
@@ -237,6 +267,9 @@ mod tests {
             ("d", Value::DoubleValue(1.5)),
             ("e", text("\u{fffd}!")),
             ("f", text("\u{fffd}!")),
+            ("g", Value::IntValue(1 << 40)),
+            ("h", Value::BoolValue(true)),
+            ("i", Value::BoolValue(false)),
         ];
         assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value)));
         assert_eq!(dropped, 0);

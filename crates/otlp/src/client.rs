@@ -19,13 +19,11 @@ use rustls::ClientConfig;
 use std::io::Write;
 use std::time::Duration;
 use tonic::{Code, Status};
-use weir_config::{OtlpProtocol, TraceExport};
+use weir_config::{OtlpProtocol, OtlpTarget, Signal};
 use weir_transport::{Resolver, TlsError, causes, client_tls, connector};
 
 /// An answer is not larger (OTLP specification, "OTLP/HTTP Response"). Bytes.
 const MOST_OF_ANSWER: usize = 4 << 20;
-const TRACES_OVER_GRPC: PathAndQuery =
-    PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -54,39 +52,39 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(export: &TraceExport) -> Result<Self, ClientError> {
+    pub(crate) fn new(target: &OtlpTarget, signal: Signal) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
-        for (name, value) in &export.headers {
+        for (name, value) in &target.headers {
             let value = HeaderValue::from_str(value.expose()).map_err(|_| ClientError::Header(name.to_string()))?;
             headers.append(name, value);
         }
-        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(export)?).https_or_http();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(target)?).https_or_http();
         let mut builder = HyperClient::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(1).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        let (client, url, kind, coding) = match export.protocol {
+        let (client, url, kind, coding) = match target.protocol {
             OtlpProtocol::HttpProtobuf => {
                 let client = builder.build(tls.enable_http1().wrap_connector(connector()));
-                (client, export.endpoint.clone(), PROTOBUF, CONTENT_ENCODING)
+                (client, target.endpoint.clone(), PROTOBUF, CONTENT_ENCODING)
             }
             OtlpProtocol::Grpc => {
                 // A receiver that is gone without a word is noticed.
                 builder.http2_only(true).http2_keep_alive_interval(Duration::from_secs(30));
                 let client = builder.build(tls.enable_http2().wrap_connector(connector()));
-                let mut parts = export.endpoint.clone().into_parts();
-                parts.path_and_query = Some(TRACES_OVER_GRPC);
+                let mut parts = target.endpoint.clone().into_parts();
+                parts.path_and_query = Some(over_grpc(signal));
                 headers.insert(TE, HeaderValue::from_static("trailers"));
-                let url = Uri::from_parts(parts).unwrap_or_else(|_| export.endpoint.clone());
+                let url = Uri::from_parts(parts).unwrap_or_else(|_| target.endpoint.clone());
                 (client, url, GRPC, GRPC_ENCODING)
             }
         };
         headers.insert(CONTENT_TYPE, kind);
-        if export.gzip {
+        if target.gzip {
             headers.insert(coding, HeaderValue::from_static("gzip"));
         }
-        Ok(Self { client, url, headers, protocol: export.protocol, gzip: export.gzip })
+        Ok(Self { client, url, headers, protocol: target.protocol, gzip: target.gzip })
     }
 
-    /// Sends `framed`, an `ExportTraceServiceRequest` after the five bytes that gRPC has before it.
+    /// Sends `framed`, an `Export…ServiceRequest` of the signal after the five bytes that gRPC has before it.
     pub(crate) async fn send(&self, framed: &Bytes) -> Answer {
         let mut request = Request::new(Full::new(self.body(framed)));
         *request.method_mut() = http::Method::POST;
@@ -122,6 +120,15 @@ impl Client {
     }
 }
 
+/// Of a signal over gRPC: its service and the method.
+fn over_grpc(signal: Signal) -> PathAndQuery {
+    PathAndQuery::from_static(match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    })
+}
+
 /// Says of the message after the first five bytes how long it is (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(crate) fn frame(framed: &mut [u8], is_compressed: bool) {
     let length = u32::try_from(framed.len() - FRAME).expect("a batch has some mebibytes");
@@ -140,7 +147,7 @@ fn of_call((status, head): (StatusCode, &HeaderMap), trailers: Option<&HeaderMap
     }
 }
 
-/// What the receiver says. One that cannot be read says nothing of what became of the spans: the status does.
+/// What the receiver says. One that cannot be read says nothing of what became of what was sent: the status does.
 fn message(framed: &Bytes) -> ExportTraceServiceResponse {
     let message = framed.get(FRAME..).unwrap_or_default();
     ExportTraceServiceResponse::decode(message).unwrap_or_default()
@@ -153,13 +160,17 @@ fn zipped(out: Vec<u8>, body: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes everything")
 }
 
-fn tls(TraceExport { endpoint, tls, .. }: &TraceExport) -> Result<ClientConfig, TlsError> {
+/// How `target` and the gateway believe each other over `https`.
+///
+/// # Errors
+/// The system has no authorities, one of those that are named is no certificate, or the certificate does not go with its key.
+pub fn tls(OtlpTarget { endpoint, tls, .. }: &OtlpTarget) -> Result<ClientConfig, ClientError> {
     let authorities = match &tls.authorities {
         Some(authorities) => Some(&*authorities.certificates),
         None if endpoint.scheme_str() == Some("https") => None,
         None => Some(&[][..]),
     };
-    client_tls(authorities, tls.certificate.as_ref().map(|pair| (&*pair.chain, &*pair.key)))
+    Ok(client_tls(authorities, tls.certificate.as_ref().map(|pair| (&*pair.chain, &*pair.key)))?)
 }
 
 #[cfg(test)]

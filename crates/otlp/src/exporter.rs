@@ -1,40 +1,27 @@
-//! Batches out of the queue, to the receiver: tried again while that may help, counted when it does not.
+//! Batches of spans out of the queue, to the receiver.
 
-use crate::answer::Answer;
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 use crate::probes::Probes;
 use crate::queue::{Counts, Loss, Queue};
 use crate::resource::Envelope;
+use crate::sending::{MOST_OF_REQUEST, Sending, Sent};
 use crate::span::Spans;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
-use tracing::{info, warn};
-use weir_config::{Batch, TraceExport};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use weir_config::{Batch, Signal, TraceExport};
 use weir_event::{Identity, Names, TraceId};
-
-/// The first pause before a batch is sent again; each further one is twice as long, to [`LONGEST_PAUSE`], and of both a
-/// random part.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Of one request, before it is compressed (receivers take 4 MiB by gRPC unless they are told otherwise). Bytes.
-const MOST_OF_REQUEST: usize = 3 << 20;
 
 /// Sends spans until it is asked to end.
 pub struct Exporter {
     queue: Queue,
     spans: Spans,
     envelope: Envelope,
-    client: Client,
+    sending: Sending,
     batch: Batch,
-    timeout: Duration,
     counts: Arc<Counts>,
     probes: Arc<Probes>,
-    /// Whether the last batch was lost, which is reported once.
-    is_failing: bool,
-    endpoint: String,
     /// Bytes of the last batch: about what the next one takes.
     last: usize,
 }
@@ -49,27 +36,24 @@ struct Ready {
 }
 
 impl Exporter {
-    /// Sends what comes out of `queue`, as `identity` in its life `boot`.
+    /// Sends what comes out of `queue`, as `who`: the identity, the id of the life of its process, and its version.
     ///
     /// # Errors
     /// Nothing can be sent as `export` asks.
     pub fn new(
         queue: Queue,
         export: &TraceExport,
-        (identity, boot, version): (&Identity, &str, &str),
+        who: (&Identity, &str, &str),
         names: Arc<Names>,
     ) -> Result<Self, ClientError> {
         Ok(Self {
+            sending: Sending::new(&export.target, Signal::Traces, queue.counts())?,
             counts: queue.counts(),
             probes: queue.probes(),
             queue,
             spans: Spans::new(names, export.attributes, export.known_methods.as_deref()),
-            envelope: Envelope::new(identity, boot, version, export),
-            client: Client::new(export)?,
+            envelope: Envelope::new(who, &export.target),
             batch: export.batch,
-            timeout: export.timeout,
-            is_failing: false,
-            endpoint: export.endpoint.to_string(),
             last: 0,
         })
     }
@@ -125,10 +109,9 @@ impl Exporter {
 
     /// As [`Exporter::send`], cut at `deadline`.
     async fn send_last(&mut self, ready: &Ready, deadline: Instant) {
-        if timeout_at(deadline, self.send(ready, deadline)).await.is_err() {
-            self.counts.lose(Loss::Ended, ready.spans);
-            self.probes.dropped(&ready.probes, Loss::Ended.as_str(), "");
-        }
+        let failed = |why: &str| self.probes.failed(&ready.probes, why);
+        let sent = self.sending.send_last(&ready.body, ready.spans, deadline, failed).await;
+        self.tell_probes(ready, sent);
     }
 
     fn next_batch(&mut self) -> Option<Ready> {
@@ -146,54 +129,17 @@ impl Exporter {
 
     /// Until it is taken, refused, or `deadline` is near.
     async fn send(&mut self, ready: &Ready, deadline: Instant) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            self.counts.attempt();
-            let sent = timeout(self.timeout, self.client.send(&ready.body)).await;
-            let answer = sent.unwrap_or_else(|_| Answer::Again { after: None, why: "no answer in time".to_owned() });
-            let (after, why) = match answer {
-                Answer::Taken { rejected, message } => return self.taken(ready, rejected, &message),
-                Answer::Refused { why } => {
-                    self.counts.fail();
-                    return self.lost(ready, Loss::Refused, &why);
-                }
-                Answer::Again { after, why } => (after, why),
-            };
-            self.counts.fail();
-            self.probes.failed(&ready.probes, &why);
-            // A random part, so that gateways that lost one receiver do not come back together.
-            let wait = after.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64() / 2.0));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            if Instant::now() + wait >= deadline {
-                return self.lost(ready, Loss::Unavailable, &why);
-            }
-            sleep(wait).await;
-        }
+        let failed = |why: &str| self.probes.failed(&ready.probes, why);
+        let sent = self.sending.send(&ready.body, ready.spans, deadline, failed).await;
+        self.tell_probes(ready, sent);
     }
 
-    fn taken(&mut self, ready: &Ready, rejected: u64, message: &str) {
-        let rejected = rejected.min(ready.spans);
-        self.counts.export(ready.spans - rejected);
-        self.counts.lose(Loss::Rejected, rejected);
-        match rejected {
-            0 => self.probes.acknowledged(&ready.probes),
+    fn tell_probes(&self, ready: &Ready, sent: Sent) {
+        match sent {
+            Sent::Taken { rejected: 0, .. } => self.probes.acknowledged(&ready.probes),
             // Which of the batch, nobody says.
-            _ => self.probes.dropped(&ready.probes, Loss::Rejected.as_str(), message),
-        }
-        if rejected > 0 || !message.is_empty() {
-            warn!(rejected, message, "the receiver of spans took a batch in part, or has something to say");
-        }
-        if std::mem::take(&mut self.is_failing) {
-            info!(endpoint = self.endpoint, "spans are taken again");
-        }
-    }
-
-    fn lost(&mut self, ready: &Ready, why: Loss, detail: &str) {
-        self.counts.lose(why, ready.spans);
-        self.probes.dropped(&ready.probes, why.as_str(), detail);
-        if !std::mem::replace(&mut self.is_failing, true) {
-            let Self { endpoint, .. } = self;
-            warn!(endpoint, spans = ready.spans, detail, "spans are dropped: their receiver does not take them");
+            Sent::Taken { message, .. } => self.probes.dropped(&ready.probes, Loss::Rejected.as_str(), &message),
+            Sent::Lost(why, detail) => self.probes.dropped(&ready.probes, why.as_str(), &detail),
         }
     }
 }

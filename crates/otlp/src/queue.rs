@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::Notify;
 use weir_config::Batch;
 
-/// Why spans were dropped.
+/// Why spans, points of metrics or log records were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// More waited than `OTEL_BSP_MAX_QUEUE_SIZE`.
@@ -20,7 +20,7 @@ pub enum Loss {
     Unavailable,
     /// The receiver refused the request for good.
     Refused,
-    /// The receiver took the request, and not all spans of it (`partial_success`).
+    /// The receiver took the request, and not all of it (`partial_success`).
     Rejected,
     /// The process ended first.
     Ended,
@@ -41,18 +41,19 @@ impl Loss {
     }
 }
 
-/// What became of spans. Of those that were never made, an attempt is taken to be one.
+/// What became of spans, points of metrics or log records. Of spans that were never made, an attempt is taken to be one.
 #[derive(Debug, Default)]
 pub struct Counts {
     exported: AtomicU64,
     dropped: [AtomicU64; Loss::ALL.len()],
     requests: AtomicU64,
+    bytes: AtomicU64,
     failed: AtomicU64,
     waiting: AtomicU64,
 }
 
 impl Counts {
-    /// Spans that the receiver has acknowledged.
+    /// Those that the receiver has acknowledged.
     pub fn exported(&self) -> u64 {
         self.exported.load(Ordering::Relaxed)
     }
@@ -66,7 +67,12 @@ impl Counts {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Of these, those that were not answered by success.
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Of the requests, those that were not answered by success.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -76,16 +82,17 @@ impl Counts {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn export(&self, spans: u64) {
-        self.exported.fetch_add(spans, Ordering::Relaxed);
+    pub(crate) fn export(&self, items: u64) {
+        self.exported.fetch_add(items, Ordering::Relaxed);
     }
 
-    pub(crate) fn lose(&self, why: Loss, spans: u64) {
-        self.dropped[why as usize].fetch_add(spans, Ordering::Relaxed);
+    pub(crate) fn lose(&self, why: Loss, items: u64) {
+        self.dropped[why as usize].fetch_add(items, Ordering::Relaxed);
     }
 
-    pub(crate) fn attempt(&self) {
+    pub(crate) fn attempt(&self, bytes: usize) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn fail(&self) {

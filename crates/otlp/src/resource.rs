@@ -1,35 +1,37 @@
-//! Who sends: the resource and the scope of every span, encoded once.
+//! Who sends: the resource and the scope of every span, metric and log record, encoded once.
 
 use crate::attributes::{Attributes, Limits};
 use crate::client::{FRAME, frame};
 use crate::protobuf::{WIDTH, bytes, close, message, open, size};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use weir_config::TraceExport;
+use weir_config::OtlpTarget;
 use weir_event::Identity;
 
 /// The conventions that names of attributes are of.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
 
-/// Fields of `TracesData`, `ResourceSpans`, `Resource`, `ScopeSpans` and `InstrumentationScope`.
-const RESOURCE_SPANS: u32 = 1;
+/// Fields of `TracesData`, `ResourceSpans`, `Resource`, `ScopeSpans` and `InstrumentationScope`. Those of metrics and of logs
+/// have the same numbers.
+const OF_RESOURCE: u32 = 1;
 const RESOURCE: u32 = 1;
-const SCOPE_SPANS: u32 = 2;
+const OF_SCOPE: u32 = 2;
 const SCHEMA_URL: u32 = 3;
 const ATTRIBUTES: u32 = 1;
 const SCOPE: u32 = 1;
 const NAME: u32 = 1;
 const VERSION: u32 = 2;
 
-/// What stands around the spans of a request.
+/// What stands around the items of a request.
 pub(crate) struct Envelope {
     resource: Vec<u8>,
     scope: Vec<u8>,
 }
 
 impl Envelope {
-    pub(crate) fn new(identity: &Identity, boot: &str, version: &str, export: &TraceExport) -> Self {
-        let service = export.service_name.as_deref().unwrap_or(&identity.gateway);
+    /// Of `identity` in its life `boot`.
+    pub(crate) fn new((identity, boot, version): (&Identity, &str, &str), target: &OtlpTarget) -> Self {
+        let service = target.service_name.as_deref().unwrap_or(&identity.gateway);
         let mut attributes = BTreeMap::from(
             [
                 ("service.namespace", identity.organization.as_str()),
@@ -47,9 +49,9 @@ impl Envelope {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        for (key, value) in &export.resource {
+        for (key, value) in &target.resource {
             // `service.name` has a variable and a setting of its own, which count before the list.
-            if key != "service.name" || export.service_name.is_none() {
+            if key != "service.name" || target.service_name.is_none() {
                 attributes.insert(key.clone(), value.clone());
             }
         }
@@ -68,15 +70,15 @@ impl Envelope {
         Self { resource, scope }
     }
 
-    /// Begins an `ExportTraceServiceRequest`, with room for gRPC's bytes before it: spans follow, each a field of
-    /// `ScopeSpans`, and then [`Envelope::close`]. Written in place, and not copied.
-    pub(crate) fn open(&self, spans: usize) -> Vec<u8> {
+    /// Begins an `Export…ServiceRequest`, with room for gRPC's bytes before it: items follow, each a field of `Scope…`, in
+    /// about `room` bytes, and then [`Envelope::close`]. Written in place, and not copied.
+    pub(crate) fn open(&self, room: usize) -> Vec<u8> {
         let around = self.resource.len() + self.scope.len() + 2 * size(SCHEMA_URL, SCHEMA.len()) + 32;
-        let mut out = Vec::with_capacity(spans + around);
+        let mut out = Vec::with_capacity(room + around);
         out.extend_from_slice(&[0; FRAME]);
-        open(&mut out, RESOURCE_SPANS);
+        open(&mut out, OF_RESOURCE);
         out.extend_from_slice(&self.resource);
-        open(&mut out, SCOPE_SPANS);
+        open(&mut out, OF_SCOPE);
         out.extend_from_slice(&self.scope);
         out
     }

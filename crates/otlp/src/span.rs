@@ -19,6 +19,7 @@ use weir_event::{CLIENT_CLOSED, Method, Names, Outcome, Reason, Side, SpanId, Tr
 mod field {
     pub const TRACE_ID: u32 = 1;
     pub const SPAN_ID: u32 = 2;
+    pub const TRACE_STATE: u32 = 3;
     pub const PARENT_SPAN_ID: u32 = 4;
     pub const NAME: u32 = 5;
     pub const KIND: u32 = 6;
@@ -83,6 +84,8 @@ struct Head<'a> {
     trace: TraceId,
     span: SpanId,
     parent: SpanId,
+    /// W3C's `tracestate`, as it is sent on.
+    state: &'a [u8],
     kind: u8,
     flags: u32,
     /// Parts of it.
@@ -157,6 +160,7 @@ impl Spans {
             trace: event.trace(),
             span: event.span(),
             parent: event.parent(),
+            state: kept.state(),
             kind: KIND_SERVER,
             flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE | remote,
             name,
@@ -242,6 +246,7 @@ impl Spans {
             trace: event.trace(),
             span: event.span().of_attempt(index + 1),
             parent: event.span(),
+            state: kept.state(),
             kind: KIND_CLIENT,
             flags: u32::from(event.fixed.sampled) | HAS_IS_REMOTE,
             name: [if method == Method::Other.as_str() { "HTTP" } else { method }, "", ""],
@@ -318,6 +323,9 @@ fn method<'e>(known: Option<&'e HashSet<String>>, event: &Event<'e>) -> (&'e str
 
 fn begin(span: &mut Vec<u8>, head: &Head<'_>) {
     span.extend_from_slice(&head.fixed());
+    if !head.state.is_empty() {
+        bytes(span, field::TRACE_STATE, head.state);
+    }
     if !head.parent.is_none() {
         bytes(span, field::PARENT_SPAN_ID, &head.parent.0);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use weir_config::{AttributeLimits, Batch, OtlpProtocol, Secret, TraceExport};
+use weir_config::{AttributeLimits, Batch, OtlpProtocol, OtlpTarget, Secret, TraceExport};
 use weir_event::exchange::TraceFacts;
 use weir_event::{Exchange, Identity, Names, Outcome, SpanId, TraceId, record};
 use weir_otlp::{Counts, Exporter, KeptRequest, Loss, Sender, queue};
@@ -18,14 +18,16 @@ const BOTH: [OtlpProtocol; 2] = [OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf]
 fn settings(receiver: std::net::SocketAddr, protocol: OtlpProtocol) -> TraceExport {
     let path = if protocol == OtlpProtocol::Grpc { "" } else { "/v1/traces" };
     TraceExport {
-        endpoint: format!("http://{receiver}{path}").parse().unwrap(),
-        protocol,
-        headers: vec![("x-tenant".parse().unwrap(), Secret::new("blue"))],
-        gzip: false,
-        timeout: Duration::from_secs(5),
-        tls: Default::default(),
-        service_name: None,
-        resource: vec![("team".to_owned(), "payments".to_owned())],
+        target: OtlpTarget {
+            endpoint: format!("http://{receiver}{path}").parse().unwrap(),
+            protocol,
+            headers: vec![("x-tenant".parse().unwrap(), Secret::new("blue"))],
+            gzip: false,
+            timeout: Duration::from_secs(5),
+            tls: Default::default(),
+            service_name: None,
+            resource: vec![("team".to_owned(), "payments".to_owned())],
+        },
         batch: Batch { delay: Duration::from_millis(10), timeout: Duration::from_secs(20), ..Batch::default() },
         attributes: AttributeLimits::default(),
         known_methods: None,
@@ -96,7 +98,9 @@ async fn spans_arrive_by_both_protocols_plain_and_compressed() {
     for protocol in BOTH {
         for gzip in [false, true] {
             let receiver = Receiver::start("127.0.0.1:0").await.unwrap();
-            let mut running = Running::start(&TraceExport { gzip, ..settings(receiver.address, protocol) });
+            let mut settings = settings(receiver.address, protocol);
+            settings.target.gzip = gzip;
+            let mut running = Running::start(&settings);
             running.send(1..=3);
             let counts = Arc::clone(&running.counts);
             until("three spans", || (counts.exported() == 3).then_some(())).await;
@@ -163,7 +167,9 @@ async fn a_receiver_that_is_away_costs_bounded_memory_and_counted_spans() {
         receiver.answer_next([Answer::Silence]);
         let batch = Batch { queue: 4, size: 2, delay: Duration::from_millis(10), timeout: Duration::from_millis(50) };
         let timeout = Duration::from_millis(100);
-        let mut running = Running::start(&TraceExport { batch, timeout, ..settings(receiver.address, protocol) });
+        let mut settings = TraceExport { batch, ..settings(receiver.address, protocol) };
+        settings.target.timeout = timeout;
+        let mut running = Running::start(&settings);
         let counts = Arc::clone(&running.counts);
         running.send(1..=1);
         until("the first is under way", || (counts.requests() == 1).then_some(())).await;

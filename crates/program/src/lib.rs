@@ -14,6 +14,7 @@ pub mod open_files;
 pub mod operations;
 pub mod operator;
 mod output;
+mod receiver;
 pub mod supervisor;
 
 pub use completions::Completions;

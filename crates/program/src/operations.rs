@@ -5,14 +5,17 @@
 //! thread of its own and a small runtime, and exists only where a receiver is configured. What code marks by
 //! [`operation!`](crate::operation) is a span; no other span of `tracing` is exported.
 
+use crate::receiver::with_scheme;
+pub use crate::receiver::{Protocol, Receiver, ReceiverError};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use std::collections::HashMap;
@@ -22,68 +25,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
-use tonic::transport::ClientTlsConfig;
+use tonic::transport::Endpoint;
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
+use weir_transport::Resolver;
 
 /// The target of all spans that are exported.
 pub const TARGET: &str = "weir::operation";
 /// What the last spans get to be sent in.
 const LAST: Duration = Duration::from_secs(1);
-
-/// How OTLP is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// In clear text, or by TLS that trusts whom the system trusts.
-    Grpc,
-    /// In clear text.
-    Http,
-}
-
-/// Where spans go.
-#[derive(Clone, Debug)]
-pub struct Receiver {
-    pub protocol: Protocol,
-    /// `http://` or `https://`, with host and port; over HTTP with the path.
-    pub endpoint: String,
-    /// Sent with each request.
-    pub headers: Vec<(String, String)>,
-    pub timeout: Duration,
-}
-
-impl Receiver {
-    /// What `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and its kin say; `None` where they name no receiver that can be had.
-    pub fn of_environment() -> Option<Self> {
-        let variable = |name: &str| {
-            let of_traces = std::env::var(format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
-            let value = of_traces.or_else(|_| std::env::var(format!("OTEL_EXPORTER_OTLP_{name}"))).ok()?;
-            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
-        };
-        if std::env::var("OTEL_SDK_DISABLED").is_ok_and(|off| off.eq_ignore_ascii_case("true")) {
-            return None;
-        }
-        let protocol = match variable("PROTOCOL").as_deref() {
-            Some("grpc") => Protocol::Grpc,
-            Some("http/protobuf") | None => Protocol::Http,
-            Some(_) => return None,
-        };
-        let endpoint = match (std::env::var("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), protocol) {
-            (Ok(whole), Protocol::Http) if !whole.is_empty() => whole,
-            // OTLP, "Endpoint URLs for OTLP/HTTP".
-            (_, Protocol::Http) => format!("{}/v1/traces", variable("ENDPOINT")?.trim_end_matches('/')),
-            (_, Protocol::Grpc) => variable("ENDPOINT")?,
-        };
-        if protocol == Protocol::Http && endpoint.starts_with("https:") {
-            return None;
-        }
-        let pairs = variable("HEADERS").unwrap_or_default();
-        let pairs = pairs.split(',').filter_map(|pair| pair.split_once('='));
-        let headers = pairs.map(|(name, value)| (name.trim().to_lowercase(), value.trim().to_owned())).collect();
-        let timeout = variable("TIMEOUT").and_then(|ms| ms.parse().ok()).unwrap_or(10_000);
-        Some(Self { protocol, endpoint, headers, timeout: Duration::from_millis(timeout) })
-    }
-}
 
 /// The exporter.
 pub struct Operations {
@@ -107,7 +58,7 @@ impl Operations {
                 Protocol::Http => http(to, runtime.handle()),
             }
         };
-        let exporter = exporter.map_err(io::Error::other)?;
+        let exporter = exporter?;
         let attributes = attributes.iter().map(|(key, value)| KeyValue::new(*key, (*value).to_owned()));
         let resource = Resource::builder().with_service_name(service.to_owned()).with_attributes(attributes).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
@@ -126,35 +77,35 @@ impl Drop for Operations {
     }
 }
 
-fn grpc(to: &Receiver) -> Result<SpanExporter, ExporterBuildError> {
+fn grpc(to: &Receiver) -> io::Result<SpanExporter> {
     let headers = to.headers.iter().map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
     let headers: HeaderMap = headers.flatten().collect::<HashMap<HeaderName, HeaderValue>>().into_iter().collect();
-    let mut builder = SpanExporter::builder()
+    let uri: Uri = to.endpoint.parse().map_err(io::Error::other)?;
+    // The connections do the TLS; the requests say the scheme that it is.
+    let endpoint = Endpoint::from(with_scheme(uri.clone(), "http")).origin(uri).timeout(to.timeout);
+    let builder = SpanExporter::builder()
         .with_tonic()
-        .with_endpoint(&to.endpoint)
         .with_timeout(to.timeout)
-        .with_metadata(MetadataMap::from_headers(headers));
-    if to.endpoint.starts_with("https:") {
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
-    }
-    builder.build()
+        .with_metadata(MetadataMap::from_headers(headers))
+        .with_channel(endpoint.connect_with_connector_lazy(to.http2()));
+    builder.build().map_err(io::Error::other)
 }
 
-fn http(to: &Receiver, runtime: &Handle) -> Result<SpanExporter, ExporterBuildError> {
-    let client = HyperClient::new(HttpConnector::new(), to.timeout, None);
-    SpanExporter::builder()
+fn http(to: &Receiver, runtime: &Handle) -> io::Result<SpanExporter> {
+    let client = HyperClient::new(to.http1(), to.timeout, None);
+    let builder = SpanExporter::builder()
         .with_http()
         .with_http_client(OnRuntime { client: Arc::new(client), runtime: runtime.clone() })
         .with_endpoint(&to.endpoint)
         .with_timeout(to.timeout)
-        .with_headers(to.headers.iter().cloned().collect())
-        .build()
+        .with_headers(to.headers.iter().cloned().collect());
+    builder.build().map_err(io::Error::other)
 }
 
 /// A client whose requests run on a runtime, whichever thread waits for them: the SDK's has none.
 #[derive(Debug)]
 struct OnRuntime {
-    client: Arc<HyperClient<HttpConnector>>,
+    client: Arc<HyperClient<HttpsConnector<HttpConnector<Resolver>>>>,
     runtime: Handle,
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -
             tracer.sample(&mut trace, &mut exchange, &headers);
             debug(Some(tracer), &mut trace, &mut exchange, |rules, _, now| rules.takes_headers(&headers, now));
             exchange.peer = Some(connection.peer());
+            exchange.trace_state = trace.state().cloned();
         }
         exchange.attrs.extend(link(&trace));
         exchange.trace = trace.facts;

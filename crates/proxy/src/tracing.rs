@@ -70,7 +70,7 @@ impl Tracer {
     /// What the caller asks for, as far as it may: a stranger so often a second.
     pub(crate) fn ask(&self, trace: &Continuation, second: i64, special: Special, is_stranger: bool) -> Asked {
         let facts = &trace.facts;
-        let parent = (!facts.parent.is_none()).then_some(facts.sampled);
+        let parent = (!facts.parent.is_none()).then_some(facts.sampled).or(trace.wish);
         let asked = Asked { parent, is_asked_for: special.asks_for_trace() };
         if !is_stranger || !(parent == Some(true) || asked.is_asked_for) {
             return asked;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use weir_config::{Propagators, TraceTrust};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
-use weir_telemetry::metrics::{Cardinality, Exposition, RouteLabels, RouteMetrics};
+use weir_telemetry::metrics::{Cardinality, Exposition, Format, RouteLabels, RouteMetrics};
 use weir_telemetry::trace_context::TraceParent;
 use weir_telemetry::{Continuation, SpanSource};
 
@@ -64,13 +64,14 @@ fn cells_of_a_route(bencher: Bencher) {
     bencher.bench_local(|| metrics.observe(0, black_box(&exchange)));
 }
 
-#[divan::bench(args = [10, 1_000], sample_count = 20, sample_size = 1)]
-fn scrape_of_routes(bencher: Bencher, routes: usize) {
+/// Of 1,500 routes, with some 100,000 series as the text has them.
+#[divan::bench(args = [Format::Text, Format::OpenMetrics, Format::Protobuf], sample_count = 20, sample_size = 1)]
+fn scrape_of_many_routes(bencher: Bencher, format: Format) {
     let (names, exchange) = (Names::new(), exchange());
-    let routes: Vec<RouteMetrics> = (0..routes).map(metrics).collect();
+    let routes: Vec<RouteMetrics> = (0..1500).map(metrics).collect();
     routes.iter().for_each(|route| route.observe(0, &exchange));
     bencher.bench_local(|| {
-        let mut text = Exposition::default();
+        let mut text = Exposition::of(format);
         for family in RouteMetrics::FAMILIES {
             routes.iter().for_each(|route| route.expose(*family, &names, &mut text));
         }

@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::settings::{Section, Settings};
+use super::client_tls::tls_of_client;
+use super::otlp::target;
+use super::settings::{MetricInterval, Section, Settings};
 use crate::address;
+use crate::export::Signal;
 use crate::model::{PeerGateway, ReloadMode, UpstreamHost, is_identity};
-use crate::pem::{AnalyticsTls, authorities, key_pair};
 use crate::policy::Tls;
 use crate::read::{Cursor, NOT_SUPPORTED_YET};
 use crate::units::{ByteSize, parse_duration};
+
+/// The least and the most from one export of metrics to the next.
+const EXPORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3600)];
 
 const FLEX_ONLY: [&str; 7] = [
     "sharedStorage",
@@ -129,6 +134,27 @@ fn metrics(section: &mut Section<'_, '_>) {
         |values| &mut values.config.scraping.cardinality_limit,
         count,
     );
+    section.row(
+        "otlp",
+        "Where metrics are sent by OTLP, beside being scraped; without it, and without `OTEL_METRICS_EXPORTER=otlp`, they are not",
+        |values| &mut values.metric_export,
+        |at| target(at, Signal::Metrics),
+    );
+    section.row(
+        "exportInterval",
+        "From one export of metrics to the next; 1 s to 1 h",
+        |values| &mut values.metric_interval,
+        export_interval,
+    );
+}
+
+fn export_interval(at: &Cursor<'_>) -> Option<MetricInterval> {
+    let check = |text: &str| match parse_duration(text) {
+        Ok(time) if (EXPORTS[0]..=EXPORTS[1]).contains(&time) => Ok(MetricInterval(time)),
+        Ok(_) => Err("is not from 1 s to 1 h".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    at.parse(check, "as in `30s`")
 }
 
 fn analytics(section: &mut Section<'_, '_>) {
@@ -265,22 +291,6 @@ fn check_endpoint(text: &str) -> Result<http::Uri, &'static str> {
         Some("http") => Err("would send the token in clear text; use https, or http to a loopback address"),
         _ => Err("is neither https nor http"),
     }
-}
-
-/// In the words of the policy `tls-outbound`.
-pub(super) fn tls_of_client(at: &Cursor<'_>) -> Option<AnalyticsTls> {
-    let mut fields = at.fields()?;
-    fields.mean([
-        ("trustedCA", "Authorities in PEM, in place of those of the system"),
-        ("trustedCAFile", "The same, in a file"),
-        ("certificate", "The gateway's own: `crt` or `crtFile`, `key` or `keyFile`"),
-    ]);
-    let trusted = authorities(&mut fields);
-    let certificate = fields.take("certificate").map(|at| key_pair(&at));
-    fields.finish();
-    let found = |missing: bool| (!missing).then_some(());
-    found(matches!(trusted, Some(None)) || matches!(certificate, Some(None)))?;
-    Some(AnalyticsTls { authorities: trusted.flatten(), certificate: certificate.flatten() })
 }
 
 fn absolute_path(at: &Cursor<'_>) -> Option<PathBuf> {

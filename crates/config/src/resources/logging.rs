@@ -8,11 +8,13 @@ use weir_event::Reason;
 use weir_event::line::LineField;
 
 use super::configuration::count;
+use super::otlp::optional_target;
+use super::output::{OutputDraft, TargetDraft};
 use super::settings::{Section, Shown};
-use crate::logging::{
-    LineFilter, LineFormat, LogOutput, LogTarget, RequestLines, TemplatePart, TemplateWord, template,
-};
+use crate::export::Signal;
+use crate::logging::{LineFilter, LineFormat, LogTarget, RequestLines, TemplatePart, TemplateWord, template};
 use crate::model::LogLevel;
+use crate::otel::ExportDraft;
 use crate::read::Cursor;
 use crate::tracing::Percent;
 use crate::units::{parse_duration, time};
@@ -23,8 +25,8 @@ const STATUSES: RangeInclusive<u64> = 0..=999;
 pub(super) fn logging(section: &mut Section<'_, '_>) {
     section.row(
         "outputs",
-        "Where lines can go: a `file`, or `stdout`; each with a `name` (`docs/access-log.md`)",
-        |values| &mut values.config.startup.logging.outputs,
+        "Where lines can go: a `file`, `stdout`, or `otlp`; each with a `name` (`docs/access-log.md`)",
+        |values| &mut values.outputs,
         outputs,
     );
     section.section("runtimeLogs", |section| {
@@ -69,7 +71,7 @@ pub(super) fn logging(section: &mut Section<'_, '_>) {
     });
 }
 
-fn outputs(at: &Cursor<'_>) -> Option<Vec<LogOutput>> {
+fn outputs(at: &Cursor<'_>) -> Option<Vec<OutputDraft>> {
     let outputs = at.items(output)?;
     let mut seen = std::collections::HashSet::new();
     match outputs.iter().find(|output| !seen.insert(&output.name)) {
@@ -82,33 +84,53 @@ fn outputs(at: &Cursor<'_>) -> Option<Vec<LogOutput>> {
 enum Kind {
     Stdout,
     File,
+    Otlp,
 }
 
-fn output(at: &Cursor<'_>) -> Option<LogOutput> {
+fn output(at: &Cursor<'_>) -> Option<OutputDraft> {
     let mut fields = at.fields()?;
     fields.mean([
         ("name", "By which `runtimeLogs.outputs` and `accessLogs.outputs` name it"),
-        ("type", "`file` or `stdout`"),
-        ("parameters", "Where the file is, and how a line is written"),
+        ("type", "`file`, `stdout` or `otlp`"),
+        ("parameters", "Where the file or the receiver is, and how a line is written"),
     ]);
     let name = fields.required("name", Cursor::filled);
     let kind = fields.required("type", kind);
-    let parameters =
-        fields.take("parameters").map_or_else(|| Some((None, LineFormat::default())), |at| parameters(&at));
+    let parameters = fields.take("parameters").map_or_else(|| Some(Parameters::default()), |at| parameters(&at));
     fields.finish();
-    let (name, kind, (path, format)) = (name?, kind?, parameters?);
+    let (name, kind, Parameters { path, format, receiver }) = (name?, kind?, parameters?);
+    let is_receiver_said = receiver != ExportDraft::default();
     let target = match (kind, path) {
-        (Kind::Stdout, None) => LogTarget::Stdout,
+        (Kind::Otlp, Some(_)) => return at.refuse("names a file, and is `otlp`; write `type: file`, or remove it"),
+        (Kind::Otlp, None) if receiver.endpoint.is_none() && receiver.protocol.is_some() => {
+            return at.refuse("has a `serviceType` and no `address`; add it, or set OTEL_EXPORTER_OTLP_PROTOCOL");
+        }
+        (Kind::Otlp, None) => TargetDraft::Otlp(Box::new(receiver)),
+        (Kind::Stdout | Kind::File, _) if is_receiver_said => {
+            return at.refuse("says how a receiver is reached, and is none; write `type: otlp`, or remove it");
+        }
+        (Kind::Stdout, None) => TargetDraft::Known(LogTarget::Stdout),
         (Kind::Stdout, Some(_)) => return at.refuse("names a file, and is `stdout`; write `type: file`, or remove it"),
-        (Kind::File, Some(path)) => LogTarget::File(path),
+        (Kind::File, Some(path)) => TargetDraft::Known(LogTarget::File(path)),
         (Kind::File, None) => return at.refuse("names no file; write `parameters: {file: /path/of/the.log}`"),
     };
-    Some(LogOutput { name, target, format })
+    Some(OutputDraft { name, target, format })
 }
 
-/// The two that there are; all others of Fluent Bit are the work of whoever collects lines.
+/// Of an output.
+#[derive(Default)]
+struct Parameters {
+    path: Option<PathBuf>,
+    format: LineFormat,
+    receiver: ExportDraft,
+}
+
+/// Those that there are; all others of Fluent Bit are the work of whoever collects lines.
 fn kind(at: &Cursor<'_>) -> Option<Kind> {
-    let kinds = [("file", Kind::File), ("stdout", Kind::Stdout)];
+    let kinds = [("file", Kind::File), ("stdout", Kind::Stdout), ("otlp", Kind::Otlp)];
+    if at.says("otlp") && !at.is_weir() {
+        return at.refuse("`otlp` is no output of Flex; write `apiVersion: gateway.weir.dev/v1` for it");
+    }
     if at.is_described() {
         return at.choice(&kinds);
     }
@@ -116,8 +138,8 @@ fn kind(at: &Cursor<'_>) -> Option<Kind> {
     match kinds.iter().find(|(name, _)| *name == text) {
         Some((_, kind)) => Some(*kind),
         None => at.refuse(format!(
-            "`{}` is no output of this gateway, which writes to `file` and `stdout`; have an OpenTelemetry Collector read \
-             these and send them on, by OTLP or in the protocol of whoever keeps them (docs/access-log.md)",
+            "`{}` is no output of this gateway, which writes to `file` and `stdout` and sends by OTLP (`otlp`); have an \
+             OpenTelemetry Collector take these and send them on, in the protocol of whoever keeps them (docs/access-log.md)",
             crate::read::show(&text)
         )),
     }
@@ -129,7 +151,7 @@ enum Format {
     Template,
 }
 
-fn parameters(at: &Cursor<'_>) -> Option<(Option<PathBuf>, LineFormat)> {
+fn parameters(at: &Cursor<'_>) -> Option<Parameters> {
     let at = at.clone().with_env();
     let mut fields = at.fields()?;
     fields.mean([
@@ -145,6 +167,7 @@ fn parameters(at: &Cursor<'_>) -> Option<(Option<PathBuf>, LineFormat)> {
     let format = fields.take("format").map_or(Some(None), |at| at.choice(&formats).map(Some));
     let template = fields.take("template").map_or(Some(None), |at| at.parse_with_hint(template).map(Some));
     let chosen = fields.take_weir("fields").map_or(Some(None), |at| at.items(field).map(Some));
+    let receiver = optional_target(&mut fields, Signal::Logs);
     fields.finish();
     let (folder, file, format, template, chosen) = (folder?, file?, format?, template?, chosen?);
     let path = match (folder, file) {
@@ -153,7 +176,17 @@ fn parameters(at: &Cursor<'_>) -> Option<(Option<PathBuf>, LineFormat)> {
         (Some(_), None) => return at.refuse("has a folder and no `file`; add it"),
         (None, None) => None,
     };
-    let format = match (format, template, chosen) {
+    let format = line_format(&at, format, template, chosen)?;
+    Some(Parameters { path, format, receiver: receiver? })
+}
+
+fn line_format(
+    at: &Cursor<'_>,
+    format: Option<Format>,
+    template: Option<Vec<TemplatePart>>,
+    chosen: Option<Vec<LineField>>,
+) -> Option<LineFormat> {
+    Some(match (format, template, chosen) {
         (Some(Format::Template), Some(_), Some(_)) | (None, Some(_), Some(_)) => {
             return at.refuse("has `template` and `fields`; a line is one or the other: remove one");
         }
@@ -164,8 +197,7 @@ fn parameters(at: &Cursor<'_>) -> Option<(Option<PathBuf>, LineFormat)> {
         }
         (_, None, Some(fields)) => LineFormat::Json(fields),
         (_, None, None) => LineFormat::default(),
-    };
-    Some((path, format))
+    })
 }
 
 fn field(at: &Cursor<'_>) -> Option<LineField> {
@@ -237,14 +269,18 @@ fn reason(at: &Cursor<'_>) -> Option<Reason> {
     at.choice(&known)
 }
 
-impl Shown for Vec<LogOutput> {
+impl Shown for Vec<OutputDraft> {
     fn shown(&self) -> Value {
-        let of = |output: &LogOutput| {
+        let of = |output: &OutputDraft| {
+            let format = format_of(&output.format);
             let (kind, file) = match &output.target {
-                LogTarget::Stdout => ("stdout", None),
-                LogTarget::File(path) => ("file", Some(path.to_string_lossy())),
+                TargetDraft::Known(LogTarget::File(path)) => ("file", Some(path.to_string_lossy())),
+                TargetDraft::Known(_) => ("stdout", None),
+                TargetDraft::Otlp(receiver) => {
+                    return json!({"name": output.name, "type": "otlp", "receiver": receiver.shown(), "format": format});
+                }
             };
-            json!({"name": output.name, "type": kind, "file": file, "format": format_of(&output.format)})
+            json!({"name": output.name, "type": kind, "file": file, "format": format})
         };
         json!(self.iter().map(of).collect::<Vec<_>>())
     }

@@ -4,9 +4,12 @@
 
 mod api_instance;
 mod bound;
+mod client_tls;
 mod configuration;
 mod contract;
 mod logging;
+mod otlp;
+mod output;
 mod policy_binding;
 mod rules;
 mod service;

@@ -12,7 +12,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::output::{OutputDraft, TargetDraft};
 use crate::environment::Variables;
+use crate::export::{Batch, LogExport, MetricExport, OtlpProtocol, TraceExport};
+use crate::logging::{LogOutput, LogTarget};
 use crate::model::{Analytics, GatewayConfig, LogLevel, PeerGateway, ReloadMode, UpstreamHost};
 use crate::otel::{self, ExportDraft};
 use crate::pem::{AnalyticsTls, REDACTED, authorities_view, key_pair_view};
@@ -36,9 +39,22 @@ pub(super) struct Values {
     pub endpoint: Option<http::Uri>,
     pub token: Option<Secret>,
     pub analytics_tls: Option<AnalyticsTls>,
+    pub outputs: Vec<OutputDraft>,
     pub spans: ExportDraft,
-    /// What the environment says of it.
-    pub spans_of_environment: ExportDraft,
+    pub metric_export: ExportDraft,
+    pub metric_interval: MetricInterval,
+    /// What the environment says of these.
+    pub of_environment: otel::Environment,
+}
+
+/// From one export of metrics to the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MetricInterval(pub Duration);
+
+impl Default for MetricInterval {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
 }
 
 impl Settings {
@@ -46,7 +62,9 @@ impl Settings {
     pub fn of_environment(variables: &Variables<'_>) -> Self {
         let mut settings = Self::default();
         variables.apply(&mut settings.values.config);
-        settings.values.spans_of_environment = otel::read(variables, &mut settings.values.config.tracing);
+        let values = &mut settings.values;
+        values.of_environment = otel::read(variables, &mut values.config.tracing);
+        values.metric_interval = values.of_environment.metric_interval.map(MetricInterval).unwrap_or_default();
         settings
     }
 
@@ -65,9 +83,23 @@ impl Settings {
             Some(Analytics { endpoint, token, tls }) => (Some(endpoint), Some(token), Some(tls)),
             None => (None, None, None),
         };
-        let spans = config.startup.spans.clone().map(ExportDraft::from).unwrap_or_default();
-        let spans_of_environment = ExportDraft::default();
-        let values = Values { config, endpoint, token, analytics_tls, spans, spans_of_environment };
+        let spans = config.startup.spans.clone().map(|export| export.target.into()).unwrap_or_default();
+        let metrics = config.startup.metric_export.clone();
+        let metric_interval = metrics.as_ref().map(|export| MetricInterval(export.interval)).unwrap_or_default();
+        let metric_export = metrics.map(|export| export.target.into()).unwrap_or_default();
+        let of_environment = otel::Environment::default();
+        let outputs = config.startup.logging.outputs.iter().cloned().map(OutputDraft::from).collect();
+        let values = Values {
+            config,
+            endpoint,
+            token,
+            analytics_tls,
+            outputs,
+            spans,
+            metric_export,
+            metric_interval,
+            of_environment,
+        };
         Self { values, places: BTreeMap::new() }
     }
 
@@ -93,14 +125,64 @@ impl Settings {
     }
 
     /// A configuration without APIs.
-    pub fn into_config(self, errors: &Errors) -> GatewayConfig {
+    pub fn into_config(mut self, errors: &Errors) -> GatewayConfig {
         let analytics = self.analytics(errors);
         self.check_scraping(errors);
         self.check_outputs(errors);
-        let mut config = self.values.config;
+        let metric_export = self.metric_export(errors);
+        self.outputs();
+        let Values { mut config, spans, of_environment, .. } = self.values;
         config.startup.analytics = analytics;
-        config.startup.spans = self.values.spans.over(self.values.spans_of_environment).finish();
+        config.startup.metric_export = metric_export;
+        config.startup.spans = spans.over(of_environment.traces).finish().map(|target| TraceExport {
+            target,
+            batch: of_environment.span_batch,
+            attributes: of_environment.attributes,
+            known_methods: of_environment.known_methods,
+        });
         config
+    }
+
+    /// The outputs of logs, each with its receiver.
+    fn outputs(&mut self) {
+        let Values { outputs, of_environment, config, .. } = &mut self.values;
+        let batch = of_environment.log_batch.unwrap_or_else(Batch::of_logs);
+        let environment = &of_environment.logs;
+        let export = |draft: ExportDraft| {
+            let target = draft.over(environment.clone()).finish()?;
+            Some(LogExport { target, batch })
+        };
+        let output = |OutputDraft { name, target, format }: OutputDraft| {
+            let target = match target {
+                TargetDraft::Known(target) => target,
+                // Without a target only where OpenTelemetry's variables switch it off.
+                TargetDraft::Otlp(draft) => LogTarget::Otlp(Box::new(export(*draft)?)),
+            };
+            Some(LogOutput { name, target, format })
+        };
+        let logging = &mut config.startup.logging;
+        logging.outputs = std::mem::take(outputs).into_iter().filter_map(output).collect();
+        let is_asked_for = of_environment.logs_are_asked_for;
+        logging.also = export(ExportDraft::default()).filter(|_| is_asked_for).map(LogOutput::of_environment);
+    }
+
+    /// Where metrics are sent; an interval of what is not sent is a mistake.
+    fn metric_export(&mut self, errors: &Errors) -> Option<MetricExport> {
+        const RECEIVER: &str = "metrics.otlp";
+        let draft = std::mem::take(&mut self.values.metric_export);
+        let environment = &mut self.values.of_environment;
+        let target = draft.over(std::mem::take(&mut environment.metrics)).finish();
+        let (timeout, histograms) = (environment.metric_timeout, environment.histograms);
+        let interval = self.values.metric_interval.0;
+        let Some(target) = target else {
+            let is_wrong = errors.borrow().iter().any(|error| error.path.starts_with(RECEIVER));
+            let place = self.place("metrics.exportInterval").filter(|_| !is_wrong);
+            let message = format!("has no effect without `{RECEIVER}`, or OTEL_METRICS_EXPORTER=otlp; add one of them");
+            errors.borrow_mut().extend(place.map(|place| place.error(message)));
+            return None;
+        };
+        let timeout = timeout.unwrap_or(Duration::from_secs(30));
+        Some(MetricExport { target, interval, timeout, histograms })
     }
 
     /// What is said of a port that there is not is a mistake.
@@ -126,7 +208,7 @@ impl Settings {
         for (path, names) in
             [("logging.runtimeLogs.outputs", &logging.runtime), ("logging.accessLogs.outputs", &logging.access)]
         {
-            let known = || logging.outputs.iter().map(|output| output.name.as_str());
+            let known = || self.values.outputs.iter().map(|output| output.name.as_str());
             for name in names.iter().filter(|name| known().all(|known| known != *name)) {
                 let message = format!("`{}` is none of `logging.outputs`{}", show(name), did_you_mean(name, known()));
                 errors.borrow_mut().extend(self.place(path).map(|place| place.error(message)));
@@ -368,13 +450,19 @@ impl Shown for Vec<IpNet> {
     }
 }
 
-/// Where spans go, without what its fields hold.
+impl Shown for MetricInterval {
+    fn shown(&self) -> Value {
+        self.0.shown()
+    }
+}
+
+/// Where a signal goes, without what its fields hold.
 impl Shown for ExportDraft {
     fn shown(&self) -> Value {
         let Some(endpoint) = &self.endpoint else { return Value::Null };
         let headers: BTreeMap<_, _> =
             self.headers.iter().flatten().map(|(name, _)| (name.to_string(), REDACTED)).collect();
-        json!({"address": endpoint.to_string(), "protocol": self.protocol.map(crate::tracing::OtlpProtocol::name), "headers": headers})
+        json!({"address": endpoint.to_string(), "protocol": self.protocol.map(OtlpProtocol::name), "headers": headers})
     }
 }
 

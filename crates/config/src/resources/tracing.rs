@@ -1,18 +1,16 @@
 //! `Configuration.tracing`: Flex's keys, and those that it has no word for.
 
-use std::time::Duration;
-
-use http::{HeaderName, Uri};
 use serde_json::{Value, json};
 
-use super::configuration::{count, tls_of_client};
+use super::configuration::count;
+use super::otlp::target;
 use super::settings::{Section, Shown};
+use crate::export::Signal;
 use crate::otel::ExportDraft;
 use crate::read::Cursor;
 use crate::tracing::{
-    ApiTracing, OtlpProtocol, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
+    ApiTracing, ParentDecision, Percent, Sampling, TraceLabel, TraceLabelValue, TraceListener, TraceTrust,
 };
-use crate::units::{Secret, parse_duration};
 
 /// More labels than an event has room for.
 const MOST_LABELS: usize = 5;
@@ -100,7 +98,7 @@ fn provider(at: &Cursor<'_>) -> Option<ExportDraft> {
     let mut fields = at.fields()?;
     fields.mean([("type", "`opentelemetry`"), ("properties", "Where spans are sent, and how")]);
     let kind = fields.required("type", kind);
-    let properties = fields.required("properties", properties);
+    let properties = fields.required("properties", |at| target(at, Signal::Traces));
     fields.finish();
     kind?;
     properties
@@ -111,71 +109,6 @@ fn kind(at: &Cursor<'_>) -> Option<()> {
         return at.refuse("sends to Anypoint's platform, which this gateway has no part in; write `opentelemetry`");
     }
     at.choice(&[("opentelemetry", ())])
-}
-
-fn properties(at: &Cursor<'_>) -> Option<ExportDraft> {
-    let at = at.clone().with_env();
-    let mut fields = at.fields()?;
-    fields.mean([
-        ("address", "`http://`, `https://` or Flex's `h2://`, with host and port"),
-        ("serviceType", "`grpc` (the default) or `http`"),
-        ("serviceName", "`service.name`; by default the gateway's name"),
-        ("timeout", "Of one request to the Collector; 10 s"),
-        ("resourceAttributes", "Attributes of the resource"),
-        ("headers", "Fields of each request to the Collector, such as `authorization`"),
-        ("compression", "`gzip` or `none`"),
-        ("tls", "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`"),
-    ]);
-    let protocol = fields.take("serviceType").map_or(Some(OtlpProtocol::Grpc), |at| at.choice(&OtlpProtocol::NAMES));
-    let address = fields.required("address", |at| at.parse(address, "as in `http://collector:4317`"));
-    let service_name = fields.optional("serviceName", Cursor::filled);
-    let timeout = fields.optional("timeout", |at| at.parse(parse_duration, "as in `10s`"));
-    let resource = fields.optional("resourceAttributes", |at| at.entries(|key, at| Some((key.to_owned(), at.text()?))));
-    let headers = fields.take_weir("headers").and_then(|at| at.entries(header));
-    let gzip = fields.take_weir("compression").and_then(|at| at.choice(&[("gzip", true), ("none", false)]));
-    let tls = fields.take_weir("tls").and_then(|at| tls_of_client(&at));
-    fields.finish();
-    let protocol = protocol?;
-    Some(ExportDraft {
-        endpoint: Some(with_path(address?, protocol)),
-        protocol: Some(protocol),
-        headers,
-        gzip,
-        timeout: timeout.filter(|timeout| *timeout > Duration::ZERO),
-        tls,
-        service_name,
-        resource: resource.unwrap_or_default(),
-        ..ExportDraft::default()
-    })
-}
-
-fn address(text: &str) -> Result<Uri, &'static str> {
-    let text = text.replacen("h2://", "http://", 1).replacen("h2s://", "https://", 1);
-    let uri: Uri = text.parse().map_err(|_| "is no URL")?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("carries a user name, which is not sent");
-    }
-    match (uri.scheme_str(), uri.host().filter(|host| !host.is_empty())) {
-        (Some("http" | "https"), Some(_)) => Ok(uri),
-        (_, None) => Err("is no URL with a host"),
-        _ => Err("is neither http, https nor h2"),
-    }
-}
-
-/// Over HTTP without a path of its own, that of the signal (OTLP, "Endpoint URLs for OTLP/HTTP").
-fn with_path(uri: Uri, protocol: OtlpProtocol) -> Uri {
-    if protocol == OtlpProtocol::Grpc || uri.path() != "/" {
-        return uri;
-    }
-    format!("{}/v1/traces", uri.to_string().trim_end_matches('/')).parse().unwrap_or(uri)
-}
-
-fn header(name: &str, at: &Cursor<'_>) -> Option<(HeaderName, Secret)> {
-    let value = at.secret();
-    match name.parse() {
-        Ok(name) => Some((name, value?)),
-        Err(_) => at.refuse("is no name of a header field; write one, such as `authorization`"),
-    }
 }
 
 pub(crate) fn sampling(at: &Cursor<'_>) -> Option<Sampling> {

@@ -1,13 +1,11 @@
 //! The watcher's thread: when to look, and what to do with what is there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::fs_events::FsEvents;
-use super::{Answer, Candidate, Message, Origin, Start, Taker, Verdict, Waiting, WaitsFor};
+use super::{Answer, Candidate, Message, Origin, Source, Start, Taker, Verdict, Waiting, WaitsFor, Wake};
 use crate::content::Content;
 use crate::files::FileHashes;
 use crate::model::ReloadMode;
@@ -27,9 +25,8 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 
 type Env = Box<dyn Fn(&str) -> Option<String> + Send>;
 
-pub(super) struct Loader<T> {
-    dirs: Vec<PathBuf>,
-    eyes: Option<FsEvents>,
+pub(super) struct Loader<S, T> {
+    source: S,
     env: Env,
     taker: T,
     /// What of the folders was decided on last, taken or not.
@@ -67,13 +64,12 @@ struct Retry {
     delay: Duration,
 }
 
-impl<T: Taker> Loader<T> {
-    pub fn new(start: Start, eyes: Option<FsEvents>, env: Env, taker: T) -> Self {
+impl<S: Source, T: Taker> Loader<S, T> {
+    pub fn new(start: Start<S>, env: Env, taker: T) -> Self {
         let now = Instant::now();
         let outside = taker.running().outside.clone();
         Self {
-            dirs: start.dirs,
-            eyes,
+            source: start.source,
             env,
             taker,
             decided: start.folder,
@@ -89,9 +85,13 @@ impl<T: Taker> Loader<T> {
         }
     }
 
+    pub fn watch(&mut self, wake: Wake) {
+        self.source.watch(wake);
+    }
+
     pub fn run(mut self, inbox: &Receiver<Message>, touched: &AtomicBool) {
         loop {
-            self.eyes.iter_mut().for_each(FsEvents::open);
+            self.source.renew();
             let due = self.retry.as_ref().map_or(self.look_at, |retry| retry.at.min(self.look_at));
             match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Message::Touched) => {
@@ -131,7 +131,7 @@ impl<T: Taker> Loader<T> {
             self.look_at = early.min(now + POLL);
             return;
         }
-        let content = Arc::new(Content::read(&self.dirs));
+        let content = Arc::new(self.source.read());
         self.see(content, now);
         let cost = now.elapsed();
         self.not_before = Instant::now() + APART.max(cost * 10);
@@ -147,7 +147,7 @@ impl<T: Taker> Loader<T> {
         let outside = self.outside.again();
         if content.hash == self.decided.hash && outside == self.outside {
             if self.decided.files.is_swapped() {
-                self.eyes.iter_mut().for_each(FsEvents::open_again);
+                self.source.replaced();
                 self.decided = content;
             }
             return self.settle();
@@ -241,7 +241,7 @@ impl<T: Taker> Loader<T> {
 
     fn decided_on(&mut self, content: Arc<Content>) {
         if self.decided.files.is_swapped() {
-            self.eyes.iter_mut().for_each(FsEvents::open_again);
+            self.source.replaced();
         }
         self.decided = content;
         self.settle();
@@ -270,7 +270,7 @@ impl<T: Taker> Loader<T> {
     }
 
     fn reload(&mut self) -> Answer {
-        let content = Arc::new(Content::read(&self.dirs));
+        let content = Arc::new(self.source.read());
         if self.in_place && content.hash == self.decided.hash && self.outside.again() == self.outside {
             self.decided_on(content);
             return Answer::Unchanged;
@@ -288,7 +288,8 @@ impl<T: Taker> Loader<T> {
         if !confirmed && !opened.is_empty() {
             return Answer::Unconfirmed(opened);
         }
-        self.decided_on(Arc::new(Content::read(&self.dirs)));
+        let now = Arc::new(self.source.read());
+        self.decided_on(now);
         self.take(Candidate { config, content, origin: Origin::Kept(number) }, outside, None)
     }
 }

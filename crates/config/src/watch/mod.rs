@@ -1,4 +1,4 @@
-//! Watches the folders, and has a changed configuration taken once its files are complete.
+//! Watches a [`Source`] of documents, as folders, and has a changed configuration taken once its files are complete.
 //!
 //! What complete means is `docs/configuration-loading.md`: a folder that was swapped, a reload that somebody asked for,
 //! or a quiet period. Content says whether anything changed: a `touch` or an update to the same text is no reload. Every
@@ -7,9 +7,9 @@
 
 mod fs_events;
 mod loader;
+mod source;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -19,8 +19,9 @@ use std::time::SystemTime;
 use crate::content::Content;
 use crate::error::ConfigErrors;
 use crate::model::GatewayConfig;
-use fs_events::FsEvents;
 use loader::Loader;
+
+pub use source::{Folders, Source, Wake};
 
 /// Whoever runs a configuration. Called on the watcher's thread.
 pub trait Taker: Send + 'static {
@@ -153,9 +154,9 @@ impl Handle {
 }
 
 /// What a watcher begins with.
-pub struct Start {
-    pub dirs: Vec<PathBuf>,
-    /// What was read of them.
+pub struct Start<S> {
+    pub source: S,
+    /// What was read of it.
     pub folder: Arc<Content>,
     /// What the running configuration was loaded from: the same, unless it is one that was kept.
     pub running: Arc<Content>,
@@ -168,21 +169,12 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Whatever differs from what was read of the folders at the start is a change.
+    /// Whatever differs from what was read of the source at the start is a change.
     ///
     /// # Errors
     /// The system has no thread left. A file system that cannot be watched is no error: it is polled.
     pub fn start(
-        start: Start,
-        env: impl Fn(&str) -> Option<String> + Send + 'static,
-        taker: impl Taker,
-    ) -> io::Result<Self> {
-        Self::start_with(start, true, env, taker)
-    }
-
-    fn start_with(
-        start: Start,
-        events: bool,
+        start: Start<impl Source>,
         env: impl Fn(&str) -> Option<String> + Send + 'static,
         taker: impl Taker,
     ) -> io::Result<Self> {
@@ -195,8 +187,8 @@ impl Watcher {
                 wake.send(Message::Touched).unwrap_or_default();
             }
         };
-        let eyes = events.then(|| FsEvents::new(&start.dirs, wake)).flatten();
-        let loader = Loader::new(start, eyes, Box::new(env), taker);
+        let mut loader = Loader::new(start, Box::new(env), taker);
+        loader.watch(Box::new(wake));
         let run = move || loader.run(&inbox, &touched);
         thread::Builder::new().name("weir-config".to_owned()).spawn(run)?;
         Ok(Self { handle: Handle(send) })

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -64,13 +64,18 @@ struct Watched {
 
 impl Watched {
     fn start(dir: &Path, events: bool) -> Self {
+        let dirs = vec![dir.to_owned()];
+        Self::start_from(if events { Folders::new(dirs) } else { Folders::without_events(dirs) })
+    }
+
+    fn start_from(mut source: impl Source) -> Self {
         let (reported, receiver) = channel();
-        let (dirs, failures) = (vec![dir.to_owned()], Arc::default());
-        let folder = Arc::new(Content::read(&dirs));
+        let failures = Arc::default();
+        let folder = Arc::new(source.read());
         let running = Arc::new(folder.load(&|_| None).unwrap_or_default());
         let taker = Fake { running, reported, failures: Arc::clone(&failures), generation: 1 };
-        let start = Start { dirs, running: Arc::clone(&folder), folder, origin: Origin::Folder };
-        let watcher = Watcher::start_with(start, events, |_| None, taker).unwrap();
+        let start = Start { source, running: Arc::clone(&folder), folder, origin: Origin::Folder };
+        let watcher = Watcher::start(start, |_| None, taker).unwrap();
         Self { watcher, reported: receiver, failures }
     }
 
@@ -111,6 +116,46 @@ const API: &str = "{apiVersion: gateway.mulesoft.com/v1alpha1, kind: ApiInstance
 const BASIC: &str = "{apiVersion: gateway.mulesoft.com/v1alpha1, kind: PolicyBinding, metadata: {name: basic}, \
     spec: {targetRef: {kind: ApiInstance, name: orders}, policyRef: {name: http-basic-authentication-flex}, \
     config: {username: u, password: p}}}\n";
+
+/// Documents that somebody else sends.
+#[derive(Clone, Default)]
+struct Sent {
+    text: Arc<Mutex<String>>,
+    wake: Arc<Mutex<Option<Wake>>>,
+}
+
+impl Sent {
+    fn send(&self, text: String) {
+        *self.text.lock().unwrap() = text;
+        if let Some(wake) = &*self.wake.lock().unwrap() {
+            wake();
+        }
+    }
+}
+
+impl Source for Sent {
+    fn read(&mut self) -> Content {
+        Content::of([(PathBuf::from("sent.yaml"), self.text.lock().unwrap().clone())])
+    }
+
+    fn watch(&mut self, wake: Wake) {
+        *self.wake.lock().unwrap() = Some(wake);
+    }
+}
+
+#[test]
+fn documents_of_another_source_are_taken_as_files_are() {
+    let sent = Sent::default();
+    sent.send(site("one"));
+    let watched = Watched::start_from(sent.clone());
+    sent.send(site("two"));
+    watched.took("two");
+    sent.send("a: [".to_owned());
+    let Reported::Refused(errors) = watched.next() else { panic!("a mistake is reported") };
+    assert!(errors.contains("sent.yaml"), "{errors}");
+    sent.send(site("three"));
+    assert_eq!(watched.reload(), Answer::Taken(3));
+}
 
 fn see_changes(events: bool) {
     let dir = tempfile::tempdir().unwrap();

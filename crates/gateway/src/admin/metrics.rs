@@ -1,4 +1,4 @@
-//! `/metrics`: the figures of all workers added up, and those of the spool and of the configuration.
+//! `/metrics`, and the same figures by OTLP: those of all workers added up, of the spool and of the configuration.
 //!
 //! Written piece by piece, as the client takes it: a gateway of thousands of routes has a hundred megabytes of it, and
 //! a probe that is asked for meanwhile waits for one piece.
@@ -17,10 +17,10 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use weir_config::{Startup, WaitsFor};
 use weir_metrics::{Negotiated, negotiate};
-use weir_otlp::Loss;
+use weir_otlp::{Collection, GivenUp, Loss};
 use weir_spool::SpoolStats;
 use weir_telemetry::metrics::{Connects, Exposition, Families, RouteLabels, RouteMetrics, catalogue};
 
@@ -114,28 +114,55 @@ fn compress(gzip: &mut GzEncoder<Vec<u8>>, text: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 async fn write(admin: Arc<Admin>, mut text: Exposition, mut out: Out) -> Result<(), Left> {
+    fill(&admin, &mut text, async |text| out.send(text.take()).await).await?;
+    out.finish(text.finish()).await
+}
+
+/// One collection for OTLP; `explicit`: histograms have the boundaries of `/metrics`.
+///
+/// # Errors
+/// The receiver does not take it.
+pub async fn push(admin: &Admin, explicit: bool, out: &mut Collection<'_>) -> Result<(), GivenUp> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut figures = Exposition::of_otlp(u64::try_from(now.as_nanos()).unwrap_or_default(), explicit);
+    let piece = async |figures: &mut Exposition| {
+        out.add(figures.take_points()).await?;
+        // A piece is mostly added at once, and a probe would wait for all of them.
+        tokio::task::yield_now().await;
+        Ok(())
+    };
+    fill(admin, &mut figures, piece).await?;
+    out.add(figures.finish_points()).await
+}
+
+/// Adds every figure to `text`, and calls `piece` whenever there is one.
+async fn fill<E>(
+    admin: &Admin,
+    text: &mut Exposition,
+    mut piece: impl AsyncFnMut(&mut Exposition) -> Result<(), E>,
+) -> Result<(), E> {
     let routes = admin.registry.figures.all();
     for family in RouteMetrics::FAMILIES {
         for route in &routes {
-            route.expose(*family, &admin.registry.names, &mut text);
+            route.expose(*family, &admin.registry.names, text);
             if text.ready() >= PIECE {
-                out.send(text.take()).await?;
+                piece(text).await?;
             }
         }
     }
     let mut few = Families::default();
     services(&routes, &mut few);
-    workers(&admin, &mut few);
-    spool(&admin, &mut few);
-    spans(&admin, &mut few);
-    log_lines(&admin, &mut few);
-    cost(&admin, &mut few);
-    cardinality(&admin, &mut few);
-    process(&admin, &mut few);
+    workers(admin, &mut few);
+    spool(admin, &mut few);
+    exports(admin, &mut few);
+    log_lines(admin, &mut few);
+    cost(admin, &mut few);
+    cardinality(admin, &mut few);
+    process(admin, &mut few);
     weir_metrics::process::metrics(&mut few, admin.started);
     text.began(admin.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     text.families(few);
-    out.finish(text.finish()).await
+    Ok(())
 }
 
 /// Of each service that has been tried, over the routes that lead to it.
@@ -157,8 +184,9 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
 
 fn cost(admin: &Admin, out: &mut Families) {
     let of_logs = admin.logs.counts().map(|(_, counts)| counts.bytes()).sum();
-    let of_metrics = admin.counts.scraped_bytes.load(Ordering::Relaxed);
-    for (signal, bytes) in [("logs", of_logs), ("metrics", of_metrics)] {
+    let sent = |counts: &Option<Arc<weir_otlp::Counts>>| counts.as_ref().map_or(0, |counts| counts.bytes());
+    let of_metrics = admin.counts.scraped_bytes.load(Ordering::Relaxed) + sent(&admin.metric_export);
+    for (signal, bytes) in [("logs", of_logs), ("metrics", of_metrics), ("traces", sent(&admin.spans))] {
         out.counter(&catalogue::TELEMETRY_BYTES, &[signal], bytes);
     }
     out.gauge(&catalogue::TELEMETRY_SHARE, &[], lock(&admin.budget).share());
@@ -182,16 +210,26 @@ fn log_lines(admin: &Admin, out: &mut Families) {
     }
 }
 
-/// Nothing where no spans are made.
-fn spans(admin: &Admin, out: &mut Families) {
-    let Some(counts) = &admin.spans else { return };
-    out.counter(&catalogue::SPANS_EXPORTED, &[], counts.exported());
-    for (reason, why) in Loss::ALL {
-        out.counter(&catalogue::SPANS_DROPPED, &[reason], counts.lost(why));
+/// Nothing of what is not sent.
+fn exports(admin: &Admin, out: &mut Families) {
+    if let Some(counts) = &admin.spans {
+        out.counter(&catalogue::SPANS_EXPORTED, &[], counts.exported());
+        for (reason, why) in Loss::ALL {
+            out.counter(&catalogue::SPANS_DROPPED, &[reason], counts.lost(why));
+        }
+        out.counter(&catalogue::SPAN_EXPORTS, &["success"], counts.requests().saturating_sub(counts.failed()));
+        out.counter(&catalogue::SPAN_EXPORTS, &["failure"], counts.failed());
+        out.gauge(&catalogue::SPAN_QUEUE, &[], counts.waiting() as f64);
     }
-    out.counter(&catalogue::SPAN_EXPORTS, &["success"], counts.requests().saturating_sub(counts.failed()));
-    out.counter(&catalogue::SPAN_EXPORTS, &["failure"], counts.failed());
-    out.gauge(&catalogue::SPAN_QUEUE, &[], counts.waiting() as f64);
+    if let Some(counts) = &admin.metric_export {
+        out.counter(&catalogue::POINTS_EXPORTED, &[], counts.exported());
+        // There is no queue of them.
+        for (reason, why) in Loss::ALL.into_iter().filter(|(_, why)| *why != Loss::QueueFull) {
+            out.counter(&catalogue::POINTS_DROPPED, &[reason], counts.lost(why));
+        }
+        out.counter(&catalogue::METRIC_EXPORTS, &["success"], counts.requests().saturating_sub(counts.failed()));
+        out.counter(&catalogue::METRIC_EXPORTS, &["failure"], counts.failed());
+    }
 }
 
 fn workers(admin: &Admin, out: &mut Families) {

@@ -27,6 +27,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use listener::{Counts, Kind, Place, Port, Spoken};
+pub use metrics::push;
 use operator::{Operators, Peer};
 use serde::Serialize;
 use std::convert::Infallible;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub log: Recent,
     /// What became of spans, where they are made.
     pub spans: Option<Arc<weir_otlp::Counts>>,
+    /// What became of metrics that are sent, where they are.
+    pub metric_export: Option<Arc<weir_otlp::Counts>>,
     /// What became of the lines of logs.
     pub logs: Arc<weir_logs::Logs>,
     /// As [`Parts::spans`], of the spans of probes.

@@ -34,7 +34,7 @@ fn marked<T>(admin: &Admin, request: &Request<T>) -> Result<PipelineMark, Denied
         valid_seconds: Marks::VALID.as_secs(),
         listeners: proxy.listening().iter().map(listener).collect(),
         analytics: running.startup.analytics.as_ref().map(|analytics| analytics.endpoint.to_string()),
-        spans: admin.probes.as_ref().and(running.startup.spans.as_ref()).map(|spans| spans.endpoint.to_string()),
+        spans: admin.probes.as_ref().and(running.startup.spans.as_ref()).map(|spans| spans.target.endpoint.to_string()),
     })
 }
 

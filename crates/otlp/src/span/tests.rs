@@ -265,3 +265,16 @@ fn an_authority_is_an_address_and_a_port() {
         assert_eq!((std::str::from_utf8(host).unwrap(), port), expected);
     }
 }
+
+#[test]
+fn spans_carry_the_state_that_the_trace_came_with() {
+    let mut case = case();
+    assert!(case.spans().iter().all(|span| span.trace_state.is_empty()));
+    case.exchange.trace_state = Some(Bytes::from_static(b"a=1,ot=th:c;rv:12345678901234"));
+    let spans = case.spans();
+    assert_eq!(spans.len(), 2);
+    assert!(spans.iter().all(|span| span.trace_state == "a=1,ot=th:c;rv:12345678901234"), "{spans:?}");
+    let url = spans[1].attributes.iter().find(|pair| pair.key == "url.full").and_then(|pair| pair.value.clone());
+    let Some(Value::StringValue(url)) = url.and_then(|url| url.value) else { panic!("{spans:?}") };
+    assert!(url.starts_with("http://stock.internal:8080/v1/orders/7?"), "{url}");
+}

@@ -87,7 +87,7 @@ weir_metrics::catalogue! {
     TELEMETRY_CPU Counter "weir_telemetry_cpu_seconds_total" "s" ["worker" "signal"]
         "Processor time of a worker that went into metrics, events, the copies that spans are made of, and log lines; estimated from one request in 1,024. What other threads do for them is in `weir_thread_cpu_seconds_total`.";
     TELEMETRY_BYTES Counter "weir_telemetry_bytes_total" "By" ["signal"]
-        "Bytes of telemetry that left the process: metrics as scraped, events as chunk files, spans as sent (traces), lines of logs as written; compressed where they are.";
+        "Bytes of telemetry that left the process: metrics as scraped and sent, events as chunk files, spans as sent (traces), lines of logs as written; compressed where they are.";
     TELEMETRY_SHARE Gauge "weir_telemetry_cpu_ratio" "1" []
         "Of the CPU time of the process in the last second, what telemetry had: the workers' part and the threads beside them. 0 where the process did little.";
     TELEMETRY_DEGRADED Gauge "weir_telemetry_degraded_level" "1" []
@@ -97,9 +97,9 @@ weir_metrics::catalogue! {
     LINKS_DOUBTED Counter "weir_link_reports_invalid_total" "{report}" ["worker"]
         "What gateways behind this one said of their own time and cannot be true: of another request, or longer than the wait.";
     LOG_LINES Counter "weir_log_output_lines_total" "{line}" ["output"]
-        "Lines that were written to an output of `Configuration.logging`: about requests, of policies, and of the gateway's own log.";
+        "Lines that were written to an output of `Configuration.logging`, or that its receiver has acknowledged: about requests, of policies, and of the gateway's own log.";
     LOG_LINES_DROPPED Counter "weir_log_output_lines_dropped_total" "{line}" ["output" "reason"]
-        "Lines that were not: the output was slower than they came, could not be written, or `perSecond` left them out.";
+        "Lines that were not: the output was slower than they came, could not be written, or `perSecond` left them out. Of an output by OTLP also why its receiver does not have them, as of spans.";
     SPANS_EXPORTED Counter "weir_spans_exported_total" "{span}" [] "Spans that their receiver has acknowledged.";
     SPANS_DROPPED Counter "weir_spans_dropped_total" "{span}" ["reason"]
         "Spans that were dropped: the queue was full, the receiver was unavailable for too long, refused a batch for good, rejected a part of it, or the process ended.";
@@ -109,6 +109,12 @@ weir_metrics::catalogue! {
     LABEL_SETS Gauge "weir_metric_label_sets" "1" ["metric"]
         "Label sets that traffic has made of a metric, over all routes: statuses, reasons, policies. Those past `metrics.cardinalityLimit` count under `__other__`.";
     LABEL_SETS_LIMIT Gauge "weir_metric_label_sets_limit" "1" [] "What `metrics.cardinalityLimit` allows each of them.";
+    POINTS_EXPORTED Counter "weir_metric_points_exported_total" "{point}" []
+        "Points of metrics that their receiver has acknowledged. As the next two, only where metrics are sent by OTLP.";
+    POINTS_DROPPED Counter "weir_metric_points_dropped_total" "{point}" ["reason"]
+        "Points that were dropped: the receiver was unavailable for too long, refused a request for good, rejected a part of it, or the process ended. The next collection has newer ones.";
+    METRIC_EXPORTS Counter "weir_metric_exports_total" "{request}" ["outcome"]
+        "Export requests of metrics, repeated ones among them, by whether they were taken.";
     PROBE_REQUESTS Counter "weir_probe_requests_total" "{request}" []
         "Requests of `weirctl probe --check=pipeline`. They are in no other metric of requests.";
     PROBE_MARKS_REJECTED Counter "weir_probe_marks_rejected_total" "{request}" ["why"]
@@ -149,6 +155,20 @@ mod tests {
     #[test]
     fn the_documentation_is_the_catalogue() {
         expect_file!["../../../../dashboards/metrics.md"].assert_eq(&markdown());
+    }
+
+    /// What begins with `http_` is OpenTelemetry's.
+    #[test]
+    fn names_of_opentelemetry_are_its_own_by_otlp() {
+        let is_theirs = |name: &str| name.starts_with("http_") || name == "error_type";
+        for metric in all() {
+            let name = weir_metrics::otlp_name(metric);
+            assert_eq!(name.contains('.'), is_theirs(metric.name), "{name}");
+            for label in metric.labels {
+                let name = weir_metrics::otlp_label(label);
+                assert_eq!(name.contains('.'), is_theirs(label), "{name}");
+            }
+        }
     }
 
     #[test]

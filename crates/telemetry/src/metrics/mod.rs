@@ -14,4 +14,4 @@ mod route;
 
 pub use cardinality::Cardinality;
 pub use route::{Connects, RouteLabels, RouteMetrics};
-pub use weir_metrics::{Exposition, Families};
+pub use weir_metrics::{Exposition, Families, Format};

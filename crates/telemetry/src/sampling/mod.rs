@@ -29,7 +29,7 @@ pub struct Sampler {
 /// What a caller asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// The sampled flag of a trace that the request brought and that goes on.
+    /// The sampled flag of a trace that the request brought and that goes on, or what it wants of one that it did not bring.
     pub parent: Option<bool>,
     /// Whether the client asks for a trace, by `x-client-trace-id`.
     pub is_asked_for: bool,

@@ -16,37 +16,59 @@ const PARENT_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
 const SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
 const FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
-/// Takes the fields of the configured formats out, and reads the first that is sound.
-pub(super) fn take(headers: &mut HeaderMap, formats: Propagators) -> Option<TraceParent> {
+/// What a caller says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    /// The trace that goes on.
+    Parent(TraceParent),
+    /// Only whether the trace that begins here is sampled ("Sampling state may be sent on its own").
+    Sampled(bool),
+}
+
+/// Takes the fields of the configured formats out, and reads the first that is sound; ids count before a decision alone.
+pub(super) fn take(headers: &mut HeaderMap, formats: Propagators) -> Option<Said> {
     let single = if formats.b3 { headers.remove(&B3).and_then(|value| parse(value.as_bytes())) } else { None };
     let multi = if formats.b3_multi { take_multi(headers) } else { None };
-    single.or(multi)
+    match (single, multi) {
+        (Some(Said::Sampled(_)), Some(Said::Parent(parent))) => Some(Said::Parent(parent)),
+        (single, multi) => single.or(multi),
+    }
 }
 
-fn take_multi(headers: &mut HeaderMap) -> Option<TraceParent> {
+/// Ids that are not sound take the decision with them: it was made of another trace.
+fn take_multi(headers: &mut HeaderMap) -> Option<Said> {
     let [trace, span, _, sampled, flags] =
         [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED, FLAGS].map(|name| headers.remove(name));
+    let is_debug = flags.is_some_and(|flags| flags == "1").then_some(true);
     let sampled = match sampled.as_ref().map(HeaderValue::as_bytes) {
-        Some(b"1" | b"true") => true,
-        Some(b"0" | b"false") => false,
-        _ => flags.is_some_and(|flags| flags == "1"),
+        Some(b"1" | b"true") => Some(true),
+        Some(b"0" | b"false") => Some(false),
+        _ => is_debug,
     };
-    parent(trace?.as_bytes(), span?.as_bytes(), sampled)
+    match (trace, span) {
+        (None, None) => sampled.map(Said::Sampled),
+        (trace, span) => parent(trace?.as_bytes(), span?.as_bytes(), sampled == Some(true)),
+    }
 }
 
-/// `trace-span[-sampled[-parent]]`. `0` alone says no more than that nobody samples: without ids there is no trace.
-fn parse(text: &[u8]) -> Option<TraceParent> {
+/// `trace-span[-sampled[-parent]]`, or `sampled` alone.
+fn parse(text: &[u8]) -> Option<Said> {
+    let decision = |text: &[u8]| match text {
+        b"0" => Some(false),
+        b"1" | b"d" => Some(true),
+        _ => None,
+    };
     let mut parts = text.split(|byte| *byte == b'-');
-    let (trace, span) = (parts.next()?, parts.next()?);
+    let first = parts.next()?;
+    let Some(span) = parts.next() else { return decision(first).map(Said::Sampled) };
     let sampled = match parts.next() {
-        None | Some(b"0") => false,
-        Some(b"1" | b"d") => true,
-        Some(_) => return None,
+        None => false,
+        Some(text) => decision(text)?,
     };
-    parent(trace, span, sampled)
+    parent(first, span, sampled)
 }
 
-fn parent(trace: &[u8], span: &[u8], sampled: bool) -> Option<TraceParent> {
+fn parent(trace: &[u8], span: &[u8], sampled: bool) -> Option<Said> {
     let trace = match trace.len() {
         32 => TraceId(hex_from(trace)?),
         16 => {
@@ -57,7 +79,8 @@ fn parent(trace: &[u8], span: &[u8], sampled: bool) -> Option<TraceParent> {
         _ => return None,
     };
     let span = SpanId(hex_from(span)?);
-    (!trace.is_none() && !span.is_none()).then_some(TraceParent { trace, span, sampled, random: false })
+    let parent = TraceParent { trace, span, sampled, random: false };
+    (!trace.is_none() && !span.is_none()).then_some(Said::Parent(parent))
 }
 
 /// Writes the fields of the configured formats.
@@ -89,8 +112,10 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        let taken =
-            take(&mut headers, BOTH).map(|parent| (parent.trace.to_string(), parent.span.to_string(), parent.sampled));
+        let taken = take(&mut headers, BOTH).map(|said| match said {
+            Said::Parent(parent) => (parent.trace.to_string(), parent.span.to_string(), parent.sampled),
+            Said::Sampled(sampled) => (String::new(), String::new(), sampled),
+        });
         assert!(headers.is_empty(), "{headers:?}");
         taken
     }
@@ -98,12 +123,17 @@ mod tests {
     #[test]
     fn one_field_is_read_as_its_specification_says() {
         let well = |sampled| Some((TRACE.to_owned(), SPAN.to_owned(), sampled));
+        let alone = |sampled| Some((String::new(), String::new(), sampled));
         for (text, expected) in [
             (format!("{TRACE}-{SPAN}-1-{SPAN}"), well(true)),
             (format!("{TRACE}-{SPAN}-d"), well(true)),
             (format!("{TRACE}-{SPAN}-0"), well(false)),
             (format!("{TRACE}-{SPAN}"), well(false)),
-            ("0".to_owned(), None),
+            ("0".to_owned(), alone(false)),
+            ("1".to_owned(), alone(true)),
+            ("d".to_owned(), alone(true)),
+            ("2".to_owned(), None),
+            ("1-".to_owned(), None),
             (String::new(), None),
             (format!("{TRACE}-{SPAN}-x"), None),
             (format!("{}-{SPAN}-1", "0".repeat(32)), None),
@@ -123,12 +153,31 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_travels_alone_unless_there_are_ids() {
+        let alone = |sampled| Some((String::new(), String::new(), sampled));
+        for (name, value, expected) in [
+            ("x-b3-sampled", "1", alone(true)),
+            ("x-b3-sampled", "0", alone(false)),
+            ("x-b3-sampled", "false", alone(false)),
+            ("x-b3-sampled", "2", None),
+            ("x-b3-flags", "1", alone(true)),
+            ("x-b3-flags", "0", None),
+        ] {
+            assert_eq!(taken(&[(name, value)]), expected, "{name}: {value}");
+        }
+        let ids = [("b3", "0"), ("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-sampled", "1")];
+        assert_eq!(taken(&ids), Some((TRACE.to_owned(), SPAN.to_owned(), true)));
+        // The decision was made of a trace that cannot go on.
+        assert_eq!(taken(&[("x-b3-traceid", "xyz"), ("x-b3-spanid", SPAN), ("x-b3-sampled", "1")]), None);
+    }
+
+    #[test]
     fn what_is_written_reads_as_the_same() {
         let parent = TraceParent::parse(format!("00-{TRACE}-{SPAN}-01").as_bytes()).unwrap();
         for formats in [BOTH, Propagators { b3: true, b3_multi: false }, Propagators { b3: false, b3_multi: true }] {
             let mut headers = HeaderMap::new();
             inject(&parent, formats, &mut headers);
-            let read = take(&mut headers, formats).unwrap();
+            let Some(Said::Parent(read)) = take(&mut headers, formats) else { panic!("{formats:?}") };
             assert_eq!((read.trace, read.span, read.sampled), (parent.trace, parent.span, true));
         }
     }

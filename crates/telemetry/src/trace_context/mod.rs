@@ -73,6 +73,8 @@ pub struct Continuation {
     pub facts: TraceFacts,
     /// The trace that a caller brought to an edge that begins another, and the caller's span.
     pub link: Option<(TraceId, SpanId)>,
+    /// Whether a caller that brought no trace wants the one that begins here sampled.
+    pub wish: Option<bool>,
     /// What the caller asks for, as far as it may; for whoever decides once more.
     pub asked: Asked,
     random: bool,
@@ -93,11 +95,21 @@ impl Continuation {
         let state = if headers.contains_key(&TRACESTATE) { take_state(headers) } else { None };
         // The state belongs to the `traceparent` that it came with.
         let state = if of_w3c.is_some() { state } else { None };
+        let (of_b3, wish) = match of_b3 {
+            Some(b3::Said::Parent(parent)) => (Some(parent), None),
+            Some(b3::Said::Sampled(sampled)) => (None, Some(sampled)),
+            None => (None, None),
+        };
         match (of_w3c.or(of_b3), trust) {
+            (None, TraceTrust::Continue) if wish.is_some() => {
+                let begun = Self::begin(formats, source);
+                let facts = TraceFacts { sampled: wish == Some(true), ..begun.facts };
+                Self { facts, wish, ..begun }
+            }
             (Some(parent), TraceTrust::Continue) => {
                 let TraceParent { trace, span, sampled, random } = parent;
                 let facts = TraceFacts { trace, span: source.span(), parent: span, sampled, kept: None };
-                Self { facts, link: None, asked: Asked::default(), random, state, formats }
+                Self { facts, link: None, wish: None, asked: Asked::default(), random, state, formats }
             }
             (parent, _) => {
                 let link = parent.map(|parent| (parent.trace, parent.span));
@@ -110,7 +122,12 @@ impl Continuation {
     pub fn begin(formats: Propagators, source: &mut SpanSource) -> Self {
         let (trace, span) = (source.trace(), source.span());
         let facts = TraceFacts { trace, span, parent: SpanId::default(), sampled: false, kept: None };
-        Self { facts, link: None, asked: Asked::default(), random: true, state: None, formats }
+        Self { facts, link: None, wish: None, asked: Asked::default(), random: true, state: None, formats }
+    }
+
+    /// `tracestate` as it came and goes on; none where there is none.
+    pub fn state(&self) -> Option<&Bytes> {
+        self.state.as_ref()
     }
 
     /// Exactly one header line, or none that counts (W3C harness: `test_traceparent_duplicated`).
@@ -256,6 +273,12 @@ mod tests {
         let out = TraceParent::parse(sent(&sent_on, &TRACEPARENT).as_bytes()).unwrap();
         assert_eq!(sent_on["b3"], format!("{}-{}-1", out.trace, out.span));
         assert_eq!(sent(&sent_on, &TRACESTATE), "");
+        for (text, wish) in [("0", false), ("1", true), ("d", true)] {
+            let (alone, sent_on) = taken(&[("b3", text)]);
+            assert_eq!((alone.wish, alone.facts.sampled, alone.facts.parent.is_none()), (Some(wish), wish, true));
+            assert!(sent_on["b3"].to_str().unwrap().ends_with(if wish { "-1" } else { "-0" }));
+            assert_eq!(taken(&[("b3", text), ("traceparent", PARENT)]).0.wish, None, "W3C's counts");
+        }
         let other = PARENT.replace("4bf9", "aaaa");
         let (both, _) = taken(&[("b3", b3), ("traceparent", &other)]);
         assert!(both.facts.trace.to_string().starts_with("aaaa"));
@@ -271,6 +294,14 @@ mod tests {
         let link = taken.link.map(|(trace, span)| (trace.to_string(), span.to_string()));
         assert_eq!(link, Some(("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), "00f067aa0ba902b7".to_owned())));
         assert_eq!(sent(&headers, &TRACESTATE), "");
+    }
+
+    #[test]
+    fn at_such_an_edge_a_caller_decides_of_no_trace() {
+        let mut headers = headers(&[("b3", "1")]);
+        let formats = Propagators { b3: true, b3_multi: false };
+        let taken = Continuation::take(&mut headers, TraceTrust::Restart, formats, &mut SpanSource::seeded(1));
+        assert_eq!((taken.wish, taken.facts.sampled), (None, false));
     }
 
     #[test]

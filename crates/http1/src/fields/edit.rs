@@ -1,0 +1,162 @@
+//! Changes to a list of fields. What would make another message of it is refused (response splitting).
+
+use super::list::{Entry, Field, Fields, Name, Place, Span};
+use crate::error::EditError;
+use crate::grammar::{is_token, is_value, trimmed};
+use crate::known::{Known, KnownSet};
+
+impl Fields {
+    /// Adds a line behind the others. Blanks at the ends of the value are left out, as a reader would leave them.
+    ///
+    /// # Errors
+    /// The name is no token, or the value has a control character (RFC 9110 5.1, 5.5).
+    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
+        let entry = self.line(name.into().resolved(), value)?;
+        self.push(entry);
+        Ok(())
+    }
+
+    /// Makes this the only line with the name: in the place of the first, or behind all others.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
+        let name = name.into().resolved();
+        let entry = self.line(name, value)?;
+        match self.position(name) {
+            None => self.push(entry),
+            Some(first) => {
+                self.entries[first] = entry;
+                self.remove_from(first + 1, name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts a line in front of the line with number `at`, or behind all where there are not as many.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn insert<'n>(&mut self, at: usize, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
+        let entry = self.line(name.into().resolved(), value)?;
+        self.push(entry);
+        let at = at.min(self.entries.len() - 1);
+        self.entries[at..].rotate_right(1);
+        Ok(())
+    }
+
+    /// Removes all lines with this name. Answers whether there were any.
+    pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> bool {
+        let name = name.into().resolved();
+        let Some(first) = self.position(name) else { return false };
+        self.remove_from(first, name);
+        if let Name::Known(known) = name {
+            self.present.remove(KnownSet::new(&[known]));
+        }
+        true
+    }
+
+    /// Removes all lines with one of these names, in one pass.
+    pub fn remove_all(&mut self, names: KnownSet) {
+        if self.present.meets(names) {
+            self.entries.retain(|entry| !entry.known.is_some_and(|known| names.has(known)));
+            self.present.remove(names);
+        }
+    }
+
+    /// Removes the lines with these numbers.
+    pub(crate) fn remove_lines(&mut self, lines: &[usize]) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut at = 0;
+        self.entries.retain(|_| {
+            at += 1;
+            !lines.contains(&(at - 1))
+        });
+        self.see_present();
+    }
+
+    fn see_present(&mut self) {
+        self.present = KnownSet::default();
+        self.entries.iter().filter_map(|entry| entry.known).for_each(|known| self.present.add(known));
+    }
+
+    /// Keeps the lines of which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(|entry| keep(self.field(entry)));
+        self.entries = entries;
+        self.see_present();
+    }
+
+    /// Bytes that are not a field, for the first line of the message.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<Span, EditError> {
+        let at = self.store.added.len();
+        self.make_room(bytes.len())?;
+        self.store.added.extend_from_slice(bytes);
+        Ok(Span::new(at, bytes.len()))
+    }
+
+    fn line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Entry, EditError> {
+        let value = trimmed(value);
+        if !is_value(value) {
+            return Err(EditError::Value);
+        }
+        let (known, text) = match name {
+            Name::Known(known) => (Some(known), known.as_str().as_bytes()),
+            Name::Other(text) if is_token(text) => (None, text),
+            Name::Other(_) => return Err(EditError::Name),
+        };
+        self.make_room(text.len() + value.len() + 4)?;
+        let added = &mut self.store.added;
+        let at = added.len() as u32;
+        added.reserve(text.len() + value.len() + 4);
+        added.extend_from_slice(text);
+        added.extend_from_slice(b": ");
+        added.extend_from_slice(value);
+        added.extend_from_slice(b"\r\n");
+        let name = Span { at, len: text.len() as u32 };
+        let value = Span { at: name.end() + 2, len: value.len() as u32 };
+        Ok(Entry { name, value, place: Place::Added, known, is_plain: true })
+    }
+
+    /// Ranges are of 32 bits.
+    fn make_room(&self, more: usize) -> Result<(), EditError> {
+        let len = self.store.added.len().checked_add(more).and_then(|len| u32::try_from(len).ok());
+        len.map(|_| ()).ok_or(EditError::TooLarge)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if let Some(known) = entry.known {
+            self.present.add(known);
+        }
+        self.entries.push(entry);
+    }
+
+    fn position(&self, name: Name<'_>) -> Option<usize> {
+        match name {
+            Name::Known(known) if !self.has(known) => None,
+            _ => self.entries.iter().position(|entry| self.is(entry, name)),
+        }
+    }
+
+    fn remove_from(&mut self, from: usize, name: Name<'_>) {
+        let mut kept = from;
+        for at in from..self.entries.len() {
+            let entry = self.entries[at];
+            if !self.is(&entry, name) {
+                self.entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        self.entries.truncate(kept);
+    }
+
+    /// The value of the line with this name, if there is one such line.
+    pub(crate) fn only(&self, name: Known) -> Option<&[u8]> {
+        let mut lines = self.entries.iter().filter(|entry| entry.known == Some(name));
+        let line = lines.next()?;
+        lines.next().is_none().then(|| self.value(line))
+    }
+}
