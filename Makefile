@@ -1,6 +1,7 @@
 # Few verbs. `make demo` shows Weir, `make test` and `make test-kits` prove it, `make bench` prices it, `make check` is for before a commit.
 
 ENGINE := crates/chdb/engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
+PAGE_CHECK := crates/analytics/page/node_modules/typescript/package.json
 
 # Lints and code in one build: clippy is the compiler of the workspace's own crates, and a lint is an error.
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
@@ -25,6 +26,11 @@ $(ENGINE): crates/chdb/engine/package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund --prefix crates/chdb/engine
 	@touch $@
 
+# The compiler that checks the page's script. The page itself needs none.
+$(PAGE_CHECK): crates/analytics/page/package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --prefix crates/analytics/page
+	@touch $@
+
 demo: $(ENGINE)
 	@echo "== building the programs (minutes the first time, seconds after that)"
 	cargo build --profile demo --bins
@@ -36,7 +42,7 @@ test:
 	@$(MAKE) --no-print-directory -j2 test-run; said=$$?; .ci/step --report; exit $$said
 
 test-needs:
-	@.ci/step "what the tests need" nice $(MAKE) --no-print-directory $(ENGINE) tools .tools/cargo/installed
+	@.ci/step "what the tests need" nice $(MAKE) --no-print-directory $(ENGINE) $(PAGE_CHECK) tools .tools/cargo/installed
 
 test-format:
 	@.ci/step "formatting" cargo fmt --all --check

@@ -1,4 +1,7 @@
-// The documents of the query API. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.
+// The queries of the query API and their documents. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.
+
+// Scripts, which import nothing, have the types as `api.…`.
+export as namespace api;
 
 /**
  * Why a part of an account is unknown.
@@ -221,6 +224,19 @@ export type UnknownPart = { kind: Doubt, reason: string,
  * The first number that it is about.
  */
 from: number, since_ms: number | null, acknowledged: boolean, };
+
+/**
+ * Each query by its path: its parameters and its document.
+ */
+export type Queries = {
+"/api/v1/overview": { parameters: { minutes?: number, }, document: Overview, },
+"/api/v1/series": { parameters: { minutes?: number, organization?: string, site?: string, gateway?: string, api?: string, }, document: Series, },
+"/api/v1/gateways": { parameters: { }, document: Gateways, },
+"/api/v1/errors": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
+"/api/v1/slow": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
+"/api/v1/trace/{id}": { parameters: { id: string, from?: number, to?: number, }, document: Trace, },
+"/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
+};
 
 /**
  * `GET /api/v1/trace/{id}`.

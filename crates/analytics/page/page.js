@@ -1,46 +1,77 @@
 "use strict";
 // Draws what the query API answers. Text of events is only ever set as text, never parsed as markup.
+// Its types `api.…` are those of api.d.ts, which is generated from the server's documents; `tests/page.rs` checks it against them.
 
 const EVERY = 2000;
-const at = (id) => document.getElementById(id);
 
-/** An element; children are elements or text. */
+/** The element of that id, which index.html has. @param {string} id */
+const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/**
+ * An element; children are elements or text.
+ * @param {string} tag
+ * @param {Record<string, string | number | boolean | null | undefined | Partial<CSSStyleDeclaration>>} attributes
+ * @param {...(Node | string | number)} children
+ */
 function el(tag, attributes, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === undefined || value === null || value === false) continue;
-    if (name === "style") Object.assign(made.style, value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (typeof value === "object") Object.assign(made.style, value);
+    else made.setAttribute(name, value === true ? "" : String(value));
   }
   made.append(...children.map((child) => (child instanceof Node ? child : String(child))));
   return made;
 }
 
-async function ask(what) {
-  const answer = await fetch("/api/v1/" + what, { signal: AbortSignal.timeout(15000) });
+/**
+ * The document of a query; a parameter that its path has goes there.
+ * @template {keyof api.Queries} P
+ * @param {P} path
+ * @param {api.Queries[P]["parameters"]} parameters
+ * @returns {Promise<api.Queries[P]["document"]>}
+ */
+async function ask(path, parameters) {
+  /** @type {string} */
+  let where = path;
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (where.includes("{" + name + "}")) where = where.replace("{" + name + "}", encodeURIComponent(value));
+    else query.set(name, String(value));
+  }
+  const answer = await fetch(where + "?" + query, { signal: AbortSignal.timeout(15000) });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error || "status " + answer.status);
-  return body;
+  if (answer.ok) return body;
+  /** @type {api.ErrorDocument} */
+  const refused = body;
+  throw new Error(refused.error || "status " + answer.status);
 }
+
+/** What a failure says. @param {unknown} error */
+const messageOf = (error) => (error instanceof Error ? error.message : String(error));
 
 // Figures.
 
 const whole = new Intl.NumberFormat("en");
+/** @param {number} n */
 const count = (n) => whole.format(n);
 
+/** @param {number | null} us */
 function duration(us) {
-  if (us === null || us === undefined) return "–";
+  if (us === null) return "–";
   if (us < 1000) return Math.round(us) + " µs";
   if (us < 1e6) return (us / 1000).toFixed(us < 1e4 ? 1 : 0) + " ms";
   return (us / 1e6).toFixed(us < 1e7 ? 2 : 1) + " s";
 }
 
+/** @param {number} seconds */
 function age(seconds) {
   if (seconds < 90) return seconds + " s";
   if (seconds < 5400) return Math.round(seconds / 60) + " min";
   return Math.round(seconds / 3600) + " h";
 }
 
+/** @param {number} part @param {number} all */
 function percent(part, all) {
   if (!all) return "–";
   const share = (100 * part) / all;
@@ -49,7 +80,7 @@ function percent(part, all) {
 
 const SHORT = 120;
 
-/** Text that may be as long as a client made it: its beginning, and all of it on demand. */
+/** Text that may be as long as a client made it: its beginning, and all of it on demand. @param {string} text */
 function long(text) {
   const letters = Array.from(text);
   if (letters.length <= SHORT) return el("span", { class: "mono" }, text);
@@ -59,13 +90,17 @@ function long(text) {
     el("span", { class: "mono" }, text));
 }
 
+/** @param {string} id @param {string} [label] */
 const traceLink = (id, label) => el("a", { href: "#trace=" + encodeURIComponent(id), class: "mono" }, label || id.slice(0, 8));
+/** @param {string} id */
 const known = (id) => id && !/^0*$/.test(id);
 
 // Traffic.
 
+/** @param {api.Traffic | api.TrafficSeries} row */
 const keyOf = (row) => JSON.stringify([row.organization, row.environment, row.site, row.api]);
 
+/** @param {api.TrafficSeries["points"] | undefined} points @param {number} minutes */
 function spark(points, minutes) {
   const NS = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(NS, "svg");
@@ -75,6 +110,7 @@ function spark(points, minutes) {
   svg.setAttribute("aria-hidden", "true");
   // The minute that is running is not whole yet: it would always look like a fall.
   const last = Math.floor(Date.now() / 60000) - 1;
+  /** @type {[number[], number[]]} */
   const values = [Array(minutes).fill(0), Array(minutes).fill(0)];
   for (const [t, requests, errors] of points || []) {
     const index = minutes - 1 - (last - t / 60);
@@ -94,14 +130,19 @@ function spark(points, minutes) {
   return svg;
 }
 
+/** The three times of a row or an event. @param {Pick<api.Traffic, "gateway_us" | "upstream_us" | "client_us">} times */
+const threeTimes = (times) => /** @type {[string, number][]} */ ([["gateway", times.gateway_us], ["upstream", times.upstream_us], ["client", times.client_us]]);
+
+/** @param {api.Traffic} row */
 function shares(row) {
-  const parts = [["gateway", row.gateway_us], ["upstream", row.upstream_us], ["client", row.client_us]];
+  const parts = threeTimes(row);
   const all = parts.reduce((sum, [, us]) => sum + us, 0);
   const said = parts.map(([name, us]) => name + " " + percent(us, all)).join(", ");
   return el("div", { class: "share", role: "img", "aria-label": said, title: said },
     ...parts.map(([name, us]) => el("span", { class: name, style: { width: all ? (100 * us) / all + "%" : "0" } })));
 }
 
+/** @param {api.Overview} overview @param {api.Series} series */
 function drawTraffic(overview, series) {
   const lines = new Map(series.rows.map((row) => [keyOf(row), row.points]));
   const rows = overview.rows.map((row) => {
@@ -124,12 +165,15 @@ function drawTraffic(overview, series) {
   at("rows").replaceChildren(...rows);
 }
 
+/** @param {number} columns @param {string} why */
 const nothing = (columns, why) => el("tr", {}, el("td", { colspan: columns }, el("div", { class: "nothing" }, why)));
 
 // Gateways, ledger, failures.
 
+/** @param {api.Gateways} gateways */
 function drawGateways(gateways) {
-  // One line a gateway: its latest process, and how many it has had.
+  // One line a gateway: its latest process.
+  /** @type {Map<string, api.GatewayProcess>} */
   const latest = new Map();
   for (const row of gateways.rows) {
     const key = JSON.stringify([row.organization, row.environment, row.site, row.gateway, row.replica]);
@@ -149,6 +193,7 @@ function drawGateways(gateways) {
   at("gateways").replaceChildren(...lines);
 }
 
+/** @param {api.Ledger} ledger */
 function drawLedger(ledger) {
   const kind = { balanced: "good", missing: "bad", unknown: "warn", empty: "soft" }[ledger.state];
   at("balance").replaceChildren(el("span", { class: kind }, ledger.sentence));
@@ -166,6 +211,7 @@ function drawLedger(ledger) {
   at("accounts").replaceChildren(...lines);
 }
 
+/** @param {api.Requests} errors */
 function drawFailures(errors) {
   const rows = errors.rows.map((row) => el("tr", {},
     el("td", {}, row.ts.slice(11, 23)),
@@ -181,10 +227,13 @@ function drawFailures(errors) {
 
 // One trace: each gateway's event as a lane on one time axis, its own time split in three.
 
+/** @param {string} ts */
 const micros = (ts) => Date.parse(ts.slice(0, 23) + "Z") * 1000 + Number(ts.slice(23, 26) || 0);
 
+/** @param {api.Event[]} events */
 function ordered(events) {
   const bySpan = new Map(events.map((event) => [event.span_id, event]));
+  /** @type {(event: api.Event, guard?: number) => number} */
   const depth = (event, guard = 0) => {
     const parent = bySpan.get(event.parent_span_id);
     return parent && parent !== event && guard < 32 ? 1 + depth(parent, guard + 1) : 0;
@@ -193,9 +242,10 @@ function ordered(events) {
     .sort((a, b) => a.depth - b.depth || micros(a.event.ts) - micros(b.event.ts));
 }
 
+/** @param {{ event: api.Event, depth: number }} lane @param {number} start @param {number} width */
 function hop({ event, depth }, start, width) {
   const from = micros(event.ts) - start;
-  const parts = [["gateway", event.gateway_us], ["upstream", event.upstream_us], ["client", event.client_us]];
+  const parts = threeTimes(event);
   const bar = el("div", { style: { left: (100 * from) / width + "%", width: (100 * event.total_us) / width + "%" } },
     ...parts.map(([name, us]) => el("span", { class: name, style: { width: event.total_us ? (100 * us) / event.total_us + "%" : "0" } })));
   const said = parts.map(([name, us]) => name + " " + duration(us)).join(" · ");
@@ -217,7 +267,7 @@ async function drawTrace() {
   if (!id) return;
   at("trace-title").textContent = "Trace " + id;
   try {
-    const events = (await ask("trace/" + encodeURIComponent(id))).events;
+    const events = (await ask("/api/v1/trace/{id}", { id })).events;
     const start = Math.min(...events.map((event) => micros(event.ts)));
     const end = Math.max(...events.map((event) => micros(event.ts) + event.total_us));
     const lanes = ordered(events).map((lane) => hop(lane, start, Math.max(1, end - start)));
@@ -226,7 +276,7 @@ async function drawTrace() {
       : "No event of this trace is stored. It may be on its way: a gateway sends within seconds.";
     at("waterfall").replaceChildren(...lanes);
   } catch (error) {
-    at("trace-note").textContent = "The trace cannot be shown: " + error.message;
+    at("trace-note").textContent = "The trace cannot be shown: " + messageOf(error);
     at("waterfall").replaceChildren();
   }
 }
@@ -244,8 +294,8 @@ async function refresh() {
     // The ledger adds up a whole day: every fifth time is often enough.
     const slow = round++ % 5 === 0;
     const [overview, series, gateways, errors, ledger] = await Promise.all(
-      [ask("overview?minutes=60"), ask("series?minutes=62"), ask("gateways"), ask("errors?minutes=60&limit=15"),
-        slow ? ask("ledger?minutes=1440") : null]);
+      [ask("/api/v1/overview", { minutes: 60 }), ask("/api/v1/series", { minutes: 62 }), ask("/api/v1/gateways", {}),
+        ask("/api/v1/errors", { minutes: 60, limit: 15 }), slow ? ask("/api/v1/ledger", { minutes: 1440 }) : null]);
     drawTraffic(overview, series);
     drawGateways(gateways);
     drawFailures(errors);
@@ -253,12 +303,12 @@ async function refresh() {
     const now = overview.rows.reduce((sum, row) => sum + row.requests_per_second, 0);
     say(now.toFixed(1) + " requests a second over all gateways.");
   } catch (error) {
-    say("The figures below are old: " + error.message, "bad");
+    say("The figures below are old: " + messageOf(error), "bad");
   }
   timer = setTimeout(refresh, EVERY);
 }
 
-/** Only what changed in kind is announced: a reader of screens must not hear every figure. */
+/** Only what changed in kind is announced: a reader of screens must not hear every figure. @param {string} text @param {"bad"} [kind] */
 function say(text, kind) {
   const state = at("state");
   state.setAttribute("aria-live", kind ? "polite" : "off");

@@ -10,10 +10,9 @@
 use crate::ingest::now_us;
 use crate::ingest::verify::wait_for_inserts;
 use crate::query::facts::{self, Parts};
-use crate::rowbinary::Rows;
 use crate::store::{ServerRun, Store, StoreError};
 use clickhouse::Row;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -102,6 +101,30 @@ struct Before {
     stored: Vec<(u64, u64)>,
     gone: Vec<(u64, u64)>,
     doubled: u64,
+}
+
+/// Of `audits`. Days are counted since the Unix epoch.
+#[derive(Row, Serialize)]
+struct AuditRow {
+    day: u16,
+    stream: u64,
+    stored: Vec<(u64, u64)>,
+    gone: Vec<(u64, u64)>,
+    doubled: u64,
+    /// Milliseconds since the Unix epoch.
+    audited: i64,
+    keep_until: u16,
+}
+
+/// Of `stream_accounts`.
+#[derive(Row, Serialize)]
+struct AccountRow {
+    stream: u64,
+    stored: Vec<(u64, u64)>,
+    gaps: Vec<(u64, u64, String)>,
+    dead: Vec<(u64, u64, String)>,
+    /// Milliseconds since the Unix epoch.
+    compacted: i64,
 }
 
 /// One stream on one day.
@@ -339,7 +362,7 @@ impl Auditor {
         let keep_days = i64::try_from(self.store.schema().retention.seqs().as_secs() / 86_400).unwrap_or(i64::MAX);
         let until = u16::try_from(day.saturating_add(keep_days).saturating_add(1)).unwrap_or(FOREVER);
         let version = self.version("audits", "audited").await?;
-        let mut rows = Rows::default();
+        let mut rows = Vec::new();
         for (stream, one) in findings {
             let known = before.get(stream);
             if known == Some(one) {
@@ -348,12 +371,17 @@ impl Auditor {
             // What was ever written to stay must stay, or the row before it would come back when this one goes.
             let loss = |one: &Finding| !one.gone.is_empty() || one.doubled > 0;
             let until = if loss(one) || known.is_some_and(loss) { FOREVER } else { until };
-            rows.fixed(u16::try_from(day).unwrap_or(FOREVER).to_le_bytes()).fixed(stream.to_le_bytes());
-            ranges_into(&mut rows, &one.stored);
-            ranges_into(&mut rows, &one.gone);
-            rows.fixed(one.doubled.to_le_bytes()).fixed(version.to_le_bytes()).fixed(until.to_le_bytes());
+            rows.push(AuditRow {
+                day: u16::try_from(day).unwrap_or(FOREVER),
+                stream: *stream,
+                stored: one.stored.iter().collect(),
+                gone: one.gone.iter().collect(),
+                doubled: one.doubled,
+                audited: version,
+                keep_until: until,
+            });
         }
-        self.store.insert_rows("audits", "day, stream, stored, gone, doubled, audited, keep_until", rows).await
+        self.store.insert_rows::<AuditRow>("audits", &rows).await
     }
 
     /// What `column` of `table` says of rows that are written now: the time, or later than all that is there, where the
@@ -371,24 +399,24 @@ impl Auditor {
         let before = facts::compacted(&self.store).await?;
         let settled = facts::settled(&self.store, now_ms.div_euclid(DAY_MS) - SETTLED_DAYS + 1).await?;
         let version = self.version("stream_accounts", "compacted").await?;
-        let mut rows = Rows::default();
-        let mut count = 0;
+        let mut rows = Vec::new();
         for (stream, parts) in settled {
             let known = before.get(&stream).cloned().unwrap_or_default();
             let all = joined(&known, &parts);
             if all == known {
                 continue;
             }
-            count += 1;
-            rows.fixed(stream.to_le_bytes());
-            ranges_into(&mut rows, &all.stored);
-            named_into(&mut rows, &all.gaps);
-            named_into(&mut rows, &all.dead);
-            rows.fixed(version.to_le_bytes());
+            rows.push(AccountRow {
+                stream,
+                stored: all.stored.iter().collect(),
+                gaps: named(&all.gaps),
+                dead: named(&all.dead),
+                compacted: version,
+            });
         }
-        self.store.insert_rows("stream_accounts", "stream, stored, gaps, dead, compacted", rows).await?;
+        self.store.insert_rows::<AccountRow>("stream_accounts", &rows).await?;
         self.memory.lock().await.compacted_ms = now_ms;
-        Ok(count)
+        Ok(rows.len() as u64)
     }
 }
 
@@ -425,20 +453,12 @@ fn joined(one: &Parts, other: &Parts) -> Parts {
     all
 }
 
-fn ranges_into(rows: &mut Rows, ranges: &Ranges) {
-    rows.length(ranges.iter().len());
-    for (first, last) in ranges.iter() {
-        rows.fixed(first.to_le_bytes()).fixed(last.to_le_bytes());
-    }
-}
-
-fn named_into(rows: &mut Rows, named: &BTreeMap<String, Ranges>) {
-    rows.length(named.values().map(|seqs| seqs.iter().len()).sum());
-    for (reason, seqs) in named {
-        for (first, last) in seqs.iter() {
-            rows.fixed(first.to_le_bytes()).fixed(last.to_le_bytes()).text(reason);
-        }
-    }
+/// Every range with its name.
+fn named(ranges: &BTreeMap<String, Ranges>) -> Vec<(u64, u64, String)> {
+    let of = |(name, seqs): (&String, &Ranges)| {
+        seqs.iter().map(|(first, last)| (first, last, name.clone())).collect::<Vec<_>>()
+    };
+    ranges.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

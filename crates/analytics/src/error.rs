@@ -1,7 +1,7 @@
 //! What goes wrong with a statement, sorted by what to do about it.
 
 use std::time::Duration;
-use weir_transport::NoRoots;
+use weir_transport::TlsError;
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,7 @@ pub enum StoreError {
     #[error("ClickHouse refused the statement: {text}")]
     Refused { code: u32, text: String },
     #[error(transparent)]
-    Roots(#[from] NoRoots),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(rustls::Error),
+    Tls(#[from] TlsError),
     #[error("ClickHouse's answer cannot be read: {text}")]
     Answer { text: String },
 }
@@ -39,7 +37,7 @@ impl StoreError {
         let (code, text) = match self {
             Self::Refused { code, text } => (code, text),
             Self::Unreachable { .. } | Self::TimedOut { .. } => return Class::Transient,
-            Self::Answer { .. } | Self::Roots(_) | Self::Tls(_) => return Class::Operator,
+            Self::Answer { .. } | Self::Tls(_) => return Class::Operator,
         };
         match code {
             395 if text.contains("weir: the lease") => Class::Fenced,

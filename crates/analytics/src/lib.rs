@@ -14,7 +14,6 @@ mod error;
 pub mod ingest;
 mod metrics;
 pub mod query;
-pub mod rowbinary;
 pub mod schema;
 pub mod server;
 pub mod store;

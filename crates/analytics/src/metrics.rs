@@ -132,7 +132,7 @@ impl Metrics {
         let answer = match error {
             None => 0,
             Some(StoreError::Refused { .. }) => 1,
-            Some(StoreError::Unreachable { .. } | StoreError::Roots(_) | StoreError::Tls(_)) => 2,
+            Some(StoreError::Unreachable { .. } | StoreError::Tls(_)) => 2,
             Some(StoreError::TimedOut { .. }) => 3,
             Some(StoreError::Answer { .. }) => 4,
         };

@@ -6,20 +6,17 @@
 
 pub use crate::error::{Class, StoreError};
 use crate::metrics::Metrics;
-use crate::rowbinary::Rows;
 use crate::schema::{Durability, Schema};
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
-use clickhouse::{Client, RowOwned, RowRead};
+use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::RootCertStore;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
-use weir_transport::{Resolver, client_config, system_roots};
+use weir_transport::{client_tls, connector};
 
 /// A handle on one database; clones share connections.
 #[derive(Clone)]
@@ -202,15 +199,21 @@ impl Store {
         .await
     }
 
-    /// Inserts rows that may come twice into a small table.
-    pub async fn insert_rows(&self, table: &str, columns: &str, rows: Rows) -> Result<(), StoreError> {
+    /// Inserts rows that may come twice into a small table: the fields of `T` are its columns, by name.
+    ///
+    /// The types are not compared with the table's (`with_validation`): that costs a `DESCRIBE` before the first insert into
+    /// each table. The tests insert into every table.
+    pub async fn insert_rows<T: RowWrite>(&self, table: &str, rows: &[T::Value<'_>]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let sql = format!("INSERT INTO {} ({columns}) FORMAT RowBinary", self.schema.local(table));
-        let mut insert = self.client.insert_formatted_with(sql).with_setting("async_insert", "0");
+        let client = self.client.clone().with_validation(false);
         self.within(STATEMENT, async {
-            insert.send(rows.into_bytes()).await?;
+            let mut insert = client.insert_unescaped::<T>(&self.schema.local(table)).await?;
+            insert = insert.with_setting("async_insert", "0");
+            for row in rows {
+                insert.write(row).await?;
+            }
             insert.end().await
         })
         .await
@@ -260,13 +263,11 @@ fn client(url: &str, login: &Login, schema: &Schema) -> Result<Client, StoreErro
 
 /// The crate's own client panics on a machine without root certificates, even where only `http` is spoken.
 fn client_of(url: &str) -> Result<Client, StoreError> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver);
+    let mut tcp = connector();
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    tcp.enforce_http(false);
-    let roots = if url.starts_with("https:") { system_roots()? } else { RootCertStore::empty() };
-    let config = client_config(roots).map_err(StoreError::Tls)?.with_no_client_auth();
+    let nobody = (!url.starts_with("https:")).then_some(&[][..]);
+    let config = client_tls(nobody, None)?;
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
     // Below ClickHouse's own keep-alive of 3 s, so that no request meets a connection that is being closed.

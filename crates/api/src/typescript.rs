@@ -1,7 +1,8 @@
-//! `crates/analytics/page/api.d.ts`: the documents of the query API for the page. `UPDATE_EXPECT=1 cargo test -p weir-api`
-//! writes it anew.
+//! `crates/analytics/page/api.d.ts`: the queries of the query API and their documents, which the page is checked against.
+//! `UPDATE_EXPECT=1 cargo test -p weir-api` writes it anew.
 
 use crate::openapi::column;
+use crate::operations::{ANALYTICS, Analytics, Operation, Parameter, Query, Value};
 use crate::{ErrorDocument, ledger, query};
 use expect_test::expect_file;
 use std::any::TypeId;
@@ -49,6 +50,44 @@ fn of_column(column: &str) -> String {
     }
 }
 
+/// What TypeScript has for a parameter.
+fn of_parameter(parameter: &Parameter) -> &'static str {
+    match parameter.value {
+        Value::Whole(_) => "number",
+        Value::WholeOrAll(_) => "number | \"all\"",
+        Value::Text => "string",
+        Value::Flag => "boolean",
+    }
+}
+
+/// The type of a query's document.
+fn of_document(query: Query, config: &Config) -> String {
+    match query {
+        Query::Overview => query::Overview::name(config),
+        Query::Series => query::Series::name(config),
+        Query::Gateways => query::Gateways::name(config),
+        Query::Errors | Query::Slow => query::Requests::name(config),
+        Query::Trace => "Trace".to_owned(),
+        Query::Ledger => ledger::Ledger::name(config),
+    }
+}
+
+/// Each query by its path: its parameters, that of the path among them, and its document.
+fn queries(config: &Config) -> String {
+    let query = |operation: &Operation<Analytics>| {
+        let Analytics::Query(kind) = operation.kind else { return None };
+        let of_path = operation.path.contains("{id}").then(|| "id: string, ".to_owned());
+        let of_query = operation.parameters.iter().map(|one| format!("{}?: {}, ", one.name, of_parameter(one)));
+        let parameters: String = of_path.into_iter().chain(of_query).collect();
+        let document = of_document(kind, config);
+        Some(format!("\"{}\": {{ parameters: {{ {parameters}}}, document: {document}, }},\n", operation.path))
+    };
+    let queries: String = ANALYTICS.iter().filter_map(query).collect();
+    format!(
+        "/**\n * Each query by its path: its parameters and its document.\n */\nexport type Queries = {{\n{queries}}};\n\n"
+    )
+}
+
 #[test]
 fn the_types_of_the_page_are_current() {
     let config = Config::new().with_large_int("number");
@@ -60,10 +99,13 @@ fn the_types_of_the_page_are_current() {
     needed.visit::<query::Requests>();
     needed.visit::<ledger::Ledger>();
     let mut text =
-        "// The documents of the query API. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.\n\n".to_owned();
+        "// The queries of the query API and their documents. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.\n\n\
+         // Scripts, which import nothing, have the types as `api.…`.\nexport as namespace api;\n\n"
+            .to_owned();
     for declared in needed.declared.values() {
         let _ = writeln!(text, "{declared}");
     }
+    text += &queries(&config);
     text +=
         "/**\n * `GET /api/v1/trace/{id}`.\n */\nexport type Trace = { trace_id: string, events: Array<Event>, };\n\n";
     text += "/**\n * One request at one gateway: docs/event-fields.md.\n */\nexport type Event = {\n";

@@ -12,13 +12,13 @@ use hyper::client::conn::http1;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::error::Error;
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use weir_transport::{client_config, system_roots};
+use weir_transport::client_tls;
 
 /// What an address begins with that is a Unix socket.
 const SOCKET: &str = "unix:";
@@ -105,10 +105,8 @@ async fn ask(
         Some(config) => config.clone(),
         None => {
             // Over http a machine without authorities will do.
-            let https = uri.scheme() == Some(&Scheme::HTTPS);
-            let roots =
-                if https { system_roots().map_err(|error| unreachable(&error))? } else { RootCertStore::empty() };
-            client_config(roots).map_err(|error| unreachable(&error))?.with_no_client_auth()
+            let nobody = (uri.scheme() != Some(&Scheme::HTTPS)).then_some(&[][..]);
+            client_tls(nobody, None).map_err(|error| unreachable(&error))?
         }
     };
     let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();

@@ -1,10 +1,10 @@
 //! How weirctl and what it asks believe each other, over https.
 
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
-use weir_transport::{NoRoots, client_config, system_roots};
+use weir_transport::{NoRoots, client_tls};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "TLS, for addresses of https")]
@@ -28,9 +28,18 @@ pub enum TlsError {
     #[error("--tls-certificate and --tls-key go together: give both, or none")]
     Half,
     #[error("the certificates cannot be used: {0}")]
-    Refused(#[from] rustls::Error),
+    Refused(rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    NoRoots(NoRoots),
+}
+
+impl From<weir_transport::TlsError> for TlsError {
+    fn from(error: weir_transport::TlsError) -> Self {
+        match error {
+            weir_transport::TlsError::NoRoots(error) => Self::NoRoots(error),
+            weir_transport::TlsError::Refused(error) => Self::Refused(error),
+        }
+    }
 }
 
 impl TlsOptions {
@@ -44,19 +53,9 @@ impl TlsOptions {
             }
             _ => return Err(TlsError::Half),
         };
-        let roots = match &self.tls_ca {
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                certificates("--tls-ca", path)?.into_iter().try_for_each(|authority| roots.add(authority))?;
-                roots
-            }
-            None => system_roots()?,
-        };
-        let builder = client_config(roots)?;
-        Ok(Some(match identity {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
-            None => builder.with_no_client_auth(),
-        }))
+        let authorities = self.tls_ca.as_deref().map(|path| certificates("--tls-ca", path)).transpose()?;
+        let identity = identity.as_ref().map(|(chain, key)| (&**chain, key));
+        Ok(Some(client_tls(authorities.as_deref(), identity)?))
     }
 }
 

@@ -15,12 +15,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use std::io::Write;
 use std::time::Duration;
 use tonic::{Code, Status};
 use weir_config::{OtlpProtocol, OtlpTarget, Signal};
-use weir_transport::{NoRoots, Resolver, causes, client_config, system_roots};
+use weir_transport::{Resolver, TlsError, causes, client_tls, connector};
 
 /// An answer is not larger (OTLP specification, "OTLP/HTTP Response"). Bytes.
 const MOST_OF_ANSWER: usize = 4 << 20;
@@ -35,10 +35,8 @@ type Connector = HttpsConnector<HttpConnector<Resolver>>;
 /// Why nothing can be sent to the endpoint at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no TLS: {0}")]
-    Tls(#[from] rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    Tls(#[from] TlsError),
     #[error("a value of `{0}` cannot stand in a header field")]
     Header(String),
 }
@@ -60,21 +58,18 @@ impl Client {
             let value = HeaderValue::from_str(value.expose()).map_err(|_| ClientError::Header(name.to_string()))?;
             headers.append(name, value);
         }
-        let mut tcp = HttpConnector::new_with_resolver(Resolver);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls(target)?).https_or_http();
         let mut builder = HyperClient::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(1).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         let (client, url, kind, coding) = match target.protocol {
             OtlpProtocol::HttpProtobuf => {
-                let client = builder.build(tls.enable_http1().wrap_connector(tcp));
+                let client = builder.build(tls.enable_http1().wrap_connector(connector()));
                 (client, target.endpoint.clone(), PROTOBUF, CONTENT_ENCODING)
             }
             OtlpProtocol::Grpc => {
                 // A receiver that is gone without a word is noticed.
                 builder.http2_only(true).http2_keep_alive_interval(Duration::from_secs(30));
-                let client = builder.build(tls.enable_http2().wrap_connector(tcp));
+                let client = builder.build(tls.enable_http2().wrap_connector(connector()));
                 let mut parts = target.endpoint.clone().into_parts();
                 parts.path_and_query = Some(over_grpc(signal));
                 headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -168,23 +163,14 @@ fn zipped(out: Vec<u8>, body: &[u8]) -> Vec<u8> {
 /// How `target` and the gateway believe each other over `https`.
 ///
 /// # Errors
-/// The system has no authorities, or the certificate does not go with its key.
+/// The system has no authorities, one of those that are named is no certificate, or the certificate does not go with its key.
 pub fn tls(OtlpTarget { endpoint, tls, .. }: &OtlpTarget) -> Result<ClientConfig, ClientError> {
-    let is_https = endpoint.scheme_str() == Some("https");
-    let roots = match &tls.authorities {
-        Some(authorities) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(authorities.certificates.iter().cloned());
-            roots
-        }
-        None if is_https => system_roots()?,
-        None => RootCertStore::empty(),
+    let authorities = match &tls.authorities {
+        Some(authorities) => Some(&*authorities.certificates),
+        None if endpoint.scheme_str() == Some("https") => None,
+        None => Some(&[][..]),
     };
-    let config = client_config(roots)?;
-    Ok(match &tls.certificate {
-        Some(pair) => config.with_client_auth_cert(pair.chain.clone(), pair.key.clone_key())?,
-        None => config.with_no_client_auth(),
-    })
+    Ok(client_tls(authorities, tls.certificate.as_ref().map(|pair| (&*pair.chain, &*pair.key)))?)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tower_service::Service;
-use weir_transport::{NoRoots, Resolver, client_config, system_roots};
+use weir_transport::{Resolver, TlsError, client_tls, connector};
 
 /// How OTLP is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,8 @@ pub enum ReceiverError {
     Empty { variable: String, file: String },
     #[error("{variable} is missing: a client's certificate and its key go together; set both, or none")]
     Alone { variable: String },
-    #[error("no TLS: {0}")]
-    Tls(#[from] rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    Tls(#[from] TlsError),
 }
 
 /// A variable of traces, or the one of all signals, with its name.
@@ -98,46 +96,32 @@ impl Receiver {
     /// Connections for HTTP/1.1.
     pub(crate) fn http1(&self) -> HttpsConnector<HttpConnector<Resolver>> {
         let builder = HttpsConnectorBuilder::new().with_tls_config((*self.tls).clone()).https_or_http();
-        builder.enable_http1().wrap_connector(tcp())
+        builder.enable_http1().wrap_connector(connector())
     }
 
     /// Connections for HTTP/2.
     pub(crate) fn http2(&self) -> ForGrpc {
         let builder = HttpsConnectorBuilder::new().with_tls_config((*self.tls).clone()).https_or_http();
         let is_tls = self.endpoint.starts_with("https:");
-        ForGrpc { connector: builder.enable_http2().wrap_connector(tcp()), is_tls }
+        ForGrpc { connector: builder.enable_http2().wrap_connector(connector()), is_tls }
     }
-}
-
-fn tcp() -> HttpConnector<Resolver> {
-    let mut tcp = HttpConnector::new_with_resolver(Resolver);
-    tcp.enforce_http(false);
-    tcp
 }
 
 /// Authorities of the variables or of the system, and the certificate of the variables.
 fn tls(is_https: bool) -> Result<ClientConfig, ReceiverError> {
-    let roots = match variable("CERTIFICATE") {
-        Some(file) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(certificates(file)?);
-            roots
-        }
-        None if is_https => system_roots()?,
-        None => RootCertStore::empty(),
-    };
-    let config = client_config(roots)?;
+    let named = variable("CERTIFICATE").map(certificates).transpose()?;
+    let authorities = named.as_deref().or((!is_https).then_some(&[]));
     let missing = |name: &str| ReceiverError::Alone { variable: format!("OTEL_EXPORTER_OTLP_{name}") };
-    Ok(match (variable("CLIENT_CERTIFICATE"), variable("CLIENT_KEY")) {
-        (None, None) => config.with_no_client_auth(),
+    let identity = match (variable("CLIENT_CERTIFICATE"), variable("CLIENT_KEY")) {
+        (None, None) => None,
         (Some(chain), Some((variable, file))) => {
             let key = PrivateKeyDer::from_pem_file(&file);
-            let key = key.map_err(|error| ReceiverError::File { variable, file, error })?;
-            config.with_client_auth_cert(certificates(chain)?, key)?
+            Some((certificates(chain)?, key.map_err(|error| ReceiverError::File { variable, file, error })?))
         }
         (Some(_), None) => return Err(missing("CLIENT_KEY")),
         (None, Some(_)) => return Err(missing("CLIENT_CERTIFICATE")),
-    })
+    };
+    Ok(client_tls(authorities, identity.as_ref().map(|(chain, key)| (&**chain, key)))?)
 }
 
 fn certificates((variable, file): (String, String)) -> Result<Vec<CertificateDer<'static>>, ReceiverError> {

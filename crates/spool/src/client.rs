@@ -1,6 +1,8 @@
 //! One POST to the ingestor: HTTP/1.1 over connections that are kept, TLS as the endpoint says.
 //!
-//! Small on purpose: at most a few requests at a time to one host. What an answer means is [`crate::answer`]'s.
+//! Connections and their pool are hyper-util's. What it leaves to whoever uses it is here: one time limit for all of a
+//! request, a bound for an answer, a second try where a connection breaks off (a chunk bears a resend), and that a failure
+//! gives up all connections. What an answer means is [`crate::answer`]'s.
 
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
@@ -8,35 +10,36 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use rustix::net::sockopt::set_tcp_user_timeout;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::error::Error;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tracing::{Instrument, info_span};
 use weir_api::ingest::{PROTOCOL, PROTOCOL_HEADER, SENT_HEADER};
 use weir_event::clock::system_us;
-use weir_transport::{client_config, lookup, system_roots};
+use weir_transport::{Resolver, TlsError, causes, client_tls, connector};
 
 /// Connecting, sending and the answer together.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Data that the other side does not confirm for this long ends a connection, so that one that a firewall has
 /// forgotten leaves time for a new one.
 const UNCONFIRMED: Duration = Duration::from_secs(8);
+/// Bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
-type Connection = SendRequest<Full<Bytes>>;
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+type Pool = HyperClient<Connector, Full<Bytes>>;
 
 pub(crate) struct Client {
     endpoint: Endpoint,
-    idle: Mutex<Vec<Connection>>,
-    tls: Mutex<Option<Arc<ClientConfig>>>,
+    /// Made for the first request: it may have to read whom the system trusts.
+    connector: OnceLock<Connector>,
+    /// None before the first request, and after one that failed.
+    pool: Mutex<Option<Pool>>,
     timeout: Duration,
 }
 
@@ -61,18 +64,18 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PostError {
     #[error("no answer from `{endpoint}` within 30 s")]
-    Timeout { endpoint: Endpoint },
-    #[error("cannot connect to `{endpoint}`: {error}")]
-    Connect { endpoint: Endpoint, error: io::Error },
-    #[error("`{endpoint}` broke off: {error}")]
-    Broken { endpoint: Endpoint, error: hyper::Error },
+    Timeout { endpoint: String },
+    #[error("cannot connect to `{endpoint}`: {why}")]
+    Connect { endpoint: String, why: String },
+    #[error("`{endpoint}` broke off: {why}")]
+    Broken { endpoint: String, why: String },
     #[error("the request to `{endpoint}` cannot be made: {error}")]
-    Request { endpoint: Endpoint, error: http::Error },
+    Request { endpoint: String, error: http::Error },
 }
 
 impl Client {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, idle: Mutex::new(Vec::new()), tls: Mutex::new(None), timeout: TIMEOUT }
+        Self { endpoint, connector: OnceLock::new(), pool: Mutex::new(None), timeout: TIMEOUT }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -86,119 +89,98 @@ impl Client {
         let exchange = self.exchange(path, content_type, body).instrument(operation);
         let posted = tokio::time::timeout(self.timeout, exchange).await;
         if !matches!(posted, Ok(Ok(_))) {
-            // What happened to one kept connection has happened to all: a firewall forgets them together.
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.give_up_connections();
         }
-        posted.map_err(|_| PostError::Timeout { endpoint: self.endpoint.clone() })?
+        posted.map_err(|_| PostError::Timeout { endpoint: self.endpoint.to_string() })?
     }
 
     async fn exchange(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
-            // The other side may have closed it a moment ago: one more try on a new one, for a chunk bears a resend.
-            if let Ok(answer) = self.send(connection, path, content_type, body.clone()).await {
-                return Ok(answer);
+        match self.send(path, content_type, body.clone()).await {
+            // The other side may have closed a kept connection a moment ago: one more try, on a new one.
+            Err(PostError::Broken { .. }) => {
+                self.give_up_connections();
+                self.send(path, content_type, body).await
             }
+            sent => sent,
         }
-        let connection = self.connect().await?;
-        self.send(connection, path, content_type, body).await
     }
 
-    async fn send(
-        &self,
-        mut connection: Connection,
-        path: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> Result<Answer, PostError> {
-        let broken = |error| PostError::Broken { endpoint: self.endpoint.clone(), error };
-        let request = Request::post(format!("{}{path}", self.endpoint.base))
-            .header(HOST, self.endpoint.authority.clone())
-            .header(AUTHORIZATION, self.endpoint.bearer.clone())
+    async fn send(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer, PostError> {
+        let endpoint = &self.endpoint;
+        let request = Request::post(format!("{endpoint}{path}"))
+            .header(HOST, endpoint.authority.clone())
+            .header(AUTHORIZATION, endpoint.bearer.clone())
             .header(CONTENT_TYPE, content_type)
             .header(PROTOCOL_HEADER, HeaderValue::from(PROTOCOL))
             .header(SENT_HEADER, system_us())
             .body(Full::new(body))
-            .map_err(|error| PostError::Request { endpoint: self.endpoint.clone(), error })?;
-        connection.ready().await.map_err(broken)?;
-        let response = connection.send_request(request).await.map_err(broken)?;
-        let (answer, whole) = read(response).await;
-        if whole && !connection.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            .map_err(|error| PostError::Request { endpoint: endpoint.to_string(), error })?;
+        let pool = self.pool();
+        let pool =
+            pool.map_err(|error| PostError::Connect { endpoint: endpoint.to_string(), why: error.to_string() })?;
+        match pool.request(request).await {
+            Ok(response) => Ok(read(response).await),
+            Err(error) => {
+                // The error itself says no more than which of the two it is.
+                let why = error.source().map_or_else(|| error.to_string(), causes);
+                let endpoint = endpoint.to_string();
+                Err(if error.is_connect() {
+                    PostError::Connect { endpoint, why }
+                } else {
+                    PostError::Broken { endpoint, why }
+                })
+            }
         }
-        Ok(answer)
     }
 
-    async fn connect(&self) -> Result<Connection, PostError> {
-        let endpoint = &self.endpoint;
-        let failed = |error| PostError::Connect { endpoint: endpoint.clone(), error };
-        let stream = connect(&endpoint.host, endpoint.port).await.map_err(failed)?;
-        stream.set_nodelay(true).ok();
-        set_tcp_user_timeout(&stream, UNCONFIRMED.as_millis() as u32).ok();
-        if !endpoint.https {
-            return self.shake(stream).await;
+    fn pool(&self) -> Result<Pool, TlsError> {
+        let mut kept = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = &*kept {
+            return Ok(pool.clone());
         }
-        let config = self.tls_config().map_err(failed)?;
-        let name = ServerName::try_from(endpoint.host.clone());
-        let name = name.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        self.shake(TlsConnector::from(config).connect(name, stream).await.map_err(failed)?).await
+        let connector = match self.connector.get() {
+            Some(connector) => connector.clone(),
+            None => {
+                let made = connector_to(&self.endpoint)?;
+                self.connector.get_or_init(|| made).clone()
+            }
+        };
+        let pool = HyperClient::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(kept.insert(pool).clone())
     }
 
-    async fn shake<S>(&self, stream: S) -> Result<Connection, PostError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let shaken = handshake(TokioIo::new(stream)).await;
-        let (sender, connection) =
-            shaken.map_err(|error| PostError::Broken { endpoint: self.endpoint.clone(), error })?;
-        // How it ends is asked to whoever sends on it.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
-    }
-
-    fn tls_config(&self) -> io::Result<Arc<ClientConfig>> {
-        if let Some(config) = &self.endpoint.tls {
-            return Ok(Arc::clone(config));
-        }
-        let mut kept = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = &*kept {
-            return Ok(Arc::clone(config));
-        }
-        let config = Arc::new(system_tls()?);
-        *kept = Some(Arc::clone(&config));
-        Ok(config)
+    /// What happened to one kept connection has happened to all: a firewall forgets them together. Requests that are under
+    /// way go on.
+    fn give_up_connections(&self) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// To the first address of the name that answers.
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup(host, port).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+fn connector_to(endpoint: &Endpoint) -> Result<Connector, TlsError> {
+    let mut tcp = connector();
+    tcp.set_tcp_user_timeout(Some(UNCONFIRMED));
+    let tls = match &endpoint.tls {
+        Some(tls) => Arc::clone(tls),
+        None => Arc::new(tls(endpoint)?),
+    };
+    Ok((tcp, tls).into())
 }
 
-fn system_tls() -> io::Result<ClientConfig> {
-    let roots = system_roots().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-    let mut config = client_config(roots).map_err(io::Error::other)?.with_no_client_auth();
+/// Of an endpoint without settings of its own.
+fn tls(endpoint: &Endpoint) -> Result<ClientConfig, TlsError> {
+    let nobody = (!endpoint.https).then_some(&[][..]);
+    let mut config = client_tls(nobody, None)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// The answer, and whether its body came whole - the status counts in any case.
-async fn read(response: Response<Incoming>) -> (Answer, bool) {
+/// The answer. Its status counts in any case; a document that was cut off, or is too large, is none.
+async fn read(response: Response<Incoming>) -> Answer {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let whole = body.is_ok();
-    // A document that was cut off is none.
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    (Answer { status, retry_after, body }, whole)
+    Answer { status, retry_after, body: body.map(http_body_util::Collected::to_bytes).unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -208,22 +190,37 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+    async fn listen() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap()), "t").unwrap();
+        (listener, endpoint)
+    }
+
     /// Connections that a firewall has forgotten: each answers once, and never again. One time-out is enough.
     #[tokio::test]
     async fn one_time_out_empties_the_pool() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::new(&format!("http://{}", listener.local_addr().unwrap()), "t").unwrap();
+        let (listener, endpoint) = listen().await;
         let accepted = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&accepted);
         tokio::spawn(async move {
             let mut forgotten = Vec::new();
-            while let Ok((mut stream, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::Relaxed);
-                let mut head = [0; 4096];
-                drop(stream.read(&mut head).await);
-                drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
-                forgotten.push(stream);
+            // Nobody is answered before all four are there, so that each has a connection of its own.
+            for together in [4, 1] {
+                let mut waiting = Vec::new();
+                for _ in 0..together {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    drop(stream.read(&mut [0; 4096]).await);
+                    waiting.push(stream);
+                }
+                for mut stream in waiting {
+                    drop(stream.write_all(EMPTY).await);
+                    forgotten.push(stream);
+                }
             }
+            std::future::pending::<()>().await;
         });
         let client = Client { timeout: Duration::from_millis(500), ..Client::new(endpoint) };
         let post = || client.post("/", "text/plain", Bytes::from_static(b"x"));
@@ -232,5 +229,48 @@ mod tests {
         assert!(matches!(post().await, Err(PostError::Timeout { .. })));
         assert!(post().await.is_ok(), "over a new connection, and not another forgotten one");
         assert_eq!(accepted.load(Ordering::Relaxed), 5);
+    }
+
+    /// It closes the connection after the first answer, when it has read the next request.
+    #[tokio::test]
+    async fn a_connection_that_breaks_off_is_tried_once_more() {
+        let (listener, endpoint) = listen().await;
+        let heard = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            for requests in [2, 1] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for nth in 0..requests {
+                    let mut head = [0; 4096];
+                    let length = stream.read(&mut head).await.unwrap();
+                    heard.push(String::from_utf8_lossy(&head[..length]).contains("host: 127.0.0.1:"));
+                    if nth == 0 {
+                        stream.write_all(EMPTY).await.unwrap();
+                    }
+                }
+            }
+            heard
+        });
+        let client = Client::new(endpoint);
+        for _ in 0..2 {
+            client.post("/", "text/plain", Bytes::from_static(b"x")).await.unwrap();
+        }
+        assert_eq!(heard.await.unwrap(), [true; 3], "the second request came twice");
+        let refused = client.post("/", "text/plain", Bytes::from_static(b"x")).await;
+        assert!(matches!(refused, Err(PostError::Connect { .. })), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_its_status() {
+        let (listener, endpoint) = listen().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            drop(stream.read(&mut [0; 4096]).await);
+            let head = format!("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: {}\r\n\r\n", MAX_ANSWER + 1);
+            drop(stream.write_all(head.as_bytes()).await);
+            drop(stream.write_all(&vec![b'x'; MAX_ANSWER + 1]).await);
+        });
+        let answer = Client::new(endpoint).post("/", "text/plain", Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.retry_after), (503, Some(Duration::from_secs(7))));
+        assert!(answer.body.is_empty());
     }
 }

@@ -2,18 +2,16 @@
 
 use http::uri::Authority;
 use http::{HeaderValue, Uri};
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use std::net::IpAddr;
 use std::sync::Arc;
-use weir_transport::{NoRoots, client_config, system_roots};
+use weir_transport::{NoRoots, TlsError, client_tls};
 
 /// An ingestor. Its token is never shown: `Debug` leaves it out.
 #[derive(Clone)]
 pub struct Endpoint {
     pub(crate) https: bool,
-    pub(crate) host: String,
-    pub(crate) port: u16,
     pub(crate) authority: HeaderValue,
     /// Before `/v1/chunks`, without a slash at its end.
     pub(crate) base: Box<str>,
@@ -36,9 +34,18 @@ pub enum EndpointError {
     #[error("the certificates of `analytics.tls` cannot be used: {0}")]
     Tls(rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    NoRoots(NoRoots),
     #[error("`analytics.tls` is for https, and analytics endpoint `{0}` is plain http; use https, or remove it")]
     TlsOverPlain(String),
+}
+
+impl From<TlsError> for EndpointError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::NoRoots(error) => Self::NoRoots(error),
+            TlsError::Refused(error) => Self::Tls(error),
+        }
+    }
 }
 
 impl Endpoint {
@@ -52,14 +59,12 @@ impl Endpoint {
             _ => return Err(bad()),
         };
         let authority = parsed.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if !https && !is_loopback(&host) {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if !https && !is_loopback(host) {
             return Err(EndpointError::Plain(uri.to_owned()));
         }
         Ok(Self {
             https,
-            host,
-            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
             authority: header(authority).ok_or_else(bad)?,
             base: parsed.path().trim_end_matches('/').into(),
             bearer: bearer(token)?,
@@ -77,24 +82,7 @@ impl Endpoint {
         if !self.https {
             return Err(EndpointError::TlsOverPlain(self.to_string()));
         }
-        let roots = match authorities {
-            Some(authorities) => {
-                let mut roots = RootCertStore::empty();
-                authorities
-                    .iter()
-                    .try_for_each(|authority| roots.add(authority.clone()))
-                    .map_err(EndpointError::Tls)?;
-                roots
-            }
-            None => system_roots()?,
-        };
-        let builder = client_config(roots).map_err(EndpointError::Tls)?;
-        let mut config = match identity {
-            Some((chain, key)) => {
-                builder.with_client_auth_cert(chain.to_vec(), key.clone_key()).map_err(EndpointError::Tls)?
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let mut config = client_tls(authorities, identity)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Some(Arc::new(config)), ..self })
     }
@@ -151,6 +139,5 @@ mod tests {
     fn the_token_is_not_shown() {
         let endpoint = Endpoint::new("https://weir.example:8443/a/", "s3cret").unwrap();
         assert_eq!(format!("{endpoint:?}"), "https://weir.example:8443/a");
-        assert_eq!((endpoint.port, &*endpoint.base), (8443, "/a"));
     }
 }

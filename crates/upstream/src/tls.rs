@@ -17,7 +17,7 @@ use rustls::{
 use std::sync::{Arc, OnceLock};
 use weir_config::policy::{Alpn, Cipher, TlsOutbound, TlsVersion, Verify};
 use weir_config::{Authorities, ConfigError};
-use weir_transport::{NoRoots, client_config, system_roots};
+use weir_transport::{client_tls, system_roots};
 
 /// Where the roots come from, and the configuration made of them.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub struct TlsRoots {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    Client(#[from] weir_transport::TlsError),
     #[error("`{host}` is neither a DNS name nor an IP address")]
     Name { host: String },
     /// What only a TLS library finds wrong in a `tls-outbound`.
@@ -58,7 +58,7 @@ impl TlsRoots {
 }
 
 fn with_system_roots() -> Result<ClientConfig, TlsError> {
-    let mut config = client_config(system_roots()?)?.with_no_client_auth();
+    let mut config = client_tls(None, None)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -68,7 +68,7 @@ fn with_settings(settings: &TlsOutbound) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(settings.offer.min, settings.offer.max))?;
     let builder = match &settings.verify {
-        Verify::System => builder.with_root_certificates(system_roots()?),
+        Verify::System => builder.with_root_certificates(system_roots().map_err(weir_transport::TlsError::from)?),
         Verify::By(authorities) => {
             let roots = Arc::new(roots(authorities)?);
             let wrong = |error| {

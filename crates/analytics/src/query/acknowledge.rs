@@ -2,8 +2,9 @@
 
 use super::ledger::{Accounted, accounts};
 use crate::ingest::now_us;
-use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
+use clickhouse::Row;
+use serde::Serialize;
 use weir_api::ledger::{Acknowledge, Acknowledged, AcknowledgedKind, AcknowledgedPart};
 
 /// Why a request is not taken.
@@ -17,6 +18,20 @@ pub enum AcknowledgeError {
     Unknown(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Of `acknowledgements`.
+#[derive(Row, Serialize)]
+struct AcknowledgementRow<'a> {
+    stream: u64,
+    kind: &'a str,
+    first: u64,
+    last: u64,
+    what: &'a str,
+    reason: &'a str,
+    who: &'a str,
+    /// Milliseconds since the Unix epoch.
+    at: i64,
 }
 
 /// Whether it can be carried out.
@@ -45,18 +60,18 @@ pub async fn acknowledge(store: &Store, request: &Acknowledge, who: &str) -> Res
     }
     let chosen = accounts.iter().filter(|one| wanted.is_none_or(|id| one.id == id));
     let notes: Vec<(u64, AcknowledgedPart)> = chosen.flat_map(notes).collect();
-    let mut rows = Rows::default();
-    for (stream, note) in &notes {
-        rows.fixed(stream.to_le_bytes())
-            .text(note.kind.as_str())
-            .fixed(note.first.to_le_bytes())
-            .fixed(note.last.unwrap_or(u64::MAX).to_le_bytes())
-            .text(&note.what)
-            .text(request.reason.trim())
-            .text(who)
-            .fixed((now_us() / 1000).to_le_bytes());
-    }
-    store.insert_rows("acknowledgements", "stream, kind, first, last, what, reason, who, at", rows).await?;
+    let rows = notes.iter().map(|(stream, note)| AcknowledgementRow {
+        stream: *stream,
+        kind: note.kind.as_str(),
+        first: note.first,
+        last: note.last.unwrap_or(u64::MAX),
+        what: &note.what,
+        reason: request.reason.trim(),
+        who,
+        at: now_us() / 1000,
+    });
+    let rows: Vec<_> = rows.collect();
+    store.insert_rows::<AcknowledgementRow<'_>>("acknowledgements", &rows).await?;
     Ok(Acknowledged { acknowledged: notes.into_iter().map(|(_, note)| note).collect() })
 }
 

@@ -2,11 +2,45 @@
 //! and what they cannot or may not deliver.
 
 use crate::ingest::now_us;
-use crate::rowbinary::Rows;
 use crate::store::{Store, StoreError};
+use clickhouse::Row;
+use serde::Serialize;
 use weir_api::ingest::{Report, ReportDetails};
 use weir_api::query::Gateways;
 use weir_event::{BootId, Identity, Stream, StreamId};
+
+/// Of `streams`. Times are milliseconds since the Unix epoch.
+#[derive(Row, Serialize)]
+struct StreamRow<'a> {
+    stream: u64,
+    organization: &'a str,
+    environment: &'a str,
+    site: &'a str,
+    gateway: &'a str,
+    replica: &'a str,
+    boot: [u8; 16],
+    worker: u16,
+    accepted: u64,
+    closed: u8,
+    reported: i64,
+}
+
+/// Of `stream_reports`. Times are milliseconds since the Unix epoch.
+#[derive(Row, Serialize)]
+struct ReportRow<'a> {
+    stream: u64,
+    organization: &'a str,
+    environment: &'a str,
+    site: &'a str,
+    gateway: &'a str,
+    replica: &'a str,
+    boot: [u8; 16],
+    worker: u16,
+    accepted: u64,
+    counted: i64,
+    received: i64,
+    newest: String,
+}
 
 /// Whose stream a report is about.
 pub fn identity(report: &Report) -> Identity {
@@ -34,30 +68,44 @@ pub fn check(report: &Report) -> Result<(), &'static str> {
 /// Keeps reports; the largest count and the newest word win when they are read.
 pub async fn store(store: &Store, reports: &[Report]) -> Result<(), StoreError> {
     let received_ms = now_us() / 1000;
-    let (mut counts, mut reported) = (Rows::default(), Rows::default());
+    let (mut counts, mut reported) = (Vec::new(), Vec::new());
     for report in reports {
         let Some((stream, boot)) = id(report) else { continue };
-        for rows in [&mut counts, &mut reported] {
-            rows.fixed(stream.0.to_le_bytes());
-            for name in [&report.organization, &report.environment, &report.site, &report.gateway, &report.replica] {
-                rows.text(name);
-            }
-            rows.fixed(boot.0).fixed(report.worker.to_le_bytes()).fixed(report.accepted.to_le_bytes());
-        }
-        counts.fixed([u8::from(report.details.closed)]).fixed(received_ms.to_le_bytes());
+        counts.push(StreamRow {
+            stream: stream.0,
+            organization: &report.organization,
+            environment: &report.environment,
+            site: &report.site,
+            gateway: &report.gateway,
+            replica: &report.replica,
+            boot: boot.0,
+            worker: report.worker,
+            accepted: report.accepted,
+            closed: u8::from(report.details.closed),
+            reported: received_ms,
+        });
         // A gateway's clock that is ahead must not make a claim about times to come.
         let counted_ms = report.details.counted_ms.map_or(received_ms, |counted| counted.clamp(0, received_ms));
         let details = ReportDetails { counted_ms: Some(counted_ms), ..report.details.clone() };
         let details =
             serde_json::to_string(&details).map_err(|error| StoreError::Answer { text: error.to_string() })?;
-        reported
-            .fixed(counted_ms.to_le_bytes())
-            .fixed(received_ms.to_le_bytes())
-            .text(&format!("{received_ms:016}{details}"));
+        reported.push(ReportRow {
+            stream: stream.0,
+            organization: &report.organization,
+            environment: &report.environment,
+            site: &report.site,
+            gateway: &report.gateway,
+            replica: &report.replica,
+            boot: boot.0,
+            worker: report.worker,
+            accepted: report.accepted,
+            counted: counted_ms,
+            received: received_ms,
+            newest: format!("{received_ms:016}{details}"),
+        });
     }
-    let names = "stream, organization, environment, site, gateway, replica, boot, worker, accepted";
-    store.insert_rows("stream_reports", &format!("{names}, counted, received, newest"), reported).await?;
-    store.insert_rows("streams", &format!("{names}, closed, reported"), counts).await
+    store.insert_rows::<ReportRow<'_>>("stream_reports", &reported).await?;
+    store.insert_rows::<StreamRow<'_>>("streams", &counts).await
 }
 
 /// Every gateway process of the last day, with the age of its last report in seconds.

@@ -8,15 +8,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use std::time::Duration;
-use weir_transport::{NoRoots, Resolver, causes, client_config, system_roots};
+use weir_transport::{Resolver, TlsError, causes, client_tls, connector};
 
 /// Why a document was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    #[error("no TLS: {0}")]
-    Tls(#[from] rustls::Error),
     #[error(transparent)]
-    NoRoots(#[from] NoRoots),
+    Tls(#[from] TlsError),
     #[error("{0}")]
     Connection(String),
     #[error("answered {0}")]
@@ -60,9 +58,6 @@ impl Fetch {
 type HttpsClient = Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>;
 
 fn client() -> Result<HttpsClient, FetchError> {
-    let config = client_config(system_roots()?)?.with_no_client_auth();
-    let mut tcp = HttpConnector::new_with_resolver(Resolver);
-    tcp.enforce_http(false);
-    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.wrap_connector(tcp)))
+    let https = HttpsConnectorBuilder::new().with_tls_config(client_tls(None, None)?).https_or_http().enable_http1();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.wrap_connector(connector())))
 }
