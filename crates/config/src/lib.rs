@@ -54,8 +54,8 @@ pub use logging::{
     AccessLog, LineFilter, LineFormat, LogOutput, LogTarget, Logging, RequestLines, TemplatePart, TemplateWord,
 };
 pub use model::{
-    Analytics, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, PeerGateway, Reload, ReloadMode, Scraping, Spool,
-    Startup, Timeouts, UpstreamHost,
+    Analytics, ExemplarFilter, GatewayConfig, Identity, Lifecycle, Limits, LogLevel, PeerGateway, Reload, ReloadMode,
+    Scraping, Spool, Startup, Timeouts, UpstreamHost,
 };
 pub use pattern::{Pattern, PatternError, Rule, Shape};
 pub use pem::{AnalyticsTls, Authorities, KeyPair, Validity};

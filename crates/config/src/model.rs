@@ -242,11 +242,38 @@ pub struct Scraping {
     pub tls: Option<Arc<Tls>>,
     /// Label sets that traffic may make of one metric. Default 20,000.
     pub cardinality_limit: u32,
+    /// Of which requests histograms keep exemplars.
+    pub exemplars: ExemplarFilter,
+}
+
+/// Of which requests exemplars are kept (OpenTelemetry, Metrics SDK, "ExemplarFilter").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExemplarFilter {
+    /// Of any: the event of each is in ClickHouse, whether its trace is kept or not.
+    #[default]
+    AlwaysOn,
+    /// Of those whose traces are sampled.
+    TraceBased,
+    AlwaysOff,
+}
+
+impl ExemplarFilter {
+    pub(crate) const NAMES: [(&'static str, Self); 3] =
+        [("always_on", Self::AlwaysOn), ("trace_based", Self::TraceBased), ("always_off", Self::AlwaysOff)];
+
+    /// Whether a request is one of them.
+    pub fn takes(self, is_sampled: bool) -> bool {
+        match self {
+            Self::AlwaysOn => true,
+            Self::TraceBased => is_sampled,
+            Self::AlwaysOff => false,
+        }
+    }
 }
 
 impl Default for Scraping {
     fn default() -> Self {
-        Self { token: None, tls: None, cardinality_limit: 20_000 }
+        Self { token: None, tls: None, cardinality_limit: 20_000, exemplars: ExemplarFilter::default() }
     }
 }
 

@@ -9,13 +9,14 @@ use http::{HeaderName, Uri};
 
 use crate::environment::Variables;
 use crate::export::{AttributeLimits, Batch, HistogramForm, OtlpProtocol, OtlpTarget, Signal};
+use crate::model::ExemplarFilter;
 use crate::pem::{self, AnalyticsTls};
 use crate::read::read_bool;
 use crate::tracing::{ParentDecision, Percent, Propagators, Tracing};
 use crate::units::Secret;
 
 /// Every variable, with its meaning.
-pub(crate) const VARIABLES: [(&str, &str); 54] = [
+pub(crate) const VARIABLES: [(&str, &str); 55] = [
     ("OTEL_SDK_DISABLED", "`true`: nothing is sent by OTLP, whatever else is set"),
     ("OTEL_TRACES_EXPORTER", "`otlp` or `none`"),
     (
@@ -66,6 +67,10 @@ pub(crate) const VARIABLES: [(&str, &str); 54] = [
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
         "`base2_exponential_bucket_histogram` (default) or `explicit_bucket_histogram`",
     ),
+    (
+        "OTEL_METRICS_EXEMPLAR_FILTER",
+        "of which requests exemplars are kept: `always_on` (default: each has its event), `trace_based` (of those that are sampled) or `always_off`",
+    ),
     ("OTEL_SERVICE_NAME", "`service.name`; by default the gateway's name"),
     ("OTEL_RESOURCE_ATTRIBUTES", "`key=value,key=value`, values percent-encoded"),
     ("OTEL_PROPAGATORS", "of `tracecontext`, `baggage`, `b3`, `b3multi`; the first two are always there"),
@@ -108,6 +113,7 @@ pub(crate) struct Environment {
     pub metric_interval: Option<Duration>,
     pub metric_timeout: Option<Duration>,
     pub histograms: HistogramForm,
+    pub exemplars: ExemplarFilter,
 }
 
 /// What is said of where one signal goes, for [`ExportDraft::finish`].
@@ -224,6 +230,7 @@ pub(crate) fn read(variables: &Variables<'_>, tracing: &mut Tracing) -> Environm
         metric_interval: variables.milliseconds("OTEL_METRIC_EXPORT_INTERVAL"),
         metric_timeout: variables.milliseconds("OTEL_METRIC_EXPORT_TIMEOUT"),
         histograms: histograms(variables),
+        exemplars: exemplars(variables),
         ..Environment::default()
     };
     batch(variables, &mut read);
@@ -332,6 +339,13 @@ fn usual(is_grpc: bool, signal: Signal) -> Option<Uri> {
 /// With the path of the signal (OTLP specification, "Endpoint URLs for OTLP/HTTP").
 pub(crate) fn with_path(base: &Uri, signal: Signal) -> Option<Uri> {
     format!("{}{}", base.to_string().trim_end_matches('/'), signal.path()).parse().ok()
+}
+
+fn exemplars(variables: &Variables<'_>) -> ExemplarFilter {
+    let read = variables.read("OTEL_METRICS_EXEMPLAR_FILTER", "write always_on, trace_based or always_off", |text| {
+        ExemplarFilter::NAMES.into_iter().find(|(name, _)| *name == text).map(|(_, filter)| filter)
+    });
+    read.unwrap_or_default()
 }
 
 fn histograms(variables: &Variables<'_>) -> HistogramForm {

@@ -209,3 +209,33 @@ async fn without_being_asked_for_metrics_are_scraped_alone() {
     assert!(!pushed.scrape().await.contains("weir_metric_exports_total"));
     assert_eq!(pushed.receiver.metrics(), []);
 }
+
+/// Exemplars are of any request, of those that are sampled, or of none; the requests are counted all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exemplars_are_of_the_requests_that_the_filter_takes() {
+    for (filter, of_sampled, of_others) in
+        [("always_on", true, true), ("trace_based", true, false), ("always_off", false, false)]
+    {
+        let env = |receiver: &Receiver| {
+            vec![
+                ("OTEL_METRICS_EXPORTER", "otlp".to_owned()),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", receiver.address)),
+                ("OTEL_METRICS_EXEMPLAR_FILTER", filter.to_owned()),
+                ("OTEL_TRACES_SAMPLER", "parentbased_always_off".to_owned()),
+                (SOON.0, SOON.1.to_owned()),
+            ]
+        };
+        let pushed = Pushed::start(|_| String::new(), env).await;
+        // Sampled by its caller; and one of another status, so that it has a histogram of its own.
+        assert_eq!(pushed.ask("/fast").await, 200);
+        assert_eq!(get(&format!("http://{}/status/404", pushed.gateway.address)).await.unwrap().0, 404);
+        eventually("both are counted", async || (pushed.requests() == 2).then_some(())).await;
+        let metric = pushed.last("http.server.request.duration").unwrap();
+        let Some(Data::ExponentialHistogram(histogram)) = metric.data else { panic!("{metric:?}") };
+        let found: Vec<_> =
+            histogram.data_points.iter().flat_map(|point| point.exemplars.iter().map(|it| &it.trace_id)).collect();
+        let is_sampled = |id: &&Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == TRACE;
+        assert_eq!(found.iter().filter(|id| is_sampled(id)).count(), usize::from(of_sampled), "{filter}");
+        assert_eq!(found.iter().filter(|id| !is_sampled(id)).count(), usize::from(of_others), "{filter}");
+    }
+}

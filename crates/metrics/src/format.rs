@@ -35,6 +35,22 @@ pub fn negotiate<'a>(accept: impl Iterator<Item = &'a str>) -> Negotiated {
 }
 
 /// One entry of `Accept`: its weight, and what it asks for. `None` for what there is not.
+/// Whether the `Accept-Encoding` fields of a request take `gzip`: by its name, or by `*` where it is not named (RFC 9110
+/// 12.5.3).
+pub fn takes_gzip<'a>(accept_encoding: impl Iterator<Item = &'a str>) -> bool {
+    let (mut named, mut any) = (None, None);
+    for coding in accept_encoding.flat_map(|list| list.split(',')) {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        match name.trim() {
+            "*" => any = Some(weight.unwrap_or(1.0)),
+            name if name.eq_ignore_ascii_case("gzip") => named = Some(weight.unwrap_or(1.0)),
+            _ => {}
+        }
+    }
+    named.or(any).is_some_and(|weight| weight > 0.0)
+}
+
 fn range(entry: &str) -> Option<(f32, Negotiated)> {
     let mut parts = entry.split(';').map(str::trim);
     let kind = parts.next()?;
@@ -98,6 +114,25 @@ fn protobuf(escaping: Option<&str>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gzip_is_for_whoever_takes_it() {
+        for (lists, takes) in [
+            (&["gzip"][..], true),
+            (&["deflate, GZIP;q=0.5"], true),
+            (&["br", "gzip"], true),
+            (&["*"], true),
+            (&["*;q=0, gzip"], true),
+            (&["gzip;q=0, *"], false),
+            (&["gzip;q=0"], false),
+            (&["gzip; q=0.000"], false),
+            (&["deflate, br"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            assert_eq!(takes_gzip(lists.iter().copied()), takes, "{lists:?}");
+        }
+    }
 
     #[test]
     fn what_is_liked_best_is_answered() {

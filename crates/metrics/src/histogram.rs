@@ -102,13 +102,14 @@ impl WithExemplars {
     }
 
     /// Adds a duration that ended at `at_us`, microseconds since the Unix epoch; `of` is asked for trace and span where
-    /// they are to be kept. Only ever called by the one thread that owns the cell.
+    /// they would be kept: none for one that must not be. Only ever called by the one thread that owns the cell.
     #[inline]
-    pub fn observe_duration(&self, value: Duration, at_us: i64, of: impl FnOnce() -> (u128, u64)) {
+    pub fn observe_duration(&self, value: Duration, at_us: i64, of: impl FnOnce() -> Option<(u128, u64)>) {
         let value = nanos(value);
         let cell = &self.exemplars[self.histogram.count_nanos(value)];
-        if at_us.wrapping_sub(cell.at_us.load(Ordering::Relaxed)) >= REPLACED_AFTER {
-            let (trace, span) = of();
+        if at_us.wrapping_sub(cell.at_us.load(Ordering::Relaxed)) >= REPLACED_AFTER
+            && let Some((trace, span)) = of()
+        {
             cell.write(Exemplar { trace, span, value, at_us });
         }
     }
@@ -241,7 +242,7 @@ mod tests {
         let histogram = WithExemplars::new(DURATION_NS);
         assert_eq!(histogram.read().exemplars, [None; 4]);
         let observe = |millis: u64, at_us: i64, span: u64| {
-            histogram.observe_duration(Duration::from_millis(millis), at_us, || (u128::from(span) << 64, span));
+            histogram.observe_duration(Duration::from_millis(millis), at_us, || Some((u128::from(span) << 64, span)));
         };
         observe(3, 1_700_000_000_000_000, 1);
         observe(4, 1_700_000_000_999_999, 2);
@@ -257,7 +258,9 @@ mod tests {
 
         let other = WithExemplars::new(DURATION_NS);
         let later = 1_700_000_002_000_000;
-        [1, 7, 100_000].into_iter().for_each(|ms| other.observe_duration(Duration::from_millis(ms), later, || (9, 9)));
+        [1, 7, 100_000]
+            .into_iter()
+            .for_each(|ms| other.observe_duration(Duration::from_millis(ms), later, || Some((9, 9))));
         let mut sum = Histogram::of_durations(DURATION_NS).read();
         sum.merge(&histogram.read());
         sum.merge(&other.read());
@@ -286,6 +289,14 @@ mod tests {
                 assert_eq!(all, [span; 4]);
             }
         });
+    }
+
+    #[test]
+    fn what_must_not_be_an_exemplar_is_counted_all_the_same() {
+        let histogram = WithExemplars::new(DURATION_NS);
+        histogram.observe_duration(Duration::from_millis(1), 1_700_000_000_000_000, || None);
+        let reading = histogram.read();
+        assert_eq!((histogram.count(), reading.exemplars.iter().flatten().count()), (1, 0));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod sample;
 pub use catalogue::{Counter, Family, Gauge, HistogramKind, Info, Kind, Metric, check, markdown};
 pub use cell::add;
 pub use exposition::{Exposition, Families};
-pub use format::{Format, Negotiated, negotiate};
+pub use format::{Format, Negotiated, negotiate, takes_gzip};
 pub use histogram::{Exemplar, Histogram, Reading, WithExemplars};
 pub use native::NativeReading;
 pub use otlp::{otlp_label, otlp_name, otlp_unit};

@@ -16,7 +16,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use weir_config::{Api, ConfigError, GatewayConfig, PeerGateway, Propagators, Rule, TraceEdge, UpstreamHost, Validity};
+use weir_config::{
+    Api, ConfigError, ExemplarFilter, GatewayConfig, PeerGateway, Propagators, Rule, TraceEdge, UpstreamHost, Validity,
+};
 use weir_event::{NameId, Protocol};
 use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pub(crate) trusted_peers: Vec<IpNet>,
     pub(crate) peer_gateways: Vec<PeerGateway>,
     /// What counts at a port that no API has any more.
+    /// Of which requests histograms keep exemplars.
+    pub(crate) exemplars: ExemplarFilter,
     pub(crate) edge: TraceEdge,
     pub(crate) propagators: Propagators,
     /// `None`: no spans are made, and flags go on as they come.
@@ -224,6 +228,7 @@ impl Snapshot {
             descriptors: Arc::clone(&registry.descriptors),
             trusted_peers: config.trusted_peers.clone(),
             peer_gateways: config.peer_gateways.clone(),
+            exemplars: config.scraping.exemplars,
             edge: config.tracing.edge,
             propagators: config.tracing.propagators,
             tracer,

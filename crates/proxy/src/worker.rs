@@ -165,7 +165,7 @@ impl Worker {
     /// Adds a request to the figures, which decide whether its spans are kept though it was not sampled.
     fn observe(&self, exchange: &mut Exchange, route: Option<&RouteEntry>, snapshot: &Snapshot) {
         let metrics = route.map_or(&snapshot.unrouted, |route| &route.metrics);
-        metrics.observe(self.index, exchange);
+        metrics.observe(self.index, exchange, snapshot.exemplars.takes(exchange.trace.kept.is_some()));
         if let Some(tracer) = &snapshot.tracer {
             let late = metrics.kept_late(self.index, exchange, tracer.keep);
             exchange.trace.kept = exchange.trace.kept.or(late);

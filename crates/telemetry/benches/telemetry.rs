@@ -61,7 +61,7 @@ fn metrics(route: usize) -> RouteMetrics {
 #[divan::bench]
 fn cells_of_a_route(bencher: Bencher) {
     let (metrics, exchange) = (metrics(0), exchange());
-    bencher.bench_local(|| metrics.observe(0, black_box(&exchange)));
+    bencher.bench_local(|| metrics.observe(0, black_box(&exchange), true));
 }
 
 /// Of 1,500 routes, with some 100,000 series as the text has them.
@@ -69,7 +69,7 @@ fn cells_of_a_route(bencher: Bencher) {
 fn scrape_of_many_routes(bencher: Bencher, format: Format) {
     let (names, exchange) = (Names::new(), exchange());
     let routes: Vec<RouteMetrics> = (0..1500).map(metrics).collect();
-    routes.iter().for_each(|route| route.observe(0, &exchange));
+    routes.iter().for_each(|route| route.observe(0, &exchange, true));
     bencher.bench_local(|| {
         let mut text = Exposition::of(format);
         for family in RouteMetrics::FAMILIES {

@@ -1,10 +1,13 @@
 //! Answers: JSON, text, errors with a fix.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+use std::io::Write;
 use weir_api::{ErrorDocument, OPENAPI_ANALYTICS};
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -44,10 +47,22 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
-/// Prometheus' text format, or OpenMetrics.
-pub(super) fn metrics(content_type: &'static str, body: Vec<u8>) -> Answer {
+/// Metrics, in a format of Prometheus; with `gzip` compressed.
+pub(super) fn metrics(content_type: &'static str, body: Vec<u8>, gzip: bool) -> Answer {
+    let compressed = gzip.then(|| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&body).and_then(|()| gzip.finish())
+    });
+    let (body, is_compressed) = match compressed {
+        Some(Ok(compressed)) => (compressed, true),
+        _ => (body, false),
+    };
     let mut answer = answer(StatusCode::OK, content_type, body);
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    let mut set = |name, value| drop(answer.headers_mut().insert(name, HeaderValue::from_static(value)));
+    set(VARY, "accept, accept-encoding");
+    if is_compressed {
+        set(CONTENT_ENCODING, "gzip");
+    }
     answer
 }
 

@@ -4,10 +4,10 @@ use super::answer::{self, Answer};
 use super::{ROOM_KIB, Server};
 use crate::metrics as catalogue;
 use http::Request;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 use std::sync::atomic::{AtomicU64, Ordering};
 use weir_api::ingest::{ChunkAnswer, Verdict};
-use weir_metrics::{Exposition, Families, Negotiated, negotiate};
+use weir_metrics::{Exposition, Families, Negotiated, negotiate, takes_gzip};
 
 /// What gateways were answered.
 #[derive(Debug, Default)]
@@ -72,6 +72,7 @@ impl Server {
         out.counter(&catalogue::QUERIES_REFUSED, &[], refused);
         let mut text = Exposition::of(format);
         text.families(out);
-        answer::metrics(content_type, text.finish())
+        let codings = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
+        answer::metrics(content_type, text.finish(), takes_gzip(codings))
     }
 }

@@ -64,6 +64,7 @@ impl Settings {
         variables.apply(&mut settings.values.config);
         let values = &mut settings.values;
         values.of_environment = otel::read(variables, &mut values.config.tracing);
+        values.config.scraping.exemplars = values.of_environment.exemplars;
         values.metric_interval = values.of_environment.metric_interval.map(MetricInterval).unwrap_or_default();
         settings
     }

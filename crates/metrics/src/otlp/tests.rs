@@ -92,7 +92,7 @@ fn observed() -> Reading {
     let cells = WithExemplars::new(BOUNDS);
     for (ms, span) in [(0, 1), (500, 2), (600, 3), (2000, 4)] {
         let at_us = 1_700_000_000_000_000 + span as i64 * 2_000_000;
-        cells.observe_duration(Duration::from_millis(ms), at_us, || (0xab, span));
+        cells.observe_duration(Duration::from_millis(ms), at_us, || Some((0xab, span)));
     }
     cells.read()
 }

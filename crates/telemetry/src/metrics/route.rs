@@ -119,14 +119,15 @@ impl Cells {
         })
     }
 
-    fn observe(&self, exchange: &Exchange, admitted: &LabelSets) {
+    fn observe(&self, exchange: &Exchange, admitted: &LabelSets, exemplar: bool) {
         let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
         let total = exchange.total();
         // In 64 bits, where `Duration::as_micros` divides in 128.
         let took_us = (total.as_secs() as i64).wrapping_mul(1_000_000).wrapping_add(i64::from(total.subsec_micros()));
         let ended_us = exchange.started_us.wrapping_add(took_us);
         // Of every request there is an event, by these numbers.
-        let of = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
+        let ids = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
+        let of = || exemplar.then(ids);
         let may = || admitted.answers.admits(answer);
         match self.answers.get_or_make(answer, may, || WithExemplars::new(DURATION_NS)) {
             Some(cell) => cell.observe_duration(total, ended_us, of),
@@ -243,10 +244,10 @@ impl RouteMetrics {
         &self.labels
     }
 
-    /// Adds a finished exchange. Only ever called by the worker of that number, on its own thread.
-    pub fn observe(&self, worker: usize, exchange: &Exchange) {
+    /// Adds a finished exchange, which may be an `exemplar` or not. Only ever called by the worker of that number, on its own thread.
+    pub fn observe(&self, worker: usize, exchange: &Exchange, exemplar: bool) {
         if let Some(cells) = self.workers.get(worker) {
-            cells.get_or_init(Cells::new).observe(exchange, &self.admitted);
+            cells.get_or_init(Cells::new).observe(exchange, &self.admitted, exemplar);
         }
     }
 
@@ -350,7 +351,7 @@ mod tests {
             assert!(before.contains(&format!("{name}{{api=\"orders\",route=\"r\"}} 0\n")), "{before}");
         }
         assert_eq!(samples(&before), 2);
-        metrics.observe(1, &exchange(200));
+        metrics.observe(1, &exchange(200), true);
         let after = text(&metrics, &Names::new());
         assert!(after.contains("# TYPE weir_gateway_overhead_seconds histogram\n"), "{after}");
         assert!(samples(&after) > 60);
@@ -372,7 +373,7 @@ mod tests {
         for (worker, (status, reason, _)) in reported.iter().enumerate() {
             let mut exchange = exchange(*status);
             exchange.reason = *reason;
-            metrics.observe(worker % 2, &exchange);
+            metrics.observe(worker % 2, &exchange, true);
         }
         let text = text(&metrics, &Names::new());
         let failed: u64 = reported.iter().map(|(_, _, failed)| failed).sum();
@@ -384,9 +385,9 @@ mod tests {
     #[test]
     fn workers_add_up() {
         let metrics = metrics(2);
-        metrics.observe(0, &exchange(200));
-        metrics.observe(1, &exchange(200));
-        metrics.observe(1, &exchange(503));
+        metrics.observe(0, &exchange(200), true);
+        metrics.observe(1, &exchange(200), true);
+        metrics.observe(1, &exchange(503), true);
         let text = text(&metrics, &Names::new());
         assert!(text.contains(&format!("http_server_request_duration_seconds_count{{{OF_ROUTE}}} 2\n")), "{text}");
         assert!(text.contains(&format!("http_server_request_duration_seconds_sum{{{OF_ROUTE}}} 0.014\n")), "{text}");
@@ -403,7 +404,7 @@ mod tests {
     fn a_flood_of_statuses_counts_under_other() {
         let metrics = metrics(1);
         for status in 0..1000 {
-            metrics.observe(0, &exchange(status));
+            metrics.observe(0, &exchange(status), true);
         }
         let text = text(&metrics, &Names::new());
         for (name, count) in [("weir_requests_total", 1000), ("weir_requests_failed_total", 500)] {
@@ -422,7 +423,7 @@ mod tests {
         for method in [Method::Get, Method::Post] {
             let mut exchange = exchange(404);
             (exchange.method, exchange.reason) = (method, Reason::NoRoute);
-            metrics.observe(0, &exchange);
+            metrics.observe(0, &exchange, true);
         }
         let text = text(&metrics, &Names::new());
         let series: Vec<_> = text.lines().filter(|line| line.starts_with("weir_requests_unrouted_total{")).collect();
@@ -438,7 +439,7 @@ mod tests {
             let policy = names.register(&format!("policy-{number}"));
             rejected.policies.clear();
             rejected.policies.push(PolicyRun::new(policy, Verdict::Rejected));
-            metrics.observe(0, &rejected);
+            metrics.observe(0, &rejected, true);
         }
         let text = text(&metrics, &names);
         let total = |name: &str| -> u64 {
@@ -461,7 +462,7 @@ mod tests {
         ] {
             let mut exchange = exchange(200);
             exchange.attempts = attempts.into_iter().collect();
-            metrics.observe(worker, &exchange);
+            metrics.observe(worker, &exchange, true);
         }
         assert_eq!(metrics.connects(), Some(Connects { opened: 2, failed: 2 }));
     }
@@ -469,14 +470,14 @@ mod tests {
     #[test]
     fn a_limiter_that_is_full_is_seen() {
         let metrics = metrics(2);
-        metrics.observe(0, &exchange(200));
+        metrics.observe(0, &exchange(200), true);
         assert!(!text(&metrics, &Names::new()).contains("weir_rate_limit_requests_total{"), "no limit, no series");
         for (worker, state) in
             [(0, RateLimitState::Within), (1, RateLimitState::Within), (1, RateLimitState::WithinShared)]
         {
             let mut exchange = exchange(200);
             exchange.rate_limit = state;
-            metrics.observe(worker, &exchange);
+            metrics.observe(worker, &exchange, true);
         }
         let text = text(&metrics, &Names::new());
         for (state, count) in [("within", 2), ("exceeded", 0), ("within_shared", 1), ("exceeded_shared", 0)] {
@@ -493,7 +494,7 @@ mod tests {
         let policy = names.register("basic");
         let took = Duration::from_micros(3);
         exchange.policies.push(PolicyRun { took, ..PolicyRun::new(policy, Verdict::Rejected) });
-        metrics.observe(0, &exchange);
+        metrics.observe(0, &exchange, true);
         let rejected =
             r#"weir_requests_rejected_total{api="orders",policy="basic",reason="authentication_failed",route="r"} 1"#;
         let text = text(&metrics, &names);
@@ -506,7 +507,7 @@ mod tests {
         let mut sampled = exchange(503);
         sampled.trace.kept = Some(Kept::Sampled);
         let ends = |exchange: &Exchange| {
-            metrics.observe(0, exchange);
+            metrics.observe(0, exchange, true);
             metrics.kept_late(0, exchange, keep)
         };
         assert_eq!(ends(&sampled), None);
