@@ -54,7 +54,7 @@ fn peer_gateways_are_known_by_network_certificate_and_port() {
         let config = load_text(Path::new("peers.yaml"), &yaml(peer), &|_| None).unwrap();
         config.peer_gateways[0].clone()
     };
-    let names = ["edge.example.com".to_owned(), "spiffe://example.com/Edge".to_owned()];
+    let names = ["edge.example.com".to_owned(), "spiffe://example.com/Edge".to_owned(), "urn:weir:Edge".to_owned()];
     let address = |text: &str| text.parse().unwrap();
     for (written, from, port, is) in [
         ("10.0.0.0/8", "10.1.2.3", 80, true),
@@ -65,6 +65,7 @@ fn peer_gateways_are_known_by_network_certificate_and_port() {
         ("{certificate: Edge.Example.com}", "192.0.2.1", 80, true),
         ("{certificate: \"spiffe://example.com/Edge\"}", "192.0.2.1", 80, true),
         ("{certificate: \"spiffe://example.com/edge\"}", "192.0.2.1", 80, false),
+        ("{certificate: \"urn:weir:Edge\"}", "192.0.2.1", 80, true),
         ("{certificate: example.com}", "192.0.2.1", 80, false),
         ("{certificate: edge.example.com, network: 10.0.0.0/8}", "192.0.2.1", 80, false),
         ("{certificate: edge.example.com, network: 10.0.0.0/8, port: 80}", "10.0.0.1", 80, true),

@@ -370,7 +370,8 @@ fn peer_gateway(at: &Cursor<'_>) -> Option<PeerGateway> {
     if !names_one {
         return at.refuse("names no gateway; write `network`, `certificate` or both");
     }
-    let certificate = certificate?.map(|name| if name.contains("://") { name } else { name.to_ascii_lowercase() });
+    // A URI has a colon, and a DNS name has none.
+    let certificate = certificate?.map(|name| if name.contains(':') { name } else { name.to_ascii_lowercase() });
     Some(PeerGateway { network: from?, certificate, port: port?.and_then(|port| u16::try_from(port).ok()) })
 }
 
