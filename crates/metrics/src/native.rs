@@ -75,29 +75,19 @@ pub(crate) enum Range {
 }
 
 impl Range {
-    /// The octave that the first bucket is of.
-    const fn first_octave(self) -> i32 {
-        match self {
+    /// The first bucket, which begins with an octave.
+    const fn first(self) -> i32 {
+        let octave = match self {
             Self::Seconds => -20,
             Self::Plain => 0,
-        }
-    }
-
-    /// The first bucket.
-    const fn first(self) -> i32 {
-        self.first_octave() * PER_OCTAVE + 1
-    }
-
-    /// What is no larger counts as zero.
-    fn zero_threshold(self) -> f64 {
-        f64::from(self.first_octave()).exp2()
+        };
+        octave * PER_OCTAVE + 1
     }
 }
 
 /// Counts in exponential buckets.
 #[derive(Debug)]
 pub(crate) struct Native {
-    range: Range,
     first: i32,
     zero: AtomicU64,
     parts: [OnceLock<Box<[AtomicU64; BUCKETS_OF_A_PART]>>; PARTS],
@@ -105,7 +95,7 @@ pub(crate) struct Native {
 
 impl Native {
     pub(crate) fn new(range: Range) -> Self {
-        Self { range, first: range.first(), zero: AtomicU64::new(0), parts: [const { OnceLock::new() }; PARTS] }
+        Self { first: range.first(), zero: AtomicU64::new(0), parts: [const { OnceLock::new() }; PARTS] }
     }
 
     /// Counts a number that is not negative, in the unit that is exposed. Only ever called by the one thread that owns the
@@ -138,7 +128,7 @@ impl Native {
             (first..).zip(part.iter().map(|count| count.load(Ordering::Acquire)))
         });
         NativeReading {
-            zero_threshold: self.range.zero_threshold(),
+            zero_threshold: f64::from((self.first - 1) / PER_OCTAVE).exp2(),
             zero: self.zero.load(Ordering::Acquire),
             buckets: buckets.filter(|(_, count)| *count > 0).collect(),
         }
