@@ -106,6 +106,12 @@ fn scraped(program: SocketAddr, path: &str, accept: &str) -> (String, String) {
     (kind.unwrap(), body.to_owned())
 }
 
+/// Of the first series in the text that begins so.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("{series} in {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 /// By the library for Python; what it found.
 fn strictly_parsed(text: &str) -> Value {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -245,10 +251,7 @@ async fn connections_to_services_and_the_cost_of_threads_are_counted() {
         assert_eq!(get(&format!("http://{}{path}", gateway.address)).await.unwrap().0, status, "{path}");
     }
     let (_, text) = scraped(gateway.admin, "/metrics", "text/plain");
-    let value = |series: &str| -> f64 {
-        let line = text.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("{series} in {text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    };
+    let value = |series: &str| value(&text, series);
     let of = |api: &str| format!("{{api=\"{api}\",service=\"{api}-main\"}}");
     for (api, opened, failed) in [("api-0", 1.0, 0.0), ("api-1", 0.0, 2.0)] {
         assert_eq!(value(&format!("weir_upstream_connections_opened_total{}", of(api))), opened, "{api}");
@@ -305,11 +308,7 @@ async fn label_sets_past_the_limit_count_under_other() {
     std::fs::write(gateway.conf.join("gateway.yaml"), spec.yaml(&site.path("edge")).replace(&limit(3), &limit(5)))
         .unwrap();
     gateway.process.signal(rustix::process::Signal::HUP);
-    let value = |name: &str| -> f64 {
-        let (_, text) = scraped(gateway.admin, "/metrics", "text/plain");
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    };
+    let value = |series: &str| value(&scraped(gateway.admin, "/metrics", "text/plain").1, series);
     eventually("the new limit is read", async || (value("weir_metric_label_sets_limit ") == 5.0).then_some(())).await;
     ask(403..406).await;
     expected.splice(3..3, [("403".to_owned(), 1), ("404".to_owned(), 1)]);
@@ -335,11 +334,8 @@ async fn the_bytes_of_telemetry_are_counted() {
     for _ in 0..20 {
         get(&format!("http://{}/fast", gateway.address)).await.unwrap();
     }
-    let bytes = |signal: &str, text: &str| -> u64 {
-        let series = format!("weir_telemetry_bytes_total{{signal=\"{signal}\"}}");
-        let line = text.lines().find(|line| line.starts_with(&series)).unwrap_or_else(|| panic!("{series} in {text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    };
+    let bytes =
+        |signal: &str, text: &str| value(text, &format!("weir_telemetry_bytes_total{{signal=\"{signal}\"}}")) as u64;
     let text = eventually("all lines are written", async || {
         let text = scraped(gateway.admin, "/metrics", "text/plain").1;
         let written = std::fs::read(&log).ok()?;
