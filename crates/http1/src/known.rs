@@ -4,6 +4,8 @@
 //! set of names is one word. The table is a perfect hash over the length and the first and last four bytes of a name;
 //! its multiplier is searched by the compiler.
 
+use http::HeaderName;
+
 /// Slots of the hash table: 2 to the power of this.
 const BITS: u32 = 9;
 /// A slot without a name.
@@ -17,6 +19,8 @@ macro_rules! known {
         pub enum Known { $(#[doc = concat!("`", $text, "`")] $name,)* }
 
         const ALL: &[(Known, &str)] = &[$((Known::$name, $text),)*];
+
+        static HEADER_NAMES: [HeaderName; ALL.len()] = [$(HeaderName::from_static($text),)*];
     };
 }
 
@@ -101,6 +105,11 @@ impl Known {
         let is_same = name.len() == text.len() && TABLE.keys[at] == key;
         // The key has all bytes of a short name.
         (is_same && (name.len() <= 8 || is_same_token(name, text.as_bytes()))).then_some(*known)
+    }
+
+    /// The name as the `http` crate has it.
+    pub fn header_name(self) -> HeaderName {
+        HEADER_NAMES[self as usize].clone()
     }
 
     /// The name in small letters.
@@ -227,6 +236,7 @@ mod tests {
             assert_eq!(Known::of(text.as_bytes()), Some(*known), "{text}");
             assert_eq!(Known::of(text.to_ascii_uppercase().as_bytes()), Some(*known), "{text}");
             assert_eq!(known.as_str(), *text);
+            assert_eq!(known.header_name(), *text);
             for other in [format!("{text}x"), format!("x{text}"), text[1..].to_owned(), text.replace('-', "_")] {
                 assert!(Known::of(other.as_bytes()).is_none_or(|known| known.as_str() == other), "{other}");
             }

@@ -1,27 +1,17 @@
-//! A new connection: resolve, connect, TLS, HTTP/1.1 - under one deadline, each part timed.
+//! A new connection: resolve, connect, TLS - under one deadline, each part timed.
 
 use crate::connection::Connection;
 use crate::descriptors::Descriptor;
 use crate::failure::Failure;
-use crate::hush::Hushed;
 use crate::origin::Origin;
-use crate::socket::Socket;
-use http_body::Body;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use weir_event::{Attempt, micros};
-use weir_transport::lookup;
-
-/// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
-const MAX_HEAD: usize = 64 * 1024;
+use weir_transport::{Socket, Stream, lookup};
 
 /// How long each part may take.
 #[derive(Clone, Copy, Debug)]
@@ -34,20 +24,13 @@ pub struct Timeouts {
     pub fields: usize,
 }
 
-/// Fields that hyper takes unless it is given another number: with that one it needs no memory for them.
-pub const HYPERS_FIELDS: usize = 100;
-
-/// Opens a connection to `origin` and books its times to `attempt`. The connection's own task is spawned on the
-/// current thread and ends with the connection.
-pub(crate) async fn connect<B>(
+/// Opens a connection to `origin` and books its times to `attempt`.
+pub(crate) async fn connect(
     origin: &Origin,
     timeouts: &Timeouts,
     attempt: &mut Attempt,
     descriptor: Descriptor,
-) -> Result<Connection<B>, Failure>
-where
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
-{
+) -> Result<Connection, Failure> {
     let started = Instant::now();
     let deadline = started + timeouts.connect;
     let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
@@ -59,15 +42,14 @@ where
     })??;
     let address = stream.peer_addr().ok();
     let stream = Socket::from(stream);
-    let Some((config, name)) = &origin.tls else {
-        return handshake(origin, timeouts.fields, stream, address, descriptor).await;
-    };
+    let connection = |stream| Connection::new(origin.id, stream, address, timeouts.fields, descriptor);
+    let Some((config, name)) = &origin.tls else { return Ok(connection(Stream::Plain(stream))) };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
     attempt.tls_us = micros(started.elapsed());
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
-    handshake(origin, timeouts.fields, stream, address, descriptor).await
+    Ok(connection(Stream::Tls(Box::new(stream.into()))))
 }
 
 /// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).
@@ -109,34 +91,4 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         Ok(found) => Ok(found),
         Err(error) => Err(Failure::Dns { host: host.to_owned(), error }),
     }
-}
-
-async fn handshake<S, B>(
-    origin: &Origin,
-    fields: usize,
-    stream: S,
-    address: Option<SocketAddr>,
-    descriptor: Descriptor,
-) -> Result<Connection<B>, Failure>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD);
-    if fields != HYPERS_FIELDS {
-        builder.max_headers(fields);
-    }
-    let (sender, connection) = builder
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Failure::of_exchange(origin.address.to_string(), error))?;
-    let hush = Arc::default();
-    let task = Hushed::new(connection, &hush);
-    // How it ends is asked to whoever holds the sender or the body; there is nobody else to tell.
-    tokio::task::spawn_local(async move {
-        drop(task.await);
-        drop(descriptor);
-    });
-    Ok(Connection::new(origin.id, sender, address, hush))
 }

@@ -1,33 +1,55 @@
-//! One connection to an upstream, in the hand of whoever has a request for it.
+//! One connection to an upstream, in the hand of whoever has a request for it, or kept for the next one.
 
-use crate::hush::Hush;
+use crate::content::Content;
+use crate::descriptors::Descriptor;
+use crate::in_flight::InFlight;
 use crate::origin::OriginId;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
+use bytes::BytesMut;
+use http::Request;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use weir_http1::{Limits, Reader, Response};
+use weir_transport::{Buffered, Stream};
 
-/// A connection in somebody's hand. Boxed, because it changes hands half a dozen times a request.
-pub struct Connection<B>(pub(crate) Box<State<B>>);
+/// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
+const MAX_HEAD: usize = 64 * 1024;
 
-pub(crate) struct State<B> {
+/// A connection without a request. Boxed, because it changes hands half a dozen times a request.
+pub struct Connection(pub(crate) Box<State>);
+
+pub(crate) struct State {
     pub(crate) origin: OriginId,
-    pub(crate) sender: SendRequest<B>,
+    pub(crate) io: Buffered,
+    pub(crate) reader: Reader,
+    pub(crate) limits: Limits,
+    /// The head of the response, read into the same memory each time.
+    pub(crate) head: Response,
     address: Option<SocketAddr>,
-    pub(crate) idle_since: Option<Instant>,
-    hush: Arc<Hush>,
+    idle_since: Option<Instant>,
+    /// Counted for as long as the connection is open.
+    _descriptor: Descriptor,
 }
 
-impl<B> Connection<B> {
-    pub(crate) fn new(origin: OriginId, sender: SendRequest<B>, address: Option<SocketAddr>, hush: Arc<Hush>) -> Self {
-        Self(Box::new(State { origin, sender, address, idle_since: None, hush }))
+impl Connection {
+    /// `fields`: how many the head of a response may have.
+    pub(crate) fn new(
+        origin: OriginId,
+        stream: Stream,
+        address: Option<SocketAddr>,
+        fields: usize,
+        descriptor: Descriptor,
+    ) -> Self {
+        let limits = Limits { head: MAX_HEAD, fields, ..Limits::default() };
+        Self(Box::new(State {
+            origin,
+            io: Buffered::new(stream, BytesMut::new()),
+            reader: Reader::new(limits),
+            limits,
+            head: Response::default(),
+            address,
+            idle_since: None,
+            _descriptor: descriptor,
+        }))
     }
 
     /// The peer.
@@ -35,33 +57,29 @@ impl<B> Connection<B> {
         self.0.address
     }
 
-    /// The next frame of `body`, which is that of a response on this connection.
-    pub fn poll_frame(
-        &self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.0.hush.during(|| {
-            let polled = Pin::new(&mut *body).poll_frame(cx);
-            let last = matches!(polled, Poll::Ready(Some(Ok(_)))) && body.is_end_stream();
-            (polled, last)
-        })
-    }
-
-    /// How long it lay unused before it was checked out; `None` for a fresh one. A connection that lay for a
-    /// while may have been closed by the upstream at this very moment.
-    pub fn idle_for(&self, now: Instant) -> Option<Duration> {
+    /// How long it has been unused; `None` for a new one. A connection that was may have been closed by the upstream at
+    /// this very moment.
+    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
         self.0.idle_since.map(|since| now.saturating_duration_since(since))
     }
-}
 
-impl<B: Body + 'static> Connection<B> {
-    /// Sends one request: it is on its way when this returns. On an error the request comes back if no byte of it was
-    /// written.
-    pub fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.0.sender.try_send_request(request)
+    /// Whether its upstream has neither closed it nor sent anything.
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.0.io.is_quiet()
+    }
+
+    /// It is kept from now on.
+    pub(crate) fn is_idle_since(&mut self, now: Instant) {
+        self.0.idle_since = Some(now);
+    }
+
+    /// It was not used for a while: its memory is given back.
+    pub(crate) fn rest(&mut self) {
+        self.0.io.rest();
+    }
+
+    /// Sends a request: its head, and `content` behind it. The head has the framing of the content.
+    pub fn send<C: Content>(self, head: &Request<()>, content: C) -> InFlight<C> {
+        InFlight::begin(self, head, content)
     }
 }

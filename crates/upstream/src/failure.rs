@@ -1,8 +1,10 @@
 //! What can go wrong on the way to an upstream, each with its reason.
 
+use crate::in_flight::Unanswered;
 use rustix::io::Errno;
 use std::io;
 use weir_event::Reason;
+use weir_http1::HeadError;
 
 /// A failed attempt: the reason for the record, and the words for the log.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +24,9 @@ pub enum Failure {
     #[error("TLS with {target}: {error}")]
     Tls { target: String, error: io::Error },
     #[error("{target} is not speaking HTTP/1.1: {error}")]
-    Protocol { target: String, error: hyper::Error },
+    Protocol { target: String, error: HeadError },
     #[error("{target} closed the connection before its response: {error}")]
-    Terminated { target: String, error: hyper::Error },
+    Terminated { target: String, error: io::Error },
 }
 
 impl Failure {
@@ -41,15 +43,22 @@ impl Failure {
             Self::ConnectTimeout { .. } => Reason::ConnectionTimeout,
             Self::Connect { error, .. } => connect_reason(error),
             Self::Tls { error, .. } => tls_reason(error),
-            Self::Protocol { error, .. } if error.is_parse_too_large() => Reason::UpstreamHeadersTooLarge,
+            Self::Protocol {
+                error: HeadError::TooLarge | HeadError::LineTooLong | HeadError::TooManyFields, ..
+            } => Reason::UpstreamHeadersTooLarge,
             Self::Protocol { .. } => Reason::UpstreamProtocolError,
             Self::Terminated { .. } => Reason::ConnectionTerminated,
         }
     }
 
-    /// Sorts what hyper says of an exchange that brought no response head.
-    pub fn of_exchange(target: String, error: hyper::Error) -> Self {
-        if error.is_parse() { Self::Protocol { target, error } } else { Self::Terminated { target, error } }
+    /// What an exchange that brought no response head says of its upstream. One whose request broke off says nothing: its
+    /// connection was ended here.
+    pub fn of_exchange<E>(target: String, why: Unanswered<E>) -> Self {
+        match why {
+            Unanswered::Head(error) => Self::Protocol { target, error },
+            Unanswered::Closed(error) => Self::Terminated { target, error },
+            Unanswered::Content(_) => Self::Terminated { target, error: io::ErrorKind::ConnectionAborted.into() },
+        }
     }
 }
 

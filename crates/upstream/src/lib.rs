@@ -3,7 +3,8 @@
 //! Everything here belongs to one worker (one thread, one current-thread runtime): a [`Pool`] is not shared and
 //! takes no lock. What is shared is read-only: the [`Origins`] table, made at load, and the TLS configuration.
 //!
-//! A [`Socket`] is here because it is needed first here; the way in writes to the same.
+//! A request is sent by [`Connection::send`] and moved by whoever waits for its response: [`InFlight`] has no task of its
+//! own.
 //!
 //! The border: nothing here knows routes, policies or telemetry. A failure is reported as a [`Failure`], which is a
 //! `Reason` with the words for people; times are reported in the [`Attempt`] that the caller hands in.
@@ -12,20 +13,21 @@
 
 mod connect;
 mod connection;
+mod content;
 mod descriptors;
 mod failure;
-mod hush;
+mod in_flight;
 mod origin;
 mod own_authority;
 mod pool;
-mod socket;
 mod tls;
 
-pub use connect::{HYPERS_FIELDS, Timeouts};
+pub use connect::Timeouts;
 pub use connection::Connection;
+pub use content::Content;
 pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
+pub use in_flight::{InFlight, Incomplete, Unanswered};
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::Pool;
-pub use socket::Socket;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

@@ -52,9 +52,14 @@ impl Encoder {
 
     /// Writes what stands behind `len` bytes of content.
     pub fn close(&mut self, len: usize, out: &mut BytesMut) {
-        if self.state == State::Chunked && len > 0 {
-            out.extend_from_slice(b"\r\n");
+        if len > 0 {
+            out.extend_from_slice(self.tail());
         }
+    }
+
+    /// What stands behind each piece of content that is not empty.
+    pub fn tail(&self) -> &'static [u8] {
+        if self.state == State::Chunked { b"\r\n" } else { b"" }
     }
 
     /// Writes a piece of content with what stands around it.

@@ -23,6 +23,24 @@ impl From<TcpStream> for Socket {
     }
 }
 
+impl Socket {
+    /// Ready where a read would not wait: there is data, or an end.
+    ///
+    /// # Errors
+    /// The runtime has ended.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx)
+    }
+
+    /// Waits until a read would not wait.
+    ///
+    /// # Errors
+    /// The runtime has ended.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_read(cx, buf)

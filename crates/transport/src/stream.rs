@@ -1,16 +1,33 @@
-//! A client's bytes, in the clear or out of TLS.
+//! The bytes of a connection, in the clear or in TLS, as client or as server.
 
+use crate::socket::Socket;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server::TlsStream;
-use weir_upstream::Socket;
+use tokio_rustls::TlsStream;
 
 /// One of the two. TLS's state is boxed: a plain connection does not carry room for it.
-pub(crate) enum Stream {
+pub enum Stream {
+    /// In the clear.
     Plain(Socket),
+    /// In TLS.
     Tls(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    /// The connection below.
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether a write is done only when it was flushed.
+    pub(crate) fn must_flush(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
 macro_rules! either {

@@ -1,0 +1,286 @@
+//! A request on its way, and its response: HTTP/1.1 on one connection.
+//!
+//! There is no task behind it. Whoever waits for the response moves the request by that, so that one task serves a
+//! request and polls both of its connections. The upload goes on while the response comes.
+
+use crate::connection::{Connection, State};
+use crate::content::Content;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use weir_http1::{
+    Asked, BodyError, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, Limits, write_request,
+};
+
+/// So much of a request is collected before it is written. Bytes.
+const COLLECTED: usize = 16 * 1024;
+
+/// A request on its way. Dropped before its end, it closes its connection.
+pub struct InFlight<C> {
+    connection: Connection,
+    /// Until all of it is handed over.
+    content: Option<C>,
+    encoder: Encoder,
+    /// The frame that was taken last, until something is written.
+    last: Option<Frame<Bytes>>,
+    /// What the stream had taken before.
+    taken: u64,
+    /// Writing failed. The response may have come all the same.
+    broken: Option<io::Error>,
+    asked: Asked,
+    decoder: Decoder,
+    /// Bytes of the response's content, where it says how many.
+    length: Option<u64>,
+    /// The upstream keeps the connection behind this response.
+    persists: bool,
+}
+
+/// Why there is no response head.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered<E> {
+    /// The content of the request broke off.
+    #[error("the content of the request broke off")]
+    Content(E),
+    /// What came is no head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The connection ended.
+    #[error(transparent)]
+    Closed(#[from] io::Error),
+}
+
+/// Why the content of a response ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Incomplete {
+    /// It breaks its own framing, or the connection ended.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The connection broke.
+    #[error(transparent)]
+    Closed(#[from] io::Error),
+    /// The content of the request broke off, and with it the connection.
+    #[error("the content of the request broke off")]
+    Request,
+}
+
+impl<C: Content> InFlight<C> {
+    pub(crate) fn begin(mut connection: Connection, head: &Request<()>, content: C) -> Self {
+        let State { io, .. } = &mut *connection.0;
+        let taken = io.taken();
+        let target = head.uri().path_and_query().map_or("/", |target| target.as_str());
+        write_request(head.method(), target, head.headers(), io.output());
+        let framing = match content.length() {
+            _ if content.is_end() => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        };
+        Self {
+            content: (!content.is_end()).then_some(content),
+            encoder: Encoder::new(framing),
+            last: None,
+            taken,
+            broken: None,
+            asked: Asked::by(head.method().as_str().as_bytes()),
+            decoder: Decoder::new(Framing::None, Limits::default()),
+            length: None,
+            persists: false,
+            connection,
+        }
+    }
+
+    /// The peer.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.connection.address()
+    }
+
+    /// Whether no byte of the request was written.
+    pub fn is_unsent(&self) -> bool {
+        self.connection.0.io.taken() == self.taken
+    }
+
+    /// The content of a request of which no byte was written, whole.
+    pub fn into_content(mut self) -> Option<C> {
+        let mut content = self.content.take()?;
+        if let Some(frame) = self.last.take() {
+            content.unread(frame);
+        }
+        Some(content)
+    }
+
+    /// Writes what there is of the request. Ready when all of it is written, or nothing more can be.
+    ///
+    /// # Errors
+    /// The content broke off.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        if self.broken.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_write(cx) {
+            Poll::Ready(Err(Stop::Content(error))) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(Stop::Io(error))) => {
+                self.broken = Some(error);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop<C::Error>>> {
+        loop {
+            let io = &mut self.connection.0.io;
+            // The frame that was taken first is kept until some of it is written.
+            if io.has_content() || io.unwritten() >= COLLECTED || self.last.is_some() {
+                ready!(io.poll_flush(cx))?;
+                self.last = None;
+            }
+            let Some(content) = &mut self.content else { break };
+            if content.is_end() {
+                self.end(None)?;
+                continue;
+            }
+            let next = match content.poll_frame(cx) {
+                Poll::Ready(next) => next.transpose().map_err(Stop::Content)?,
+                Poll::Pending => {
+                    ready!(io.poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            };
+            self.write_frame(next)?;
+        }
+        self.connection.0.io.poll_flush(cx).map_err(Stop::Io)
+    }
+
+    fn write_frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stop<C::Error>> {
+        let io = &mut self.connection.0.io;
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) if data.is_empty() => {}
+            Some(Ok(data)) => {
+                self.encoder.begin(data.len(), io.output()).map_err(disagrees)?;
+                if io.taken() == self.taken {
+                    self.last = Some(Frame::data(data.clone()));
+                }
+                io.push(data, self.encoder.tail());
+            }
+            Some(Err(frame)) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                self.end(Some(&trailers))?;
+            }
+            None => self.end(None)?,
+        }
+        Ok(())
+    }
+
+    /// All of the content is handed over.
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Stop<C::Error>> {
+        let output = self.connection.0.io.output();
+        let trailers = trailers.and_then(|map| Fields::of_map(map).ok());
+        // Fields that frame or route are left out with all others (RFC 9110 6.5.1): a reader may ignore trailers.
+        if self.encoder.end(trailers.as_ref(), output).is_err() {
+            self.encoder.end(None, output).map_err(disagrees)?;
+        }
+        self.content = None;
+        Ok(())
+    }
+
+    /// Waits for the head of the response. 1xx heads are passed over.
+    ///
+    /// # Errors
+    /// The connection ended without one, what came is none, or the request broke off.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Unanswered<C::Error>>> {
+        if let Poll::Ready(Err(error)) = self.poll_request(cx) {
+            return Poll::Ready(Err(Unanswered::Content(error)));
+        }
+        let State { io, reader, head, limits, .. } = &mut *self.connection.0;
+        loop {
+            match reader.response(io.input(), head, self.asked)? {
+                Some(_) if head.is_interim() => continue,
+                Some(framing) => {
+                    let response = head.to_http();
+                    self.persists = head.persists() && !matches!(framing, Framing::UntilClose | Framing::Tunnel);
+                    self.decoder = Decoder::new(framing, *limits);
+                    self.length = match framing {
+                        Framing::None => Some(0),
+                        Framing::Length(length) => Some(length),
+                        _ => None,
+                    };
+                    head.clear();
+                    return Poll::Ready(response.ok_or(Unanswered::Head(HeadError::TooManyFields)));
+                }
+                None => {}
+            }
+            let closed = match ready!(io.poll_fill(cx)) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(_) => continue,
+                Err(error) => error,
+            };
+            return Poll::Ready(Err(self.broken.take().unwrap_or(closed).into()));
+        }
+    }
+
+    /// The next frame of the response's content.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Incomplete>>> {
+        if self.decoder.is_done() {
+            return Poll::Ready(None);
+        }
+        let is_sent = self.content.is_none() && self.connection.0.io.is_flushed();
+        if !is_sent && matches!(self.poll_request(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(Some(Err(Incomplete::Request)));
+        }
+        let io = &mut self.connection.0.io;
+        loop {
+            match self.decoder.next(io.input())? {
+                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Piece::Trailers(fields)) => {
+                    return Poll::Ready(fields.to_map().map(|map| Ok(Frame::trailers(map))));
+                }
+                Some(Piece::End) => return Poll::Ready(None),
+                None => {}
+            }
+            if ready!(io.poll_fill(cx))? == 0 {
+                self.decoder.close()?;
+                return Poll::Ready(None);
+            }
+        }
+    }
+
+    /// Whether the whole response has come: known without asking for more.
+    pub fn is_end(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Bytes of the response's content, where its head says how many.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The connection, if another request can be sent on it: the request and the response are whole.
+    pub fn finish(self) -> Option<Connection> {
+        let io = &self.connection.0.io;
+        let is_whole = self.content.is_none() && self.broken.is_none() && io.is_flushed() && self.decoder.is_done();
+        (is_whole && self.persists && io.is_input_empty()).then_some(self.connection)
+    }
+}
+
+/// Why no more of a request is written.
+enum Stop<E> {
+    Content(E),
+    Io(io::Error),
+}
+
+impl<E> From<io::Error> for Stop<E> {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The content is longer or shorter than it said: the connection must end.
+fn disagrees<E>(error: weir_http1::EncodeError) -> Stop<E> {
+    Stop::Io(io::Error::new(io::ErrorKind::InvalidData, error))
+}
