@@ -239,6 +239,14 @@ impl Exchange {
         self.reason.side()
     }
 
+    /// Books the method, and of one that is not in the list its spelling.
+    pub fn set_method(&mut self, method: &http::Method) {
+        self.method = method.into();
+        if self.method == Method::Other {
+            self.method_original = Bytes::copy_from_slice(method.as_str().as_bytes());
+        }
+    }
+
     /// It is nobody's request but a probe's: it has its event and its spans, and counts in no figure.
     pub fn mark_as_probe(&mut self) {
         self.sample_interval = 0;

@@ -5,7 +5,7 @@
 
 use crate::answer::Refusal;
 use crate::body::{Incoming, RequestBody};
-use crate::connection::{Connection, Framing, MAX_HEAD};
+use crate::connection::{Connection, MAX_HEAD};
 use crate::forwarded::{client_address, is_of};
 use crate::headers::Special;
 use crate::pipeline::Flow;
@@ -25,6 +25,22 @@ use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
 use weir_telemetry::Continuation;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The head of a request as it came.
+pub(crate) struct Arrived {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    /// What is wrong with it, where its protocol knows that.
+    pub(crate) fault: Option<Refusal>,
+}
+
+impl From<Parts> for Arrived {
+    fn from(parts: Parts) -> Self {
+        Self { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, fault: None }
+    }
+}
 
 /// What is left of a request once its exchange knows the rest.
 pub(crate) struct Head {
@@ -73,18 +89,18 @@ impl Seen {
 }
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
-pub(crate) fn accept(connection: Rc<Connection>, parts: Parts, body: Incoming) -> (Flow, Result<Box<Head>, Refusal>) {
+pub(crate) fn accept(connection: Rc<Connection>, parts: Arrived, body: Incoming) -> (Flow, Result<Box<Head>, Refusal>) {
     let worker = connection.worker();
     let snapshot = worker.snapshot();
     let mut headers = parts.headers;
-    let sound = match parts.version {
-        Version::HTTP_2 => {
+    let sound = match parts.fault {
+        Some(fault) => Err(fault),
+        None if parts.version == Version::HTTP_2 => {
             join_cookies(&mut headers);
             let most = snapshot.limits.header_fields as usize;
             head_size(&parts.uri, &headers).and_then(|()| one_length(&headers)).and_then(|()| fields(&headers, most))
         }
-        _ if connection.http1_is_in_doubt() => Err(in_doubt()),
-        _ => framing(connection.http1_take_framing()),
+        None => Ok(()),
     };
     let Seen { special, host: line, hosts, user_agent } = Seen::of(&headers);
     let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
@@ -160,10 +176,7 @@ fn trace_context(
 
 /// What the request and its connection say of themselves.
 fn describe(exchange: &mut Exchange, method: &Method, version: Version, connection: &Connection) {
-    exchange.method = method.into();
-    if exchange.method == weir_event::Method::Other {
-        exchange.method_original = Bytes::copy_from_slice(method.as_str().as_bytes());
-    }
+    exchange.set_method(method);
     exchange.protocol = version.into();
     (exchange.tls_version, exchange.tls_cipher) = connection.tls();
     exchange.scheme = match exchange.tls_version {
@@ -228,32 +241,7 @@ fn language(connection: &Connection) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Where a request of HTTP/1.1 ends must be beyond doubt: whatever two readers could read in two ways is refused, and
-/// its connection closed (RFC 9112 6.1, 6.3, 11.2).
-fn framing(framing: Option<Framing>) -> Result<(), Refusal> {
-    let doubt = |detail| Err(Refusal::new(Reason::MalformedRequest, detail).closing());
-    let Some(framing) = framing else { return doubt("where the request begins is not known") };
-    match framing {
-        Framing { padded: true, .. } => doubt("a line of the head that says where the request ends is too long"),
-        Framing { bare_lf: true, .. } => doubt("a line of the head ends without a carriage return"),
-        Framing { codings: 1.., lengths: 1.., .. } => {
-            doubt("the request has both a Content-Length and a Transfer-Encoding")
-        }
-        Framing { codings: 2.., .. } => doubt("the request has more than one Transfer-Encoding"),
-        Framing { codings: 1, chunked: false, .. } => {
-            let refusal = Refusal::new(Reason::MalformedRequest, "the only transfer coding of requests is chunked");
-            Err(refusal.with_status(StatusCode::NOT_IMPLEMENTED).closing())
-        }
-        Framing { lengths: 2.., .. } => doubt("the request has more than one Content-Length"),
-        _ => Ok(()),
-    }
-}
-
-fn in_doubt() -> Refusal {
-    Refusal::new(Reason::MalformedRequestBody, "the chunks of the request break their own framing").closing()
-}
-
-/// Of HTTP/2, what hyper checks of HTTP/1.1 by itself: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
+/// Of HTTP/2, what the codec checks of HTTP/1.1: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
 fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let field = |name: usize, value: usize| name + value + 32;
     let target = uri.path_and_query().map_or(0, |target| field(5, target.as_str().len()));
@@ -265,7 +253,7 @@ fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Of HTTP/2, what hyper refuses of HTTP/1.1 by itself: more fields than that, and values with blanks at their ends
+/// Of HTTP/2, what the codec refuses of HTTP/1.1: more fields than that, and values with blanks at their ends
 /// (RFC 9113 8.2.1).
 fn fields(headers: &HeaderMap, most: usize) -> Result<(), Refusal> {
     if headers.len() > most {

@@ -1,10 +1,10 @@
 //! Phase `body`: the request's body on its way up and the response's on its way down, streamed, counted, timed.
 //!
-//! Both wrap hyper's own body and pass its frames (data and trailers) on as they are; nothing is collected. Each
+//! Both pass frames (data and trailers) on as they are; nothing is collected. Each
 //! poll says whose turn it is: a body that has no frame is waiting for its source, one that handed a frame over is
 //! waiting for its sink.
 
-use crate::connection::{Upload, UploadError};
+use crate::connection::{Http1Upload, Http2Upload, UploadError};
 use crate::headers::only_content;
 use crate::patience::IdleTimer;
 use crate::pipeline::Flow;
@@ -14,12 +14,11 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use weir_event::{Outcome, Reason, Turn};
-use weir_upstream::Connection;
+use weir_upstream::{Content, InFlight};
 
 /// Why a body ends before its end: it closes the connection that it is written to.
 #[derive(Debug)]
@@ -35,37 +34,31 @@ impl Error for Broken {}
 
 /// A client's body as it comes in.
 pub(crate) enum Incoming {
-    Http1(hyper::body::Incoming),
-    Http2(Upload),
+    Http1(Http1Upload),
+    Http2(Http2Upload),
 }
 
 impl Incoming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
         match self {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|error| why_http1_broke(&error)),
+            Self::Http1(upload) => upload.poll_frame(cx),
             Self::Http2(upload) => upload.poll_frame(cx).map_err(|error| why_http2_broke(&error)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1(upload) => upload.is_end_stream(),
             Self::Http2(upload) => upload.is_end_stream(),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    fn length(&self) -> Option<u64> {
         match self {
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(upload) => upload.size_hint(),
+            Self::Http1(upload) => upload.length(),
+            Self::Http2(upload) => upload.length(),
         }
     }
-}
-
-/// A client that closed in the middle left; one that broke the framing is malformed.
-fn why_http1_broke(error: &hyper::Error) -> Reason {
-    let left = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_disconnect(error);
-    if left { Reason::ClientClosed } else { Reason::MalformedRequestBody }
 }
 
 /// What the client itself reset or closed it took back; what the library ended broke the protocol, here or elsewhere on
@@ -82,8 +75,10 @@ fn why_http2_broke(error: &UploadError) -> Reason {
 
 /// The client's body, on its way to the upstream.
 pub(crate) struct RequestBody {
-    /// `None` for a request that is sent again, which has no body.
+    /// `None` of a request without a body.
     inner: Option<Incoming>,
+    /// What was given back because it was not sent.
+    unread: Option<Box<Frame<Bytes>>>,
     exchange: ExchangeRef,
 }
 
@@ -94,15 +89,15 @@ impl RequestBody {
             exchange.request_is_whole(exchange.progress());
             return Self::empty(exchange);
         }
-        if inner.size_hint().exact().is_some() {
+        if inner.length().is_some() {
             exchange.has_size();
         }
-        Self { inner: Some(inner), exchange }
+        Self { inner: Some(inner), unread: None, exchange }
     }
 
     /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        Self { inner: None, exchange }
+        Self { inner: None, unread: None, exchange }
     }
 
     fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
@@ -111,8 +106,8 @@ impl RequestBody {
         exchange.bytes_in += len;
         exchange.bytes_to_upstream += len;
         drop(exchange);
-        // Behind trailers hyper does not ask again.
-        if frame.is_trailers() || self.is_end_stream() {
+        // Behind trailers nobody asks again.
+        if frame.is_trailers() || self.is_end() {
             self.exchange.request_is_whole(now);
         } else {
             self.exchange.progressed(now);
@@ -125,21 +120,7 @@ impl RequestBody {
     }
 }
 
-/// Whether a socket that ended is at the bottom of it.
-fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if kind.is_some_and(|kind| [UnexpectedEof, ConnectionReset, ConnectionAborted, BrokenPipe].contains(&kind)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// hyper may let go of a body that it will not ask any more: then the request is as done as it gets, and the wait for
+/// An upstream that needs no more of it lets go of it: then the request is as done as it gets, and the wait for
 /// its response begins.
 impl Drop for RequestBody {
     fn drop(&mut self) {
@@ -149,35 +130,32 @@ impl Drop for RequestBody {
     }
 }
 
-impl Body for RequestBody {
-    type Data = Bytes;
+impl Content for RequestBody {
     type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = self.get_mut();
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(frame) = self.unread.take() {
+            return Poll::Ready(Some(Ok(*frame)));
+        }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         match inner.poll_frame(cx) {
             Poll::Pending => {
-                this.exchange.hand_to(Turn::Client);
+                self.exchange.hand_to(Turn::Client);
                 Poll::Pending
             }
             Poll::Ready(next) => {
-                let now = this.exchange.hand_to(Turn::Upstream);
-                if this.exchange.is_in_doubt() {
-                    this.exchange.blame(Reason::MalformedRequestBody);
-                    return Poll::Ready(Some(Err(Broken(Reason::MalformedRequestBody))));
-                }
+                let now = self.exchange.hand_to(Turn::Upstream);
                 match next {
                     Some(Ok(mut frame)) => {
-                        this.handed_over(&frame, now);
+                        self.handed_over(&frame, now);
                         if let Some(trailers) = frame.trailers_mut() {
                             only_content(trailers);
                         }
                         Poll::Ready(Some(Ok(frame)))
                     }
-                    Some(Err(reason)) => Poll::Ready(Some(Err(this.broke(reason)))),
+                    Some(Err(reason)) => Poll::Ready(Some(Err(self.broke(reason)))),
                     None => {
-                        this.exchange.request_is_whole(now);
+                        self.exchange.request_is_whole(now);
                         Poll::Ready(None)
                     }
                 }
@@ -185,12 +163,16 @@ impl Body for RequestBody {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    fn is_end(&self) -> bool {
+        self.unread.is_none() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    fn length(&self) -> Option<u64> {
+        self.inner.as_ref().map_or(Some(0), Incoming::length)
+    }
+
+    fn unread(&mut self, frame: Frame<Bytes>) {
+        self.unread = Some(Box::new(frame));
     }
 }
 
@@ -199,7 +181,7 @@ pub(crate) enum Reply {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The upstream's, with the connection that it comes on.
-    Upstream { incoming: hyper::body::Incoming, connection: Connection<RequestBody> },
+    Upstream(InFlight<RequestBody>),
 }
 
 impl Reply {
@@ -208,7 +190,7 @@ impl Reply {
     }
 }
 
-/// Turns the reply into what hyper writes. A response without a body is closed here: hyper will not ask for it.
+/// Turns the reply into what is written. A response without a body is closed here: nobody asks for it.
 pub(crate) fn body(flow: Flow, reply: Response<Reply>) -> Response<ResponseBody> {
     let Flow { exchange, closer, method, .. } = flow;
     let (parts, reply) = reply.into_parts();
@@ -238,15 +220,26 @@ impl ResponseBody {
     fn complete(&mut self, outcome: Outcome) {
         let Some(closer) = self.closer.take() else { return };
         let now = closer.close(outcome);
-        let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream { .. }));
-        if whole && let Some(Reply::Upstream { connection, .. }) = self.reply.take() {
+        let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream(_)));
+        if whole
+            && let Some(Reply::Upstream(in_flight)) = self.reply.take()
+            && let Some(connection) = in_flight.finish()
+        {
             self.exchange.worker().pool.give_back(connection, now);
         }
     }
 
+    /// Moves the request on, which may not be whole yet, where the response cannot be.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Some(Reply::Upstream(in_flight)) = &mut self.reply {
+            // What breaks there shows when the response is read on.
+            drop(in_flight.poll_request(cx));
+        }
+    }
+
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(Reply::Upstream { incoming, connection }) = &mut self.reply else { return Poll::Ready(None) };
-        match connection.poll_frame(incoming, cx) {
+        let Some(Reply::Upstream(in_flight)) = &mut self.reply else { return Poll::Ready(None) };
+        match in_flight.poll_frame(cx) {
             Poll::Pending => {
                 let was = self.exchange.borrow().meter.turn();
                 let now = self.exchange.hand_to(Turn::Upstream);
@@ -276,8 +269,8 @@ impl ResponseBody {
         exchange.bytes_from_upstream += len;
         exchange.bytes_out += len;
         drop(exchange);
-        // Behind trailers hyper does not ask again, and they are the end.
-        let ended = matches!(&self.reply, Some(Reply::Upstream { incoming, .. }) if incoming.is_end_stream());
+        // Behind trailers nobody asks again, and they are the end.
+        let ended = matches!(&self.reply, Some(Reply::Upstream(in_flight)) if in_flight.is_end());
         if ended || frame.is_trailers() {
             self.complete(Outcome::Completed);
         }
@@ -306,7 +299,7 @@ impl Body for ResponseBody {
                 this.complete(Outcome::Completed);
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
-            Some(Reply::Upstream { .. }) => this.poll_upstream(cx),
+            Some(Reply::Upstream(_)) => this.poll_upstream(cx),
         }
     }
 
@@ -314,7 +307,7 @@ impl Body for ResponseBody {
         match &self.reply {
             None | Some(Reply::Fixed(None)) => true,
             Some(Reply::Fixed(Some(bytes))) => bytes.is_empty(),
-            Some(Reply::Upstream { incoming, .. }) => incoming.is_end_stream(),
+            Some(Reply::Upstream(in_flight)) => in_flight.is_end(),
         }
     }
 
@@ -322,7 +315,7 @@ impl Body for ResponseBody {
         match &self.reply {
             None | Some(Reply::Fixed(None)) => SizeHint::with_exact(0),
             Some(Reply::Fixed(Some(bytes))) => SizeHint::with_exact(bytes.len() as u64),
-            Some(Reply::Upstream { incoming, .. }) => incoming.size_hint(),
+            Some(Reply::Upstream(in_flight)) => in_flight.length().map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }

@@ -75,10 +75,6 @@ impl Special {
         self.has(Self::LINK)
     }
 
-    pub(crate) fn has_transfer_encoding(self) -> bool {
-        self.has(Self::TRANSFER_ENCODING)
-    }
-
     /// Whether somebody before this gateway named itself in `Via`.
     pub(crate) fn has_via(self) -> bool {
         self.has(Self::VIA)
@@ -179,13 +175,6 @@ pub(crate) fn only_content(trailers: &mut HeaderMap) {
     for name in stray {
         trailers.remove(name);
     }
-}
-
-/// Whether `chunked`, once, is the whole transfer coding.
-pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked = |line: &HeaderValue| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    lines.next().is_some_and(chunked) && lines.next().is_none()
 }
 
 fn names_trailers(headers: &HeaderMap) -> bool {

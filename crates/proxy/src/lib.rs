@@ -12,7 +12,6 @@
 mod accept;
 mod answer;
 mod body;
-mod client_io;
 mod connection;
 mod cost;
 mod figures;
@@ -33,7 +32,6 @@ mod response_policies;
 mod route;
 mod sink;
 mod snapshot;
-mod stream;
 mod tls;
 mod tracing;
 mod upstream;

@@ -1,7 +1,7 @@
 //! The life of a request, as a list: `accept → route → request_policies → upstream → response_policies → body →
 //! record`. Each phase is one file; these names are also those of spans, metric labels and documentation.
 
-use crate::accept::{Head, accept};
+use crate::accept::{Arrived, Head, accept};
 use crate::answer::Refusal;
 use crate::body::{Incoming, Reply, ResponseBody};
 use crate::connection::Connection;
@@ -13,9 +13,7 @@ use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::tracing::{debug, server_timing};
 use crate::upstream::upstream;
-use http::request::Parts;
 use http::{HeaderValue, Method, Response};
-use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
 use weir_config::TraceEdge;
@@ -43,17 +41,14 @@ pub(crate) struct Flow {
 /// its client closed in the same moment, records a cancelled exchange as well.
 pub(crate) fn serve(
     connection: Rc<Connection>,
-    head: Parts,
+    head: Arrived,
     body: Incoming,
-) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+) -> impl Future<Output = Response<ResponseBody>> {
     let (flow, request) = accept(connection, head, body);
     after_accept(flow, request)
 }
 
-async fn after_accept(
-    mut flow: Flow,
-    request: Result<Box<Head>, Refusal>,
-) -> Result<Response<ResponseBody>, Infallible> {
+async fn after_accept(mut flow: Flow, request: Result<Box<Head>, Refusal>) -> Response<ResponseBody> {
     let reply = match request {
         Ok(head) => forward(&mut flow, head).await,
         Err(refusal) => Err(refusal),
@@ -73,7 +68,7 @@ async fn after_accept(
         link::tell(&exchange, &flow.trace, flow.exchange.worker().clock.now(), reply.headers_mut());
     }
     drop(exchange);
-    Ok(crate::body::body(flow, reply))
+    crate::body::body(flow, reply)
 }
 
 /// What the port does with traces.

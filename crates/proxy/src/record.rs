@@ -94,11 +94,6 @@ impl ExchangeRef {
         &self.0.connection
     }
 
-    /// Whether where the request ends is not known any more.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.0.connection.http1_is_in_doubt()
-    }
-
     /// Says whose turn it is from now on, and answers now.
     pub(crate) fn hand_to(&self, turn: Turn) -> Instant {
         let now = self.0.worker.clock.now();
@@ -162,7 +157,7 @@ impl ExchangeRef {
             let route = route.map(|at| &snapshot.listeners[at.listener].apis[at.api].routes[at.route]);
             self.0.worker.record(&mut exchange, route, snapshot);
             self.0.snapshot.open.fetch_sub(1, Ordering::Relaxed);
-            self.0.connection.end_exchange(now, self.0.request_whole.get());
+            self.0.connection.end_exchange(now);
         }
         now
     }

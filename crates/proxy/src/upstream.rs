@@ -9,7 +9,7 @@ use crate::accept::{Head, X_REQUEST_ID};
 use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
 use crate::forwarded::{Forwarded, is_of};
-use crate::headers::{Special, add_via, end_hop, is_only_chunked, passes};
+use crate::headers::{Special, add_via, end_hop, passes};
 use crate::link::{self, Report};
 use crate::patience::patiently;
 use crate::pipeline::Flow;
@@ -17,71 +17,70 @@ use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tracing::debug;
 use weir_config::UpstreamHost;
 use weir_event::{Attempt, Protocol, Reason, Turn, micros};
-use weir_upstream::{Connection, Failure, Origin};
-
-type Upstream = Connection<RequestBody>;
-
-/// What it takes to ask again: the head of a request without a body, before it was made the upstream's. Its fields as
-/// a list: half the price of a copy of the map, and nearly always thrown away.
-struct Again {
-    method: Method,
-    host: HeaderValue,
-    special: Special,
-    fields: Vec<(HeaderName, HeaderValue)>,
-}
+use weir_upstream::{Connection, Content, Failure, InFlight, Origin, Unanswered};
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Response<Reply>, Refusal> {
     let origin = &target.route().origin;
-    let mut again = Again::of(&head);
-    let mut request = prepare(flow, target, head)?;
+    let (mut request, mut body) = prepare(flow, target, head)?;
+    let is_repeatable = request.method().is_idempotent() && body.is_end();
     let mut started = flow.exchange.hand_to(Turn::Upstream);
     let mut kept = flow.exchange.worker().pool.checkout(origin, started, &flow.exchange.snapshot().upstream_timeouts());
     loop {
         let is_kept = kept.is_some();
         flow.exchange.attempted(started);
-        let Way { mut connection, trying } = match kept.take() {
+        let Way { connection, trying } = match kept.take() {
             Some(connection) => Way::over(flow, connection, started),
             // Boxed: a request over a kept connection does not carry room for a handshake.
             None => Box::pin(Way::open(flow, origin, started)).await?,
         };
         stamp(flow, &mut request);
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
+        let mut in_flight = connection.send(&request, body);
         let waited = {
-            let sending = pin!(connection.send(request));
-            patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, sending).await
+            let waiting = pin!(poll_fn(|cx| in_flight.poll_head(cx)));
+            patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, waiting).await
         };
-        let unanswered = match arrived(flow, target, Way { connection, trying }, waited, sent) {
-            Ok(answer) => return answer,
-            Err(unanswered) => unanswered,
+        let now = flow.exchange.hand_to(Turn::Gateway);
+        let why = match waited {
+            Ok(Ok(response)) => return answered(flow, target, in_flight, response, trying, (sent, now)),
+            Ok(Err(why)) => why,
+            Err(reason) => {
+                trying.end(reason, now);
+                return Err(Refusal::new(reason, detail(reason)));
+            }
         };
-        let again = if is_kept { again.take() } else { None };
-        request = unsent(flow, target, unanswered, again, is_kept)?;
+        let is_unsent = in_flight.is_unsent();
+        // Bytes that came back and are no response were an answer all the same.
+        let is_repeatable = is_repeatable && !matches!(why, Unanswered::Head(_));
+        let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
+        if !is_kept || !(is_unsent || is_repeatable) {
+            return Err(refusal);
+        }
+        body = in_flight.into_content().unwrap_or_else(|| RequestBody::empty(flow.exchange.clone()));
         started = flow.exchange.hand_to(Turn::Upstream);
     }
 }
 
 /// A connection in hand, and the attempt that is made over it.
 struct Way {
-    connection: Upstream,
+    connection: Connection,
     trying: Trying,
 }
 
 impl Way {
     // Inlined, so that it is made where it stays.
     #[inline(always)]
-    fn over(flow: &Flow, connection: Upstream, started: Instant) -> Self {
+    fn over(flow: &Flow, connection: Connection, started: Instant) -> Self {
         let trying = Trying::begin(flow, connection.address(), started);
         Self { connection, trying }
     }
@@ -93,26 +92,6 @@ impl Way {
             Ok(connection) => Ok(Self { connection, trying }),
             Err(failure) => Err(failed(flow, trying, &failure)),
         }
-    }
-}
-
-/// The request, to be sent once more: what was not written, or what may be written twice. Otherwise the refusal.
-fn unsent(
-    flow: &Flow,
-    target: &Target,
-    unanswered: Box<Unanswered>,
-    again: Option<Again>,
-    is_kept: bool,
-) -> Result<Request<RequestBody>, Refusal> {
-    let Unanswered { trying, error, unsent } = *unanswered;
-    // Bytes that came back and are no response were an answer all the same.
-    let again = again.filter(|_| !error.is_parse());
-    let address = target.route().origin.address.to_string();
-    let refusal = failed(flow, trying, &Failure::of_exchange(address, error));
-    match (unsent, again) {
-        (Some(unsent), _) if is_kept => Ok(unsent),
-        (_, Some(again)) => prepare(flow, target, again.head(flow)),
-        _ => Err(refusal),
     }
 }
 
@@ -158,82 +137,42 @@ impl Drop for Trying {
     }
 }
 
-/// The connection ended without a response head.
-struct Unanswered {
-    trying: Trying,
-    error: hyper::Error,
-    /// The request, if no byte of it was written.
-    unsent: Option<Request<RequestBody>>,
-}
-
-/// What the wait for a response head has brought: the answer, or the refusal that a timeout makes; an error of the
-/// connection is the caller's to judge.
-fn arrived(
-    flow: &Flow,
-    target: &Target,
-    way: Way,
-    waited: Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason>,
-    sent: Instant,
-) -> Result<Result<Response<Reply>, Refusal>, Box<Unanswered>> {
-    let Way { connection, mut trying } = way;
-    let now = flow.exchange.hand_to(Turn::Gateway);
-    match waited {
-        Ok(Ok(response)) => {
-            trying.attempt.first_byte = now.saturating_duration_since(sent);
-            flow.exchange.progressed(now);
-            Ok(answered(flow, connection, response, trying, (now, target.route().is_peer)))
-        }
-        Ok(Err(mut error)) => {
-            let unsent = error.take_message();
-            Err(Box::new(Unanswered { trying, error: error.into_error(), unsent }))
-        }
-        Err(reason) => {
-            trying.end(reason, now);
-            Ok(Err(Refusal::new(reason, detail(reason))))
-        }
-    }
-}
-
 fn answered(
     flow: &Flow,
-    connection: Upstream,
-    response: Response<Incoming>,
-    trying: Trying,
-    (now, is_peer): (Instant, bool),
+    target: &Target,
+    in_flight: InFlight<RequestBody>,
+    mut response: Response<()>,
+    mut trying: Trying,
+    (sent, now): (Instant, Instant),
 ) -> Result<Response<Reply>, Refusal> {
-    let (mut parts, incoming) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    trying.attempt.first_byte = now.saturating_duration_since(sent);
+    flow.exchange.progressed(now);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: `Upgrade` is not passed on.
         trying.end(Reason::UpstreamProtocolError, now);
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
-    let special = Special::of(&parts.headers);
-    if special.has_transfer_encoding() && !is_only_chunked(&parts.headers) {
-        // hyper takes the chunks away and leaves what is in them; without its label nobody could decode that.
-        trying.end(Reason::UpstreamProtocolError, now);
-        return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream's transfer coding is not chunked alone"));
-    }
+    let (status, headers) = (response.status(), response.headers_mut());
+    let special = Special::of(headers);
     let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
-    flow.exchange.borrow_mut().upstream_status = parts.status.as_u16();
+    flow.exchange.borrow_mut().upstream_status = status.as_u16();
     if special.has_link() {
-        take_link(flow, &mut parts.headers, is_peer, waited);
+        take_link(flow, headers, target.route().is_peer, waited);
     }
-    let protocols = if parts.status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, &parts.headers) } else { vec![] };
-    end_hop(&mut parts.headers, special);
+    let protocols = if status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, headers) } else { vec![] };
+    end_hop(headers, special);
     if !protocols.is_empty() {
-        parts.headers.extend(protocols.into_iter().map(|protocol| (UPGRADE, protocol)));
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.extend(protocols.into_iter().map(|protocol| (UPGRADE, protocol)));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    if parts.status == StatusCode::NO_CONTENT {
+    if status == StatusCode::NO_CONTENT {
         // RFC 9110 8.6: not in a response without content; over HTTP/2 a client resets such a stream.
-        parts.headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
     } else {
-        single_length(&mut parts.headers);
+        single_length(headers);
     }
-    // The version is each hop's own (RFC 9110 2.5); hyper speaks 1.0 to a client that does.
-    parts.version = Version::HTTP_11;
-    Ok(Response::from_parts(parts, Reply::Upstream { incoming, connection }))
+    Ok(response.map(|()| Reply::Upstream(in_flight)))
 }
 
 /// What a gateway behind this one says of its own time. From anybody else it is taken away as well, and means nothing.
@@ -256,7 +195,7 @@ fn upgrades(flow: &Flow, headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(UPGRADE).iter().cloned().collect()
 }
 
-/// hyper has made sure that all lengths are the same; two lines of them, or a list, become one value (RFC 9110 8.6).
+/// All lengths are the same, or the response was refused; two lines of them, or a list, become one value (RFC 9110 8.6).
 fn single_length(headers: &mut HeaderMap) {
     // A walk over so few costs a third of a look-up.
     let Some((_, line)) = headers.iter().find(|(name, _)| **name == CONTENT_LENGTH) else { return };
@@ -327,26 +266,25 @@ fn detail(reason: Reason) -> &'static str {
 }
 
 /// The trace context of the attempt that comes next.
-fn stamp(flow: &Flow, request: &mut Request<RequestBody>) {
+fn stamp(flow: &Flow, request: &mut Request<()>) {
     let attempt = flow.exchange.borrow().attempts.len() + 1;
     flow.trace.inject(attempt, request.headers_mut());
 }
 
 /// Turns the client's head into the upstream's.
-fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<RequestBody>, Refusal> {
+fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<(Request<()>, RequestBody), Refusal> {
     let snapshot = flow.exchange.snapshot();
     let Head { method, host, mut headers, special, body } = *head;
     if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
     end_hop(&mut headers, special);
-    if body.is_end_stream() {
+    if body.is_end() {
         if matches!(method, Method::POST | Method::PUT | Method::PATCH) && !headers.contains_key(CONTENT_LENGTH) {
             // RFC 9110 8.6 SHOULD: servers that insist on a length answer 411 otherwise.
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-    } else if body.size_hint().exact().is_none() {
-        // Said aloud, because hyper takes a GET of unknown length to have no body.
+    } else if body.length().is_none() {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
@@ -368,32 +306,9 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<Request<Requ
     if snapshot.tracer.is_some() {
         flow.exchange.borrow_mut().forwarded = Some(target.uri.clone());
     }
-    let mut request = Request::new(body);
+    let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = target.uri.clone();
     *request.headers_mut() = headers;
-    Ok(request)
-}
-
-impl Again {
-    /// A copy, because hyper keeps the head that it wrote: of the client's, which is shorter than what is made of it.
-    fn of(head: &Head) -> Option<Self> {
-        let repeatable = head.method.is_idempotent() && head.body.is_end_stream();
-        repeatable.then(|| Self {
-            method: head.method.clone(),
-            host: head.host.clone(),
-            special: head.special,
-            fields: head.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        })
-    }
-
-    fn head(self, flow: &Flow) -> Box<Head> {
-        let Self { method, host, special, fields } = self;
-        // Each in its turn: a name may have several values.
-        let mut headers = HeaderMap::with_capacity(fields.len());
-        for (name, value) in fields {
-            headers.append(name, value);
-        }
-        Box::new(Head { method, host, headers, special, body: RequestBody::empty(flow.exchange.clone()) })
-    }
+    Ok((request, body))
 }

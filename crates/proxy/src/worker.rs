@@ -4,7 +4,6 @@
 //! snapshot with one relaxed load a request; taking it costs two counter updates a worker and generation, not a
 //! request, because requests share the worker's own handle.
 
-use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::cost::Stopwatch;
 use crate::listener::{accept_loop, welcome_from_elsewhere};
@@ -53,7 +52,7 @@ pub(crate) enum Command {
 pub(crate) struct Worker {
     index: usize,
     pub(crate) clock: Clock,
-    pub(crate) pool: Pool<RequestBody>,
+    pub(crate) pool: Pool,
     newest: RefCell<Cached<Snapshot>>,
     current: RefCell<Rc<Held>>,
     spans: RefCell<SpanSource>,

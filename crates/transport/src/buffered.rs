@@ -75,6 +75,12 @@ impl Buffered {
     /// # Errors
     /// Those of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0
+            && let Stream::Plain(socket) = &self.stream
+        {
+            // No memory is taken for what has not come.
+            ready!(socket.poll_read_ready(cx))?;
+        }
         self.input.reserve(self.room);
         let room = self.input.capacity() - self.input.len();
         // It has no state: what it has not read, the next one reads.
@@ -124,6 +130,11 @@ impl Buffered {
     /// Bytes that are not written yet.
     pub fn unwritten(&self) -> usize {
         self.output.len() - self.written + self.content.len() + self.tail.len()
+    }
+
+    /// Bytes of memory that are kept for messages that are to be written.
+    pub fn output_capacity(&self) -> usize {
+        self.output.capacity()
     }
 
     /// Bytes that the stream has taken since it is one.

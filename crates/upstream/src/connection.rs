@@ -2,13 +2,13 @@
 
 use crate::content::Content;
 use crate::descriptors::Descriptor;
-use crate::in_flight::InFlight;
+use crate::in_flight::{InFlight, Progress};
 use crate::origin::OriginId;
 use bytes::BytesMut;
 use http::Request;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use weir_http1::{Limits, Reader, Response};
+use weir_http1::{Asked, Framing, Limits, Reader, Response};
 use weir_transport::{Buffered, Stream};
 
 /// A response head larger than this, in bytes, is refused: as much as the gateway takes from a client.
@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     /// The head of the response, read into the same memory each time.
     pub(crate) head: Response,
+    /// Of the exchange at hand.
+    pub(crate) progress: Progress,
     address: Option<SocketAddr>,
     idle_since: Option<Instant>,
     /// Counted for as long as the connection is open.
@@ -46,6 +48,7 @@ impl Connection {
             reader: Reader::new(limits),
             limits,
             head: Response::default(),
+            progress: Progress::new(Framing::None, Asked::Other, 0),
             address,
             idle_since: None,
             _descriptor: descriptor,

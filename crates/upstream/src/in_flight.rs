@@ -23,6 +23,10 @@ pub struct InFlight<C> {
     connection: Connection,
     /// Until all of it is handed over.
     content: Option<C>,
+}
+
+/// Where a request and its response stand. Kept with the connection, because a request in flight changes hands.
+pub(crate) struct Progress {
     encoder: Encoder,
     /// The frame that was taken last, until something is written.
     last: Option<Frame<Bytes>>,
@@ -36,6 +40,21 @@ pub struct InFlight<C> {
     length: Option<u64>,
     /// The upstream keeps the connection behind this response.
     persists: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(framing: Framing, asked: Asked, taken: u64) -> Self {
+        Self {
+            encoder: Encoder::new(framing),
+            last: None,
+            taken,
+            broken: None,
+            asked,
+            decoder: Decoder::new(Framing::None, Limits::default()),
+            length: None,
+            persists: false,
+        }
+    }
 }
 
 /// Why there is no response head.
@@ -68,7 +87,7 @@ pub enum Incomplete {
 
 impl<C: Content> InFlight<C> {
     pub(crate) fn begin(mut connection: Connection, head: &Request<()>, content: C) -> Self {
-        let State { io, .. } = &mut *connection.0;
+        let State { io, progress, .. } = &mut *connection.0;
         let taken = io.taken();
         let target = head.uri().path_and_query().map_or("/", |target| target.as_str());
         write_request(head.method(), target, head.headers(), io.output());
@@ -77,18 +96,8 @@ impl<C: Content> InFlight<C> {
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        Self {
-            content: (!content.is_end()).then_some(content),
-            encoder: Encoder::new(framing),
-            last: None,
-            taken,
-            broken: None,
-            asked: Asked::by(head.method().as_str().as_bytes()),
-            decoder: Decoder::new(Framing::None, Limits::default()),
-            length: None,
-            persists: false,
-            connection,
-        }
+        *progress = Progress::new(framing, Asked::by(head.method().as_str().as_bytes()), taken);
+        Self { content: (!content.is_end()).then_some(content), connection }
     }
 
     /// The peer.
@@ -98,13 +107,13 @@ impl<C: Content> InFlight<C> {
 
     /// Whether no byte of the request was written.
     pub fn is_unsent(&self) -> bool {
-        self.connection.0.io.taken() == self.taken
+        self.connection.0.io.taken() == self.connection.0.progress.taken
     }
 
     /// The content of a request of which no byte was written, whole.
     pub fn into_content(mut self) -> Option<C> {
         let mut content = self.content.take()?;
-        if let Some(frame) = self.last.take() {
+        if let Some(frame) = self.connection.0.progress.last.take() {
             content.unread(frame);
         }
         Some(content)
@@ -115,13 +124,13 @@ impl<C: Content> InFlight<C> {
     /// # Errors
     /// The content broke off.
     pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
-        if self.broken.is_some() {
+        if self.connection.0.progress.broken.is_some() {
             return Poll::Ready(Ok(()));
         }
         match self.poll_write(cx) {
             Poll::Ready(Err(Stop::Content(error))) => Poll::Ready(Err(error)),
             Poll::Ready(Err(Stop::Io(error))) => {
-                self.broken = Some(error);
+                self.connection.0.progress.broken = Some(error);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
@@ -131,11 +140,11 @@ impl<C: Content> InFlight<C> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop<C::Error>>> {
         loop {
-            let io = &mut self.connection.0.io;
+            let State { io, progress, .. } = &mut *self.connection.0;
             // The frame that was taken first is kept until some of it is written.
-            if io.has_content() || io.unwritten() >= COLLECTED || self.last.is_some() {
+            if io.has_content() || io.unwritten() >= COLLECTED || progress.last.is_some() {
                 ready!(io.poll_flush(cx))?;
-                self.last = None;
+                progress.last = None;
             }
             let Some(content) = &mut self.content else { break };
             if content.is_end() {
@@ -155,15 +164,15 @@ impl<C: Content> InFlight<C> {
     }
 
     fn write_frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stop<C::Error>> {
-        let io = &mut self.connection.0.io;
+        let State { io, progress, .. } = &mut *self.connection.0;
         match frame.map(Frame::into_data) {
             Some(Ok(data)) if data.is_empty() => {}
             Some(Ok(data)) => {
-                self.encoder.begin(data.len(), io.output()).map_err(disagrees)?;
-                if io.taken() == self.taken {
-                    self.last = Some(Frame::data(data.clone()));
+                progress.encoder.begin(data.len(), io.output()).map_err(disagrees)?;
+                if io.taken() == progress.taken {
+                    progress.last = Some(Frame::data(data.clone()));
                 }
-                io.push(data, self.encoder.tail());
+                io.push(data, progress.encoder.tail());
             }
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
@@ -176,11 +185,11 @@ impl<C: Content> InFlight<C> {
 
     /// All of the content is handed over.
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Stop<C::Error>> {
-        let output = self.connection.0.io.output();
+        let State { io, progress: Progress { encoder, .. }, .. } = &mut *self.connection.0;
         let trailers = trailers.and_then(|map| Fields::of_map(map).ok());
         // Fields that frame or route are left out with all others (RFC 9110 6.5.1): a reader may ignore trailers.
-        if self.encoder.end(trailers.as_ref(), output).is_err() {
-            self.encoder.end(None, output).map_err(disagrees)?;
+        if encoder.end(trailers.as_ref(), io.output()).is_err() {
+            encoder.end(None, io.output()).map_err(disagrees)?;
         }
         self.content = None;
         Ok(())
@@ -194,15 +203,15 @@ impl<C: Content> InFlight<C> {
         if let Poll::Ready(Err(error)) = self.poll_request(cx) {
             return Poll::Ready(Err(Unanswered::Content(error)));
         }
-        let State { io, reader, head, limits, .. } = &mut *self.connection.0;
+        let State { io, reader, head, limits, progress, .. } = &mut *self.connection.0;
         loop {
-            match reader.response(io.input(), head, self.asked)? {
+            match reader.response(io.input(), head, progress.asked)? {
                 Some(_) if head.is_interim() => continue,
                 Some(framing) => {
                     let response = head.to_http();
-                    self.persists = head.persists() && !matches!(framing, Framing::UntilClose | Framing::Tunnel);
-                    self.decoder = Decoder::new(framing, *limits);
-                    self.length = match framing {
+                    progress.persists = head.persists() && !matches!(framing, Framing::UntilClose | Framing::Tunnel);
+                    progress.decoder = Decoder::new(framing, *limits);
+                    progress.length = match framing {
                         Framing::None => Some(0),
                         Framing::Length(length) => Some(length),
                         _ => None,
@@ -217,7 +226,7 @@ impl<C: Content> InFlight<C> {
                 Ok(_) => continue,
                 Err(error) => error,
             };
-            return Poll::Ready(Err(self.broken.take().unwrap_or(closed).into()));
+            return Poll::Ready(Err(progress.broken.take().unwrap_or(closed).into()));
         }
     }
 
@@ -226,16 +235,16 @@ impl<C: Content> InFlight<C> {
     /// # Errors
     /// It broke off.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Incomplete>>> {
-        if self.decoder.is_done() {
+        if self.connection.0.progress.decoder.is_done() {
             return Poll::Ready(None);
         }
         let is_sent = self.content.is_none() && self.connection.0.io.is_flushed();
         if !is_sent && matches!(self.poll_request(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Some(Err(Incomplete::Request)));
         }
-        let io = &mut self.connection.0.io;
+        let State { io, progress: Progress { decoder, .. }, .. } = &mut *self.connection.0;
         loop {
-            match self.decoder.next(io.input())? {
+            match decoder.next(io.input())? {
                 Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Some(Piece::Trailers(fields)) => {
                     return Poll::Ready(fields.to_map().map(|map| Ok(Frame::trailers(map))));
@@ -244,7 +253,7 @@ impl<C: Content> InFlight<C> {
                 None => {}
             }
             if ready!(io.poll_fill(cx))? == 0 {
-                self.decoder.close()?;
+                decoder.close()?;
                 return Poll::Ready(None);
             }
         }
@@ -252,19 +261,20 @@ impl<C: Content> InFlight<C> {
 
     /// Whether the whole response has come: known without asking for more.
     pub fn is_end(&self) -> bool {
-        self.decoder.is_done()
+        self.connection.0.progress.decoder.is_done()
     }
 
     /// Bytes of the response's content, where its head says how many.
     pub fn length(&self) -> Option<u64> {
-        self.length
+        self.connection.0.progress.length
     }
 
     /// The connection, if another request can be sent on it: the request and the response are whole.
     pub fn finish(self) -> Option<Connection> {
-        let io = &self.connection.0.io;
-        let is_whole = self.content.is_none() && self.broken.is_none() && io.is_flushed() && self.decoder.is_done();
-        (is_whole && self.persists && io.is_input_empty()).then_some(self.connection)
+        let State { io, progress, .. } = &*self.connection.0;
+        let is_whole = self.content.is_none() && progress.broken.is_none() && io.is_flushed();
+        let is_next = progress.decoder.is_done() && progress.persists && io.is_input_empty();
+        (is_whole && is_next).then_some(self.connection)
     }
 }
 

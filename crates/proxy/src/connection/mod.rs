@@ -3,22 +3,18 @@
 //! [`open`] finds out what is spoken; then it is [`http1`]'s or [`http2`]'s, each of which serves its requests by the
 //! same pipeline. What must be known between requests, and differs, is theirs; what does not is here.
 
-mod heads;
 mod http1;
 mod http2;
 mod open;
-mod request_line;
 
-pub(crate) use heads::Framing;
-pub(crate) use http2::{Upload, UploadError};
-pub(crate) use request_line::edited;
+pub(crate) use http1::Upload as Http1Upload;
+pub(crate) use http2::{Upload as Http2Upload, UploadError};
 
 use crate::record::WeakExchange;
 use crate::snapshot::Snapshot;
-use crate::stream::Stream;
 use crate::worker::Worker;
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use rustls::ServerConfig;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -31,6 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use weir_config::PeerGateway;
 use weir_event::{Exchange, Outcome, Protocol, Reason, TlsVersion};
+use weir_http1::legible;
+use weir_transport::Stream;
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
 pub(crate) const MAX_HEAD: usize = 60 * 1024;
@@ -170,12 +168,11 @@ impl Connection {
         }
     }
 
-    /// `request_done`: whether the whole request has come.
-    pub(crate) fn end_exchange(&self, now: Instant, request_done: bool) {
+    pub(crate) fn end_exchange(&self, now: Instant) {
         self.since.set(now);
         match self.kind.get() {
             Kind::Http2 => self.http2.end(now),
-            _ => self.http1.end(request_done),
+            _ => self.http1.end(),
         }
     }
 
@@ -194,7 +191,7 @@ impl Connection {
             return self.give(Order::Drain);
         }
         if self.kind.get() == Kind::Http1 {
-            self.http1_cut_off();
+            self.http1_cut_off(Reason::GatewayDraining);
         }
         self.give(Order::Close);
     }
@@ -272,9 +269,9 @@ impl Connection {
         .await
     }
 
-    /// Records a request that was refused before it was one, with the status that it was answered with, if it was.
-    /// Answers its trace id.
-    fn record_unparsed(&self, reason: Reason, status: Option<StatusCode>) -> weir_event::TraceId {
+    /// Records a request that was refused before it was one, with the status that it was answered with, if it was, and what
+    /// can be read of its `head`. Answers its trace id.
+    fn record_unparsed(&self, reason: Reason, status: Option<StatusCode>, head: &[u8]) -> weir_event::TraceId {
         let now = self.worker.clock.now();
         let began = self.since.get().min(now);
         let mut exchange = Exchange::new(began, self.worker.clock.wall_us(began));
@@ -287,6 +284,7 @@ impl Connection {
         exchange.protocol = if self.kind.get() == Kind::Http2 { Protocol::Http2 } else { Protocol::Unknown };
         (exchange.tls_version, exchange.tls_cipher) = self.tls.get();
         exchange.client = self.peer;
+        describe_unparsed(&mut exchange, head);
         exchange.status = status.map_or(0, |status| status.as_u16());
         exchange.blame(reason);
         let outcome = if status.is_some() { Outcome::Completed } else { Outcome::Cancelled };
@@ -315,8 +313,21 @@ pub(crate) async fn serve(connection: Rc<Connection>, tcp: TcpStream) {
 struct Opened {
     stream: Stream,
     /// What was read to find out.
-    ahead: Bytes,
+    ahead: BytesMut,
     http2: bool,
+}
+
+/// What can be read of a head that is none.
+fn describe_unparsed(exchange: &mut Exchange, head: &[u8]) {
+    let legible = legible(head);
+    if let Some(method) = legible.method.and_then(|method| Method::from_bytes(method).ok()) {
+        exchange.set_method(&method);
+    }
+    let target = legible.target.map(|target| http1::escaped(Bytes::copy_from_slice(target)));
+    if let Some(target) = target.and_then(|target| Uri::from_maybe_shared(target).ok()) {
+        exchange.target = target;
+    }
+    exchange.host = legible.host.and_then(|host| HeaderValue::from_bytes(host).ok());
 }
 
 fn remember(kept: &RefCell<Option<Waker>>, waker: &Waker) {

@@ -4,8 +4,7 @@
 //! HTTP/2's preface (prior knowledge, RFC 9113 3.3); what was read to see that is handed on.
 
 use super::{Connection, Kind, Opened};
-use crate::stream::Stream;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use std::io;
 use std::sync::Arc;
@@ -14,8 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use weir_event::TlsVersion;
-use weir_transport::names_of_certificate;
-use weir_upstream::Socket;
+use weir_transport::{Socket, Stream, names_of_certificate};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read at once while looking for the preface: most requests whole.
@@ -38,7 +36,7 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
         connection.kind.set(Kind::Http1);
         connection.http1_has_begun();
         stats.handshake_failed();
-        return Some(Opened { stream: Stream::Plain(tcp.into()), ahead: Bytes::new(), http2: false });
+        return Some(Opened { stream: Stream::Plain(tcp.into()), ahead: BytesMut::new(), http2: false });
     }
     match TlsAcceptor::from(config).accept(Socket::from(tcp)).await {
         Ok(stream) => {
@@ -49,7 +47,7 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
                 let _first = connection.names.set(names_of_certificate(own));
             }
             let http2 = session.alpn_protocol() == Some(b"h2");
-            Some(Opened { stream: Stream::Tls(Box::new(stream)), ahead: Bytes::new(), http2 })
+            Some(Opened { stream: Stream::Tls(Box::new(stream.into())), ahead: BytesMut::new(), http2 })
         }
         Err(error) => {
             stats.handshake_failed();
@@ -94,7 +92,7 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
         connection.http1_has_begun();
         if ended || !same || seen == PREFACE.len() {
             let http2 = same && seen == PREFACE.len();
-            return Ok(Opened { stream: Stream::Plain(tcp.into()), ahead: ahead.freeze(), http2 });
+            return Ok(Opened { stream: Stream::Plain(tcp.into()), ahead, http2 });
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The bytes of an HTTP/2 client.
 
 use super::frames::Frames;
-use crate::client_io::take_ahead;
 use crate::connection::Connection;
-use crate::stream::Stream;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -11,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_transport::Stream;
 
 /// Frames that wait for the end of a turn, to be written together: as much as one TLS record takes. Bytes.
 const GATHERED: usize = 16 * 1024;
@@ -106,4 +105,14 @@ impl AsyncWrite for Watched {
         ready!(this.poll_drain(cx))?;
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
+}
+
+/// Of what was read ahead, as much as there is room for.
+fn take_ahead(ahead: &mut Bytes, room: usize) -> Bytes {
+    let piece = ahead.split_to(ahead.len().min(room));
+    if ahead.is_empty() {
+        // Its memory goes now, not with the connection.
+        *ahead = Bytes::new();
+    }
+    piece
 }

@@ -14,8 +14,7 @@ pub(crate) use upload::{Upload, UploadError};
 
 use super::{Connection, Kind, MAX_HEAD, Order};
 use crate::record::WeakExchange;
-use crate::stream::Stream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use frames::Frames;
 use h2::server;
 use io::Watched;
@@ -26,6 +25,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 use weir_event::Reason;
+use weir_transport::Stream;
 
 /// Streams that a client may have open at once.
 const MAX_STREAMS: u32 = 128;
@@ -177,7 +177,7 @@ impl Connection {
         // Nobody knows when they came: now, rather than when the connection last was quiet.
         self.since.set(self.since.get().max(self.worker.clock.now()));
         for _ in 0..count {
-            self.record_unparsed(reason, None);
+            self.record_unparsed(reason, None, &[]);
         }
     }
 
@@ -237,12 +237,12 @@ impl Drop for Account {
 }
 
 /// Serves `stream`, of which `ahead` was read already, until it ends.
-pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Bytes) {
+pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: BytesMut) {
     connection.kind.set(Kind::Http2);
     let frames = Rc::new(RefCell::new(Frames::new(connection.worker.clock.now())));
     *connection.http2.frames.borrow_mut() = Some(Rc::clone(&frames));
     let mut account = Account { connection: Rc::clone(&connection), settled: false };
-    let watched = Watched::new(stream, ahead, Rc::clone(&frames), Rc::clone(&connection));
+    let watched = Watched::new(stream, ahead.freeze(), Rc::clone(&frames), Rc::clone(&connection));
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)

@@ -3,6 +3,7 @@
 use super::frames::Frames;
 use super::upload::{Handle, Upload};
 use super::{Kind, StreamState};
+use crate::accept::Arrived;
 use crate::body::{Incoming, ResponseBody};
 use crate::connection::{Connection, remember};
 use crate::pipeline;
@@ -14,7 +15,6 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub(super) fn spawn(
     let future = async move {
         let over = over;
         // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
-        let served = Box::pin(pipeline::serve(Rc::clone(&connection), head, Incoming::Http2(upload)));
+        let served = Box::pin(pipeline::serve(Rc::clone(&connection), Arrived::from(head), Incoming::Http2(upload)));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
         serve(&connection, &frames, served, respond, &over.0).await;
     };
@@ -56,7 +56,7 @@ impl Drop for Over {
 async fn serve(
     connection: &Connection,
     frames: &RefCell<Frames>,
-    mut served: Pin<Box<impl Future<Output = Result<Response<ResponseBody>, Infallible>>>>,
+    mut served: Pin<Box<impl Future<Output = Response<ResponseBody>>>>,
     mut respond: SendResponse<Bytes>,
     upload: &Handle,
 ) -> Option<()> {
@@ -71,7 +71,7 @@ async fn serve(
         }
         respond.poll_reset(cx).map(|_| None)
     });
-    let Ok(response) = answered.await?;
+    let response = answered.await?;
     // Its exchange lives on in the body.
     drop(served);
     let (mut parts, body) = response.into_parts();
@@ -128,7 +128,7 @@ async fn send_body(
                 let last = body.is_end_stream();
                 if !data.is_empty() {
                     send.reserve_capacity(1);
-                    room(send).await?;
+                    room(send, body.as_mut()).await?;
                 }
                 frames.borrow_mut().sent_frame();
                 send.send_data(data, last).ok()?;
@@ -147,7 +147,7 @@ async fn send_body(
 }
 
 /// Until the client has room for some of a frame; `None` when it has left.
-async fn room(send: &mut SendStream<Bytes>) -> Option<()> {
+async fn room(send: &mut SendStream<Bytes>, mut body: Pin<&mut ResponseBody>) -> Option<()> {
     poll_fn(|cx| {
         if send.poll_reset(cx).is_ready() {
             return Poll::Ready(None);
@@ -156,9 +156,14 @@ async fn room(send: &mut SendStream<Bytes>) -> Option<()> {
             if send.capacity() > 0 {
                 return Poll::Ready(Some(()));
             }
-            match std::task::ready!(send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(None),
+            match send.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    // The request goes on though its client takes nothing of the response.
+                    body.poll_upload(cx);
+                    return Poll::Pending;
+                }
             }
         }
     })
@@ -187,7 +192,7 @@ impl Drop for Entered {
         if self.stream.exchange.borrow().is_none() {
             // The worker ended before the request was looked at.
             debug_assert!(connection.kind.get() == Kind::Http2);
-            connection.record_unparsed(Reason::GatewayDraining, None);
+            connection.record_unparsed(Reason::GatewayDraining, None, &[]);
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -93,12 +93,9 @@ impl Upload {
         self.shared.ended.get()
     }
 
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        match self.left {
-            _ if self.is_end_stream() => SizeHint::with_exact(0),
-            Some(left) => SizeHint::with_exact(left),
-            None => SizeHint::new(),
-        }
+    /// Bytes that follow, where the request says how many.
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.is_end_stream() { Some(0) } else { self.left }
     }
 }
 

@@ -1,0 +1,257 @@
+//! HTTP/1.1 on one connection: one task reads a head, has it served, writes the response, and begins again.
+//!
+//! What must be known of it from outside - whether a head has begun, which exchange is open - is [`State`], for the worker
+//! looks at its connections and drains them.
+
+mod request;
+mod response;
+mod wire;
+
+pub(super) use request::escaped;
+pub(crate) use wire::Upload;
+
+use super::{Connection, Kind, Order};
+use crate::answer::problem;
+use crate::body::Incoming;
+use crate::pipeline;
+use crate::record::WeakExchange;
+use bytes::BytesMut;
+use http::{Method, StatusCode};
+use request::{arrived, detail, reason};
+use response::{Asker, Stop, write};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use weir_event::Reason;
+use weir_http1::{Expectation, Framing, HeadError, Limits, Request};
+use weir_transport::Stream;
+use wire::{Next, Wire};
+
+/// How long the end of a client that is still sending is waited for, after its answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Where a connection stands between its requests.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// No exchange, and nothing of the next request has come.
+    #[default]
+    Idle,
+    /// No exchange, but bytes of a next head.
+    Head,
+    /// An exchange is open.
+    Busy,
+    /// The last exchange is recorded; its bytes may not be written yet.
+    Flushing,
+}
+
+/// What is known between requests.
+#[derive(Default)]
+pub(super) struct State {
+    phase: Cell<Phase>,
+    /// The exchange that is open.
+    current: RefCell<Option<WeakExchange>>,
+    /// Since when only the end of the client is waited for, after ours.
+    lingering: Cell<Option<Instant>>,
+    /// It ends behind the request that is open or has begun to come.
+    drains: Cell<bool>,
+    /// It was at rest when the worker looked at it.
+    rests: Cell<bool>,
+}
+
+impl State {
+    pub(super) fn begin(&self, exchange: WeakExchange) {
+        self.phase.set(Phase::Busy);
+        *self.current.borrow_mut() = Some(exchange);
+    }
+
+    pub(super) fn end(&self) {
+        self.phase.set(Phase::Flushing);
+        // An idle connection keeps nothing of its last request in memory.
+        self.current.take();
+    }
+
+    fn waits_for_response(&self) -> bool {
+        self.current.borrow().as_ref().is_some_and(WeakExchange::waits_for_response)
+    }
+
+    pub(super) fn blame(&self, reason: Reason) {
+        if let Some(exchange) = self.current.borrow().as_ref() {
+            exchange.blame(reason);
+        }
+    }
+}
+
+impl Connection {
+    /// Something of a next head has come.
+    pub(super) fn http1_has_begun(&self) {
+        if self.http1.phase.get() == Phase::Idle {
+            self.http1.phase.set(Phase::Head);
+            self.since.set(self.worker.clock.now());
+        }
+    }
+
+    /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is distinguished:
+    /// that was a request, and it gets its event. A request that waits for its response looks at the time.
+    pub(super) fn sweep_http1(&self, now: Instant, limit: Duration) {
+        if self.http1.waits_for_response() {
+            super::wake(&self.waker);
+        }
+        if self.http1.lingering.get().is_some_and(|since| self.has_passed(since, now, LINGER)) {
+            return self.give(Order::Close);
+        }
+        let phase = self.http1.phase.get();
+        if phase == Phase::Idle && !self.http1.rests.replace(true) {
+            super::wake(&self.waker);
+        }
+        if matches!(phase, Phase::Idle | Phase::Head) && self.has_passed(self.since.get(), now, limit) {
+            self.http1_cut_off(Reason::RequestHeadTimeout);
+            self.give(Order::Close);
+        }
+    }
+
+    /// The connection ends before a head that has begun is whole: that was a request.
+    pub(super) fn http1_cut_off(&self, reason: Reason) {
+        if self.http1.phase.get() == Phase::Head {
+            self.http1.phase.set(Phase::Flushing);
+            self.record_unparsed(reason, None, &[]);
+        }
+    }
+}
+
+/// Whatever way a connection ends - its future may be dropped where it stands - what has come of a head is recorded.
+struct Account(Rc<Connection>);
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let drains = self.0.http1.drains.get() || self.0.worker.is_ending();
+        self.0.http1_cut_off(if drains { Reason::GatewayDraining } else { Reason::ClientClosed });
+    }
+}
+
+/// Serves `stream`, of which `ahead` was read already, until it ends.
+pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: BytesMut) {
+    connection.kind.set(Kind::Http1);
+    let _account = Account(Rc::clone(&connection));
+    let fields = connection.worker.snapshot().limits.header_fields as usize;
+    let limits = Limits { head: super::MAX_HEAD, fields, ..Limits::default() };
+    let wire = Rc::new(Wire::new(stream, ahead, limits, Rc::clone(&connection)));
+    let served = pin!(serve_all(&connection, &wire));
+    connection.obediently(served, |_| connection.http1.drains.set(true)).await;
+}
+
+async fn serve_all(connection: &Rc<Connection>, wire: &Rc<Wire>) {
+    let state = &connection.http1;
+    let mut request = Request::default();
+    loop {
+        let after = match next(connection, wire, &mut request).await {
+            Next::Request(framing, fault) => serve_one(connection, wire, &mut request, framing, fault).await,
+            Next::Fault(fault) => refuse(connection, wire, fault).await,
+            Next::End => {
+                connection.http1_cut_off(Reason::ClientClosed);
+                Some(After::Close)
+            }
+        };
+        match after {
+            Some(After::Next) => {
+                wire.trim();
+                state.phase.set(Phase::Idle);
+            }
+            Some(After::Close) => return close(connection, wire, wire.has_unread()).await,
+            Some(After::Linger) => return close(connection, wire, true).await,
+            None => return,
+        }
+    }
+}
+
+/// Waits for the next head.
+async fn next(connection: &Rc<Connection>, wire: &Wire, request: &mut Request) -> Next {
+    let state = &connection.http1;
+    poll_fn(|cx| {
+        let head = wire.poll_head(request, || connection.http1_has_begun(), cx);
+        if head.is_pending() && state.phase.get() == Phase::Idle {
+            if state.drains.get() {
+                return Poll::Ready(Next::End);
+            }
+            if state.rests.get() {
+                wire.rest();
+            }
+        }
+        head
+    })
+    .await
+}
+
+/// How a connection goes on behind a response.
+enum After {
+    Next,
+    Close,
+    /// The client is still sending what nobody reads: its end is waited for.
+    Linger,
+}
+
+/// `None`: the client has left, or must see that its response broke off.
+async fn serve_one(
+    connection: &Rc<Connection>,
+    wire: &Rc<Wire>,
+    request: &mut Request,
+    framing: Framing,
+    fault: Option<HeadError>,
+) -> Option<After> {
+    let Some(arrived) = arrived(request, fault) else { return refuse(connection, wire, HeadError::Line).await };
+    let persists = request.persists() && fault.is_none();
+    let expects = request.expectation() == Expectation::Continue;
+    let (version, is_head) = (arrived.version, arrived.method == Method::HEAD);
+    request.clear();
+    let upload = wire.begin(framing, expects);
+    connection.http1.rests.set(false);
+    let mut served = pin!(pipeline::serve(Rc::clone(connection), arrived, Incoming::Http1(upload)));
+    let response = poll_fn(|cx| match served.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(Some(response)),
+        Poll::Pending if wire.has_left(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let response = response.await?;
+    let asker = Asker { version, is_head, persists: persists && !connection.http1.drains.get() };
+    let keeps = match write(wire, &connection.worker, asker, response).await {
+        Ok(keeps) => keeps,
+        Err(Stop::Gone | Stop::Broken) => return None,
+    };
+    Some(match wire.is_request_over() {
+        false => After::Linger,
+        true if fault.is_some() => After::Linger,
+        true if keeps && !connection.http1.drains.get() => After::Next,
+        true => After::Close,
+    })
+}
+
+/// Answers and records a head that is no request.
+async fn refuse(connection: &Rc<Connection>, wire: &Wire, fault: HeadError) -> Option<After> {
+    connection.http1.phase.set(Phase::Flushing);
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let trace = connection.record_unparsed(reason(fault), Some(status), &wire.unread());
+    let body = problem(reason(fault), status, detail(fault), trace);
+    let date = connection.worker.date();
+    wire.with_output(|io| {
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ndate: {}\r\nconnection: close\r\n\r\n",
+            body.len(),
+            date.to_str().unwrap_or_default(),
+        );
+        io.output().extend_from_slice(head.as_bytes());
+        io.push(body, b"");
+    });
+    // A client that has left does not read it.
+    poll_fn(|cx| wire.poll_flush(cx)).await.ok().map(|()| After::Linger)
+}
+
+/// Ends our side, and where the client would lose its answer by that, waits for its end.
+async fn close(connection: &Rc<Connection>, wire: &Wire, lingers: bool) {
+    if poll_fn(|cx| wire.poll_shutdown(cx)).await.is_ok() && lingers {
+        connection.http1.lingering.set(Some(connection.worker.clock.now()));
+        let mut wasted = 0;
+        poll_fn(|cx| wire.poll_waste(&mut wasted, cx)).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! A response on its way to an HTTP/1 client.
+
+use super::wire::Wire;
+use crate::body::ResponseBody;
+use crate::worker::Worker;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode, Version};
+use http_body::Body;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use weir_http1::{EncodeError, Encoder, Fields, Framing, length_of_fields, write_field, write_status};
+
+/// So much of a response is collected before it is written. Bytes.
+const COLLECTED: usize = 16 * 1024;
+
+/// What of its request a response depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) version: Version,
+    pub(super) is_head: bool,
+    /// The client keeps the connection for another request.
+    pub(super) persists: bool,
+}
+
+/// Why a response is not written to its end.
+pub(super) enum Stop {
+    /// The client has left, or takes nothing any more.
+    Gone,
+    /// The response itself broke off: the client must see that it did.
+    Broken,
+}
+
+/// Writes the response. Answers whether another request may follow, as far as the response knows.
+pub(super) async fn write(
+    wire: &Wire,
+    worker: &Worker,
+    asker: Asker,
+    response: Response<ResponseBody>,
+) -> Result<bool, Stop> {
+    let (parts, mut body) = response.into_parts();
+    let framing = framing(&parts, &body, asker);
+    let keeps = asker.persists && framing != Framing::UntilClose && !says_close(&parts.headers);
+    wire.expects_no_more();
+    wire.with_output(|io| write_head(&parts, framing, asker, keeps, worker, io.output()));
+    drop(parts);
+    let ended = body.is_end_stream();
+    let mut sending = Sending { wire, body: Pin::new(&mut body), encoder: Encoder::new(framing), ended };
+    let written = poll_fn(|cx| sending.poll(cx)).await;
+    if matches!(written, Err(Stop::Gone)) {
+        return Err(Stop::Gone);
+    }
+    // Also what came of one that broke off.
+    poll_fn(|cx| wire.poll_flush(cx)).await.map_err(|_| Stop::Gone)?;
+    written.map(|()| keeps)
+}
+
+fn framing(head: &Parts, body: &ResponseBody, asker: Asker) -> Framing {
+    let has_none = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if asker.is_head || has_none || head.status.is_informational() {
+        return Framing::None;
+    }
+    match body.size_hint().exact() {
+        Some(length) => Framing::Length(length),
+        None if asker.version == Version::HTTP_10 => Framing::UntilClose,
+        None => Framing::Chunked,
+    }
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONNECTION).iter();
+    lines.any(|line| {
+        line.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
+}
+
+fn write_head(head: &Parts, framing: Framing, asker: Asker, keeps: bool, worker: &Worker, out: &mut BytesMut) {
+    write_status(head.status, head.extensions.get(), out);
+    out.reserve(length_of_fields(&head.headers) + 128);
+    let (mut has_date, mut has_length, mut says_close) = (false, false, false);
+    for (name, value) in &head.headers {
+        if *name == TRANSFER_ENCODING {
+            continue;
+        } else if *name == CONTENT_LENGTH {
+            // Of a response without content it is true of another message (RFC 9110 8.6); 204 has none.
+            if has_length || framing == Framing::Chunked || head.status == StatusCode::NO_CONTENT {
+                continue;
+            }
+            has_length = true;
+        } else if *name == DATE {
+            has_date = true;
+        } else if *name == CONNECTION {
+            says_close |= value.as_bytes().eq_ignore_ascii_case(b"close");
+        }
+        write_field(name, value, out);
+    }
+    match framing {
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(length) if !has_length => {
+            write_field(&CONTENT_LENGTH, &length.into(), out);
+        }
+        _ => {}
+    }
+    if !has_date {
+        write_field(&DATE, &worker.date(), out);
+    }
+    if !keeps && !says_close {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if keeps && asker.version == Version::HTTP_10 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A body on its way into the socket.
+struct Sending<'w> {
+    wire: &'w Wire,
+    body: Pin<&'w mut ResponseBody>,
+    encoder: Encoder,
+    /// No frame follows.
+    ended: bool,
+}
+
+impl Sending<'_> {
+    /// Ready when all of it is handed over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        loop {
+            if self.wire.with_output(|io| io.has_content() || io.unwritten() >= COLLECTED) {
+                let flushed = self.wire.poll_flush(cx);
+                if flushed.is_pending() {
+                    // The request goes on though its client takes nothing of the response.
+                    self.body.poll_upload(cx);
+                }
+                ready!(flushed).map_err(|_| Stop::Gone)?;
+            }
+            if self.ended {
+                return Poll::Ready(self.end(None));
+            }
+            match self.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.push(data)?,
+                    Err(frame) => return Poll::Ready(self.end(frame.into_trailers().ok())),
+                },
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Stop::Broken)),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => {
+                    if let Poll::Ready(Err(_)) = self.wire.poll_flush(cx) {
+                        return Poll::Ready(Err(Stop::Gone));
+                    }
+                    return if self.wire.has_left(cx) { Poll::Ready(Err(Stop::Gone)) } else { Poll::Pending };
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Stop> {
+        self.ended = self.body.is_end_stream();
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.wire
+            .with_output(|io| {
+                self.encoder.begin(data.len(), io.output())?;
+                io.push(data, self.encoder.tail());
+                Ok(())
+            })
+            .map_err(|_: EncodeError| Stop::Broken)
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Stop> {
+        let trailers = trailers.and_then(|map| Fields::of_map(&map).ok());
+        self.wire
+            .with_output(|io| {
+                // Those that frame or route are left out with all others (RFC 9110 6.5.1): a reader may ignore trailers.
+                let ended = self.encoder.end(trailers.as_ref(), io.output());
+                if ended == Err(EncodeError::TrailerForbidden) { self.encoder.end(None, io.output()) } else { ended }
+            })
+            .map_err(|_| Stop::Broken)
+    }
+}
