@@ -338,7 +338,7 @@ fn host(
 }
 
 /// An authority without user information (RFC 9110 4.2.4): a password in it would be recorded, and sent on.
-fn is_host(value: &HeaderValue) -> bool {
+pub(crate) fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     is_plain_host(bytes)
         || !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok_and(|it| has_port(&it))

@@ -59,11 +59,13 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                 return Err(Refusal::new(reason, detail(reason)));
             }
         };
-        let is_unsent = in_flight.is_unsent();
-        // Bytes that came back and are no response were an answer all the same.
-        let is_repeatable = is_repeatable && !matches!(why, Unanswered::Head(_));
+        let may_repeat = match why {
+            Unanswered::Closed(_) => is_kept && (is_repeatable || in_flight.is_unsent()),
+            // Bytes that came back and are no response were an answer all the same; and what its client broke off is over.
+            Unanswered::Head(_) | Unanswered::Content(_) => false,
+        };
         let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
-        if !is_kept || !(is_unsent || is_repeatable) {
+        if !may_repeat {
             return Err(refusal);
         }
         body = in_flight.into_content().unwrap_or_else(|| RequestBody::empty(flow.exchange.clone()));

@@ -62,18 +62,23 @@ fn basic_authentication_lets_in_who_knows_the_word() {
 fn heads_that_are_not_http_get_a_problem_and_an_event() {
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::before(upstream.address);
-    for bytes in [
-        "\u{1}\u{2}\u{3}\r\n\r\n",
-        "GET / HTTP/9.9\r\nhost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\nbad header: x\r\n\r\n",
-        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+    for (bytes, status, path, host) in [
+        ("\u{1}\u{2}\u{3}\r\n\r\n", 400, "/", None),
+        ("GET /x HTTP/9.9\r\nhost: a\r\n\r\n", 505, "/x", Some("a")),
+        ("GET /x HTTP/1.1\r\nbad header: x\r\nhost: u:p@a\r\n\r\n", 400, "/x", None),
+        ("GET http://u:p@a/ HTTP/1.1\r\nhost: a\r\nhost : a\r\n\r\n", 400, "/", None),
     ] {
-        is_problem(&gateway.exchange(bytes), 400, Reason::MalformedRequest);
+        is_problem(&gateway.exchange(bytes), status, Reason::MalformedRequest);
         let event = gateway.event();
         assert_eq!(
             reported(&event),
-            (400, Reason::MalformedRequest, Side::Downstream, Outcome::Completed),
+            (status, Reason::MalformedRequest, Side::Downstream, Outcome::Completed),
             "{bytes:?}"
+        );
+        // What can be read of it is in the event; a password is not.
+        assert_eq!(
+            (event.target.to_string(), event.host.as_ref()),
+            (path.to_owned(), host.map(|host| host.parse().unwrap()).as_ref())
         );
         assert_eq!(event.client.to_string(), "127.0.0.1");
     }

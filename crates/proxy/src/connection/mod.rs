@@ -10,11 +10,13 @@ mod open;
 pub(crate) use http1::Upload as Http1Upload;
 pub(crate) use http2::{Upload as Http2Upload, UploadError};
 
+use crate::accept::is_host;
 use crate::record::WeakExchange;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
 use rustls::ServerConfig;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -323,11 +325,12 @@ fn describe_unparsed(exchange: &mut Exchange, head: &[u8]) {
     if let Some(method) = legible.method.and_then(|method| Method::from_bytes(method).ok()) {
         exchange.set_method(&method);
     }
-    let target = legible.target.map(|target| http1::escaped(Bytes::copy_from_slice(target)));
-    if let Some(target) = target.and_then(|target| Uri::from_maybe_shared(target).ok()) {
-        exchange.target = target;
+    // Of another form the authority may have a password, and means more than `Host`.
+    let Some(target) = legible.target.filter(|target| target.starts_with(b"/")) else { return };
+    if let Ok(target) = PathAndQuery::from_maybe_shared(http1::escaped(Bytes::copy_from_slice(target))) {
+        exchange.target = target.into();
     }
-    exchange.host = legible.host.and_then(|host| HeaderValue::from_bytes(host).ok());
+    exchange.host = legible.host.and_then(|host| HeaderValue::from_bytes(host).ok()).filter(is_host);
 }
 
 fn remember(kept: &RefCell<Option<Waker>>, waker: &Waker) {

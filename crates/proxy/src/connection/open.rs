@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use weir_event::TlsVersion;
+use weir_http1::Reader;
 use weir_transport::{Socket, Stream, names_of_certificate};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -89,7 +90,9 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
         if ended && (ahead.is_empty() || same && seen >= "PRI".len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        connection.http1_has_begun();
+        if Reader::has_begun(&ahead) {
+            connection.http1_has_begun();
+        }
         if ended || !same || seen == PREFACE.len() {
             let http2 = same && seen == PREFACE.len();
             return Ok(Opened { stream: Stream::Plain(tcp.into()), ahead, http2 });

@@ -103,10 +103,7 @@ impl Wire {
     /// Whether the client has left in the middle of its exchange. It is looked for only where nothing else is to be read:
     /// behind the request, and in front of the next one.
     pub(super) fn has_left(&self, cx: &mut Context<'_>) -> bool {
-        let Inner { io, decoder, is_broken, .. } = &mut *self.inner.borrow_mut();
-        if *is_broken {
-            return true;
-        }
+        let Inner { io, decoder, .. } = &mut *self.inner.borrow_mut();
         decoder.is_done() && io.is_input_empty() && matches!(io.poll_fill(cx), Poll::Ready(Ok(0) | Err(_)))
     }
 
