@@ -11,9 +11,6 @@ use syn::{Item, UseTree};
 /// A module, as its path from the root of its crate.
 type Module = Vec<String>;
 
-/// What the data plane's issue unties, and no other.
-const TIED: [(&str, usize); 1] = [("proxy", 17)];
-
 /// The files of a crate, by module.
 fn files(folder: &Path, module: &Module, found: &mut BTreeMap<Module, String>) {
     for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -104,8 +101,7 @@ fn no_files_of_a_crate_need_each_other() {
         let mut all = BTreeMap::new();
         files(&folder.join("src"), &Vec::new(), &mut all);
         let tied = tied(&all);
-        let allowed = TIED.iter().find(|(of, _)| *of == name).map_or(0, |(_, files)| *files);
-        assert!(tied.len() <= allowed, "{name}: {tied:?} need each other; move what they share into a file of its own");
+        assert!(tied.is_empty(), "{name}: {tied:?} need each other; move what they share into a file of its own");
     }
     assert!(seen > 12, "{seen} crates");
 }

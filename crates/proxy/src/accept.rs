@@ -5,11 +5,12 @@
 
 use crate::answer::Refusal;
 use crate::body::{Incoming, RequestBody};
-use crate::connection::{Connection, MAX_HEAD};
+use crate::client::Client;
+use crate::exchange::{ExchangeRef, Owner};
+use crate::flow::Flow;
 use crate::forwarded::{client_address, is_of};
 use crate::headers::Special;
-use crate::pipeline::Flow;
-use crate::record::{Closer, ExchangeRef};
+use crate::record::Closer;
 use crate::snapshot::Held;
 use crate::tracing::{debug, limit_baggage, link};
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use std::sync::atomic::Ordering;
 use weir_event::ids::hex_into;
 use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
 use weir_telemetry::Continuation;
+
+/// A request head larger than this, in bytes, is 431: Flex's limit.
+pub(crate) const MAX_HEAD: usize = 60 * 1024;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,9 +93,13 @@ impl Seen {
 }
 
 /// Begins the exchange. Its refusal, where there is one, is answered like any other.
-pub(crate) fn accept(connection: Rc<Connection>, parts: Arrived, body: Incoming) -> (Flow, Result<Box<Head>, Refusal>) {
-    let worker = connection.worker();
-    let snapshot = worker.snapshot();
+pub(crate) fn accept(
+    client: Rc<Client>,
+    owner: Rc<dyn Owner>,
+    parts: Arrived,
+    body: Option<Incoming>,
+) -> (Flow, Result<Box<Head>, Refusal>) {
+    let snapshot = client.worker.snapshot();
     let mut headers = parts.headers;
     let sound = match parts.fault {
         Some(fault) => Err(fault),
@@ -104,38 +112,38 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Arrived, body: Incoming)
     };
     let Seen { special, host: line, hosts, user_agent } = Seen::of(&headers);
     let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
-    let listener = snapshot.listener(connection.listener());
-    let mut trace = trace_context(&connection, &snapshot, listener, &mut headers, special);
+    let listener = snapshot.listener(client.listener);
+    let mut trace = trace_context(&client, &snapshot, listener, &mut headers, special);
     let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
     let (target, path) = normal_target(parts.uri);
-    let host = language(&connection)
+    let host = language(&client)
         .and(sound)
         .and(path)
         .and_then(|()| host(&parts.method, &target.uri, (line, hosts), parts.version));
 
-    let exchange = ExchangeRef::new(Rc::clone(&connection), Rc::clone(&snapshot));
+    let exchange = ExchangeRef::new(Rc::clone(&client), owner, Rc::clone(&snapshot));
     {
         let mut exchange = exchange.borrow_mut();
-        describe(&mut exchange, &parts.method, parts.version, &connection);
+        describe(&mut exchange, &parts.method, parts.version, &client);
         exchange.user_agent = user_agent;
         exchange.generation = snapshot.generation;
-        exchange.entry = connection.is_entry(&snapshot);
+        exchange.entry = client.is_entry(&snapshot);
         exchange.host = host.as_ref().ok().cloned();
         exchange.target = target.uri;
         exchange.attrs.extend(target.original.map(|path| (Bytes::from_static(b"path.original"), path)));
-        exchange.client = client_address(connection.peer(), &headers, &snapshot.trusted_peers);
+        exchange.client = client_address(client.peer, &headers, &snapshot.trusted_peers);
         if is_probe {
             exchange.mark_as_probe();
         }
         if let Some(tracer) = &snapshot.tracer {
-            let is_stranger = exchange.entry && !is_of(connection.peer(), &snapshot.trusted_peers);
+            let is_stranger = exchange.entry && !is_of(client.peer, &snapshot.trusted_peers);
             if is_probe {
                 (trace.facts.sampled, trace.facts.kept) = (true, Some(Kept::Debug));
             }
             trace.asked = tracer.ask(&trace, exchange.started_us / 1_000_000, special, is_stranger);
             tracer.sample(&mut trace, &mut exchange, &headers);
             debug(Some(tracer), &mut trace, &mut exchange, |rules, _, now| rules.takes_headers(&headers, now));
-            exchange.peer = Some(connection.peer());
+            exchange.peer = Some(client.peer);
             exchange.trace_state = trace.state().cloned();
         }
         exchange.attrs.extend(link(&trace));
@@ -146,7 +154,7 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Arrived, body: Incoming)
     let open = snapshot.open.fetch_add(1, Ordering::Relaxed);
     let host = if open >= snapshot.limits.open_requests as usize { Err(overloaded()) } else { host };
     let body = RequestBody::new(body, exchange.clone());
-    connection.begin_exchange(exchange.downgrade());
+    exchange.begins();
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
     let (api, passed) = (None, Vec::new());
@@ -157,7 +165,7 @@ pub(crate) fn accept(connection: Rc<Connection>, parts: Arrived, body: Incoming)
 
 /// Takes the trace context out of the head: the upstream gets the one that this gateway writes.
 fn trace_context(
-    connection: &Connection,
+    client: &Client,
     snapshot: &Held,
     listener: Option<usize>,
     headers: &mut HeaderMap,
@@ -168,17 +176,17 @@ fn trace_context(
         limit_baggage(headers, trust);
     }
     if special.has_trace() {
-        connection.worker().continue_trace(headers, trust, snapshot.propagators)
+        client.worker.continue_trace(headers, trust, snapshot.propagators)
     } else {
-        connection.worker().begin_trace(snapshot.propagators)
+        client.worker.begin_trace(snapshot.propagators)
     }
 }
 
 /// What the request and its connection say of themselves.
-fn describe(exchange: &mut Exchange, method: &Method, version: Version, connection: &Connection) {
+fn describe(exchange: &mut Exchange, method: &Method, version: Version, client: &Client) {
     exchange.set_method(method);
     exchange.protocol = version.into();
-    (exchange.tls_version, exchange.tls_cipher) = connection.tls();
+    (exchange.tls_version, exchange.tls_cipher) = client.tls();
     exchange.scheme = match exchange.tls_version {
         TlsVersion::None => Scheme::Http,
         _ => Scheme::Https,
@@ -234,8 +242,8 @@ fn escaped(query: &str) -> Cow<'_, str> {
 }
 
 /// A request in the clear to a port of TLS is informed; it is never served, nor sent elsewhere.
-fn language(connection: &Connection) -> Result<(), Refusal> {
-    if connection.is_in_clear_by_mistake() {
+fn language(client: &Client) -> Result<(), Refusal> {
+    if client.is_in_clear_by_mistake() {
         return Err(Refusal::new(Reason::MalformedRequest, "this port speaks TLS; ask by https"));
     }
     Ok(())

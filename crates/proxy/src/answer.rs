@@ -4,7 +4,7 @@
 //! Flex's own body for a refusal, it is that body.
 
 use crate::body::Reply;
-use crate::pipeline::Flow;
+use crate::flow::Flow;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};

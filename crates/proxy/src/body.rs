@@ -4,11 +4,11 @@
 //! poll says whose turn it is: a body that has no frame is waiting for its source, one that handed a frame over is
 //! waiting for its sink.
 
-use crate::connection::{Http1Upload, Http2Upload, UploadError};
+use crate::exchange::ExchangeRef;
+use crate::flow::Flow;
 use crate::headers::only_content;
 use crate::patience::IdleTimer;
-use crate::pipeline::Flow;
-use crate::record::{Closer, ExchangeRef};
+use crate::record::Closer;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -32,45 +32,19 @@ impl fmt::Display for Broken {
 
 impl Error for Broken {}
 
-/// A client's body as it comes in.
-pub(crate) enum Incoming {
-    Http1(Http1Upload),
-    Http2(Http2Upload),
-}
+/// A client's body as it comes in. A request without one has none.
+pub(crate) type Incoming = Box<dyn Upload>;
 
-impl Incoming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
-        match self {
-            Self::Http1(upload) => upload.poll_frame(cx),
-            Self::Http2(upload) => upload.poll_frame(cx).map_err(|error| why_http2_broke(&error)),
-        }
-    }
+/// A body of HTTP/1 or of HTTP/2.
+pub(crate) trait Upload {
+    /// The next frame, or why it broke off.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>>;
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(upload) => upload.is_end_stream(),
-            Self::Http2(upload) => upload.is_end_stream(),
-        }
-    }
+    /// Whether all of it has come and was taken.
+    fn is_end(&self) -> bool;
 
-    fn length(&self) -> Option<u64> {
-        match self {
-            Self::Http1(upload) => upload.length(),
-            Self::Http2(upload) => upload.length(),
-        }
-    }
-}
-
-/// What the client itself reset or closed it took back; what the library ended broke the protocol, here or elsewhere on
-/// the connection.
-fn why_http2_broke(error: &UploadError) -> Reason {
-    match error {
-        // The response is whole by then: nobody is to blame that the rest was not needed.
-        UploadError::Closed => Reason::None,
-        UploadError::Http2(error) if error.is_io() || error.is_remote() => Reason::ClientClosed,
-        UploadError::Http2(error) if error.is_go_away() => Reason::ConnectionBroken,
-        UploadError::Http2(_) => Reason::MalformedRequestBody,
-    }
+    /// Bytes that follow, where the request says how many.
+    fn length(&self) -> Option<u64>;
 }
 
 /// The client's body, on its way to the upstream.
@@ -84,11 +58,11 @@ pub(crate) struct RequestBody {
 
 impl RequestBody {
     /// Of a request whose head is in: its exchange has only just begun.
-    pub(crate) fn new(inner: Incoming, exchange: ExchangeRef) -> Self {
-        if inner.is_end_stream() {
+    pub(crate) fn new(inner: Option<Incoming>, exchange: ExchangeRef) -> Self {
+        let Some(inner) = inner.filter(|inner| !inner.is_end()) else {
             exchange.request_is_whole(exchange.progress());
             return Self::empty(exchange);
-        }
+        };
         if inner.length().is_some() {
             exchange.has_size();
         }
@@ -164,11 +138,11 @@ impl Content for RequestBody {
     }
 
     fn is_end(&self) -> bool {
-        self.unread.is_none() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.unread.is_none() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
     }
 
     fn length(&self) -> Option<u64> {
-        self.inner.as_ref().map_or(Some(0), Incoming::length)
+        self.inner.as_ref().map_or(Some(0), |inner| inner.length())
     }
 
     fn unread(&mut self, frame: Frame<Bytes>) {

@@ -4,8 +4,8 @@
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::body::Reply;
+use crate::flow::Flow;
 use crate::marks::HEADER;
-use crate::pipeline::Flow;
 use http::header::{ALLOW, HeaderName, HeaderValue, MAX_FORWARDS};
 use http::{Method, Response, StatusCode};
 use weir_event::Reason;

@@ -5,7 +5,7 @@
 //! thrown away: the worker's look, about once a second, reminds whoever waits, and only a request whose deadline is
 //! near makes a timer.
 
-use crate::record::ExchangeRef;
+use crate::exchange::ExchangeRef;
 use crate::worker::SWEEP;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

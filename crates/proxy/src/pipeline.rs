@@ -4,47 +4,32 @@
 use crate::accept::{Arrived, Head, accept};
 use crate::answer::Refusal;
 use crate::body::{Incoming, Reply, ResponseBody};
-use crate::connection::Connection;
+use crate::client::Client;
+use crate::exchange::Owner;
+use crate::flow::Flow;
 use crate::link;
 use crate::own_answer::own_answer;
-use crate::record::{Closer, ExchangeRef};
-use crate::request_policies::{Passed, before_route, begins_before_route, request_policies};
+use crate::request_policies::{before_route, begins_before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::tracing::{debug, server_timing};
 use crate::upstream::upstream;
-use http::{HeaderValue, Method, Response};
+use http::Response;
 use std::future::Future;
 use std::rc::Rc;
 use weir_config::TraceEdge;
-use weir_telemetry::Continuation;
-
-/// What one request carries through its phases. Dropped before its end, it records a cancelled exchange.
-pub(crate) struct Flow {
-    /// With the worker, the connection and the configuration, which all its holders share.
-    pub(crate) exchange: ExchangeRef,
-    /// Where in the configuration the connection's listener stands; none once a reload has taken that away.
-    pub(crate) listener: Option<usize>,
-    pub(crate) closer: Closer,
-    pub(crate) trace: Continuation,
-    pub(crate) request_id: HeaderValue,
-    pub(crate) method: Method,
-    /// The API at that listener, once known.
-    pub(crate) api: Option<usize>,
-    /// What has a say in the response, in the order of the request side.
-    pub(crate) passed: Vec<Passed>,
-}
 
 /// Serves one request. The answer's body records the exchange when its last frame is handed over.
 ///
 /// The exchange begins with the call, not with the first poll: a future that is dropped before it was polled, because
 /// its client closed in the same moment, records a cancelled exchange as well.
 pub(crate) fn serve(
-    connection: Rc<Connection>,
+    client: Rc<Client>,
+    owner: Rc<dyn Owner>,
     head: Arrived,
-    body: Incoming,
+    body: Option<Incoming>,
 ) -> impl Future<Output = Response<ResponseBody>> {
-    let (flow, request) = accept(connection, head, body);
+    let (flow, request) = accept(client, owner, head, body);
     after_accept(flow, request)
 }
 

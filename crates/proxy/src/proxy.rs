@@ -1,89 +1,22 @@
 //! The handle that the rest of the process has on the data plane: start, publish, drain.
 
-use crate::BindError;
-use crate::figures::Figures;
-use crate::gate::Gates;
-use crate::listener::{Bound, Ports, bind};
-use crate::marks::Marks;
+use crate::event_loop::{Command, run, runtime};
+use crate::listener::{BindError, Bound, Ports, bind};
 use crate::pulse::Pulse;
+use crate::registry::Registry;
+use crate::running::Running;
 use crate::sink::{SinkFactory, WorkerStats};
 use crate::snapshot::{Snapshot, SnapshotError};
-use crate::tls::Acceptors;
-use crate::worker::{Command, Worker, run, runtime};
+use crate::worker::Worker;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
-use weir_event::Names;
-use weir_policies::Services;
-use weir_telemetry::degradation::Degradation;
-use weir_telemetry::sampling::{Budget, DebugRules};
 use weir_transport::start_resolver;
-use weir_upstream::{Descriptors, Origins};
-
-/// What outlives a reload: the numbers of names and of origins, the figures of routes, the state of policies,
-/// the ticket keys and the open connections of ports.
-pub struct Registry {
-    pub names: Arc<Names>,
-    pub origins: Origins,
-    pub figures: Figures,
-    pub policies: Services,
-    pub acceptors: Acceptors,
-    pub gates: Gates,
-    /// Requests that are open, over all workers.
-    pub open: Arc<AtomicUsize>,
-    /// Of connections, over all workers.
-    pub descriptors: Arc<Descriptors>,
-    /// Whether spans are made: there is somebody to take them.
-    pub spans: bool,
-    /// Of traces that callers ask for, over all workers.
-    pub trace_callers: Arc<Budget>,
-    /// The traces that an administrator asks for.
-    pub debug_rules: Arc<DebugRules>,
-    /// What telemetry leaves out because it costs too much.
-    pub degradation: Arc<Degradation>,
-    /// Of probes: valid for whatever worker and generation.
-    pub marks: Arc<Marks>,
-}
-
-impl Registry {
-    /// For a data plane of `workers` workers.
-    pub fn new(workers: u16) -> Self {
-        Self {
-            names: Arc::default(),
-            origins: Origins::default(),
-            figures: Figures::new(workers),
-            policies: Services::default(),
-            acceptors: Acceptors::default(),
-            gates: Gates::default(),
-            open: Arc::default(),
-            descriptors: Arc::default(),
-            spans: false,
-            trace_callers: Arc::default(),
-            debug_rules: Arc::default(),
-            degradation: Arc::default(),
-            marks: Arc::new(Marks::new()),
-        }
-    }
-
-    /// With somebody to take spans.
-    #[must_use]
-    pub fn with_spans(self, spans: bool) -> Self {
-        Self { spans, ..self }
-    }
-
-    /// With a runtime for what policies do beside the requests. Without one, they read nothing from other servers.
-    #[must_use]
-    pub fn with_background(self, background: Handle) -> Self {
-        Self { policies: Services::new(Instant::now(), Some(background)), ..self }
-    }
-}
 
 /// Why the data plane cannot run a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -102,17 +35,6 @@ pub enum ProxyError {
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 /// As [`LEFT_BEHIND`], where it is hurried.
 const LEFT_BEHIND_IN_A_HURRY: Duration = Duration::from_millis(500);
-
-pub(crate) struct Running {
-    pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) stats: Arc<WorkerStats>,
-    /// `None` once it was asked to end.
-    thread: Option<JoinHandle<()>>,
-    /// Second handles of its sockets, by configured address: for the case that it stands still. A socket is open for as
-    /// long as one of its handles is.
-    pub(crate) sockets: BTreeMap<SocketAddr, StdListener>,
-    pub(crate) pulse: Pulse,
-}
 
 /// Workers that finish what is open.
 pub struct Draining {
@@ -273,18 +195,6 @@ impl Proxy {
             // Fails only for a worker that has ended.
             drop(worker.commands.send(command()));
         }
-    }
-}
-
-impl Running {
-    /// Hands a socket over. Without a second handle of it - no more files may be opened - what waits at it waits for this
-    /// worker.
-    pub(crate) fn listen(&mut self, configured: SocketAddr, socket: StdListener) {
-        if let Ok(second) = socket.try_clone() {
-            self.sockets.insert(configured, second);
-        }
-        // Fails only for a worker that has ended.
-        drop(self.commands.send(Command::Listen(configured, socket)));
     }
 }
 

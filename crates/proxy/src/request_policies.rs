@@ -4,25 +4,15 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::pipeline::Flow;
-use crate::record::ExchangeRef;
+use crate::exchange::ExchangeRef;
+use crate::flow::{Flow, Passed};
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict, micros};
-use weir_policies::{Authenticated, Carried, Decision, Outcome, RequestView, ResponseHeaders, Stages, Step, Waiting};
-
-/// A policy that the request has passed, and that has a say in the response.
-pub(crate) struct Passed {
-    /// Its place in the chain of the API.
-    pub(crate) policy: usize,
-    /// Its place among the runs of the exchange.
-    pub(crate) run: usize,
-    pub(crate) headers: ResponseHeaders,
-    pub(crate) carried: Option<Carried>,
-}
+use weir_policies::{Authenticated, Decision, Outcome, RequestView, Stages, Step, Waiting};
 
 /// The policies of an API, at one stage.
 struct Chain<'a> {

@@ -5,8 +5,7 @@
 
 use crate::accept::X_REQUEST_ID;
 use crate::body::Reply;
-use crate::pipeline::Flow;
-use crate::request_policies::Passed;
+use crate::flow::{Flow, Passed};
 use crate::snapshot::BoundPolicy;
 use http::Response;
 use std::rc::Rc;

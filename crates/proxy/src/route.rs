@@ -2,8 +2,8 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::pipeline::Flow;
-use crate::record::Place;
+use crate::exchange::Place;
+use crate::flow::Flow;
 use crate::snapshot::{ApiEntry, Held, RouteEntry};
 use crate::tracing::debug;
 use bytes::{BufMut, BytesMut};

@@ -5,7 +5,7 @@
 
 use crate::gate::Gate;
 use crate::marks::Marks;
-use crate::proxy::Registry;
+use crate::registry::Registry;
 use crate::tls::validities;
 use crate::tracing::Tracer;
 use http::HeaderValue;

@@ -8,12 +8,12 @@
 use crate::accept::{Head, X_REQUEST_ID};
 use crate::answer::Refusal;
 use crate::body::{Reply, RequestBody};
+use crate::exchange::ExchangeRef;
+use crate::flow::Flow;
 use crate::forwarded::{Forwarded, is_of};
 use crate::headers::{Special, add_via, end_hop, passes};
 use crate::link::{self, Report};
 use crate::patience::patiently;
-use crate::pipeline::Flow;
-use crate::record::ExchangeRef;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -31,7 +31,7 @@ use weir_upstream::{Connection, Content, Failure, InFlight, Origin, Unanswered};
 /// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Response<Reply>, Refusal> {
     let origin = &target.route().origin;
-    let (mut request, mut body) = prepare(flow, target, head)?;
+    let (mut request, mut body) = prepare(flow, target, *head)?;
     let is_repeatable = request.method().is_idempotent() && body.is_end();
     let mut started = flow.exchange.hand_to(Turn::Upstream);
     let mut kept = flow.exchange.worker().pool.checkout(origin, started, &flow.exchange.snapshot().upstream_timeouts());
@@ -45,7 +45,7 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         };
         stamp(flow, &mut request);
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
-        let mut in_flight = connection.send(&request, body);
+        let mut in_flight = InFlight::send(connection, &request, body);
         let waited = {
             let waiting = pin!(poll_fn(|cx| in_flight.poll_head(cx)));
             patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, waiting).await
@@ -274,9 +274,9 @@ fn stamp(flow: &Flow, request: &mut Request<()>) {
 }
 
 /// Turns the client's head into the upstream's.
-fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<(Request<()>, RequestBody), Refusal> {
+fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<(Request<()>, RequestBody), Refusal> {
     let snapshot = flow.exchange.snapshot();
-    let Head { method, host, mut headers, special, body } = *head;
+    let Head { method, host, mut headers, special, body } = head;
     if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
@@ -291,8 +291,8 @@ fn prepare(flow: &Flow, target: &Target, head: Box<Head>) -> Result<(Request<()>
     }
     add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
-        trusted: is_of(flow.exchange.connection().peer(), &snapshot.trusted_peers),
-        peer: flow.exchange.connection().peer_text(),
+        trusted: is_of(flow.exchange.client().peer, &snapshot.trusted_peers),
+        peer: &flow.exchange.client().peer_text,
         proto: flow.exchange.borrow().scheme.as_str(),
         host: &host,
         special,

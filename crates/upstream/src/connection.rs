@@ -1,11 +1,10 @@
 //! One connection to an upstream, in the hand of whoever has a request for it, or kept for the next one.
 
-use crate::content::Content;
 use crate::descriptors::Descriptor;
-use crate::in_flight::{InFlight, Progress};
+
 use crate::origin::OriginId;
+use crate::progress::Progress;
 use bytes::BytesMut;
-use http::Request;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use weir_http1::{Asked, Framing, Limits, Reader, Response};
@@ -79,10 +78,5 @@ impl Connection {
     /// It was not used for a while: its memory is given back.
     pub(crate) fn rest(&mut self) {
         self.0.io.rest();
-    }
-
-    /// Sends a request: its head, and `content` behind it. The head has the framing of the content.
-    pub fn send<C: Content>(self, head: &Request<()>, content: C) -> InFlight<C> {
-        InFlight::begin(self, head, content)
     }
 }

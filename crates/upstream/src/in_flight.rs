@@ -5,15 +5,14 @@
 
 use crate::connection::{Connection, State};
 use crate::content::Content;
+use crate::progress::Progress;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
-use weir_http1::{
-    Asked, BodyError, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, Limits, write_request,
-};
+use weir_http1::{Asked, BodyError, Decoder, Fields, Frame as Piece, Framing, HeadError, write_request};
 
 /// So much of a request is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
@@ -23,38 +22,6 @@ pub struct InFlight<C> {
     connection: Connection,
     /// Until all of it is handed over.
     content: Option<C>,
-}
-
-/// Where a request and its response stand. Kept with the connection, because a request in flight changes hands.
-pub(crate) struct Progress {
-    encoder: Encoder,
-    /// The frame that was taken last, until something is written.
-    last: Option<Frame<Bytes>>,
-    /// What the stream had taken before.
-    taken: u64,
-    /// Writing failed. The response may have come all the same.
-    broken: Option<io::Error>,
-    asked: Asked,
-    decoder: Decoder,
-    /// Bytes of the response's content, where it says how many.
-    length: Option<u64>,
-    /// The upstream keeps the connection behind this response.
-    persists: bool,
-}
-
-impl Progress {
-    pub(crate) fn new(framing: Framing, asked: Asked, taken: u64) -> Self {
-        Self {
-            encoder: Encoder::new(framing),
-            last: None,
-            taken,
-            broken: None,
-            asked,
-            decoder: Decoder::new(Framing::None, Limits::default()),
-            length: None,
-            persists: false,
-        }
-    }
 }
 
 /// Why there is no response head.
@@ -86,7 +53,8 @@ pub enum Incomplete {
 }
 
 impl<C: Content> InFlight<C> {
-    pub(crate) fn begin(mut connection: Connection, head: &Request<()>, content: C) -> Self {
+    /// Sends a request: its head, and `content` behind it. The head has the framing of the content.
+    pub fn send(mut connection: Connection, head: &Request<()>, content: C) -> Self {
         let State { io, progress, .. } = &mut *connection.0;
         let taken = io.taken();
         let target = head.uri().path_and_query().map_or("/", |target| target.as_str());

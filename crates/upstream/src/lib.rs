@@ -3,7 +3,7 @@
 //! Everything here belongs to one worker (one thread, one current-thread runtime): a [`Pool`] is not shared and
 //! takes no lock. What is shared is read-only: the [`Origins`] table, made at load, and the TLS configuration.
 //!
-//! A request is sent by [`Connection::send`] and moved by whoever waits for its response: [`InFlight`] has no task of its
+//! A request is sent by [`InFlight::send`] and moved by whoever waits for its response: [`InFlight`] has no task of its
 //! own.
 //!
 //! The border: nothing here knows routes, policies or telemetry. A failure is reported as a [`Failure`], which is a
@@ -20,6 +20,7 @@ mod in_flight;
 mod origin;
 mod own_authority;
 mod pool;
+mod progress;
 mod tls;
 
 pub use connect::Timeouts;

@@ -107,7 +107,7 @@ async fn read_to(peer: &mut TcpStream, end: &str) -> String {
 async fn a_connection_is_used_again_until_its_upstream_closes() {
     let (origin, pool, mut connection, mut peer) = connected().await;
     for _ in 0..3 {
-        let mut sent = connection.send(&get(), Frames::default());
+        let mut sent = InFlight::send(connection, &get(), Frames::default());
         peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         assert_eq!(head(&mut sent).await.unwrap().headers()["content-length"], "2");
         assert_eq!(content(&mut sent).await.0, b"ok");
@@ -137,7 +137,7 @@ async fn a_connection_is_kept_only_behind_a_whole_exchange_that_says_so() {
         ("HTTP/1.1 200 OK\r\n\r\nok", false),
     ] {
         let (_, _, connection, mut peer) = connected().await;
-        let mut sent = connection.send(&get(), Frames::default());
+        let mut sent = InFlight::send(connection, &get(), Frames::default());
         let answer = async {
             read_to(&mut peer, "\r\n\r\n").await;
             peer.write_all(response.as_bytes()).await.unwrap();
@@ -183,7 +183,7 @@ async fn what_is_no_response_has_its_reason() {
         ("", Reason::ConnectionTerminated),
     ] {
         let (_, _, connection, mut peer) = connected().await;
-        let mut sent = connection.send(&get(), Frames::default());
+        let mut sent = InFlight::send(connection, &get(), Frames::default());
         let answer = async {
             read_to(&mut peer, "\r\n\r\n").await;
             peer.write_all(response.as_bytes()).await.unwrap();
@@ -201,7 +201,7 @@ async fn content_goes_out_in_chunks_with_its_trailers() {
     let mut frames = Frames::of(&["one", "", "three"]);
     let trailers = [("x-sum", "1")].map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
     frames.0.push_back(Frame::trailers(trailers.into_iter().collect()));
-    let mut sent = connection.send(&post(), frames);
+    let mut sent = InFlight::send(connection, &post(), frames);
     let answer = async {
         let read = read_to(&mut peer, "x-sum: 1\r\n\r\n").await;
         assert_eq!(read.split_once("\r\n\r\n").unwrap().1, "3\r\none\r\n5\r\nthree\r\n0\r\nx-sum: 1\r\n\r\n");
@@ -219,7 +219,7 @@ async fn a_response_counts_though_its_request_was_not_taken() {
     let mut frames = Frames::default();
     let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
     frames.0.extend((0..64).map(|_| Frame::data(piece.clone())));
-    let mut sent = connection.send(&post(), frames);
+    let mut sent = InFlight::send(connection, &post(), frames);
     let answer = async {
         read_to(&mut peer, "\r\n\r\n").await;
         peer.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
@@ -250,7 +250,7 @@ async fn a_request_of_which_nothing_was_written_can_be_sent_again_whole() {
     let (_, _, connection, peer) = connected().await;
     peer.set_zero_linger().unwrap();
     drop(peer);
-    let mut sent = connection.send(&post(), Frames::of(&["one", "two"]));
+    let mut sent = InFlight::send(connection, &post(), Frames::of(&["one", "two"]));
     assert!(matches!(head(&mut sent).await, Err(Unanswered::Closed(_))));
     assert!(sent.is_unsent());
     assert_eq!(sent.into_content().unwrap().whole(), b"onetwo");

@@ -3,7 +3,7 @@
 //! Over TLS the protocol is what ALPN settled (RFC 7301). In the clear it is HTTP/2 if the connection begins with
 //! HTTP/2's preface (prior knowledge, RFC 9113 3.3); what was read to see that is handed on.
 
-use super::{Connection, Kind, Opened};
+use super::{Connection, Kind};
 use bytes::BytesMut;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use std::io;
@@ -20,9 +20,17 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read at once while looking for the preface: most requests whole.
 const AHEAD: usize = 2048;
 
+/// A connection whose language is known.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// What was read to find out.
+    pub(super) ahead: BytesMut,
+    pub(super) http2: bool,
+}
+
 /// `None` where the client left, or the handshake failed: there is nobody to answer.
 pub(super) async fn open(connection: &Connection, tcp: TcpStream) -> Option<Opened> {
-    match &connection.acceptor {
+    match &connection.client.acceptor {
         // Boxed: a handshake's state is large, and is gone after it.
         Some(config) => Box::pin(secure(connection, tcp, Arc::clone(config))).await,
         None => sniff(connection, tcp).await.ok(),
@@ -30,12 +38,12 @@ pub(super) async fn open(connection: &Connection, tcp: TcpStream) -> Option<Open
 }
 
 async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfig>) -> Option<Opened> {
-    let stats = connection.worker.stats();
+    let stats = connection.worker().stats();
     let mut first = [0];
     if tcp.peek(&mut first).await.ok()? == 1 && first[0].is_ascii_uppercase() {
         // A request in the clear: it is refused in its own language.
         connection.kind.set(Kind::Http1);
-        connection.http1_has_begun();
+        connection.head_has_begun();
         stats.handshake_failed();
         return Some(Opened { stream: Stream::Plain(tcp.into()), ahead: BytesMut::new(), http2: false });
     }
@@ -43,16 +51,14 @@ async fn secure(connection: &Connection, tcp: TcpStream, config: Arc<ServerConfi
         Ok(stream) => {
             let (_, session) = stream.get_ref();
             stats.handshake(session.handshake_kind() == Some(HandshakeKind::Resumed));
-            connection.tls.set(facts(session));
-            if let Some(own) = session.peer_certificates().and_then(<[_]>::first) {
-                let _first = connection.names.set(names_of_certificate(own));
-            }
+            let own = session.peer_certificates().and_then(<[_]>::first);
+            connection.client.has_shaken_hands(facts(session), own.map(names_of_certificate));
             let http2 = session.alpn_protocol() == Some(b"h2");
             Some(Opened { stream: Stream::Tls(Box::new(stream.into())), ahead: BytesMut::new(), http2 })
         }
         Err(error) => {
             stats.handshake_failed();
-            debug!(peer = %connection.peer, listener = %connection.listener, %error, "TLS handshake failed");
+            debug!(peer = %connection.client.peer, listener = %connection.client.listener, %error, "TLS handshake failed");
             None
         }
     }
@@ -91,7 +97,7 @@ async fn sniff(connection: &Connection, mut tcp: TcpStream) -> io::Result<Opened
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if Reader::has_begun(&ahead) {
-            connection.http1_has_begun();
+            connection.head_has_begun();
         }
         if ended || !same || seen == PREFACE.len() {
             let http2 = same && seen == PREFACE.len();

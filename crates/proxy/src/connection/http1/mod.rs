@@ -3,131 +3,38 @@
 //! What must be known of it from outside - whether a head has begun, which exchange is open - is [`State`], for the worker
 //! looks at its connections and drains them.
 
-mod request;
+pub(super) mod request;
 mod response;
+pub(super) mod state;
 mod wire;
 
-pub(super) use request::escaped;
-pub(crate) use wire::Upload;
-
-use super::{Connection, Kind, Order};
+use super::{Connection, Kind};
+use crate::accept::MAX_HEAD;
 use crate::answer::problem;
 use crate::body::Incoming;
+use crate::exchange::Owner;
 use crate::pipeline;
-use crate::record::WeakExchange;
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 use request::{arrived, detail, reason};
 use response::{Asker, Stop, write};
-use std::cell::{Cell, RefCell};
+use state::Phase;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
 use weir_event::Reason;
 use weir_http1::{Expectation, Framing, HeadError, Limits, Request};
 use weir_transport::Stream;
 use wire::{Next, Wire};
-
-/// How long the end of a client that is still sending is waited for, after its answer.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Where a connection stands between its requests.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
-    /// No exchange, and nothing of the next request has come.
-    #[default]
-    Idle,
-    /// No exchange, but bytes of a next head.
-    Head,
-    /// An exchange is open.
-    Busy,
-    /// The last exchange is recorded; its bytes may not be written yet.
-    Flushing,
-}
-
-/// What is known between requests.
-#[derive(Default)]
-pub(super) struct State {
-    phase: Cell<Phase>,
-    /// The exchange that is open.
-    current: RefCell<Option<WeakExchange>>,
-    /// Since when only the end of the client is waited for, after ours.
-    lingering: Cell<Option<Instant>>,
-    /// It ends behind the request that is open or has begun to come.
-    drains: Cell<bool>,
-    /// It was at rest when the worker looked at it.
-    rests: Cell<bool>,
-}
-
-impl State {
-    pub(super) fn begin(&self, exchange: WeakExchange) {
-        self.phase.set(Phase::Busy);
-        *self.current.borrow_mut() = Some(exchange);
-    }
-
-    pub(super) fn end(&self) {
-        self.phase.set(Phase::Flushing);
-        // An idle connection keeps nothing of its last request in memory.
-        self.current.take();
-    }
-
-    fn waits_for_response(&self) -> bool {
-        self.current.borrow().as_ref().is_some_and(WeakExchange::waits_for_response)
-    }
-
-    pub(super) fn blame(&self, reason: Reason) {
-        if let Some(exchange) = self.current.borrow().as_ref() {
-            exchange.blame(reason);
-        }
-    }
-}
-
-impl Connection {
-    /// Something of a next head has come.
-    pub(super) fn http1_has_begun(&self) {
-        if self.http1.phase.get() == Phase::Idle {
-            self.http1.phase.set(Phase::Head);
-            self.since.set(self.worker.clock.now());
-        }
-    }
-
-    /// Closes a connection on which nothing has happened for `limit`. One that has sent half a head is distinguished:
-    /// that was a request, and it gets its event. A request that waits for its response looks at the time.
-    pub(super) fn sweep_http1(&self, now: Instant, limit: Duration) {
-        if self.http1.waits_for_response() {
-            super::wake(&self.waker);
-        }
-        if self.http1.lingering.get().is_some_and(|since| self.has_passed(since, now, LINGER)) {
-            return self.give(Order::Close);
-        }
-        let phase = self.http1.phase.get();
-        if phase == Phase::Idle && !self.http1.rests.replace(true) {
-            super::wake(&self.waker);
-        }
-        if matches!(phase, Phase::Idle | Phase::Head) && self.has_passed(self.since.get(), now, limit) {
-            self.http1_cut_off(Reason::RequestHeadTimeout);
-            self.give(Order::Close);
-        }
-    }
-
-    /// The connection ends before a head that has begun is whole: that was a request.
-    pub(super) fn http1_cut_off(&self, reason: Reason) {
-        if self.http1.phase.get() == Phase::Head {
-            self.http1.phase.set(Phase::Flushing);
-            self.record_unparsed(reason, None, &[]);
-        }
-    }
-}
 
 /// Whatever way a connection ends - its future may be dropped where it stands - what has come of a head is recorded.
 struct Account(Rc<Connection>);
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let drains = self.0.http1.drains.get() || self.0.worker.is_ending();
-        self.0.http1_cut_off(if drains { Reason::GatewayDraining } else { Reason::ClientClosed });
+        let drains = self.0.http1.drains.get() || self.0.worker().is_ending();
+        self.0.head_is_cut_off(if drains { Reason::GatewayDraining } else { Reason::ClientClosed });
     }
 }
 
@@ -135,8 +42,8 @@ impl Drop for Account {
 pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: BytesMut) {
     connection.kind.set(Kind::Http1);
     let _account = Account(Rc::clone(&connection));
-    let fields = connection.worker.snapshot().limits.header_fields as usize;
-    let limits = Limits { head: super::MAX_HEAD, fields, ..Limits::default() };
+    let fields = connection.worker().snapshot().limits.header_fields as usize;
+    let limits = Limits { head: MAX_HEAD, fields, ..Limits::default() };
     let wire = Rc::new(Wire::new(stream, ahead, limits, Rc::clone(&connection)));
     let served = pin!(serve_all(&connection, &wire));
     connection.obediently(served, |_| connection.http1.drains.set(true)).await;
@@ -150,7 +57,7 @@ async fn serve_all(connection: &Rc<Connection>, wire: &Rc<Wire>) {
             Next::Request(framing, fault) => serve_one(connection, wire, &mut request, framing, fault).await,
             Next::Fault(fault) => refuse(connection, wire, fault).await,
             Next::End => {
-                connection.http1_cut_off(Reason::ClientClosed);
+                connection.head_is_cut_off(Reason::ClientClosed);
                 Some(After::Close)
             }
         };
@@ -170,7 +77,7 @@ async fn serve_all(connection: &Rc<Connection>, wire: &Rc<Wire>) {
 async fn next(connection: &Rc<Connection>, wire: &Wire, request: &mut Request) -> Next {
     let state = &connection.http1;
     poll_fn(|cx| {
-        let head = wire.poll_head(request, || connection.http1_has_begun(), cx);
+        let head = wire.poll_head(request, || connection.head_has_begun(), cx);
         if head.is_pending() && state.phase.get() == Phase::Idle {
             if state.drains.get() {
                 return Poll::Ready(Next::End);
@@ -205,9 +112,10 @@ async fn serve_one(
     let expects = request.expectation() == Expectation::Continue;
     let (version, is_head) = (arrived.version, arrived.method == Method::HEAD);
     request.clear();
-    let upload = wire.begin(framing, expects);
+    let upload = wire.begin(framing, expects).map(|upload| Box::new(upload) as Incoming);
+    let owner = Rc::clone(connection) as Rc<dyn Owner>;
     connection.http1.rests.set(false);
-    let mut served = pin!(pipeline::serve(Rc::clone(connection), arrived, Incoming::Http1(upload)));
+    let mut served = pin!(pipeline::serve(Rc::clone(&connection.client), owner, arrived, upload));
     let response = poll_fn(|cx| match served.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
         Poll::Pending if wire.has_left(cx) => Poll::Ready(None),
@@ -215,7 +123,7 @@ async fn serve_one(
     });
     let response = response.await?;
     let asker = Asker { version, is_head, persists: persists && !connection.http1.drains.get() };
-    let keeps = match write(wire, &connection.worker, asker, response).await {
+    let keeps = match write(wire, connection.worker(), asker, response).await {
         Ok(keeps) => keeps,
         Err(Stop::Gone | Stop::Broken) => return None,
     };
@@ -233,7 +141,7 @@ async fn refuse(connection: &Rc<Connection>, wire: &Wire, fault: HeadError) -> O
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let trace = connection.record_unparsed(reason(fault), Some(status), &wire.unread());
     let body = problem(reason(fault), status, detail(fault), trace);
-    let date = connection.worker.date();
+    let date = connection.worker().date();
     wire.with_output(|io| {
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ndate: {}\r\nconnection: close\r\n\r\n",
@@ -250,7 +158,7 @@ async fn refuse(connection: &Rc<Connection>, wire: &Wire, fault: HeadError) -> O
 /// Ends our side, and where the client would lose its answer by that, waits for its end.
 async fn close(connection: &Rc<Connection>, wire: &Wire, lingers: bool) {
     if poll_fn(|cx| wire.poll_shutdown(cx)).await.is_ok() && lingers {
-        connection.http1.lingering.set(Some(connection.worker.clock.now()));
+        connection.http1.lingering.set(Some(connection.now()));
         let mut wasted = 0;
         poll_fn(|cx| wire.poll_waste(&mut wasted, cx)).await;
     }

@@ -1,6 +1,7 @@
 //! The socket of an HTTP/1 client: shared by its connection, which reads heads and writes responses, and by the body of
 //! the request at hand. Both are polled by the connection's task.
 
+use crate::body::Upload;
 use crate::connection::Connection;
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
@@ -87,17 +88,16 @@ impl Wire {
         Bytes::copy_from_slice(self.inner.borrow_mut().io.input())
     }
 
-    /// The body behind a head.
-    pub(super) fn begin(self: &Rc<Self>, framing: Framing, expects: bool) -> Upload {
+    /// The body behind a head, if there is one.
+    pub(super) fn begin(self: &Rc<Self>, framing: Framing, expects: bool) -> Option<Body> {
         let mut inner = self.inner.borrow_mut();
         inner.decoder = Decoder::new(framing, inner.limits);
-        inner.expects = expects && !inner.decoder.is_done();
-        let length = match framing {
-            Framing::None => Some(0),
-            Framing::Length(length) => Some(length),
-            _ => None,
-        };
-        Upload { wire: Rc::clone(self), length }
+        if inner.decoder.is_done() {
+            return None;
+        }
+        inner.expects = expects;
+        let length = if let Framing::Length(length) = framing { Some(length) } else { None };
+        Some(Body { wire: Rc::clone(self), length })
     }
 
     /// Whether the client has left in the middle of its exchange. It is looked for only where nothing else is to be read:
@@ -187,13 +187,13 @@ impl Inner {
 }
 
 /// The body of a request, as it comes in.
-pub(crate) struct Upload {
+pub(super) struct Body {
     wire: Rc<Wire>,
     length: Option<u64>,
 }
 
-impl Upload {
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+impl Upload for Body {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
         let inner = &mut *self.wire.inner.borrow_mut();
         if inner.decoder.is_done() {
             return Poll::Ready(None);
@@ -225,11 +225,11 @@ impl Upload {
         Poll::Ready(Some(Err(broke)))
     }
 
-    pub(crate) fn is_end_stream(&self) -> bool {
+    fn is_end(&self) -> bool {
         self.wire.inner.borrow().decoder.is_done()
     }
 
-    pub(crate) fn length(&self) -> Option<u64> {
+    fn length(&self) -> Option<u64> {
         self.length
     }
 }

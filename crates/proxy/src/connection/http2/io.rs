@@ -55,7 +55,7 @@ impl AsyncRead for Watched {
         } else {
             buf.put_slice(&take_ahead(&mut this.ahead, buf.remaining()));
         }
-        let clock = &this.connection.worker.clock;
+        let clock = &this.connection.worker().clock;
         let passed = this.frames.borrow_mut().pass(&buf.filled()[before..], || clock.now());
         this.connection.http2.flooded.set(passed.is_err());
         Poll::Ready(passed.map_err(io::Error::other))

@@ -1,11 +1,13 @@
 //! One stream: a request comes in, and its response goes out, by the frames of `h2`.
 
 use super::frames::Frames;
+use super::state::StreamState;
 use super::upload::{Handle, Upload};
-use super::{Kind, StreamState};
 use crate::accept::Arrived;
-use crate::body::{Incoming, ResponseBody};
-use crate::connection::{Connection, remember};
+use crate::body::{Incoming, ResponseBody, Upload as _};
+use crate::connection::waker::remember;
+use crate::connection::{Connection, Kind};
+use crate::exchange::Owner;
 use crate::pipeline;
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -36,7 +38,9 @@ pub(super) fn spawn(
     let future = async move {
         let over = over;
         // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
-        let served = Box::pin(pipeline::serve(Rc::clone(&connection), Arrived::from(head), Incoming::Http2(upload)));
+        let owner = Rc::clone(&connection) as Rc<dyn Owner>;
+        let upload = (!upload.is_end()).then(|| Box::new(upload) as Incoming);
+        let served = Box::pin(pipeline::serve(Rc::clone(&connection.client), owner, Arrived::from(head), upload));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
         serve(&connection, &frames, served, respond, &over.0).await;
     };
@@ -188,7 +192,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let connection = &self.connection;
         connection.http2.leave(&self.stream);
-        connection.since.set(connection.since.get().max(connection.worker.clock.now()));
+        connection.since.set(connection.since.get().max(connection.now()));
         if self.stream.exchange.borrow().is_none() {
             // The worker ended before the request was looked at.
             debug_assert!(connection.kind.get() == Kind::Http2);

@@ -4,6 +4,7 @@
 //! (RFC 9113 8.1), never one that is whole. And the connection gets its flow-control window back when nobody will read
 //! the rest: [`Handle::close`].
 
+use crate::connection::waker::{remember, wake};
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
@@ -12,9 +13,10 @@ use http_body::Frame;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use weir_event::Reason;
 
 /// The body.
-pub(crate) struct Upload {
+pub(super) struct Upload {
     shared: Rc<Shared>,
     /// Bytes that are still to come, where the request says how many.
     left: Option<u64>,
@@ -55,11 +57,11 @@ impl Upload {
         (Self { shared: Rc::clone(&shared), left: length, data_ended: false }, Handle(shared))
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let shared = &*self.shared;
-        crate::connection::remember(&shared.reader, cx.waker());
+        remember(&shared.reader, cx.waker());
         if shared.expects.get() {
-            crate::connection::wake(&shared.stream);
+            wake(&shared.stream);
         }
         let mut recv = shared.recv.borrow_mut();
         let Some(stream) = recv.as_mut() else {
@@ -88,14 +90,20 @@ impl Upload {
             Err(error) => Poll::Ready(Some(Err(UploadError::Http2(error)))),
         }
     }
+}
 
-    pub(crate) fn is_end_stream(&self) -> bool {
+impl crate::body::Upload for Upload {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        self.poll_next(cx).map_err(|error| why_broke(&error))
+    }
+
+    fn is_end(&self) -> bool {
         self.shared.ended.get()
     }
 
     /// Bytes that follow, where the request says how many.
-    pub(crate) fn length(&self) -> Option<u64> {
-        if self.is_end_stream() { Some(0) } else { self.left }
+    fn length(&self) -> Option<u64> {
+        if self.is_end() { Some(0) } else { self.left }
     }
 }
 
@@ -116,23 +124,35 @@ impl Handle {
         if !self.0.expects.get() {
             return false;
         }
-        crate::connection::remember(&self.0.stream, waker);
+        remember(&self.0.stream, waker);
         self.0.reader.borrow().is_some() && self.0.expects.replace(false)
     }
 
     /// The stream is over: nobody reads the rest, and whoever would have is reported.
     pub(super) fn close(&self) {
         self.0.recv.take();
-        crate::connection::wake(&self.0.reader);
+        wake(&self.0.reader);
     }
 }
 
 /// Why an upload ends before its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
+enum UploadError {
     #[error(transparent)]
     Http2(#[from] h2::Error),
     /// Its response is over, so that its stream is.
     #[error("the response ended before the request")]
     Closed,
+}
+
+/// What the client itself reset or closed it took back; what the library ended broke the protocol, here or elsewhere on
+/// the connection.
+fn why_broke(error: &UploadError) -> Reason {
+    match error {
+        // The response is whole by then: nobody is to blame that the rest was not needed.
+        UploadError::Closed => Reason::None,
+        UploadError::Http2(error) if error.is_io() || error.is_remote() => Reason::ClientClosed,
+        UploadError::Http2(error) if error.is_go_away() => Reason::ConnectionBroken,
+        UploadError::Http2(_) => Reason::MalformedRequestBody,
+    }
 }
