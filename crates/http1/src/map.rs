@@ -70,11 +70,10 @@ pub fn write_request(method: &Method, target: &str, fields: &HeaderMap, out: &mu
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the status line of a response to `out`, as HTTP/1.1.
+/// Appends the status line of a response to `out`, as HTTP/1.1. It makes no room: [`length_of_fields`] says what follows.
 pub fn write_status(status: StatusCode, phrase: Option<&ReasonPhrase>, out: &mut BytesMut) {
     let phrase = phrase.map(|phrase| &phrase.0[..]);
     let phrase = phrase.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().as_bytes());
-    out.reserve(15 + phrase.len());
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.extend_from_slice(b" ");

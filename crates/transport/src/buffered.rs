@@ -75,8 +75,8 @@ impl Buffered {
     /// # Errors
     /// Those of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0
-            && let Stream::Plain(socket) = &self.stream
+        if let Stream::Plain(socket) = &self.stream
+            && self.input.capacity() - self.input.len() < self.room
         {
             // No memory is taken for what has not come.
             ready!(socket.poll_read_ready(cx))?;

@@ -16,6 +16,9 @@ use weir_http1::{EncodeError, Encoder, Fields, Framing, length_of_fields, write_
 /// So much of a response is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
 
+/// Room for the status line and the fields that are added, beside a long reason phrase. Bytes.
+const MOST_ADDED: usize = 256;
+
 /// What of its request a response depends on.
 #[derive(Clone, Copy)]
 pub(super) struct Asker {
@@ -77,8 +80,8 @@ fn says_close(headers: &HeaderMap) -> bool {
 }
 
 fn write_head(head: &Parts, framing: Framing, asker: Asker, keeps: bool, worker: &Worker, out: &mut BytesMut) {
+    out.reserve(length_of_fields(&head.headers) + MOST_ADDED);
     write_status(head.status, head.extensions.get(), out);
-    out.reserve(length_of_fields(&head.headers) + 128);
     let (mut has_date, mut has_length, mut says_close) = (false, false, false);
     for (name, value) in &head.headers {
         if *name == TRANSFER_ENCODING {
