@@ -4,8 +4,9 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use weir_config::{Api, Listen, Pattern, Route, Rule, Scheme};
+use weir_http1::Fields;
 use weir_router::{Request, Router};
 
 pub fn route(text: &str) {
@@ -37,7 +38,7 @@ pub fn route(text: &str) {
     };
     let root = Api { listen: Listen { base_path: String::new(), ..api.listen.clone() }, ..api.clone() };
     let router = Router::compile(&[api, root]);
-    let (method, headers) = (Method::GET, HeaderMap::new());
+    let (method, headers) = (Method::GET, Fields::new());
     let Some(matched) = router.route(&Request { method: &method, host, path, headers: &headers }) else { return };
     let forwarded = matched.path.to_cow();
     assert!(forwarded.starts_with('/'));

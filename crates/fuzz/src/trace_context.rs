@@ -5,7 +5,7 @@ use weir_telemetry::trace_context::tracestate::TraceState;
 
 pub fn trace_context(bytes: &[u8]) {
     if let Some(parent) = TraceParent::parse(bytes) {
-        assert_eq!(TraceParent::parse(parent.header().as_bytes()), Some(parent));
+        assert_eq!(TraceParent::parse(&parent.text()), Some(parent));
     }
     if let Some(state) = TraceState::read(bytes.split(|byte| *byte == b'\n')) {
         let line = state.clone().into_header();

@@ -43,7 +43,7 @@ pub use known::{Known, KnownSet};
 pub use legible::{Legible, legible};
 pub use limits::Limits;
 pub use line::Version;
-pub use map::{ReasonPhrase, length_of_fields, write_field, write_request, write_status};
+pub use map::{ReasonPhrase, write_request, write_status};
 pub use message::{Request, Response};
 pub use reader::Reader;
 pub use target::Form;

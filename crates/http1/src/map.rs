@@ -39,38 +39,35 @@ impl Fields {
     }
 }
 
-/// The words behind a status where they are not the usual ones: an extension of the `http` crate's responses.
+/// The words behind a status where they are not the usual ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonPhrase(Bytes);
 
 impl Response {
-    /// The head as the `http` crate has it. `None` where its map cannot hold the fields.
-    pub fn to_http(&self) -> Option<http::Response<()>> {
-        let mut response = http::Response::new(());
-        let status = StatusCode::from_u16(self.status()).ok()?;
-        *response.status_mut() = status;
-        *response.headers_mut() = self.fields.to_map()?;
+    /// The words behind the status, where there are some that are not the usual ones.
+    pub fn phrase(&self) -> Option<ReasonPhrase> {
         let reason = self.reason();
-        if !reason.is_empty() && status.canonical_reason().map(str::as_bytes) != Some(reason) {
-            response.extensions_mut().insert(ReasonPhrase(Bytes::copy_from_slice(reason)));
+        if reason.is_empty() {
+            return None;
         }
-        Some(response)
+        let usual = StatusCode::from_u16(self.status()).ok().and_then(|status| status.canonical_reason());
+        (usual.map(str::as_bytes) != Some(reason)).then(|| ReasonPhrase(Bytes::copy_from_slice(reason)))
     }
 }
 
 /// Appends the head of a request in origin form to `out` (RFC 9112 3.2.1), as HTTP/1.1.
-pub fn write_request(method: &Method, target: &str, fields: &HeaderMap, out: &mut BytesMut) {
+pub fn write_request(method: &Method, target: &str, fields: &Fields, out: &mut BytesMut) {
     let method = method.as_str();
-    out.reserve(method.len() + target.len() + 14 + length_of_fields(fields));
+    out.reserve(method.len() + target.len() + 14 + fields.room());
     out.extend_from_slice(method.as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields.iter().for_each(|(name, value)| write_field(name, value, out));
+    fields.write(out);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the status line of a response to `out`, as HTTP/1.1. It makes no room: [`length_of_fields`] says what follows.
+/// Appends the status line of a response to `out`, as HTTP/1.1. It makes no room: [`Fields::room`] says what follows.
 pub fn write_status(status: StatusCode, phrase: Option<&ReasonPhrase>, out: &mut BytesMut) {
     let phrase = phrase.map(|phrase| &phrase.0[..]);
     let phrase = phrase.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().as_bytes());
@@ -79,19 +76,6 @@ pub fn write_status(status: StatusCode, phrase: Option<&ReasonPhrase>, out: &mut
     out.extend_from_slice(b" ");
     out.extend_from_slice(phrase);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Appends one line to `out`, with its CR LF.
-pub fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Bytes of all lines.
-pub fn length_of_fields(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 #[cfg(test)]
@@ -108,7 +92,7 @@ mod tests {
         }
         let map = fields.to_map().unwrap();
         let mut out = BytesMut::new();
-        map.iter().for_each(|(name, value)| write_field(name, value, &mut out));
+        Fields::of_map(&map).unwrap().write(&mut out);
         let written = std::str::from_utf8(&out).unwrap();
         assert_eq!(Fields::of_map(&map).unwrap().to_map().unwrap(), map);
         assert_eq!(written, "host: a\r\nx-one: 1\r\nx-one: \r\naccept: \u{e9}\r\nweir-link: 2\r\n");
@@ -125,12 +109,13 @@ mod tests {
             let (mut response, mut out) = (Response::default(), BytesMut::new());
             let read = Reader::default().response(&mut head.into(), &mut response, Asked::Other);
             assert!(read.unwrap().is_some());
-            let response = response.to_http().unwrap();
-            write_status(response.status(), response.extensions().get(), &mut out);
+            let status = StatusCode::from_u16(response.status()).unwrap();
+            write_status(status, response.phrase().as_ref(), &mut out);
             assert_eq!(out, written);
         }
-        let (mut out, map) = (BytesMut::new(), HeaderMap::from_iter([(http::header::HOST, "a".parse().unwrap())]));
-        write_request(&Method::GET, "/b?c", &map, &mut out);
+        let (mut out, mut fields) = (BytesMut::new(), Fields::new());
+        fields.append("host", b"a").unwrap();
+        write_request(&Method::GET, "/b?c", &fields, &mut out);
         assert_eq!(out, "GET /b?c HTTP/1.1\r\nhost: a\r\n\r\n");
     }
 }

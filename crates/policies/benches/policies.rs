@@ -3,11 +3,12 @@
 //! A policy that takes credentials away is given them anew each time; `credentials_given_anew` is what that costs.
 
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 use weir_config::{Api, load_text};
+use weir_http1::Fields;
 use weir_policies::{Policy, RequestView, Services};
 
 const LIMIT: &str = "rateLimits: [{maximumRequests: 268435454, timePeriodInMilliseconds: 3600000}]";
@@ -26,18 +27,18 @@ fn api(policy: &str) -> Api {
     load_text(Path::new("bench"), &text, &|_| None).expect("the configuration is right").apis.remove(0)
 }
 
-fn headers(key: u16) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert("host", HeaderValue::from_static("api.example.com"));
-    headers.insert("x-key", HeaderValue::from(key));
+fn headers(key: u16) -> Fields {
+    let mut headers = Fields::new();
+    headers.set("host", b"api.example.com").expect("a field");
+    headers.set("x-key", key.to_string().as_bytes()).expect("a field");
     give(&mut headers);
     headers
 }
 
-fn give(headers: &mut HeaderMap) {
-    headers.insert("authorization", HeaderValue::from_static("Basic Y2hyaXM6YWRtaW4="));
-    headers.insert("client_id", HeaderValue::from_static("mobile"));
-    headers.insert("x-secret", HeaderValue::from_static("s3cret"));
+fn give(headers: &mut Fields) {
+    headers.set("authorization", b"Basic Y2hyaXM6YWRtaW4=").expect("a field");
+    headers.set("client_id", b"mobile").expect("a field");
+    headers.set("x-secret", b"s3cret").expect("a field");
 }
 
 #[divan::bench]

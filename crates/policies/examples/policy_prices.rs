@@ -8,8 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use weir_config::{Api, load_text};
+use weir_http1::Fields;
 use weir_policies::{Policy, RequestView, Services};
 
 const ROUNDS: u32 = 2_000_000;
@@ -83,11 +84,11 @@ fn decide(policy: &Policy) {
     }
 }
 
-fn headers(key: u16) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert("authorization", HeaderValue::from_static("Basic Y2hyaXM6YWRtaW4="));
-    headers.insert("client_id", HeaderValue::from_static("mobile"));
-    headers.insert("x-secret", HeaderValue::from_static("s3cret"));
-    headers.insert("x-key", HeaderValue::from(key));
+fn headers(key: u16) -> Fields {
+    let mut headers = Fields::new();
+    headers.set("authorization", b"Basic Y2hyaXM6YWRtaW4=").expect("a field");
+    headers.set("client_id", b"mobile").expect("a field");
+    headers.set("x-secret", b"s3cret").expect("a field");
+    headers.set("x-key", key.to_string().as_bytes()).expect("a field");
     headers
 }

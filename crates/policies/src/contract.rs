@@ -5,7 +5,7 @@
 
 use crate::Services;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::any::Any;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use std::time::Instant;
 use weir_config::Api;
 use weir_config::policy::LogLevel;
 use weir_event::{AuthKind, RateLimitState, Reason};
+use weir_http1::Fields;
 
 /// The points in the life of a request at which a policy is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub struct RequestView<'a> {
     pub path: &'a str,
     /// As sent, without the `?`.
     pub query: Option<&'a str>,
-    pub headers: &'a mut HeaderMap,
+    pub headers: &'a mut Fields,
     /// The address of the client, as the event has it: of the connection, or what a trusted peer says.
     pub client: IpAddr,
     /// Whom a policy before this one has identified.
@@ -81,7 +82,7 @@ pub struct RequestView<'a> {
 /// What a policy sees of a response. Headers may be changed; hop-by-hop fields are gone by then.
 pub struct ResponseView<'a> {
     pub status: StatusCode,
-    pub headers: &'a mut HeaderMap,
+    pub headers: &'a mut Fields,
     /// What the policy left of the request for its response side.
     pub carried: Option<Carried>,
     /// What the policy wants written in the log of requests.

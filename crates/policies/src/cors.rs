@@ -9,11 +9,12 @@ use crate::contract::{Answer, Carried, Compiled, Effects, Outcome, RequestView, 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, StatusCode};
 use weir_config::Api;
 use weir_config::policy::{self, Group, MaxAge, Origin, Origins};
+use weir_http1::{Fields, Known};
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -66,34 +67,34 @@ impl Compiled for Cors {
     }
 
     fn before_route(&self, request: &mut RequestView<'_>) -> Step {
-        let Some(origin) = request.headers.get(ORIGIN) else { return Outcome::go_on().into() };
-        let granted = self.grant(origin);
+        let Some(origin) = request.headers.get_value(Known::Origin) else { return Outcome::go_on().into() };
+        let granted = self.grant(&origin);
         if request.method == Method::OPTIONS
-            && let Some(method) = request.headers.get(ACCESS_CONTROL_REQUEST_METHOD)
+            && let Some(method) = request.headers.get_value(&ACCESS_CONTROL_REQUEST_METHOD)
         {
-            let headers = request.headers.get(ACCESS_CONTROL_REQUEST_HEADERS);
+            let headers = request.headers.get_value(&ACCESS_CONTROL_REQUEST_HEADERS);
             return Outcome::respond(self.preflight(granted, method, headers)).into();
         }
         Effects { carried: granted.map(|granted| Box::new(granted) as Carried), ..Effects::default() }.go_on().into()
     }
 
     fn on_response(&self, response: &mut ResponseView<'_>) {
-        for name in OURS {
+        for name in &OURS {
             response.headers.remove(name);
         }
         let Some(groups) = &self.groups else {
-            response.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+            response.headers.put(&ACCESS_CONTROL_ALLOW_ORIGIN, &ANY);
             return;
         };
         vary_by_origin(response.headers);
         let granted = response.carried.take().and_then(|carried| carried.downcast::<Granted>().ok());
         let Some(granted) = granted else { return };
-        response.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, granted.origin);
+        response.headers.put(&ACCESS_CONTROL_ALLOW_ORIGIN, &granted.origin);
         if self.credentials {
-            response.headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+            response.headers.put(&ACCESS_CONTROL_ALLOW_CREDENTIALS, &TRUE);
         }
-        if let Some(exposed) = groups.get(granted.group).and_then(|group| group.exposed.clone()) {
-            response.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        if let Some(exposed) = groups.get(granted.group).and_then(|group| group.exposed.as_ref()) {
+            response.headers.put(&ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
 }
@@ -111,14 +112,14 @@ impl Cors {
     }
 
     /// The answer to a browser that asks beforehand. Without permission it says nothing of what would be allowed.
-    fn preflight(&self, granted: Option<Granted>, method: &HeaderValue, headers: Option<&HeaderValue>) -> Answer {
+    fn preflight(&self, granted: Option<Granted>, method: HeaderValue, headers: Option<HeaderValue>) -> Answer {
         let answer = Answer::empty(StatusCode::NO_CONTENT);
         let Some(groups) = &self.groups else {
             let answer = answer
                 .with(ACCESS_CONTROL_ALLOW_ORIGIN, ANY)
-                .with(ACCESS_CONTROL_ALLOW_METHODS, method.clone())
+                .with(ACCESS_CONTROL_ALLOW_METHODS, method)
                 .with(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(MaxAge::default().0));
-            return optional(answer, ACCESS_CONTROL_ALLOW_HEADERS, headers.cloned());
+            return optional(answer, ACCESS_CONTROL_ALLOW_HEADERS, headers);
         };
         let answer = answer.with(VARY, HeaderValue::from_name(ORIGIN));
         let Some(Granted { group, origin }) = granted else { return answer };
@@ -163,13 +164,9 @@ fn optional(answer: Answer, name: HeaderName, value: Option<HeaderValue>) -> Ans
 }
 
 /// A cache must not give one origin what was answered to another (RFC 9110 12.5.5).
-fn vary_by_origin(headers: &mut HeaderMap) {
-    let names = |line: &HeaderValue| {
-        let mut names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin"))
-    };
-    if !headers.get_all(VARY).iter().any(names) {
-        headers.append(VARY, HeaderValue::from_name(ORIGIN));
+fn vary_by_origin(headers: &mut Fields) {
+    if !headers.members(Known::Vary).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin")) {
+        headers.add(Known::Vary, &HeaderValue::from_name(ORIGIN));
     }
 }
 
@@ -207,7 +204,7 @@ mod tests {
             (answer.status, answer.reason, answer.body),
             (StatusCode::NO_CONTENT, Reason::PolicyAnswered, crate::Body::Empty)
         );
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.extend(answer.headers);
         crate::testing::listed(&headers)
     }

@@ -12,13 +12,13 @@ pub(crate) const MAX_ENCODED: usize = 4096;
 pub(crate) const BASIC_CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mule-realm\"");
 
 /// `user:password`.
-pub(crate) fn decode_basic(value: &HeaderValue) -> Option<Vec<u8>> {
+pub(crate) fn decode_basic(value: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(encoded_basic(value)?).ok()
 }
 
 /// The same, as it is sent. The scheme's name has no case (RFC 9110 11.1).
-pub(crate) fn encoded_basic(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, encoded) = value.as_bytes().split_at_checked(6)?;
+pub(crate) fn encoded_basic(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, encoded) = value.split_at_checked(6)?;
     let sound = scheme.eq_ignore_ascii_case(b"basic ") && encoded.len() <= MAX_ENCODED;
     sound.then(|| encoded.trim_ascii())
 }

@@ -7,7 +7,7 @@ use weir_config::Expression;
 /// The value, or none where the request has no such thing.
 pub(crate) fn evaluate<'a>(expression: &Expression, request: &'a RequestView<'_>) -> Option<Cow<'a, [u8]>> {
     match expression {
-        Expression::Header(name) => request.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
+        Expression::Header(name) => request.headers.get(name).map(Cow::Borrowed),
         Expression::QueryParam(name) => query_param(request.query?, name),
         Expression::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
         Expression::RequestPath => Some(Cow::Borrowed(request.path.as_bytes())),

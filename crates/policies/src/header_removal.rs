@@ -5,24 +5,25 @@
 
 use crate::Services;
 use crate::contract::{Compiled, Outcome, RequestView, ResponseView, Stages, Step};
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderName;
 use weir_config::policy::{self, Removed};
 use weir_config::{Api, Pattern};
+use weir_http1::Fields;
 
 /// The compiled policy.
 #[derive(Debug)]
 pub struct HeaderRemoval {
-    inbound: Fields,
-    outbound: Fields,
+    inbound: Unwanted,
+    outbound: Unwanted,
 }
 
 #[derive(Debug)]
-struct Fields {
+struct Unwanted {
     names: Vec<HeaderName>,
     patterns: Vec<Pattern>,
 }
 
-impl Fields {
+impl Unwanted {
     fn new(removed: &[Removed]) -> Self {
         let (mut names, mut patterns) = (Vec::new(), Vec::new());
         for removed in removed {
@@ -35,20 +36,20 @@ impl Fields {
         Self { names, patterns }
     }
 
-    fn remove_from(&self, headers: &mut HeaderMap) {
+    fn remove_from(&self, headers: &mut Fields) {
         for name in &self.names {
             headers.remove(name);
         }
         if self.patterns.is_empty() {
             return;
         }
-        let matches = |name: &&HeaderName| {
-            !policy::HeaderRemoval::is_kept(name) && self.patterns.iter().any(|pattern| pattern.is_match(name.as_str()))
-        };
-        let found: Vec<HeaderName> = headers.keys().filter(matches).cloned().collect();
-        for name in found {
-            headers.remove(name);
-        }
+        headers.retain(|field| match HeaderName::from_bytes(field.name) {
+            Ok(name) => {
+                policy::HeaderRemoval::is_kept(&name)
+                    || !self.patterns.iter().any(|pattern| pattern.is_match(name.as_str()))
+            }
+            Err(_) => true,
+        });
     }
 }
 
@@ -57,7 +58,7 @@ impl Compiled for HeaderRemoval {
     const STAGES: Stages = Stages::REQUEST_AND_RESPONSE;
 
     fn compile(spec: &Self::Spec, _: &str, _: &Api, _: &Services) -> Self {
-        Self { inbound: Fields::new(&spec.inbound), outbound: Fields::new(&spec.outbound) }
+        Self { inbound: Unwanted::new(&spec.inbound), outbound: Unwanted::new(&spec.outbound) }
     }
 
     fn on_request(&self, request: &mut RequestView<'_>) -> Step {

@@ -13,7 +13,7 @@ use crate::expression::evaluate;
 use bytes::Bytes;
 use claims::Claims;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use jwks::Jwks;
 use std::collections::HashSet;
@@ -22,6 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use weir_config::Api;
 use weir_config::policy::{JwtAlgorithm, JwtKeys, JwtValidation};
 use weir_event::{AuthKind, Reason};
+use weir_http1::Known;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
 /// Flex's own words.
@@ -87,7 +88,7 @@ impl Inner {
         let text = match &self.spec.token {
             Some(expression) => String::from_utf8(evaluate(expression, request)?.into_owned()).ok()?,
             None => {
-                let value = request.headers.get(AUTHORIZATION)?.to_str().ok()?;
+                let value = std::str::from_utf8(request.headers.get(Known::Authorization)?).ok()?;
                 let (scheme, token) = value.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())?
             }

@@ -106,7 +106,7 @@ fn of_response(part: &Part, response: &ResponseView<'_>) -> Option<String> {
         Part::Known(value) => value.clone(),
         Part::Asked(TextPart::Status) => Some(response.status.as_str().to_owned()),
         Part::Asked(TextPart::Expression(Expression::Header(name))) => {
-            response.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            response.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
         }
         Part::Asked(_) => None,
     }
@@ -137,8 +137,9 @@ fn written(message: &LoggedMessage, text: String) -> Message {
 mod tests {
     use super::*;
     use crate::testing::{Request, compiled, done};
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
     use weir_config::policy::LogLevel;
+    use weir_http1::Fields;
 
     fn policy(items: &str) -> crate::Policy {
         compiled("message-logging-flex", &format!("{{loggingConfiguration: [{items}]}}"))
@@ -153,7 +154,7 @@ mod tests {
     ) -> [Vec<String>; 2] {
         let outcome = done(policy.on_request(&mut request.view()));
         let before = std::mem::take(&mut request.messages);
-        let mut of_response: HeaderMap =
+        let mut of_response: Fields =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let mut after = Vec::new();
         policy.on_response(&mut ResponseView {

@@ -3,16 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use crate::{Authenticated, Carried, Message, Outcome, Policy, RequestView, ResponseView, Services, Step};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Instant;
 use weir_config::{Api, load_text};
+use weir_http1::Fields;
 
 pub(crate) struct Request {
     method: Method,
     target: Uri,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub now: Instant,
     consumer: Option<Authenticated>,
     pub messages: Vec<Message>,
@@ -24,12 +26,12 @@ impl Request {
     }
 
     pub fn of(method: Method, target: &str) -> Self {
-        let (headers, now) = (HeaderMap::new(), Instant::now());
+        let (headers, now) = (Fields::new(), Instant::now());
         Self { method, target: target.parse().unwrap(), headers, now, consumer: None, messages: Vec::new() }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+        self.headers.append(name, value.as_bytes()).unwrap();
         self
     }
 
@@ -94,11 +96,13 @@ pub(crate) fn response(
 }
 
 /// All fields, sorted; the values of one name are joined.
-pub(crate) fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
-    let value = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(",");
-    let mut fields: Vec<_> = headers.keys().map(|name| (name.to_string(), value(name))).collect();
-    fields.sort();
-    fields
+pub(crate) fn listed(headers: &Fields) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
+    let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for field in headers.iter() {
+        fields.entry(text(field.name)).or_default().push(text(field.value));
+    }
+    fields.into_iter().map(|(name, values)| (name, values.join(","))).collect()
 }
 
 /// What is expected of [`listed`].

@@ -14,35 +14,47 @@ use crate::record::Closer;
 use crate::snapshot::Held;
 use crate::tracing::{debug, limit_baggage, link};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{COOKIE, RETRY_AFTER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use weir_event::ids::hex_into;
 use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
+use weir_http1::{Fields, Known};
 use weir_telemetry::Continuation;
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
 pub(crate) const MAX_HEAD: usize = 60 * 1024;
-
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The head of a request as it came.
 pub(crate) struct Arrived {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Fields,
     /// What is wrong with it, where its protocol knows that.
     pub(crate) fault: Option<Refusal>,
 }
 
+/// Of HTTP/2.
 impl From<Parts> for Arrived {
     fn from(parts: Parts) -> Self {
-        Self { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, fault: None }
+        let Parts { method, uri, version, mut headers, .. } = parts;
+        join_cookies(&mut headers);
+        // The codec refuses that of HTTP/1.1 (RFC 9113 8.2.1); it is not seen in the list.
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        let mut values = headers.values().map(HeaderValue::as_bytes);
+        let is_padded = values.any(|value| is_blank(value.first()) || is_blank(value.last()));
+        let padded = || Refusal::new(Reason::MalformedRequest, "a field of the request begins or ends with a blank");
+        let large = |_| Refusal::new(Reason::HeadersTooLarge, "the request has more fields than can be kept");
+        let (headers, fault) = match Fields::of_map(&headers).map_err(large) {
+            Ok(fields) => (fields, is_padded.then(padded)),
+            Err(fault) => (Fields::new(), Some(fault)),
+        };
+        Self { method, uri, version, headers, fault }
     }
 }
 
@@ -50,7 +62,7 @@ impl From<Parts> for Arrived {
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) host: HeaderValue,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Fields,
     /// What was in the headers when they came; some of it may have been taken out since.
     pub(crate) special: Special,
     pub(crate) body: RequestBody,
@@ -61,34 +73,6 @@ impl Head {
     pub(crate) fn for_rules<'a>(&'a self, path: &'a str) -> weir_router::Request<'a> {
         let host = self.host.to_str().unwrap_or_default();
         weir_router::Request { method: &self.method, host, path, headers: &self.headers }
-    }
-}
-
-/// What is looked for in every head, by one walk over it: that costs less than a look-up for each.
-struct Seen {
-    special: Special,
-    /// The first line of it, and how many there are.
-    host: Option<HeaderValue>,
-    hosts: usize,
-    user_agent: Option<HeaderValue>,
-}
-
-impl Seen {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut seen = Self { special: Special::default(), host: None, hosts: 0, user_agent: None };
-        for (name, value) in headers {
-            if *name == HOST {
-                seen.hosts += 1;
-                if seen.hosts == 1 {
-                    seen.host = Some(value.clone());
-                }
-            } else if *name == USER_AGENT && seen.user_agent.is_none() {
-                seen.user_agent = Some(value.clone());
-            } else {
-                seen.special.see(name);
-            }
-        }
-        seen
     }
 }
 
@@ -104,17 +88,18 @@ pub(crate) fn accept(
     let sound = match parts.fault {
         Some(fault) => Err(fault),
         None if parts.version == Version::HTTP_2 => {
-            join_cookies(&mut headers);
             let most = snapshot.limits.header_fields as usize;
             head_size(&parts.uri, &headers).and_then(|()| one_length(&headers)).and_then(|()| fields(&headers, most))
         }
         None => Ok(()),
     };
-    let Seen { special, host: line, hosts, user_agent } = Seen::of(&headers);
+    let special = Special::of(&headers);
+    let (line, hosts) = (headers.get_value(Known::Host), headers.get_all(Known::Host).count());
+    let user_agent = headers.get_value(Known::UserAgent);
     let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
     let listener = snapshot.listener(client.listener);
     let mut trace = trace_context(&client, &snapshot, listener, &mut headers, special);
-    let request_id = request_id(&mut headers, snapshot.preserve_request_id, &trace);
+    let request_id = request_id(&headers, snapshot.preserve_request_id, &trace);
     let (target, path) = normal_target(parts.uri);
     let host = language(&client)
         .and(sound)
@@ -168,7 +153,7 @@ fn trace_context(
     client: &Client,
     snapshot: &Held,
     listener: Option<usize>,
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     special: Special,
 ) -> Continuation {
     let trust = listener.map_or(snapshot.edge, |listener| snapshot.listeners[listener].edge).trust;
@@ -250,37 +235,31 @@ fn language(client: &Client) -> Result<(), Refusal> {
 }
 
 /// Of HTTP/2, what the codec checks of HTTP/1.1: as RFC 9113 6.5.2 counts, 32 bytes a field and its text.
-fn head_size(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+fn head_size(uri: &Uri, headers: &Fields) -> Result<(), Refusal> {
     let field = |name: usize, value: usize| name + value + 32;
     let target = uri.path_and_query().map_or(0, |target| field(5, target.as_str().len()));
     let host = uri.authority().map_or(0, |authority| field(10, authority.as_str().len()));
-    let fields: usize = headers.iter().map(|(name, value)| field(name.as_str().len(), value.len())).sum();
+    let fields: usize = headers.iter().map(|line| field(line.name.len(), line.value.len())).sum();
     if target + host + fields > MAX_HEAD {
         return Err(Refusal::new(Reason::HeadersTooLarge, "the head of the request is larger than 60 KiB"));
     }
     Ok(())
 }
 
-/// Of HTTP/2, what the codec refuses of HTTP/1.1: more fields than that, and values with blanks at their ends
-/// (RFC 9113 8.2.1).
-fn fields(headers: &HeaderMap, most: usize) -> Result<(), Refusal> {
+/// Of HTTP/2, what the codec refuses of HTTP/1.1: more fields than that.
+fn fields(headers: &Fields, most: usize) -> Result<(), Refusal> {
     if headers.len() > most {
         return Err(Refusal::new(
             Reason::HeadersTooLarge,
             "the head of the request has more fields than limits.headerFields",
         ));
     }
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let mut values = headers.values().map(HeaderValue::as_bytes);
-    if values.any(|value| is_blank(value.first()) || is_blank(value.last())) {
-        return Err(Refusal::new(Reason::MalformedRequest, "a field of the request begins or ends with a blank"));
-    }
     Ok(())
 }
 
 /// HTTP/2 frames its bodies itself, and passes on what a length says beside that.
-fn one_length(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+fn one_length(headers: &Fields) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(Known::ContentLength);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(()),
         (Some(line), None) if !line.is_empty() => Ok(()),
@@ -380,9 +359,9 @@ fn is_plain_host(bytes: &[u8]) -> bool {
 
 /// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its
 /// trace, so that no third random id need be stored.
-fn request_id(headers: &mut HeaderMap, preserve: bool, trace: &Continuation) -> HeaderValue {
-    if preserve && let Some(theirs) = headers.get(&X_REQUEST_ID) {
-        return theirs.clone();
+fn request_id(headers: &Fields, preserve: bool, trace: &Continuation) -> HeaderValue {
+    if preserve && let Some(theirs) = headers.get_value(Known::XRequestId) {
+        return theirs;
     }
     compose(trace.facts.trace, trace.facts.span)
 }

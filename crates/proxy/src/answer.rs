@@ -3,15 +3,16 @@
 //! Nothing of the request is repeated in an answer, and no internals: a reason, a sentence, the trace id. Where clients know
 //! Flex's own body for a refusal, it is that body.
 
-use crate::body::Reply;
+use crate::body::Source;
 use crate::flow::Flow;
+use crate::reply::Reply;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
 use weir_event::{Reason, TraceId};
+use weir_http1::Known;
 use weir_policies::{Answer, Body, ResponseHeaders};
 
-pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -47,7 +48,7 @@ impl Refusal {
     }
 
     /// Books the refusal and makes the answer.
-    pub(crate) fn answer(self, flow: &mut Flow) -> Response<Reply> {
+    pub(crate) fn answer(self, flow: &mut Flow) -> Reply<Source> {
         let mut exchange = flow.exchange.borrow_mut();
         exchange.blame(self.reason);
         exchange.status = self.status.as_u16();
@@ -59,15 +60,13 @@ impl Refusal {
             }
             Body::Json(body) => (Some(JSON), Bytes::from_static(body.as_bytes())),
         };
-        let mut response = Response::new(Reply::fixed(body));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
-        headers.extend(self.headers);
+        let mut reply = Reply::new(self.status, Source::fixed(body));
+        reply.fields.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+        reply.fields.extend(self.headers);
         if let Some(value) = proxy_status(&flow.exchange.snapshot().pseudonym, self.reason) {
-            headers.insert(PROXY_STATUS, value);
+            reply.fields.put(Known::ProxyStatus, &value);
         }
-        response
+        reply
     }
 }
 

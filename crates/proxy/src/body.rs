@@ -9,8 +9,9 @@ use crate::flow::Flow;
 use crate::headers::only_content;
 use crate::patience::IdleTimer;
 use crate::record::Closer;
+use crate::reply::Reply;
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
@@ -151,39 +152,41 @@ impl Content for RequestBody {
 }
 
 /// What an answer's bytes come from.
-pub(crate) enum Reply {
+pub(crate) enum Source {
     /// The gateway's own.
     Fixed(Option<Bytes>),
     /// The upstream's, with the connection that it comes on.
     Upstream(InFlight<RequestBody>),
 }
 
-impl Reply {
+impl Source {
     pub(crate) fn fixed(bytes: Bytes) -> Self {
         Self::Fixed(Some(bytes))
     }
 }
 
 /// Turns the reply into what is written. A response without a body is closed here: nobody asks for it.
-pub(crate) fn body(flow: Flow, reply: Response<Reply>) -> Response<ResponseBody> {
+pub(crate) fn body(flow: Flow, reply: Reply<Source>) -> Reply<ResponseBody> {
     let Flow { exchange, closer, method, .. } = flow;
-    let (parts, reply) = reply.into_parts();
-    exchange.borrow_mut().status = parts.status.as_u16();
+    let status = reply.status;
+    exchange.borrow_mut().status = status.as_u16();
     let idle = IdleTimer::new(exchange.snapshot().timeouts.stream_idle, exchange.progress());
-    let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut body = ResponseBody { reply: Some(reply), exchange, closer: Some(closer), idle };
-    if bodiless || body.is_end_stream() {
-        body.complete(Outcome::Completed);
-        if bodiless {
-            body.reply = None;
+    let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    reply.map(|source| {
+        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), idle };
+        if bodiless || body.is_end_stream() {
+            body.complete(Outcome::Completed);
+            if bodiless {
+                body.source = None;
+            }
         }
-    }
-    Response::from_parts(parts, body)
+        body
+    })
 }
 
 /// The answer's body, on its way to the client.
 pub(crate) struct ResponseBody {
-    reply: Option<Reply>,
+    source: Option<Source>,
     exchange: ExchangeRef,
     closer: Option<Closer>,
     idle: IdleTimer,
@@ -194,9 +197,9 @@ impl ResponseBody {
     fn complete(&mut self, outcome: Outcome) {
         let Some(closer) = self.closer.take() else { return };
         let now = closer.close(outcome);
-        let whole = outcome == Outcome::Completed && matches!(self.reply, Some(Reply::Upstream(_)));
+        let whole = outcome == Outcome::Completed && matches!(self.source, Some(Source::Upstream(_)));
         if whole
-            && let Some(Reply::Upstream(in_flight)) = self.reply.take()
+            && let Some(Source::Upstream(in_flight)) = self.source.take()
             && let Some(connection) = in_flight.finish()
         {
             self.exchange.worker().pool.give_back(connection, now);
@@ -205,14 +208,14 @@ impl ResponseBody {
 
     /// Moves the request on, which may not be whole yet, where the response cannot be.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if let Some(Reply::Upstream(in_flight)) = &mut self.reply {
+        if let Some(Source::Upstream(in_flight)) = &mut self.source {
             // What breaks there shows when the response is read on.
             drop(in_flight.poll_request(cx));
         }
     }
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Some(Reply::Upstream(in_flight)) = &mut self.reply else { return Poll::Ready(None) };
+        let Some(Source::Upstream(in_flight)) = &mut self.source else { return Poll::Ready(None) };
         match in_flight.poll_frame(cx) {
             Poll::Pending => {
                 let was = self.exchange.borrow().meter.turn();
@@ -244,7 +247,7 @@ impl ResponseBody {
         exchange.bytes_out += len;
         drop(exchange);
         // Behind trailers nobody asks again, and they are the end.
-        let ended = matches!(&self.reply, Some(Reply::Upstream(in_flight)) if in_flight.is_end());
+        let ended = matches!(&self.source, Some(Source::Upstream(in_flight)) if in_flight.is_end());
         if ended || frame.is_trailers() {
             self.complete(Outcome::Completed);
         }
@@ -263,9 +266,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
-        match &mut this.reply {
+        match &mut this.source {
             None => Poll::Ready(None),
-            Some(Reply::Fixed(bytes)) => {
+            Some(Source::Fixed(bytes)) => {
                 let bytes = bytes.take();
                 if let Some(bytes) = &bytes {
                     this.exchange.borrow_mut().bytes_out += bytes.len() as u64;
@@ -273,23 +276,23 @@ impl Body for ResponseBody {
                 this.complete(Outcome::Completed);
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
-            Some(Reply::Upstream(_)) => this.poll_upstream(cx),
+            Some(Source::Upstream(_)) => this.poll_upstream(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.reply {
-            None | Some(Reply::Fixed(None)) => true,
-            Some(Reply::Fixed(Some(bytes))) => bytes.is_empty(),
-            Some(Reply::Upstream(in_flight)) => in_flight.is_end(),
+        match &self.source {
+            None | Some(Source::Fixed(None)) => true,
+            Some(Source::Fixed(Some(bytes))) => bytes.is_empty(),
+            Some(Source::Upstream(in_flight)) => in_flight.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.reply {
-            None | Some(Reply::Fixed(None)) => SizeHint::with_exact(0),
-            Some(Reply::Fixed(Some(bytes))) => SizeHint::with_exact(bytes.len() as u64),
-            Some(Reply::Upstream(in_flight)) => in_flight.length().map_or_else(SizeHint::new, SizeHint::with_exact),
+        match &self.source {
+            None | Some(Source::Fixed(None)) => SizeHint::with_exact(0),
+            Some(Source::Fixed(Some(bytes))) => SizeHint::with_exact(bytes.len() as u64),
+            Some(Source::Upstream(in_flight)) => in_flight.length().map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }

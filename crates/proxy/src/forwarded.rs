@@ -4,15 +4,13 @@
 //! say that it is another. Of a trusted peer's chain the right-most address that is not itself trusted counts.
 
 use crate::headers::{Special, is_claim};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use weir_http1::{Fields, Known};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Flex's default is SANITIZE: nobody's word on a client certificate is passed on.
-const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 /// Addresses of a chain that are looked at, from the right: a bound on what a header may cost.
 const MAX_HOPS: usize = 32;
 
@@ -23,12 +21,13 @@ pub(crate) fn is_of(address: IpAddr, networks: &[IpNet]) -> bool {
 }
 
 /// The address of the real client.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn client_address(peer: IpAddr, fields: &Fields, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if trusted.is_empty() || !is_of(peer, trusted) {
         return peer;
     }
-    let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    let text = |line| std::str::from_utf8(line).ok().filter(|line| line.is_ascii()).unwrap_or("?");
+    let lines: Vec<&str> = fields.get_all(Known::XForwardedFor).map(text).collect();
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim).take(MAX_HOPS);
     let mut client = peer;
     for hop in hops {
@@ -64,41 +63,42 @@ pub(crate) struct Forwarded<'a> {
 }
 
 impl Forwarded<'_> {
-    /// Writes the `X-Forwarded-*` headers.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        let chain = if self.trusted { self.chain(headers) } else { None };
-        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| self.peer.clone()));
+    /// Writes the `X-Forwarded-*` fields.
+    pub(crate) fn write(&self, fields: &mut Fields) {
+        match self.trusted.then(|| self.chain(fields)).flatten() {
+            Some(chain) => {
+                let set = fields.set(Known::XForwardedFor, &chain);
+                debug_assert!(set.is_ok(), "every part of it came in a field");
+            }
+            None => fields.put(Known::XForwardedFor, self.peer),
+        }
         if self.special.has_claims() {
-            self.remove_claims(headers);
+            self.remove_claims(fields);
         }
-        if !self.trusted || !headers.contains_key(&X_FORWARDED_PROTO) {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.proto));
+        if !self.trusted || !fields.has(Known::XForwardedProto) {
+            let set = fields.set(Known::XForwardedProto, self.proto.as_bytes());
+            debug_assert!(set.is_ok(), "a scheme");
         }
-        if !self.trusted || !headers.contains_key(&X_FORWARDED_HOST) {
-            headers.insert(X_FORWARDED_HOST, self.host.clone());
+        if !self.trusted || !fields.has(Known::XForwardedHost) {
+            fields.put(Known::XForwardedHost, self.host);
         }
     }
 
     /// What a trusted peer says and its own address, as one list in one line: readers that look at the first line only
     /// would miss the last hop.
-    fn chain(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let mut lines: Vec<&[u8]> = headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-        lines.retain(|line| !line.is_empty());
+    fn chain(&self, fields: &Fields) -> Option<Vec<u8>> {
+        let mut lines: Vec<&[u8]> = fields.get_all(Known::XForwardedFor).filter(|line| !line.is_empty()).collect();
         if lines.is_empty() {
             return None;
         }
         lines.push(self.peer.as_bytes());
-        HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+        Some(lines.join(&b", "[..]))
     }
 
-    fn remove_claims(&self, headers: &mut HeaderMap) {
-        headers.remove(&X_FORWARDED_CLIENT_CERT);
+    fn remove_claims(&self, fields: &mut Fields) {
+        fields.remove(X_FORWARDED_CLIENT_CERT);
         // With underscores it is nobody's: what a trusted peer passes on so came from a stranger.
-        let stray = |name: &&HeaderName| is_claim(name.as_str()) && (!self.trusted || name.as_str().contains('_'));
-        let claims: Vec<HeaderName> = headers.keys().filter(stray).cloned().collect();
-        for claim in claims {
-            headers.remove(claim);
-        }
+        fields.retain(|field| !is_claim(field.name) || self.trusted && !field.name.contains(&b'_'));
     }
 }
 
@@ -106,10 +106,10 @@ impl Forwarded<'_> {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(lines: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            headers.append(Known::XForwardedFor, line.as_bytes()).unwrap();
         }
         headers
     }
@@ -162,22 +162,22 @@ mod tests {
         for (trusted, expected) in [(false, "192.0.2.9"), (true, "1.2.3.4, 5.6.7.8, 192.0.2.9")] {
             let mut headers = headers(&["1.2.3.4", "5.6.7.8"]);
             for claim in CLAIMS {
-                headers.insert(claim, HeaderValue::from_static("1"));
+                headers.append(claim, b"1").unwrap();
             }
-            headers.insert(http::header::FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
-            headers.insert("x-real-ip", HeaderValue::from_static("1.2.3.4"));
-            headers.insert(X_FORWARDED_CLIENT_CERT, HeaderValue::from_static("Subject=\"CN=root\""));
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+            headers.append("forwarded", b"for=1.2.3.4").unwrap();
+            headers.append("x-real-ip", b"1.2.3.4").unwrap();
+            headers.append(X_FORWARDED_CLIENT_CERT, b"Subject=\"CN=root\"").unwrap();
+            headers.append("x-forwarded-proto", b"https").unwrap();
             let special = Special::of(&headers);
             Forwarded { trusted, peer: &peer, proto: "http", host: &host, special }.write(&mut headers);
-            assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>(), [expected]);
+            assert_eq!(headers.get_all(Known::XForwardedFor).collect::<Vec<_>>(), [expected.as_bytes()]);
             for claim in CLAIMS {
-                assert_eq!(headers.contains_key(claim), trusted && !claim.contains('_'), "{claim}");
+                assert_eq!(headers.contains(claim), trusted && !claim.contains('_'), "{claim}");
             }
-            assert_eq!((headers.contains_key("forwarded"), headers.contains_key("x-real-ip")), (trusted, trusted));
-            assert!(!headers.contains_key(X_FORWARDED_CLIENT_CERT));
-            assert_eq!(headers[X_FORWARDED_PROTO], if trusted { "https" } else { "http" });
-            assert_eq!(headers[X_FORWARDED_HOST], "api.example");
+            assert_eq!((headers.contains("forwarded"), headers.contains("x-real-ip")), (trusted, trusted));
+            assert!(!headers.contains(X_FORWARDED_CLIENT_CERT));
+            assert_eq!(headers.get("x-forwarded-proto").unwrap(), if trusted { &b"https"[..] } else { b"http" });
+            assert_eq!(headers.get("x-forwarded-host").unwrap(), b"api.example");
         }
     }
 }

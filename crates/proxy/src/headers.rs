@@ -1,14 +1,18 @@
 //! What an intermediary owes a message (RFC 9110 7.6): hop-by-hop fields end here, `Via` is added.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{HeaderMap, HeaderName};
+use weir_http1::{Fields, Known, KnownSet};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// No name of a claim that is spelt with underscores is longer. Bytes.
 const LONGEST_CLAIM: usize = 32;
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// Names that have a number, and what they are looked for for.
+const KNOWN: [(KnownSet, u16); 4] = [
+    (KnownSet::new(&[Known::Via]), Special::VIA),
+    (KnownSet::new(&[Known::Forwarded, Known::XRealIp]), Special::CLAIMS),
+    (KnownSet::new(&[Known::TraceParent, Known::TraceState, Known::B3]), Special::TRACE),
+    (KnownSet::new(&[Known::Baggage]), Special::BAGGAGE),
+];
 
 /// Which of the names that a proxy must look for are there: one pass in place of twenty look-ups, nearly all of which
 /// would find nothing.
@@ -16,10 +20,6 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 pub(crate) struct Special(u16);
 
 impl Special {
-    const CONNECTION: u16 = 1;
-    const TE: u16 = 1 << 1;
-    const TRANSFER_ENCODING: u16 = 1 << 2;
-    const HOP_BY_HOP: u16 = 1 << 3;
     const VIA: u16 = 1 << 4;
     const CLAIMS: u16 = 1 << 5;
     const TRACE: u16 = 1 << 6;
@@ -28,39 +28,29 @@ impl Special {
     const LINK: u16 = 1 << 9;
     const PROBE: u16 = 1 << 10;
 
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.keys().fold(0, |seen, name| seen | Self::flag(name.as_str())))
-    }
-
-    /// Of one field more.
-    #[inline]
-    pub(crate) fn see(&mut self, name: &HeaderName) {
-        self.0 |= Self::flag(name.as_str());
+    /// Of names that have a number it is known whether they are there; of the others each is looked at.
+    pub(crate) fn of(fields: &Fields) -> Self {
+        let known = fields.present();
+        let flags = KNOWN.iter().filter(|(names, _)| known.meets(*names)).fold(0, |seen, (_, flag)| seen | flag);
+        let others = fields.iter().filter(|field| field.known.is_none());
+        Self(others.fold(flags, |seen, field| seen | Self::flag(field.name)))
     }
 
     #[inline(always)]
-    fn flag(name: &str) -> u16 {
-        match name {
-            "connection" => Self::CONNECTION,
-            "te" => Self::TE,
-            "transfer-encoding" => Self::TRANSFER_ENCODING,
-            "upgrade" | "keep-alive" | "proxy-connection" => Self::HOP_BY_HOP,
-            "via" => Self::VIA,
-            "forwarded" => Self::CLAIMS,
-            "traceparent" | "tracestate" | "b3" => Self::TRACE,
-            "baggage" => Self::BAGGAGE,
-            "weir-link" => Self::LINK,
-            "weir-probe" => Self::PROBE,
-            _ if name.as_bytes().first() == Some(&b'x') => Self::extension(name),
+    fn flag(name: &[u8]) -> u16 {
+        match name.first() {
+            Some(b'x' | b'X') => Self::extension(name),
+            Some(b'w' | b'W') if name.eq_ignore_ascii_case(b"weir-link") => Self::LINK,
+            Some(b'w' | b'W') if name.eq_ignore_ascii_case(b"weir-probe") => Self::PROBE,
             _ => 0,
         }
     }
 
     #[cold]
-    fn extension(name: &str) -> u16 {
+    fn extension(name: &[u8]) -> u16 {
         match name {
-            "x-client-trace-id" => Self::ASKS_FOR_TRACE,
-            _ if name.starts_with("x-b3-") => Self::TRACE,
+            _ if name.eq_ignore_ascii_case(b"x-client-trace-id") => Self::ASKS_FOR_TRACE,
+            _ if begins_with(name, b"x-b3-") => Self::TRACE,
             _ if is_claim(name) => Self::CLAIMS,
             _ => 0,
         }
@@ -111,44 +101,22 @@ impl Special {
 /// of dashes is one, too, and so is such a spelling of a name that the gateway writes: CGI, WSGI and PHP take both
 /// spellings for the same field.
 #[cold]
-pub(crate) fn is_claim(name: &str) -> bool {
+pub(crate) fn is_claim(name: &[u8]) -> bool {
     let mut dashed = [0; LONGEST_CLAIM];
-    let Some(dashed) = dashed.get_mut(..name.len()) else { return name.starts_with("x-forwarded-") };
-    dashed.copy_from_slice(name.as_bytes());
+    let Some(dashed) = dashed.get_mut(..name.len()) else { return begins_with(name, b"x-forwarded-") };
+    dashed.copy_from_slice(name);
+    dashed.make_ascii_lowercase();
+    let has_underscore = dashed.contains(&b'_');
     dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
-    let is_own =
-        |name: &[u8]| matches!(name, b"x-forwarded-for" | b"x-forwarded-proto" | b"x-forwarded-host" | b"x-request-id");
     match &*dashed {
         b"forwarded" | b"x-real-ip" => true,
-        dashed if is_own(dashed) => !is_own(name.as_bytes()),
+        b"x-forwarded-for" | b"x-forwarded-proto" | b"x-forwarded-host" | b"x-request-id" => has_underscore,
         dashed => dashed.starts_with(b"x-forwarded-"),
     }
 }
 
-/// Removes what was meant for this hop only, and what `Connection` names. `TE: trailers` stays, and so does
-/// `Trailer`: trailers are passed on both ways.
-pub(crate) fn end_hop(headers: &mut HeaderMap, special: Special) {
-    let wants_trailers = special.has(Special::TE) && names_trailers(headers);
-    if special.has(Special::CONNECTION) {
-        remove_named(headers);
-    }
-    // A length beside a coding is not the length of what was decoded (RFC 9112 6.3): it ends with the coding.
-    if special.has(Special::TRANSFER_ENCODING) {
-        headers.remove(TRANSFER_ENCODING);
-        headers.remove(CONTENT_LENGTH);
-    }
-    if special.has(Special::TE) {
-        headers.remove(TE);
-    }
-    if special.has(Special::HOP_BY_HOP) {
-        for name in [UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
-            headers.remove(name);
-        }
-    }
-    if wants_trailers {
-        headers.insert(TE, TRAILERS);
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
+fn begins_with(name: &[u8], beginning: &[u8]) -> bool {
+    name.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }
 
 /// Of a request's trailers, what is about its content: what the gateway says in the head must not be said again behind it
@@ -177,122 +145,55 @@ pub(crate) fn only_content(trailers: &mut HeaderMap) {
     }
 }
 
-fn names_trailers(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
-}
-
-/// Removes `Connection` and what it names. A name that is both there and end-to-end by its definition is not ours to
-/// remove: without this a client could strip the length or the host of its own message on the way.
-fn remove_named(headers: &mut HeaderMap) {
-    // What nearly every message says, and no name of a field that is not looked for anyway.
-    let persistence = |value: &HeaderValue| {
-        value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
-    };
-    let Entry::Occupied(lines) = headers.entry(CONNECTION) else { return };
-    if lines.iter().all(persistence) {
-        lines.remove();
-        return;
-    }
-    let (_, values) = lines.remove_entry_mult();
-    let values: Vec<HeaderValue> = values.collect();
-    for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
-        match HeaderName::from_bytes(token.trim().as_bytes()) {
-            Ok(name) if !is_protected(&name) => drop(headers.remove(&name)),
-            _ => {}
-        }
-    }
-}
-
-fn is_protected(name: &HeaderName) -> bool {
-    use http::header::HOST;
-    [CONTENT_LENGTH, HOST, TRAILER, VIA].contains(name)
-}
-
 /// How often this gateway's own name stands in `Via` already.
-pub(crate) fn passes(headers: &HeaderMap, pseudonym: &str) -> usize {
-    let lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).filter(|member| received_by(member) == Some(pseudonym)).count()
+pub(crate) fn passes(fields: &Fields, pseudonym: &str) -> usize {
+    fields.members(Known::Via).filter(|member| received_by(member) == Some(pseudonym.as_bytes())).count()
 }
 
 /// `1.1 name (comment)` → `name`.
-fn received_by(member: &str) -> Option<&str> {
-    member.split_whitespace().nth(1)
-}
-
-/// Adds this gateway's member to `Via`.
-pub(crate) fn add_via(headers: &mut HeaderMap, via: &HeaderValue) {
-    match headers.entry(VIA) {
-        Entry::Occupied(mut line) => line.append(via.clone()),
-        Entry::Vacant(line) => drop(line.insert(via.clone())),
-    }
+fn received_by(member: &[u8]) -> Option<&[u8]> {
+    member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| ((*name).parse().unwrap(), HeaderValue::from_static(value))).collect()
-    }
-
-    fn hop(map: &mut HeaderMap) {
-        let special = Special::of(map);
-        end_hop(map, special);
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        lines.iter().for_each(|(name, value)| fields.append(*name, value.as_bytes()).unwrap());
+        fields
     }
 
     #[test]
-    fn hop_by_hop_fields_and_those_that_connection_names_end_here() {
-        let mut map = headers(&[
-            ("connection", "close, x-private"),
-            ("x-private", "1"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-connection", "keep-alive"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "websocket"),
-            ("te", "gzip"),
-            ("x-public", "1"),
-        ]);
-        hop(&mut map);
-        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-public"]);
-    }
-
-    #[test]
-    fn connection_cannot_strip_what_frames_the_message() {
-        let mut map = headers(&[("connection", "content-length, host"), ("content-length", "3"), ("host", "a")]);
-        hop(&mut map);
-        assert!(map.contains_key("content-length") && map.contains_key("host"));
-    }
-
-    #[test]
-    fn a_length_beside_a_coding_ends_with_it() {
-        let mut map = headers(&[("transfer-encoding", "chunked"), ("content-length", "5")]);
-        hop(&mut map);
-        assert!(map.is_empty());
-    }
-
-    #[test]
-    fn te_trailers_goes_on() {
-        let mut map = headers(&[("te", "gzip, Trailers"), ("connection", "te"), ("trailer", "x-sum")]);
-        hop(&mut map);
-        assert_eq!(map["te"], "trailers");
-        assert_eq!(map["connection"], "te");
-        assert_eq!(map["trailer"], "x-sum");
+    fn what_is_looked_for_is_found_in_any_case() {
+        let of = |name: &str| Special::of(&fields(&[(name, "1")]));
+        for name in
+            ["via", "Forwarded", "X-REAL-IP", "x_real_ip", "X-Forwarded-Port", "x_forwarded_for", "X_Request-Id"]
+        {
+            assert!(of(name).has_via() || of(name).has_claims(), "{name}");
+        }
+        for name in ["traceparent", "TraceState", "b3", "X-B3-TraceId"] {
+            assert!(of(name).has_trace(), "{name}");
+        }
+        assert!(of("Baggage").has_baggage() && of("Weir-Link").has_link() && of("weir-PROBE").has_probe());
+        assert!(of("X-Client-Trace-Id").asks_for_trace());
+        for name in ["host", "x-forwarded-for", "x-forwarded-proto", "x-request-id", "x", "weir", "accept"] {
+            assert_eq!(of(name), Special::default(), "{name}");
+        }
     }
 
     #[test]
     fn trailers_say_nothing_of_who_sends() {
-        let mut map =
-            headers(&[("x-sum", "1"), ("weir-probe", "0f"), ("traceparent", "00"), ("x-forwarded-for", "::1")]);
+        let map = fields(&[("x-sum", "1"), ("weir-probe", "0f"), ("traceparent", "00"), ("x-forwarded-for", "::1")]);
+        let mut map = map.to_map().unwrap();
         only_content(&mut map);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]
-    fn via_counts_and_grows() {
-        let mut map = headers(&[("via", "1.1 edge, 1.0 other (edge)"), ("via", "1.1 edge")]);
+    fn via_counts() {
+        let map = fields(&[("via", "1.1 edge, 1.0 other (edge)"), ("via", "1.1 edge")]);
         assert_eq!(passes(&map, "edge"), 2);
-        add_via(&mut map, &HeaderValue::from_static("1.1 edge"));
-        assert_eq!(passes(&map, "edge"), 3);
     }
 }

@@ -33,6 +33,7 @@ mod proxy;
 mod pulse;
 mod record;
 mod registry;
+mod reply;
 mod request_policies;
 mod response_policies;
 mod route;

@@ -5,12 +5,12 @@
 //! back. Both are differences of one monotonic clock each. The field is `weir-link: SPAN;dur=MICROSECONDS`, with the span id that the request
 //! was sent with: an answer to somebody else's request, or one from a cache, has another.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, SpanId, micros};
+use weir_http1::Fields;
 use weir_telemetry::Continuation;
 
-pub(crate) const LINK: HeaderName = HeaderName::from_static("weir-link");
+pub(crate) const LINK: &str = "weir-link";
 const DURATION: &str = ";dur=";
 /// An hour: a longer one is none.
 const LONGEST_DIGITS: usize = 10;
@@ -24,24 +24,22 @@ pub(crate) enum Report {
 }
 
 /// Tells the gateway before this one how long the request was here.
-pub(crate) fn tell(exchange: &Exchange, trace: &Continuation, now: Instant, headers: &mut HeaderMap) {
+pub(crate) fn tell(exchange: &Exchange, trace: &Continuation, now: Instant, headers: &mut Fields) {
     let parent = trace.link.map_or(trace.facts.parent, |(_, span)| span);
     if parent.is_none() {
         return;
     }
     let took = micros(now.saturating_duration_since(exchange.started));
-    // Hex and digits.
-    if let Ok(value) = HeaderValue::try_from(format!("{parent}{DURATION}{took}")) {
-        headers.insert(LINK, value);
-    }
+    let set = headers.set(LINK, format!("{parent}{DURATION}{took}").as_bytes());
+    debug_assert!(set.is_ok(), "hex and digits");
 }
 
 /// Takes what a gateway behind this one says out of its response: of a request that was sent with `span`, and whose
 /// response was waited for so long.
-pub(crate) fn take(headers: &mut HeaderMap, span: SpanId, waited: Duration) -> Report {
-    let is_alone = headers.get_all(LINK).iter().count() == 1;
-    let said = headers.remove(LINK).filter(|_| is_alone);
-    let took = said.as_ref().and_then(|value| read(value.to_str().ok()?, span));
+pub(crate) fn take(headers: &mut Fields, span: SpanId, waited: Duration) -> Report {
+    let is_alone = headers.get_all(LINK).count() == 1;
+    let said = headers.take(LINK).filter(|_| is_alone);
+    let took = said.as_ref().and_then(|value| read(std::str::from_utf8(value).ok()?, span));
     let link = took.and_then(|took| waited.checked_sub(took));
     // Nothing is said by zero.
     link.map_or(Report::Invalid, |link| Report::Link(link.max(Duration::from_micros(1))))
@@ -62,9 +60,9 @@ mod tests {
 
     /// Of a wait of 1,000 microseconds.
     fn taken(lines: &[&str]) -> Report {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(LINK, line.parse().unwrap());
+            headers.append(LINK, line.as_bytes()).unwrap();
         }
         let report = take(&mut headers, OWN, Duration::from_micros(1000));
         assert!(headers.is_empty(), "it goes no further");

@@ -5,7 +5,7 @@
 //! such a request is answered by the gateway itself. A mark is `time ‖ nonce ‖ HMAC-SHA256(time ‖ nonce ‖ gateway)` in hex,
 //! by a key that never leaves the process. Workers share the marks that were used; requests without one never come here.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use rustls::crypto::aws_lc_rs::{cipher_suite::TLS13_AES_128_GCM_SHA256, default_provider};
 use rustls::crypto::tls13::OkmBlock;
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use weir_event::ids::{hex_from, hex_into};
+use weir_http1::Fields;
 
 /// The field with the mark, and in the answer the one with the trace.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("weir-probe");
@@ -92,10 +93,10 @@ impl Marks {
 
     /// Whether the mark of a request at `gateway` makes it a probe. Right or wrong, it goes no further.
     #[cold]
-    pub(crate) fn take_from(&self, headers: &mut HeaderMap, gateway: &str) -> bool {
-        let is_one = headers.get_all(&HEADER).iter().count() == 1;
-        let mark = headers.remove(&HEADER).filter(|_| is_one);
-        self.take(gateway, mark.as_ref().map_or(b"", HeaderValue::as_bytes))
+    pub(crate) fn take_from(&self, headers: &mut Fields, gateway: &str) -> bool {
+        let is_one = headers.get_all(&HEADER).count() == 1;
+        let mark = headers.take(&HEADER).filter(|_| is_one);
+        self.take(gateway, &mark.unwrap_or_default())
     }
 
     /// Whether `mark` makes a request at `gateway` a probe. It does so once.
@@ -180,6 +181,7 @@ fn random<const SIZE: usize>() -> Option<[u8; SIZE]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     const VALID_MS: u64 = Marks::VALID.as_millis() as u64;
 
@@ -234,10 +236,7 @@ mod tests {
             (vec![HeaderValue::from_static("")], false),
         ];
         for (lines, is_probe) in cases {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(HEADER, line);
-            }
+            let mut headers: Fields = lines.into_iter().map(|line| (HEADER, line)).collect();
             assert_eq!((marks.take_from(&mut headers, "edge"), headers.len()), (is_probe, 0));
         }
     }

@@ -3,19 +3,22 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::body::Reply;
+use crate::body::Source;
 use crate::flow::Flow;
 use crate::marks::HEADER;
-use http::header::{ALLOW, HeaderName, HeaderValue, MAX_FORWARDS};
-use http::{Method, Response, StatusCode};
+use crate::reply::Reply;
+use bytes::Bytes;
+use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use weir_event::Reason;
+use weir_http1::Known;
 
 /// Methods that may be served, by one API or another.
 const METHODS: (HeaderName, HeaderValue) =
     (ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
 
 /// The answer to a request that is for the gateway. What goes on has one forward less where it counts them.
-pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Response<Reply>>, Refusal> {
+pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Reply<Source>>, Refusal> {
     if flow.exchange.borrow().is_probe() {
         return Ok(Some(probed(flow)));
     }
@@ -29,7 +32,7 @@ pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Response
         Method::OPTIONS => match forwards_left(head)? {
             Some(0) => Ok(Some(options())),
             Some(left) => {
-                head.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+                head.headers.put(Known::MaxForwards, &HeaderValue::from(left - 1));
                 Ok(None)
             }
             None => Ok(None),
@@ -40,7 +43,7 @@ pub(crate) fn own_answer(flow: &Flow, head: &mut Head) -> Result<Option<Response
 
 /// RFC 9110 7.6.2. A number larger than any chain is long counts as that.
 fn forwards_left(head: &Head) -> Result<Option<u32>, Refusal> {
-    let mut lines = head.headers.get_all(MAX_FORWARDS).iter().map(HeaderValue::as_bytes);
+    let mut lines = head.headers.get_all(Known::MaxForwards);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(None),
         (Some(line), None) if !line.is_empty() && line.iter().all(u8::is_ascii_digit) => {
@@ -52,16 +55,15 @@ fn forwards_left(head: &Head) -> Result<Option<u32>, Refusal> {
 }
 
 /// The answer to a probe: which trace is to be looked for.
-fn probed(flow: &Flow) -> Response<Reply> {
-    let mut response = Response::new(Reply::fixed(bytes::Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+fn probed(flow: &Flow) -> Reply<Source> {
+    let mut reply = Reply::new(StatusCode::NO_CONTENT, Source::fixed(Bytes::new()));
     let trace = flow.exchange.borrow().trace.trace.to_string();
-    response.headers_mut().extend(HeaderValue::try_from(trace).ok().map(|trace| (HEADER, trace)));
-    response
+    reply.fields.extend(HeaderValue::try_from(trace).ok().map(|trace| (HEADER, trace)));
+    reply
 }
 
-fn options() -> Response<Reply> {
-    let mut response = Response::new(Reply::fixed(bytes::Bytes::new()));
-    response.headers_mut().extend([METHODS]);
-    response
+fn options() -> Reply<Source> {
+    let mut reply = Reply::new(StatusCode::OK, Source::fixed(Bytes::new()));
+    reply.fields.extend([METHODS]);
+    reply
 }

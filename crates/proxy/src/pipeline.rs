@@ -3,18 +3,18 @@
 
 use crate::accept::{Arrived, Head, accept};
 use crate::answer::Refusal;
-use crate::body::{Incoming, Reply, ResponseBody};
+use crate::body::{Incoming, ResponseBody, Source};
 use crate::client::Client;
 use crate::exchange::Owner;
 use crate::flow::Flow;
 use crate::link;
 use crate::own_answer::own_answer;
+use crate::reply::Reply;
 use crate::request_policies::{before_route, begins_before_route, request_policies};
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::tracing::{debug, server_timing};
 use crate::upstream::upstream;
-use http::Response;
 use std::future::Future;
 use std::rc::Rc;
 use weir_config::TraceEdge;
@@ -28,12 +28,12 @@ pub(crate) fn serve(
     owner: Rc<dyn Owner>,
     head: Arrived,
     body: Option<Incoming>,
-) -> impl Future<Output = Response<ResponseBody>> {
+) -> impl Future<Output = Reply<ResponseBody>> {
     let (flow, request) = accept(client, owner, head, body);
     after_accept(flow, request)
 }
 
-async fn after_accept(mut flow: Flow, request: Result<Box<Head>, Refusal>) -> Response<ResponseBody> {
+async fn after_accept(mut flow: Flow, request: Result<Box<Head>, Refusal>) -> Reply<ResponseBody> {
     let reply = match request {
         Ok(head) => forward(&mut flow, head).await,
         Err(refusal) => Err(refusal),
@@ -45,12 +45,12 @@ async fn after_accept(mut flow: Flow, request: Result<Box<Head>, Refusal>) -> Re
     });
     let mut reply = response_policies(&mut flow, reply);
     if edge(&flow).server_timing {
-        server_timing(&flow.exchange.borrow(), reply.headers_mut());
+        server_timing(&flow.exchange.borrow(), &mut reply.fields);
     }
     let exchange = flow.exchange.borrow();
     // It came from another gateway of the fleet.
     if !exchange.entry {
-        link::tell(&exchange, &flow.trace, flow.exchange.worker().clock.now(), reply.headers_mut());
+        link::tell(&exchange, &flow.trace, flow.exchange.worker().clock.now(), &mut reply.fields);
     }
     drop(exchange);
     crate::body::body(flow, reply)
@@ -62,7 +62,7 @@ fn edge(flow: &Flow) -> TraceEdge {
     flow.listener.map_or(snapshot.edge, |listener| snapshot.listeners[listener].edge)
 }
 
-async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Response<Reply>, Refusal> {
+async fn forward(flow: &mut Flow, mut head: Box<Head>) -> Result<Reply<Source>, Refusal> {
     if let Some(answer) = own_answer(flow, &mut head)? {
         return Ok(answer);
     }

@@ -8,10 +8,11 @@ use crate::exchange::ExchangeRef;
 use crate::flow::{Flow, Passed};
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict, micros};
+use weir_http1::Fields;
 use weir_policies::{Authenticated, Decision, Outcome, RequestView, Stages, Step, Waiting};
 
 /// The policies of an API, at one stage.
@@ -280,11 +281,11 @@ impl Chain<'_> {
     }
 }
 
-fn set(headers: &mut HeaderMap, changes: Vec<(HeaderName, Option<HeaderValue>)>) {
+fn set(headers: &mut Fields, changes: Vec<(HeaderName, Option<HeaderValue>)>) {
     for (name, value) in changes {
         match value {
-            Some(value) => drop(headers.insert(name, value)),
-            None => drop(headers.remove(name)),
+            Some(value) => headers.put(&name, &value),
+            None => drop(headers.remove(&name)),
         }
     }
 }

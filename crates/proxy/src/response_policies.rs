@@ -3,36 +3,33 @@
 //! The policies that the request has passed, in reverse order, and the request id, by which a user can name the request to
 //! an operator.
 
-use crate::accept::X_REQUEST_ID;
-use crate::body::Reply;
+use crate::body::Source;
 use crate::flow::{Flow, Passed};
+use crate::reply::Reply;
 use crate::snapshot::BoundPolicy;
-use http::Response;
 use std::rc::Rc;
+use weir_http1::Known;
 use weir_policies::{ResponseView, Stages};
 
 /// Runs the response side. Of two policies that set the same field, what the first of the chain says stands.
-pub(crate) fn response_policies(flow: &mut Flow, mut reply: Response<Reply>) -> Response<Reply> {
+pub(crate) fn response_policies(flow: &mut Flow, mut reply: Reply<Source>) -> Reply<Source> {
     if !flow.passed.is_empty() {
         run_all(flow, &mut reply);
     }
-    let mut id = flow.request_id.clone();
-    // Of HTTP/2: it is never said twice, and must not push out of the client's table what is (RFC 7541 7.1.3).
-    id.set_sensitive(true);
-    reply.headers_mut().insert(X_REQUEST_ID, id);
+    reply.fields.put(Known::XRequestId, &flow.request_id);
     reply
 }
 
-fn run_all(flow: &mut Flow, reply: &mut Response<Reply>) {
+fn run_all(flow: &mut Flow, reply: &mut Reply<Source>) {
     let passed = std::mem::take(&mut flow.passed);
     let snapshot = Rc::clone(flow.exchange.snapshot());
     let (Some(listener), Some(api)) = (flow.listener, flow.api) else { return };
-    let (policies, status) = (&snapshot.listeners[listener].apis[api].policies, reply.status());
+    let (policies, status) = (&snapshot.listeners[listener].apis[api].policies, reply.status);
     let clock = &flow.exchange.worker().clock;
     for Passed { policy, run, headers: set, carried } in passed.into_iter().rev() {
-        let headers = reply.headers_mut();
+        let headers = &mut reply.fields;
         for (name, value) in set {
-            headers.insert(name, value);
+            headers.put(&name, &value);
         }
         let BoundPolicy { policy, name, .. } = &policies[policy];
         if policy.stages().has(Stages::RESPONSE) {

@@ -50,8 +50,8 @@ pub(crate) fn route(flow: &mut Flow, head: &Head) -> Result<Target, Refusal> {
 /// Names the route of a request that was answered before one was looked for, if there is one: of a CORS preflight, that
 /// of the request which it asks about.
 pub(crate) fn answered_early(flow: &mut Flow, head: &Head) {
-    let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| head.method == Method::OPTIONS);
-    let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let asked = head.headers.get(&ACCESS_CONTROL_REQUEST_METHOD).filter(|_| head.method == Method::OPTIONS);
+    let asked = asked.and_then(|method| Method::from_bytes(method).ok());
     // Without a route it is reported as one of no route.
     let _ = find(flow, head, asked.as_ref().unwrap_or(&head.method));
 }

@@ -2,17 +2,15 @@
 
 use crate::headers::Special;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use weir_config::{ApiTracing, Keep, ParentDecision, TraceLabel, TraceLabelValue, TraceTrust, Tracing};
 use weir_event::degradation::{DEGRADED, Level};
 use weir_event::{Exchange, Kept, Turn};
+use weir_http1::{Fields, Known};
 use weir_telemetry::Continuation;
 use weir_telemetry::degradation::Degradation;
 use weir_telemetry::sampling::{Asked, Budget, DebugRules, Sampler};
 
-const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What baggage must be passed on for (W3C Baggage, "Limits"); more is dropped whole.
 const MOST_BAGGAGE_MEMBERS: usize = 64;
 const MOST_BAGGAGE_BYTES: usize = 8192;
@@ -84,7 +82,7 @@ impl Tracer {
 
     /// Decides of the flag that is sent on, and notes what spans have of the head. Of two decisions the later one counts,
     /// and of two labels of one name its.
-    pub(crate) fn sample(&self, trace: &mut Continuation, exchange: &mut Exchange, headers: &HeaderMap) {
+    pub(crate) fn sample(&self, trace: &mut Continuation, exchange: &mut Exchange, headers: &Fields) {
         let facts = &mut trace.facts;
         if facts.kept != Some(Kept::Debug) {
             facts.sampled = self.sampler.decide(facts.trace, trace.asked);
@@ -99,7 +97,7 @@ impl Tracer {
             let value = match &label.value {
                 TraceLabelValue::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
                 TraceLabelValue::Header(name, default) => match (headers.get(name), default) {
-                    (Some(value), _) => Bytes::copy_from_slice(value.as_bytes()),
+                    (Some(value), _) => Bytes::copy_from_slice(value),
                     (None, Some(default)) => Bytes::copy_from_slice(default.as_bytes()),
                     (None, None) => continue,
                 },
@@ -148,18 +146,18 @@ pub(crate) fn link(trace: &Continuation) -> Option<(Bytes, Bytes)> {
 
 /// Baggage of a caller that is not believed ends here, for it may be about somebody (W3C Baggage, "Privacy"); and so does
 /// more than has to be passed on.
-pub(crate) fn limit_baggage(headers: &mut HeaderMap, trust: TraceTrust) {
-    let lines = || headers.get_all(&BAGGAGE).iter().map(HeaderValue::as_bytes);
+pub(crate) fn limit_baggage(headers: &mut Fields, trust: TraceTrust) {
+    let lines = || headers.get_all(Known::Baggage);
     let bytes = lines().map(|line| line.len() + 1).sum::<usize>().saturating_sub(1);
     let members = lines().map(|line| line.split(|byte| *byte == b',').count()).sum::<usize>();
     if trust == TraceTrust::Restart || bytes > MOST_BAGGAGE_BYTES || members > MOST_BAGGAGE_MEMBERS {
-        headers.remove(&BAGGAGE);
+        headers.remove(Known::Baggage);
     }
 }
 
 /// Tells the client what the gateway and the upstream took up to the response's head, and which trace it is
 /// (W3C Server Timing; W3C Trace Context Level 3, `trace`).
-pub(crate) fn server_timing(exchange: &Exchange, headers: &mut HeaderMap) {
+pub(crate) fn server_timing(exchange: &Exchange, headers: &mut Fields) {
     let ms = |turn| exchange.meter.spent(turn).as_secs_f64() * 1000.0;
     let (trace, flags) = (exchange.trace, u8::from(exchange.trace.sampled));
     let value = format!(
@@ -169,9 +167,8 @@ pub(crate) fn server_timing(exchange: &Exchange, headers: &mut HeaderMap) {
         trace.trace,
         trace.span
     );
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.append(SERVER_TIMING, value);
-    }
+    let added = headers.append(Known::ServerTiming, value.as_bytes());
+    debug_assert!(added.is_ok(), "digits, names and a quoted text");
 }
 
 #[cfg(test)]
@@ -179,12 +176,12 @@ mod tests {
     use super::*;
 
     fn passes(lines: &[&str], trust: TraceTrust) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(BAGGAGE, line.parse().unwrap());
+            headers.append(Known::Baggage, line.as_bytes()).unwrap();
         }
         limit_baggage(&mut headers, trust);
-        headers.get_all(BAGGAGE).iter().count() == lines.len()
+        headers.get_all(Known::Baggage).count() == lines.len()
     }
 
     #[test]

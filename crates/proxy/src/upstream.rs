@@ -5,19 +5,19 @@
 //! back, only a bodiless request with an idempotent method is (RFC 9110 9.2.2). Each try is one attempt in the
 //! record. The second is always on a new connection, so there is no third.
 
-use crate::accept::{Head, X_REQUEST_ID};
+use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::body::{Reply, RequestBody};
+use crate::body::{RequestBody, Source};
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
 use crate::forwarded::{Forwarded, is_of};
-use crate::headers::{Special, add_via, end_hop, passes};
+use crate::headers::{Special, passes};
 use crate::link::{self, Report};
 use crate::patience::patiently;
+use crate::reply::Reply;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -25,14 +25,16 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 use weir_config::UpstreamHost;
 use weir_event::{Attempt, Protocol, Reason, Turn, micros};
-use weir_upstream::{Connection, Content, Failure, InFlight, Origin, Unanswered};
+use weir_http1::{Fields, Framing, Known};
+use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
-pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Response<Reply>, Refusal> {
+pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Reply<Source>, Refusal> {
     let origin = &target.route().origin;
-    let (mut request, mut body) = prepare(flow, target, *head)?;
-    let is_repeatable = request.method().is_idempotent() && body.is_end();
+    let Prepared { method, mut fields, mut body } = prepare(flow, target, *head)?;
+    let is_repeatable = method.is_idempotent() && body.is_end();
+    let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
     let mut kept = flow.exchange.worker().pool.checkout(origin, started, &flow.exchange.snapshot().upstream_timeouts());
     loop {
@@ -43,9 +45,9 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
             // Boxed: a request over a kept connection does not carry room for a handshake.
             None => Box::pin(Way::open(flow, origin, started)).await?,
         };
-        stamp(flow, &mut request);
+        stamp(flow, &mut fields);
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
-        let mut in_flight = InFlight::send(connection, &request, body);
+        let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
         let waited = {
             let waiting = pin!(poll_fn(|cx| in_flight.poll_head(cx)));
             patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, waiting).await
@@ -143,43 +145,48 @@ fn answered(
     flow: &Flow,
     target: &Target,
     in_flight: InFlight<RequestBody>,
-    mut response: Response<()>,
+    head: Answered,
     mut trying: Trying,
     (sent, now): (Instant, Instant),
-) -> Result<Response<Reply>, Refusal> {
+) -> Result<Reply<Source>, Refusal> {
     trying.attempt.first_byte = now.saturating_duration_since(sent);
     flow.exchange.progressed(now);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let Answered { status, phrase, mut fields } = head;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: `Upgrade` is not passed on.
         trying.end(Reason::UpstreamProtocolError, now);
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
-    let (status, headers) = (response.status(), response.headers_mut());
-    let special = Special::of(headers);
+    let special = Special::of(&fields);
     let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = status.as_u16();
     if special.has_link() {
-        take_link(flow, headers, target.route().is_peer, waited);
+        take_link(flow, &mut fields, target.route().is_peer, waited);
     }
-    let protocols = if status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, headers) } else { vec![] };
-    end_hop(headers, special);
+    let protocols = if status == StatusCode::UPGRADE_REQUIRED { upgrades(flow, &fields) } else { vec![] };
+    end_hop(&mut fields);
     if !protocols.is_empty() {
-        headers.extend(protocols.into_iter().map(|protocol| (UPGRADE, protocol)));
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        protocols.iter().for_each(|protocol| fields.add(Known::Upgrade, protocol));
+        fields.put(Known::Connection, &HeaderValue::from_static("upgrade"));
     }
     if status == StatusCode::NO_CONTENT {
         // RFC 9110 8.6: not in a response without content; over HTTP/2 a client resets such a stream.
-        headers.remove(CONTENT_LENGTH);
+        fields.remove(Known::ContentLength);
     } else {
-        single_length(headers);
+        single_length(&mut fields);
     }
-    Ok(response.map(|()| Reply::Upstream(in_flight)))
+    Ok(Reply { status, phrase, fields, content: Source::Upstream(in_flight) })
+}
+
+fn end_hop(fields: &mut Fields) {
+    let ended = fields.end_hop();
+    debug_assert!(ended.is_ok(), "a head of 4 GiB");
 }
 
 /// What a gateway behind this one says of its own time. From anybody else it is taken away as well, and means nothing.
 #[cold]
-fn take_link(flow: &Flow, headers: &mut HeaderMap, is_peer: bool, waited: Duration) {
+fn take_link(flow: &Flow, headers: &mut Fields, is_peer: bool, waited: Duration) {
     let mut exchange = flow.exchange.borrow_mut();
     let report = link::take(headers, flow.trace.facts.span.of_attempt(exchange.attempts.len()), waited);
     match report {
@@ -190,25 +197,24 @@ fn take_link(flow: &Flow, headers: &mut HeaderMap, is_peer: bool, waited: Durati
 }
 
 /// What a 426 asks for, which HTTP/1.1 says in `Upgrade` (RFC 9110 15.5.22) and HTTP/2 must not say (RFC 9113 8.2.2).
-fn upgrades(flow: &Flow, headers: &HeaderMap) -> Vec<HeaderValue> {
+fn upgrades(flow: &Flow, fields: &Fields) -> Vec<HeaderValue> {
     if flow.exchange.borrow().protocol == Protocol::Http2 {
         return Vec::new();
     }
-    headers.get_all(UPGRADE).iter().cloned().collect()
+    fields.get_all(Known::Upgrade).filter_map(|value| HeaderValue::from_bytes(value).ok()).collect()
 }
 
 /// All lengths are the same, or the response was refused; two lines of them, or a list, become one value (RFC 9110 8.6).
-fn single_length(headers: &mut HeaderMap) {
-    // A walk over so few costs a third of a look-up.
-    let Some((_, line)) = headers.iter().find(|(name, _)| **name == CONTENT_LENGTH) else { return };
-    let is_single = headers.len() == headers.keys_len() && line.as_bytes().iter().all(u8::is_ascii_digit);
-    if is_single {
+fn single_length(fields: &mut Fields) {
+    let mut lines = fields.get_all(Known::ContentLength);
+    let (Some(line), more) = (lines.next(), lines.next()) else { return };
+    if more.is_none() && line.iter().all(u8::is_ascii_digit) {
         return;
     }
-    let one = line.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-    if let Ok(one) = HeaderValue::from_bytes(one) {
-        headers.insert(CONTENT_LENGTH, one);
-    }
+    let one = line.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii().to_vec();
+    drop(lines);
+    let set = fields.set(Known::ContentLength, &one);
+    debug_assert!(set.is_ok(), "a part of a value");
 }
 
 fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
@@ -268,28 +274,36 @@ fn detail(reason: Reason) -> &'static str {
 }
 
 /// The trace context of the attempt that comes next.
-fn stamp(flow: &Flow, request: &mut Request<()>) {
+fn stamp(flow: &Flow, fields: &mut Fields) {
     let attempt = flow.exchange.borrow().attempts.len() + 1;
-    flow.trace.inject(attempt, request.headers_mut());
+    flow.trace.inject(attempt, fields);
+}
+
+/// What goes to the upstream.
+struct Prepared {
+    method: Method,
+    fields: Fields,
+    body: RequestBody,
 }
 
 /// Turns the client's head into the upstream's.
-fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<(Request<()>, RequestBody), Refusal> {
+fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Prepared, Refusal> {
     let snapshot = flow.exchange.snapshot();
-    let Head { method, host, mut headers, special, body } = head;
-    if special.has_via() && passes(&headers, &snapshot.pseudonym) > MAX_PASSES {
+    let Head { method, host, headers: mut fields, special, body } = head;
+    if special.has_via() && passes(&fields, &snapshot.pseudonym) > MAX_PASSES {
         return Err(Refusal::new(Reason::LoopDetected, "this request has passed this gateway before"));
     }
-    end_hop(&mut headers, special);
+    end_hop(&mut fields);
     if body.is_end() {
-        if matches!(method, Method::POST | Method::PUT | Method::PATCH) && !headers.contains_key(CONTENT_LENGTH) {
+        if matches!(method, Method::POST | Method::PUT | Method::PATCH) && !fields.has(Known::ContentLength) {
             // RFC 9110 8.6 SHOULD: servers that insist on a length answer 411 otherwise.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            fields.put(Known::ContentLength, &HeaderValue::from_static("0"));
         }
     } else if body.length().is_none() {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        let set = fields.set_framing(Framing::Chunked);
+        debug_assert!(set.is_ok(), "a head of 4 GiB");
     }
-    add_via(&mut headers, snapshot.via.received(flow.exchange.borrow().protocol));
+    fields.add(Known::Via, snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
         trusted: is_of(flow.exchange.client().peer, &snapshot.trusted_peers),
         peer: &flow.exchange.client().peer_text,
@@ -297,20 +311,16 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<(Request<()>, Req
         host: &host,
         special,
     }
-    .write(&mut headers);
-    headers.insert(X_REQUEST_ID, flow.request_id.clone());
+    .write(&mut fields);
+    fields.put(Known::XRequestId, &flow.request_id);
     let host = match snapshot.upstream_host {
         UpstreamHost::Authority => target.route().origin.authority.clone(),
         UpstreamHost::Name => target.route().origin.name.clone(),
         UpstreamHost::Original => host,
     };
-    headers.insert(HOST, host);
+    fields.put(Known::Host, &host);
     if snapshot.tracer.is_some() {
         flow.exchange.borrow_mut().forwarded = Some(target.uri.clone());
     }
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = target.uri.clone();
-    *request.headers_mut() = headers;
-    Ok((request, body))
+    Ok(Prepared { method, fields, body })
 }

@@ -6,13 +6,14 @@
 use crate::cost::Stopwatch;
 use crate::sink::{EventSink, Signal, WorkerStats};
 use crate::snapshot::{Held, RouteEntry, Snapshot};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use weir_config::{Cached, Live, Propagators, TraceTrust};
 use weir_event::{Clock, Exchange, NameId};
+use weir_http1::Fields;
 use weir_policies::Message;
 use weir_telemetry::{Continuation, SpanSource};
 use weir_upstream::Pool;
@@ -72,12 +73,7 @@ impl Worker {
     }
 
     /// Of a request that brings a trace.
-    pub(crate) fn continue_trace(
-        &self,
-        headers: &mut HeaderMap,
-        trust: TraceTrust,
-        formats: Propagators,
-    ) -> Continuation {
+    pub(crate) fn continue_trace(&self, headers: &mut Fields, trust: TraceTrust, formats: Propagators) -> Continuation {
         Continuation::take(headers, trust, formats, &mut self.spans.borrow_mut())
     }
 

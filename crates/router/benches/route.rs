@@ -1,10 +1,11 @@
 //! Route match and the forwarded path: `cargo bench -p weir-router`.
 
 use divan::{Bencher, black_box};
-use http::{HeaderMap, Method};
+use http::Method;
 use std::fmt::Write;
 use std::path::Path;
 use weir_config::load_text;
+use weir_http1::Fields;
 use weir_router::{Request, Router};
 
 fn main() {
@@ -26,7 +27,7 @@ fn router(routes: usize) -> Router {
 /// Every route in turn, in an order that neither repeats soon nor is sorted.
 #[divan::bench(args = [10, 5_000])]
 fn matched(bencher: Bencher, routes: usize) {
-    let (router, headers) = (router(routes), HeaderMap::new());
+    let (router, headers) = (router(routes), Fields::new());
     let paths: Vec<String> = (0..routes).map(|route| format!("/api/r{route:04}/orders/1234")).collect();
     let (mut at, mut out) = (0, Vec::with_capacity(256));
     bencher.bench_local(|| {
@@ -41,7 +42,7 @@ fn matched(bencher: Bencher, routes: usize) {
 
 #[divan::bench(args = [10, 5_000])]
 fn without_a_match(bencher: Bencher, routes: usize) {
-    let (router, headers) = (router(routes), HeaderMap::new());
+    let (router, headers) = (router(routes), Fields::new());
     let request =
         Request { method: &Method::GET, host: "api.example.com", path: "/api/none/at/all", headers: &headers };
     assert!(router.route(&request).is_none());

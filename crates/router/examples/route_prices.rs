@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use weir_config::{Api, ConfigErrors, load_text};
+use weir_http1::Fields;
 use weir_router::{Request, Router};
 
 const ROUNDS: u32 = 2_000_000;
@@ -21,7 +22,7 @@ fn price(what: &str, count: usize, routes: &str) -> Result<(), ConfigErrors> {
     let text: String = (0..count).map(|n| resource(n, routes)).collect();
     let apis: Vec<Api> = load_text("prices".as_ref(), &text, &|_| None)?.apis;
     let router = Router::compile(&apis);
-    let (method, headers) = (Method::GET, HeaderMap::new());
+    let (method, headers) = (Method::GET, Fields::new());
     let request = Request { method: &method, host: "api.example.com", path: "/api0/foo/x/bar/1234", headers: &headers };
     let mut out = Vec::with_capacity(256);
     let start = Instant::now();

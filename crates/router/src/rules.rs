@@ -1,7 +1,8 @@
 //! Rules, compiled: any rule of a list is enough, and of one rule all conditions must hold.
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
 use weir_config::Rule;
+use weir_http1::Fields;
 
 use crate::path::{PathMatcher, Pieces};
 use crate::text::TextMatcher;
@@ -15,7 +16,7 @@ pub struct Request<'a> {
     /// As the client sent it, percent-encoded, without the query. What to make of `//`, `..` and `%2f` is decided by
     /// whoever makes a `Request`, once for routing, policies and forwarding alike; here no two texts are the same.
     pub path: &'a str,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
 }
 
 /// No rules at all are one that always holds.
@@ -86,6 +87,6 @@ fn without_port(host: &str) -> Option<&str> {
 }
 
 /// A header that is there several times matches by any of its values; one that is absent never does.
-fn has(headers: &HeaderMap, name: &HeaderName, matcher: &TextMatcher) -> bool {
-    headers.get_all(name).iter().any(|value| matcher.is_match_bytes(value.as_bytes()))
+fn has(headers: &Fields, name: &HeaderName, matcher: &TextMatcher) -> bool {
+    headers.get_all(name).any(|value| matcher.is_match_bytes(value))
 }

@@ -1,7 +1,8 @@
 //! Routing as users configure it: YAML in, forwarded path out.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use weir_config::{Api, Rule, load_text};
+use weir_http1::Fields;
 use weir_router::{PolicyRules, Request, Router};
 
 /// An API on `base` with the routes as YAML.
@@ -17,16 +18,16 @@ fn api(name: &str, base: &str, routes: &str) -> Api {
 struct Asked {
     method: Method,
     host: &'static str,
-    headers: HeaderMap,
+    headers: Fields,
 }
 
 impl Asked {
     fn get() -> Self {
-        Self { method: Method::GET, host: "api.example.com", headers: HeaderMap::new() }
+        Self { method: Method::GET, host: "api.example.com", headers: Fields::new() }
     }
 
     fn header(mut self, name: &'static str, value: &[u8]) -> Self {
-        self.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).expect("a header value"));
+        self.headers.append(name, value).expect("a field");
         self
     }
 

@@ -1,12 +1,12 @@
 //! Trace context, the cells of a route, and a scrape: `cargo bench -p weir-telemetry`.
 
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_config::{Propagators, TraceTrust};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
+use weir_http1::Fields;
 use weir_telemetry::metrics::{Cardinality, Exposition, Format, RouteLabels, RouteMetrics};
 use weir_telemetry::trace_context::TraceParent;
 use weir_telemetry::{Continuation, SpanSource};
@@ -25,12 +25,11 @@ fn traceparent_parse() -> Option<TraceParent> {
 /// Taken from a request and written for its attempt.
 #[divan::bench(args = [false, true])]
 fn trace_context(bencher: Bencher, continued: bool) {
-    let (mut source, mut headers) = (SpanSource::seeded(1), HeaderMap::with_capacity(8));
-    let came = HeaderValue::from_static(PARENT);
+    let (mut source, mut headers) = (SpanSource::seeded(1), Fields::new());
     bencher.bench_local(|| {
-        headers.remove("traceparent");
+        headers.clear();
         if continued {
-            headers.insert("traceparent", came.clone());
+            headers.set("traceparent", PARENT.as_bytes()).expect("a field");
         }
         let context = Continuation::take(&mut headers, TraceTrust::Continue, Propagators::default(), &mut source);
         context.inject(1, &mut headers);

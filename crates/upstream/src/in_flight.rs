@@ -7,12 +7,14 @@ use crate::connection::{Connection, State};
 use crate::content::Content;
 use crate::progress::Progress;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Frame;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
-use weir_http1::{Asked, BodyError, Decoder, Fields, Frame as Piece, Framing, HeadError, write_request};
+use weir_http1::{
+    Asked, BodyError, Decoder, Fields, Frame as Piece, Framing, HeadError, ReasonPhrase, Response, write_request,
+};
 
 /// So much of a request is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
@@ -22,6 +24,24 @@ pub struct InFlight<C> {
     connection: Connection,
     /// Until all of it is handed over.
     content: Option<C>,
+}
+
+/// The head of a response.
+pub struct Head {
+    /// The status.
+    pub status: StatusCode,
+    /// The words behind it, where they are not the usual ones.
+    pub phrase: Option<ReasonPhrase>,
+    /// The fields, as they came.
+    pub fields: Fields,
+}
+
+impl Head {
+    /// Takes the head out. The status has three digits.
+    fn of(response: &mut Response) -> Option<Self> {
+        let status = StatusCode::from_u16(response.status()).ok()?;
+        Some(Self { status, phrase: response.phrase(), fields: std::mem::take(&mut response.fields) })
+    }
 }
 
 /// Why there is no response head.
@@ -54,17 +74,16 @@ pub enum Incomplete {
 
 impl<C: Content> InFlight<C> {
     /// Sends a request: its head, and `content` behind it. The head has the framing of the content.
-    pub fn send(mut connection: Connection, head: &Request<()>, content: C) -> Self {
+    pub fn send(mut connection: Connection, (method, target, fields): (&Method, &str, &Fields), content: C) -> Self {
         let State { io, progress, .. } = &mut *connection.0;
         let taken = io.taken();
-        let target = head.uri().path_and_query().map_or("/", |target| target.as_str());
-        write_request(head.method(), target, head.headers(), io.output());
+        write_request(method, target, fields, io.output());
         let framing = match content.length() {
             _ if content.is_end() => Framing::None,
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        *progress = Progress::new(framing, Asked::by(head.method().as_str().as_bytes()), taken);
+        *progress = Progress::new(framing, Asked::by(method.as_str().as_bytes()), taken);
         Self { content: (!content.is_end()).then_some(content), connection }
     }
 
@@ -167,7 +186,7 @@ impl<C: Content> InFlight<C> {
     ///
     /// # Errors
     /// The connection ended without one, what came is none, or the request broke off.
-    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Unanswered<C::Error>>> {
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Unanswered<C::Error>>> {
         if let Poll::Ready(Err(error)) = self.poll_request(cx) {
             return Poll::Ready(Err(Unanswered::Content(error)));
         }
@@ -176,7 +195,6 @@ impl<C: Content> InFlight<C> {
             match reader.response(io.input(), head, progress.asked)? {
                 Some(_) if head.is_interim() => continue,
                 Some(framing) => {
-                    let response = head.to_http();
                     progress.persists = head.persists() && !matches!(framing, Framing::UntilClose | Framing::Tunnel);
                     progress.decoder = Decoder::new(framing, *limits);
                     progress.length = match framing {
@@ -184,8 +202,9 @@ impl<C: Content> InFlight<C> {
                         Framing::Length(length) => Some(length),
                         _ => None,
                     };
+                    let answered = Head::of(head);
                     head.clear();
-                    return Poll::Ready(response.ok_or(Unanswered::Head(HeadError::TooManyFields)));
+                    return Poll::Ready(answered.ok_or(Unanswered::Head(HeadError::Line)));
                 }
                 None => {}
             }

@@ -28,7 +28,7 @@ pub use connection::Connection;
 pub use content::Content;
 pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
-pub use in_flight::{InFlight, Incomplete, Unanswered};
+pub use in_flight::{Head, InFlight, Incomplete, Unanswered};
 pub use origin::{Origin, OriginId, Origins};
 pub use pool::Pool;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};

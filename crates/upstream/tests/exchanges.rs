@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Frame;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use weir_config::{Scheme, UpstreamAddress};
 use weir_event::{Attempt, Reason};
-use weir_upstream::{Connection, Content, Failure, InFlight, Origin, Origins, Pool, Timeouts, Unanswered};
+use weir_http1::Fields;
+use weir_upstream::{Connection, Content, Failure, Head, InFlight, Origin, Origins, Pool, Timeouts, Unanswered};
 
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60), fields: 100 };
 
@@ -68,15 +69,16 @@ async fn connected() -> (Arc<Origin>, Pool, Connection, TcpStream) {
     (origin, pool, connection.unwrap(), peer.unwrap().0)
 }
 
-fn get() -> Request<()> {
-    Request::get("/").header("host", "test").body(()).unwrap()
+fn send(connection: Connection, method: &Method, frames: Frames) -> InFlight<Frames> {
+    let mut fields = Fields::new();
+    fields.append("host", b"test").unwrap();
+    if !frames.is_end() {
+        fields.append("transfer-encoding", b"chunked").unwrap();
+    }
+    InFlight::send(connection, (method, "/", &fields), frames)
 }
 
-fn post() -> Request<()> {
-    Request::post("/").header("host", "test").header("transfer-encoding", "chunked").body(()).unwrap()
-}
-
-async fn head(sent: &mut InFlight<Frames>) -> Result<Response<()>, Unanswered<io::Error>> {
+async fn head(sent: &mut InFlight<Frames>) -> Result<Head, Unanswered<io::Error>> {
     poll_fn(|cx| sent.poll_head(cx)).await
 }
 
@@ -107,9 +109,9 @@ async fn read_to(peer: &mut TcpStream, end: &str) -> String {
 async fn a_connection_is_used_again_until_its_upstream_closes() {
     let (origin, pool, mut connection, mut peer) = connected().await;
     for _ in 0..3 {
-        let mut sent = InFlight::send(connection, &get(), Frames::default());
+        let mut sent = send(connection, &Method::GET, Frames::default());
         peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-        assert_eq!(head(&mut sent).await.unwrap().headers()["content-length"], "2");
+        assert_eq!(head(&mut sent).await.unwrap().fields.get("content-length"), Some(&b"2"[..]));
         assert_eq!(content(&mut sent).await.0, b"ok");
         assert_eq!(read_to(&mut peer, "\r\n\r\n").await, "GET / HTTP/1.1\r\nhost: test\r\n\r\n");
         pool.give_back(sent.finish().unwrap(), Instant::now());
@@ -137,14 +139,14 @@ async fn a_connection_is_kept_only_behind_a_whole_exchange_that_says_so() {
         ("HTTP/1.1 200 OK\r\n\r\nok", false),
     ] {
         let (_, _, connection, mut peer) = connected().await;
-        let mut sent = InFlight::send(connection, &get(), Frames::default());
+        let mut sent = send(connection, &Method::GET, Frames::default());
         let answer = async {
             read_to(&mut peer, "\r\n\r\n").await;
             peer.write_all(response.as_bytes()).await.unwrap();
             peer.shutdown().await.unwrap();
         };
         let (answered, ()) = tokio::join!(head(&mut sent), answer);
-        let status = answered.unwrap().status();
+        let status = answered.unwrap().status;
         let (data, trailers) = content(&mut sent).await;
         assert_eq!(data, if status == 204 { b"" } else { &b"ok"[..] }, "{response}");
         assert_eq!(trailers.len(), usize::from(response.contains("chunked")));
@@ -183,7 +185,7 @@ async fn what_is_no_response_has_its_reason() {
         ("", Reason::ConnectionTerminated),
     ] {
         let (_, _, connection, mut peer) = connected().await;
-        let mut sent = InFlight::send(connection, &get(), Frames::default());
+        let mut sent = send(connection, &Method::GET, Frames::default());
         let answer = async {
             read_to(&mut peer, "\r\n\r\n").await;
             peer.write_all(response.as_bytes()).await.unwrap();
@@ -191,7 +193,7 @@ async fn what_is_no_response_has_its_reason() {
         };
         let (answered, ()) = tokio::join!(head(&mut sent), answer);
         assert!(!sent.is_unsent());
-        assert_eq!(Failure::of_exchange("t".into(), answered.unwrap_err()).reason(), reason, "{response:.40}");
+        assert_eq!(Failure::of_exchange("t".into(), answered.err().unwrap()).reason(), reason, "{response:.40}");
     }
 }
 
@@ -201,14 +203,14 @@ async fn content_goes_out_in_chunks_with_its_trailers() {
     let mut frames = Frames::of(&["one", "", "three"]);
     let trailers = [("x-sum", "1")].map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
     frames.0.push_back(Frame::trailers(trailers.into_iter().collect()));
-    let mut sent = InFlight::send(connection, &post(), frames);
+    let mut sent = send(connection, &Method::POST, frames);
     let answer = async {
         let read = read_to(&mut peer, "x-sum: 1\r\n\r\n").await;
         assert_eq!(read.split_once("\r\n\r\n").unwrap().1, "3\r\none\r\n5\r\nthree\r\n0\r\nx-sum: 1\r\n\r\n");
         peer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     };
     let (answered, ()) = tokio::join!(head(&mut sent), answer);
-    assert_eq!(answered.unwrap().status(), 204);
+    assert_eq!(answered.unwrap().status, 204);
     assert!(sent.finish().is_some());
 }
 
@@ -219,7 +221,7 @@ async fn a_response_counts_though_its_request_was_not_taken() {
     let mut frames = Frames::default();
     let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
     frames.0.extend((0..64).map(|_| Frame::data(piece.clone())));
-    let mut sent = InFlight::send(connection, &post(), frames);
+    let mut sent = send(connection, &Method::POST, frames);
     let answer = async {
         read_to(&mut peer, "\r\n\r\n").await;
         peer.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
@@ -227,7 +229,7 @@ async fn a_response_counts_though_its_request_was_not_taken() {
         peer
     };
     let (answered, peer) = tokio::join!(head(&mut sent), answer);
-    assert_eq!(answered.unwrap().status(), 413);
+    assert_eq!(answered.unwrap().status, 413);
     assert_eq!(content(&mut sent).await.0, b"no");
     assert!(sent.finish().is_none(), "its request is not whole");
     drop(peer);
@@ -250,7 +252,7 @@ async fn a_request_of_which_nothing_was_written_can_be_sent_again_whole() {
     let (_, _, connection, peer) = connected().await;
     peer.set_zero_linger().unwrap();
     drop(peer);
-    let mut sent = InFlight::send(connection, &post(), Frames::of(&["one", "two"]));
+    let mut sent = send(connection, &Method::POST, Frames::of(&["one", "two"]));
     assert!(matches!(head(&mut sent).await, Err(Unanswered::Closed(_))));
     assert!(sent.is_unsent());
     assert_eq!(sent.into_content().unwrap().whole(), b"onetwo");

@@ -4,6 +4,22 @@ use super::list::{Entry, Field, Fields, Name, Place, Span};
 use crate::error::EditError;
 use crate::grammar::{is_token, is_value, trimmed};
 use crate::known::{Known, KnownSet};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+impl Extend<(HeaderName, HeaderValue)> for Fields {
+    fn extend<T: IntoIterator<Item = (HeaderName, HeaderValue)>>(&mut self, lines: T) {
+        lines.into_iter().for_each(|(name, value)| self.add(&name, &value));
+    }
+}
+
+impl FromIterator<(HeaderName, HeaderValue)> for Fields {
+    fn from_iter<T: IntoIterator<Item = (HeaderName, HeaderValue)>>(lines: T) -> Self {
+        let mut fields = Self::new();
+        fields.extend(lines);
+        fields
+    }
+}
 
 impl Fields {
     /// Adds a line behind the others. Blanks at the ends of the value are left out, as a reader would leave them.
@@ -31,6 +47,26 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::append`], with a value that is sound.
+    pub fn add<'n>(&mut self, name: impl Into<Name<'n>>, value: &HeaderValue) {
+        let added = self.append(name, value.as_bytes());
+        debug_assert!(added.is_ok(), "a head of 4 GiB");
+    }
+
+    /// As [`Self::set`], with a value that is sound.
+    pub fn put<'n>(&mut self, name: impl Into<Name<'n>>, value: &HeaderValue) {
+        let set = self.set(name, value.as_bytes());
+        debug_assert!(set.is_ok(), "a head of 4 GiB");
+    }
+
+    /// Removes all lines with this name. Answers the value of the first.
+    pub fn take<'n>(&mut self, name: impl Into<Name<'n>>) -> Option<Bytes> {
+        let name = name.into().resolved();
+        let value = self.get_shared(name)?;
+        self.remove(name);
+        Some(value)
     }
 
     /// Inserts a line in front of the line with number `at`, or behind all where there are not as many.

@@ -6,6 +6,7 @@
 
 use crate::known::{Known, KnownSet};
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use std::fmt;
 
 /// A range of a buffer, of 32 bits.
@@ -120,6 +121,12 @@ impl<'a> From<&'a str> for Name<'a> {
     }
 }
 
+impl<'a> From<&'a HeaderName> for Name<'a> {
+    fn from(name: &'a HeaderName) -> Self {
+        Self::Other(name.as_str().as_bytes())
+    }
+}
+
 impl Name<'_> {
     /// With its number, where it has one.
     #[inline]
@@ -171,6 +178,17 @@ impl Fields {
     /// The same as bytes of their own: a part of the head that came, without a copy, and a copy of what was added.
     pub fn get_shared<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
         self.find(name.into().resolved()).map(|entry| self.store.share(entry.place, entry.value))
+    }
+
+    /// Whether a line has this name, known or not.
+    pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        self.find(name.into().resolved()).is_some()
+    }
+
+    /// The value of the first line with this name as the `http` crate has it, without a copy where it came from the wire.
+    pub fn get_value<'n>(&self, name: impl Into<Name<'n>>) -> Option<HeaderValue> {
+        // What is in the list is sound.
+        self.get_shared(name).and_then(|value| HeaderValue::from_maybe_shared(value).ok())
     }
 
     /// The values of all lines with this name, in their order.

@@ -20,7 +20,7 @@ impl Fields {
         let mut few = [EMPTY_HEADER; FEW];
         match httparse::parse_headers(&bytes[from..], &mut few[..most.min(FEW)]) {
             Err(httparse::Error::TooManyHeaders) if most > FEW => self.read_many(bytes, from, most),
-            parsed => self.take(bytes, from, parsed),
+            parsed => self.take_parsed(bytes, from, parsed),
         }
     }
 
@@ -28,10 +28,10 @@ impl Fields {
     fn read_many(&mut self, bytes: &[u8], from: usize, most: usize) -> Result<Option<usize>, HeadError> {
         // A line is three bytes at least, so that a large limit costs nothing for a small head.
         let mut many = vec![EMPTY_HEADER; most.min(bytes.len() / 3 + 1)];
-        self.take(bytes, from, httparse::parse_headers(&bytes[from..], &mut many))
+        self.take_parsed(bytes, from, httparse::parse_headers(&bytes[from..], &mut many))
     }
 
-    fn take(
+    fn take_parsed(
         &mut self,
         bytes: &[u8],
         from: usize,

@@ -26,7 +26,7 @@ impl Fields {
     }
 
     /// An upper bound of the bytes that [`Self::write`] appends.
-    pub(crate) fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         self.entries.iter().map(|entry| line(entry) as usize).sum()
     }
 }

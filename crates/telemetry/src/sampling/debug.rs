@@ -3,11 +3,12 @@
 //! A request looks at one flag where there is no rule. Each rule has a budget a second, and ends by itself.
 
 use super::Budget;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use weir_config::Live;
 use weir_event::NameId;
+use weir_http1::Fields;
 
 /// The most rules at once: each is asked for every request.
 pub const MOST_RULES: usize = 16;
@@ -115,10 +116,10 @@ impl DebugRules {
     }
 
     /// Whether one of the rules for headers takes a request.
-    pub fn takes_headers(&self, headers: &HeaderMap, second: u64) -> bool {
+    pub fn takes_headers(&self, headers: &Fields, second: u64) -> bool {
         self.takes(second, |what| match what {
-            DebugMatch::Header(name, None) => headers.contains_key(name),
-            DebugMatch::Header(name, Some(value)) => headers.get_all(name).iter().any(|own| own == value),
+            DebugMatch::Header(name, None) => headers.contains(name),
+            DebugMatch::Header(name, Some(value)) => headers.get_all(name).any(|own| own == value.as_bytes()),
             _ => false,
         })
     }
@@ -153,7 +154,7 @@ mod tests {
         rules.add(header("x-debug", Some("1")), 10, 100, 5).unwrap();
         rules.add(DebugMatch::Consumer("mobile".to_owned()), 10, 100, 5).unwrap();
         let api = rules.add(DebugMatch::Api(NameId(1), "orders".to_owned()), 10, 100, 5).unwrap();
-        let of = |value| HeaderMap::from_iter([(HeaderName::from_static("x-debug"), HeaderValue::from_static(value))]);
+        let of = |value| Fields::from_iter([(HeaderName::from_static("x-debug"), HeaderValue::from_static(value))]);
         assert!(rules.takes_headers(&of("1"), 9) && !rules.takes_headers(&of("2"), 9));
         assert!(!rules.takes_headers(&of("1"), 10), "its time is over");
         assert!(
@@ -172,7 +173,7 @@ mod tests {
     fn a_second_has_so_many_and_a_process_so_many_rules() {
         let rules = DebugRules::default();
         rules.add(header("x-debug", None), 10, 2, 0).unwrap();
-        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-debug"), HeaderValue::from_static("any"))]);
+        let headers = Fields::from_iter([(HeaderName::from_static("x-debug"), HeaderValue::from_static("any"))]);
         assert_eq!((0..5).filter(|_| rules.takes_headers(&headers, 1)).count(), 2);
         assert!((2..=MOST_RULES).all(|_| rules.add(header("x-debug", None), 10, 1, 0).is_some()));
         assert!(rules.add(header("x-debug", None), 10, 1, 0).is_none());

@@ -4,17 +4,17 @@
 //! (W3C Trace Context, "Interoperating with existing systems").
 
 use super::traceparent::TraceParent;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use weir_config::Propagators;
 use weir_event::ids::hex_from;
 use weir_event::{SpanId, TraceId};
+use weir_http1::Fields;
 
-const B3: HeaderName = HeaderName::from_static("b3");
-const TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
-const SPAN_ID: HeaderName = HeaderName::from_static("x-b3-spanid");
-const PARENT_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
-const SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
-const FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
+const B3: &str = "b3";
+const TRACE_ID: &str = "x-b3-traceid";
+const SPAN_ID: &str = "x-b3-spanid";
+const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+const SAMPLED: &str = "x-b3-sampled";
+const FLAGS: &str = "x-b3-flags";
 
 /// What a caller says.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +26,8 @@ pub(super) enum Said {
 }
 
 /// Takes the fields of the configured formats out, and reads the first that is sound; ids count before a decision alone.
-pub(super) fn take(headers: &mut HeaderMap, formats: Propagators) -> Option<Said> {
-    let single = if formats.b3 { headers.remove(&B3).and_then(|value| parse(value.as_bytes())) } else { None };
+pub(super) fn take(headers: &mut Fields, formats: Propagators) -> Option<Said> {
+    let single = if formats.b3 { headers.take(B3).and_then(|value| parse(&value)) } else { None };
     let multi = if formats.b3_multi { take_multi(headers) } else { None };
     match (single, multi) {
         (Some(Said::Sampled(_)), Some(Said::Parent(parent))) => Some(Said::Parent(parent)),
@@ -36,18 +36,18 @@ pub(super) fn take(headers: &mut HeaderMap, formats: Propagators) -> Option<Said
 }
 
 /// Ids that are not sound take the decision with them: it was made of another trace.
-fn take_multi(headers: &mut HeaderMap) -> Option<Said> {
+fn take_multi(headers: &mut Fields) -> Option<Said> {
     let [trace, span, _, sampled, flags] =
-        [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED, FLAGS].map(|name| headers.remove(name));
+        [TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED, FLAGS].map(|name| headers.take(name));
     let is_debug = flags.is_some_and(|flags| flags == "1").then_some(true);
-    let sampled = match sampled.as_ref().map(HeaderValue::as_bytes) {
+    let sampled = match sampled.as_deref() {
         Some(b"1" | b"true") => Some(true),
         Some(b"0" | b"false") => Some(false),
         _ => is_debug,
     };
     match (trace, span) {
         (None, None) => sampled.map(Said::Sampled),
-        (trace, span) => parent(trace?.as_bytes(), span?.as_bytes(), sampled == Some(true)),
+        (trace, span) => parent(&trace?, &span?, sampled == Some(true)),
     }
 }
 
@@ -84,10 +84,11 @@ fn parent(trace: &[u8], span: &[u8], sampled: bool) -> Option<Said> {
 }
 
 /// Writes the fields of the configured formats.
-pub(super) fn inject(parent: &TraceParent, formats: Propagators, headers: &mut HeaderMap) {
+pub(super) fn inject(parent: &TraceParent, formats: Propagators, headers: &mut Fields) {
     let sampled = if parent.sampled { "1" } else { "0" };
-    let mut set = |name: HeaderName, text: String| {
-        headers.insert(name, HeaderValue::try_from(text).expect("hex digits and dashes are visible ASCII"));
+    let mut set = |name: &str, text: String| {
+        let set = headers.set(name, text.as_bytes());
+        debug_assert!(set.is_ok(), "hex digits and dashes are visible ASCII");
     };
     if formats.b3 {
         set(B3, format!("{}-{}-{sampled}", parent.trace, parent.span));
@@ -108,9 +109,9 @@ mod tests {
     const SPAN: &str = "00f067aa0ba902b7";
 
     fn taken(lines: &[(&'static str, &str)]) -> Option<(String, String, bool)> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in lines {
-            headers.append(*name, value.parse().unwrap());
+            headers.append(*name, value.as_bytes()).unwrap();
         }
         let taken = take(&mut headers, BOTH).map(|said| match said {
             Said::Parent(parent) => (parent.trace.to_string(), parent.span.to_string(), parent.sampled),
@@ -175,7 +176,7 @@ mod tests {
     fn what_is_written_reads_as_the_same() {
         let parent = TraceParent::parse(format!("00-{TRACE}-{SPAN}-01").as_bytes()).unwrap();
         for formats in [BOTH, Propagators { b3: true, b3_multi: false }, Propagators { b3: false, b3_multi: true }] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             inject(&parent, formats, &mut headers);
             let Some(Said::Parent(read)) = take(&mut headers, formats) else { panic!("{formats:?}") };
             assert_eq!((read.trace, read.span, read.sampled), (parent.trace, parent.span, true));

@@ -1,7 +1,5 @@
 //! The `traceparent` header (W3C Trace Context Level 2, section 3.2): 55 bytes that are right or mean nothing.
 
-use bytes::Bytes;
-use http::HeaderValue;
 use weir_event::ids::{hex_from, hex_into};
 use weir_event::{SpanId, TraceId};
 
@@ -47,14 +45,14 @@ impl TraceParent {
         Some(Self { trace, span, sampled: flags & SAMPLED != 0, random: version == 0 && flags & RANDOM != 0 })
     }
 
-    /// The header to send: always version 00, flags not known set to 0.
-    pub fn header(&self) -> HeaderValue {
+    /// The value to send: always version 00, flags not known set to 0.
+    pub fn text(&self) -> [u8; LEN] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         hex_into(&self.trace.0, &mut text[3..35]);
         hex_into(&self.span.0, &mut text[36..52]);
         let flags = (u8::from(self.sampled) * SAMPLED) | (u8::from(self.random) * RANDOM);
         hex_into(&[flags], &mut text[53..55]);
-        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hex digits and dashes are visible ASCII")
+        text
     }
 }
 
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn what_a_higher_version_means_by_its_other_flags_is_not_guessed() {
         assert!(!versioned("01", "03").unwrap().random);
-        assert_eq!(versioned("cc", "ff-x").unwrap().header().as_bytes(), format!("00-{TRACE}-{SPAN}-01").as_bytes());
+        assert_eq!(versioned("cc", "ff-x").unwrap().text(), format!("00-{TRACE}-{SPAN}-01").as_bytes());
     }
 
     #[test]
@@ -160,7 +158,7 @@ mod tests {
         ] {
             let parent = versioned("00", flags).unwrap();
             assert_eq!((parent.sampled, parent.random), (sampled, random), "{flags}");
-            assert_eq!(parent.header().to_str().unwrap(), format!("00-{TRACE}-{SPAN}-{sent}"));
+            assert_eq!(parent.text(), format!("00-{TRACE}-{SPAN}-{sent}").as_bytes());
         }
     }
 }

@@ -107,9 +107,9 @@ async fn serve_one(
     framing: Framing,
     fault: Option<HeadError>,
 ) -> Option<After> {
-    let Some(arrived) = arrived(request, fault) else { return refuse(connection, wire, HeadError::Line).await };
     let persists = request.persists() && fault.is_none();
     let expects = request.expectation() == Expectation::Continue;
+    let Some(arrived) = arrived(request, fault) else { return refuse(connection, wire, HeadError::Line).await };
     let (version, is_head) = (arrived.version, arrived.method == Method::HEAD);
     request.clear();
     let upload = wire.begin(framing, expects).map(|upload| Box::new(upload) as Incoming);

@@ -12,7 +12,7 @@ const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The request, with what is wrong with its framing or its host. `None` where too little of it could be read to answer it
 /// as a request.
-pub(super) fn arrived(request: &Request, fault: Option<HeadError>) -> Option<Arrived> {
+pub(super) fn arrived(request: &mut Request, fault: Option<HeadError>) -> Option<Arrived> {
     let method = Method::from_bytes(request.method()).ok()?;
     let version = match request.version() {
         Minor::Http10 => Version::HTTP_10,
@@ -23,15 +23,13 @@ pub(super) fn arrived(request: &Request, fault: Option<HeadError>) -> Option<Arr
         Form::Origin => PathAndQuery::from_maybe_shared(target).map(Uri::from).ok(),
         _ => Uri::from_maybe_shared(target).ok(),
     };
-    let headers = request.fields.to_map();
-    let fault = match (&uri, &headers, fault) {
-        (_, _, Some(fault)) => Some(refusal(fault)),
-        (None, ..) => Some(closing(Reason::MalformedRequest, "the target of the request is not a valid one")),
-        (_, None, _) => Some(closing(Reason::HeadersTooLarge, "the request has more fields than can be kept")),
+    let fault = match (&uri, fault) {
+        (_, Some(fault)) => Some(refusal(fault)),
+        (None, _) => Some(closing(Reason::MalformedRequest, "the target of the request is not a valid one")),
         _ => None,
     };
-    let (uri, headers) = (uri.unwrap_or_default(), headers.unwrap_or_default());
-    Some(Arrived { method, uri, version, headers, fault })
+    let headers = std::mem::take(&mut request.fields);
+    Some(Arrived { method, uri: uri.unwrap_or_default(), version, headers, fault })
 }
 
 /// Where such a request ends is in doubt, or whom it is for: it is refused, and its connection closed (RFC 9112 6.1, 6.3,

@@ -2,22 +2,23 @@
 
 use super::wire::Wire;
 use crate::body::ResponseBody;
+use crate::reply::Reply;
 use crate::worker::Worker;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use weir_http1::{EncodeError, Encoder, Fields, Framing, length_of_fields, write_field, write_status};
+use weir_http1::{EncodeError, Encoder, Fields, Framing, Known, ReasonPhrase, write_status};
 
 /// So much of a response is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
 
-/// Room for the status line and the fields that are added, beside a long reason phrase. Bytes.
-const MOST_ADDED: usize = 256;
+/// Room for the status line. Bytes.
+const MOST_ADDED: usize = 64;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 
 /// What of its request a response depends on.
 #[derive(Clone, Copy)]
@@ -41,14 +42,16 @@ pub(super) async fn write(
     wire: &Wire,
     worker: &Worker,
     asker: Asker,
-    response: Response<ResponseBody>,
+    reply: Reply<ResponseBody>,
 ) -> Result<bool, Stop> {
-    let (parts, mut body) = response.into_parts();
-    let framing = framing(&parts, &body, asker);
-    let keeps = asker.persists && framing != Framing::UntilClose && !says_close(&parts.headers);
+    let Reply { status, phrase, mut fields, content: mut body } = reply;
+    let framing = framing(status, &body, asker);
+    let keeps = asker.persists && framing != Framing::UntilClose && !fields.options().close;
     wire.expects_no_more();
-    wire.with_output(|io| write_head(&parts, framing, asker, keeps, worker, io.output()));
-    drop(parts);
+    dress(&mut fields, status, framing, asker, keeps, worker);
+    wire.with_output(|io| write_head(status, phrase.as_ref(), &fields, io.output()));
+    // With it the memory in which it came.
+    drop(fields);
     let ended = body.is_end_stream();
     let mut sending = Sending { wire, body: Pin::new(&mut body), encoder: Encoder::new(framing), ended };
     let written = poll_fn(|cx| sending.poll(cx)).await;
@@ -60,9 +63,9 @@ pub(super) async fn write(
     written.map(|()| keeps)
 }
 
-fn framing(head: &Parts, body: &ResponseBody, asker: Asker) -> Framing {
-    let has_none = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if asker.is_head || has_none || head.status.is_informational() {
+fn framing(status: StatusCode, body: &ResponseBody, asker: Asker) -> Framing {
+    let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if asker.is_head || has_none || status.is_informational() {
         return Framing::None;
     }
     match body.size_hint().exact() {
@@ -72,48 +75,31 @@ fn framing(head: &Parts, body: &ResponseBody, asker: Asker) -> Framing {
     }
 }
 
-fn says_close(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(CONNECTION).iter();
-    lines.any(|line| {
-        line.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    })
+/// What the response says of this connection.
+fn dress(fields: &mut Fields, status: StatusCode, framing: Framing, asker: Asker, keeps: bool, worker: &Worker) {
+    let framed = match framing {
+        // Where it has no content, its length is true of another message (RFC 9110 8.6); 204 has none.
+        Framing::None if status != StatusCode::NO_CONTENT => {
+            fields.remove(Known::TransferEncoding);
+            Ok(())
+        }
+        framing => fields.set_framing(framing),
+    };
+    debug_assert!(framed.is_ok(), "a head of 4 GiB");
+    if !fields.has(Known::Date) {
+        fields.put(Known::Date, &worker.date());
+    }
+    if !keeps && !fields.options().close {
+        fields.add(Known::Connection, &CLOSE);
+    } else if keeps && asker.version == Version::HTTP_10 {
+        fields.add(Known::Connection, &KEEP_ALIVE);
+    }
 }
 
-fn write_head(head: &Parts, framing: Framing, asker: Asker, keeps: bool, worker: &Worker, out: &mut BytesMut) {
-    out.reserve(length_of_fields(&head.headers) + MOST_ADDED);
-    write_status(head.status, head.extensions.get(), out);
-    let (mut has_date, mut has_length, mut says_close) = (false, false, false);
-    for (name, value) in &head.headers {
-        if *name == TRANSFER_ENCODING {
-            continue;
-        } else if *name == CONTENT_LENGTH {
-            // Of a response without content it is true of another message (RFC 9110 8.6); 204 has none.
-            if has_length || framing == Framing::Chunked || head.status == StatusCode::NO_CONTENT {
-                continue;
-            }
-            has_length = true;
-        } else if *name == DATE {
-            has_date = true;
-        } else if *name == CONNECTION {
-            says_close |= value.as_bytes().eq_ignore_ascii_case(b"close");
-        }
-        write_field(name, value, out);
-    }
-    match framing {
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Length(length) if !has_length => {
-            write_field(&CONTENT_LENGTH, &length.into(), out);
-        }
-        _ => {}
-    }
-    if !has_date {
-        write_field(&DATE, &worker.date(), out);
-    }
-    if !keeps && !says_close {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if keeps && asker.version == Version::HTTP_10 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
-    }
+fn write_head(status: StatusCode, phrase: Option<&ReasonPhrase>, fields: &Fields, out: &mut BytesMut) {
+    out.reserve(fields.room() + MOST_ADDED);
+    write_status(status, phrase, out);
+    fields.write(out);
     out.extend_from_slice(b"\r\n");
 }
 

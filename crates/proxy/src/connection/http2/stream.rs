@@ -9,11 +9,12 @@ use crate::connection::waker::remember;
 use crate::connection::{Connection, Kind};
 use crate::exchange::Owner;
 use crate::pipeline;
+use crate::reply::Reply;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE};
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
@@ -22,6 +23,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use weir_event::Reason;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Begins to serve a request.
 pub(super) fn spawn(
@@ -60,7 +63,7 @@ impl Drop for Over {
 async fn serve(
     connection: &Connection,
     frames: &RefCell<Frames>,
-    mut served: Pin<Box<impl Future<Output = Response<ResponseBody>>>>,
+    mut served: Pin<Box<impl Future<Output = Reply<ResponseBody>>>>,
     mut respond: SendResponse<Bytes>,
     upload: &Handle,
 ) -> Option<()> {
@@ -75,12 +78,17 @@ async fn serve(
         }
         respond.poll_reset(cx).map(|_| None)
     });
-    let response = answered.await?;
+    let reply = answered.await?;
     // Its exchange lives on in the body.
     drop(served);
-    let (mut parts, body) = response.into_parts();
-    let body = pin!(body);
-    let headers = &mut parts.headers;
+    let Reply { status, fields, content, .. } = reply;
+    let body = pin!(content);
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    let headers = head.headers_mut();
+    *headers = fields.to_map()?;
+    // It is never said twice, and must not push out of the client's table what is (RFC 7541 7.1.3).
+    headers.get_mut(&X_REQUEST_ID).into_iter().for_each(|id| id.set_sensitive(true));
     if headers.remove(CONNECTION).is_some() {
         headers.remove(TE);
     }
@@ -92,7 +100,7 @@ async fn serve(
     {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    let mut send = match respond.send_response(Response::from_parts(parts, ()), ended) {
+    let mut send = match respond.send_response(head, ended) {
         Ok(send) => send,
         Err(error) => {
             // Unless the client has reset the stream, the response is one that cannot be reported over HTTP/2.
