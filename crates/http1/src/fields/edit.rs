@@ -39,6 +39,11 @@ impl Fields {
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
         let name = name.into().resolved();
         let entry = self.line(name, value)?;
+        self.replace(name, entry);
+        Ok(())
+    }
+
+    fn replace(&mut self, name: Name<'_>, entry: Entry) {
         match self.position(name) {
             None => self.push(entry),
             Some(first) => {
@@ -46,19 +51,25 @@ impl Fields {
                 self.remove_from(first + 1, name);
             }
         }
-        Ok(())
     }
 
     /// As [`Self::append`], with a value that is sound.
     pub fn add<'n>(&mut self, name: impl Into<Name<'n>>, value: &HeaderValue) {
-        let added = self.append(name, value.as_bytes());
-        debug_assert!(added.is_ok(), "a head of 4 GiB");
+        let added = self.sound_line(name.into().resolved(), trimmed(value.as_bytes()));
+        debug_assert!(added.is_ok(), "a head of 4 GiB, or a name that is none");
+        if let Ok(entry) = added {
+            self.push(entry);
+        }
     }
 
     /// As [`Self::set`], with a value that is sound.
     pub fn put<'n>(&mut self, name: impl Into<Name<'n>>, value: &HeaderValue) {
-        let set = self.set(name, value.as_bytes());
-        debug_assert!(set.is_ok(), "a head of 4 GiB");
+        let name = name.into().resolved();
+        let set = self.sound_line(name, trimmed(value.as_bytes()));
+        debug_assert!(set.is_ok(), "a head of 4 GiB, or a name that is none");
+        if let Ok(entry) = set {
+            self.replace(name, entry);
+        }
     }
 
     /// Removes all lines with this name. Answers the value of the first.
@@ -139,6 +150,12 @@ impl Fields {
         if !is_value(value) {
             return Err(EditError::Value);
         }
+        self.sound_line(name, value)
+    }
+
+    /// Of a value that is sound and has no blanks at its ends.
+    fn sound_line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Entry, EditError> {
+        self.furnish();
         let (known, text) = match name {
             Name::Known(known) => (Some(known), known.as_str().as_bytes()),
             Name::Other(text) if is_token(text) => (None, text),

@@ -43,6 +43,7 @@ impl Fields {
             Err(error) => return Err(reason(error)),
         };
         let end = from + len;
+        self.furnish();
         self.entries.clear();
         self.entries.reserve(headers.len());
         self.present = KnownSet::default();
