@@ -4,11 +4,13 @@ use crate::client::Client;
 use crate::snapshot::Held;
 use crate::worker::Worker;
 use bytes::Bytes;
+use http::StatusCode;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, Outcome, Reason, Turn};
+use weir_event::{Exchange, Outcome, Protocol, Reason, Turn};
+use weir_http1::Fields;
 
 /// Whose exchange it is: a connection, which must know whether one is open.
 pub(crate) trait Owner {
@@ -17,6 +19,9 @@ pub(crate) trait Owner {
 
     /// It is recorded.
     fn ended(&self, now: Instant);
+
+    /// A head of 1xx has come for it, which goes to the client in front of the response (RFC 9110 15.2).
+    fn interim(&self, status: StatusCode, fields: Fields);
 }
 
 /// The attribute of an exchange whose answer was whole before its request was: `bytes_in` are those that had come.
@@ -99,6 +104,13 @@ impl ExchangeRef {
     /// The configuration that it is served by: held from the first phase to the last.
     pub(crate) fn snapshot(&self) -> &Rc<Held> {
         &self.0.snapshot
+    }
+
+    /// Passes a head of 1xx on, where the client knows of such (RFC 9110 15.2): HTTP/1.0 has none.
+    pub(crate) fn interim(&self, status: StatusCode, fields: Fields) {
+        if self.borrow().protocol != Protocol::Http10 {
+            self.0.owner.interim(status, fields);
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {

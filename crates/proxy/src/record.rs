@@ -54,12 +54,14 @@ mod tests {
     use crate::sink::{EventSink, WorkerStats};
     use crate::snapshot::Snapshot;
     use crate::worker::Worker;
+    use http::StatusCode;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use weir_config::{GatewayConfig, Live};
     use weir_event::Exchange;
+    use weir_http1::Fields;
 
     struct Collect(Sender<(u64, Exchange)>);
 
@@ -75,6 +77,8 @@ mod tests {
         fn began(&self, _: WeakExchange) {}
 
         fn ended(&self, _: Instant) {}
+
+        fn interim(&self, _: StatusCode, _: Fields) {}
     }
 
     fn open() -> (ExchangeRef, Receiver<(u64, Exchange)>) {

@@ -7,7 +7,7 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::body::{RequestBody, Source};
+use crate::body::{Broken, RequestBody, Source};
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
 use crate::forwarded::{Forwarded, is_of};
@@ -25,8 +25,11 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 use weir_config::UpstreamHost;
 use weir_event::{Attempt, Protocol, Reason, Turn, micros};
-use weir_http1::{Fields, Framing, Known};
+use weir_http1::{Fields, Framing, HeadError, Known};
 use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
+
+/// Heads of 1xx in front of a response: more are no response.
+const MOST_INTERIM: usize = 64;
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
@@ -49,7 +52,7 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
         let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
         let waited = {
-            let waiting = pin!(poll_fn(|cx| in_flight.poll_head(cx)));
+            let waiting = pin!(final_head(&flow.exchange, &mut in_flight));
             patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, waiting).await
         };
         let now = flow.exchange.hand_to(Turn::Gateway);
@@ -73,6 +76,26 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         body = in_flight.into_content().unwrap_or_else(|| RequestBody::empty(flow.exchange.clone()));
         started = flow.exchange.hand_to(Turn::Upstream);
     }
+}
+
+/// Waits for the head of the response. Those of 1xx in front of it go to the client in their order, but for 100, which the
+/// client had of this gateway if it asked for one.
+async fn final_head(
+    exchange: &ExchangeRef,
+    in_flight: &mut InFlight<RequestBody>,
+) -> Result<Answered, Unanswered<Broken>> {
+    for _ in 0..=MOST_INTERIM {
+        let mut head = poll_fn(|cx| in_flight.poll_head(cx)).await?;
+        if !head.is_interim() {
+            return Ok(head);
+        }
+        if head.status != StatusCode::CONTINUE {
+            end_hop(&mut head.fields);
+            head.fields.remove(Known::ContentLength);
+            exchange.interim(head.status, head.fields);
+        }
+    }
+    Err(Unanswered::Head(HeadError::TooLarge))
 }
 
 /// A connection in hand, and the attempt that is made over it.

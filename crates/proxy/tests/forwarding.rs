@@ -110,6 +110,47 @@ fn trailers_pass_both_ways() {
     );
 }
 
+/// Nobody is obliged to say beforehand that trailers come (RFC 9110 6.6.2).
+#[test]
+fn a_requests_trailers_need_not_be_announced() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Gateway::before(upstream.address);
+    gateway.exchange(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nhi\r\n0\r\nx-mark: 7\r\nx-forwarded-for: 1.2.3.4\r\n\r\n",
+    );
+    let request = upstream.request();
+    assert!(request.ends_with("0\r\nx-mark: 7\r\n\r\n"), "{request}");
+}
+
+const INFORMED: &str = "HTTP/1.1 100 Continue\r\n\r\n\
+    HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n\
+    HTTP/1.1 103 Early Hints\r\nlink: </b>\r\n\r\n\
+    HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn heads_of_1xx_pass_in_their_order() {
+    let upstream = Upstream::answering(INFORMED);
+    let gateway = Gateway::before(upstream.address);
+    let answer = gateway.get("/");
+    let statuses: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).collect();
+    assert_eq!(statuses, ["103 Early Hints", "103 Early Hints", "200 OK"], "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 103"), "{answer}");
+    let event = gateway.event();
+    assert_eq!((event.status, event.upstream_status, event.attempts.len()), (200, 200, 1));
+    let old = gateway.exchange("GET / HTTP/1.0\r\nhost: a\r\n\r\n");
+    assert!(old.starts_with("HTTP/1.1 200 OK\r\n"), "HTTP/1.0 has no 1xx: {old}");
+    gateway.event();
+}
+
+#[test]
+fn endless_heads_of_1xx_are_no_response() {
+    let endless = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100);
+    let upstream = Upstream::answering(format!("{endless}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").leak());
+    let gateway = Gateway::before(upstream.address);
+    assert!(gateway.get("/").contains("HTTP/1.1 502 "));
+    assert_eq!(gateway.event().reason, Reason::UpstreamHeadersTooLarge);
+}
+
 #[test]
 fn a_length_beside_chunks_is_refused() {
     for length in [2, 50] {

@@ -119,6 +119,25 @@ fn a_body_and_trailers_go_up_and_come_down() {
 }
 
 #[test]
+fn heads_of_1xx_pass_in_front_of_the_response() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n\
+         HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let gateway = Gateway::before(upstream.address);
+    run(async {
+        let (client, _connection) = connect(gateway.address).await;
+        let mut client = client.ready().await.unwrap();
+        let (mut response, _) = client.send_request(get(gateway.address, "/"), true).unwrap();
+        let interim = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!((interim.status().as_u16(), interim.headers().len()), (103, 1));
+        assert_eq!(interim.headers()["link"], "</a>");
+        assert_eq!(response.await.unwrap().status(), 200);
+    });
+    assert_eq!(gateway.event().status, 200);
+}
+
+#[test]
 fn what_the_gateway_refuses_is_a_problem_with_an_event() {
     let upstream = Upstream::answering(OK);
     let gateway = Gateway::before(upstream.address);

@@ -37,6 +37,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// Whether another head follows: 1xx, except 101, which ends HTTP on this connection (RFC 9110 15.2).
+    pub fn is_interim(&self) -> bool {
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
     /// Takes the head out. The status has three digits.
     fn of(response: &mut Response) -> Option<Self> {
         let status = StatusCode::from_u16(response.status()).ok()?;
@@ -182,7 +187,7 @@ impl<C: Content> InFlight<C> {
         Ok(())
     }
 
-    /// Waits for the head of the response. 1xx heads are passed over.
+    /// Waits for the head of the response. After one of [`Head::is_interim`] another follows for the same request.
     ///
     /// # Errors
     /// The connection ended without one, what came is none, or the request broke off.
@@ -193,7 +198,11 @@ impl<C: Content> InFlight<C> {
         let State { io, reader, head, limits, progress, .. } = &mut *self.connection.0;
         loop {
             match reader.response(io.input(), head, progress.asked)? {
-                Some(_) if head.is_interim() => continue,
+                Some(_) if head.is_interim() => {
+                    let interim = Head::of(head);
+                    head.clear();
+                    return Poll::Ready(interim.ok_or(Unanswered::Head(HeadError::Line)));
+                }
                 Some(framing) => {
                     progress.persists = head.persists() && !matches!(framing, Framing::UntilClose | Framing::Tunnel);
                     progress.decoder = Decoder::new(framing, *limits);

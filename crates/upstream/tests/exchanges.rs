@@ -78,8 +78,15 @@ fn send(connection: Connection, method: &Method, frames: Frames) -> InFlight<Fra
     InFlight::send(connection, (method, "/", &fields), frames)
 }
 
+/// The final head. Those before it are a 100, or have their fields.
 async fn head(sent: &mut InFlight<Frames>) -> Result<Head, Unanswered<io::Error>> {
-    poll_fn(|cx| sent.poll_head(cx)).await
+    loop {
+        let head = poll_fn(|cx| sent.poll_head(cx)).await?;
+        if !head.is_interim() {
+            return Ok(head);
+        }
+        assert!(head.status == 100 || head.fields.get("link") == Some(b"x"), "{}", head.status);
+    }
 }
 
 /// The content of a response, and its trailers.

@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use weir_event::{Exchange, Outcome, Protocol, Reason, TraceId, Turn};
-use weir_http1::legible;
+use weir_http1::{Fields, legible};
 
 /// How long a connection that was just accepted is given to say something once the worker drains.
 const FRESH: Duration = Duration::from_millis(500);
@@ -86,6 +86,13 @@ impl Owner for Connection {
         match self.kind.get() {
             Kind::Http2 => self.http2.end(now),
             _ => self.http1.end(),
+        }
+    }
+
+    fn interim(&self, status: StatusCode, fields: Fields) {
+        match self.kind.get() {
+            Kind::Http2 => self.http2.interim(status, fields),
+            _ => self.http1.interim(status, &fields),
         }
     }
 }

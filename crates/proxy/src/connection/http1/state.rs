@@ -1,9 +1,12 @@
 //! What is known of an HTTP/1 connection from outside: the worker looks at it and drains it.
 
 use crate::exchange::WeakExchange;
+use bytes::BytesMut;
+use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 use weir_event::Reason;
+use weir_http1::{Fields, write_status};
 
 /// Where a connection stands between its requests.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(in crate::connection) struct State {
     pub(in crate::connection) lingering: Cell<Option<Instant>>,
     /// It ends behind the request that is open or has begun to come.
     pub(in crate::connection) drains: Cell<bool>,
+    /// Heads of 1xx that are to be written in front of the response.
+    interim: RefCell<BytesMut>,
     /// It was at rest when the worker looked at it.
     pub(in crate::connection) rests: Cell<bool>,
 }
@@ -47,6 +52,19 @@ impl State {
 
     pub(in crate::connection) fn waits_for_response(&self) -> bool {
         self.current.borrow().as_ref().is_some_and(WeakExchange::waits_for_response)
+    }
+
+    pub(in crate::connection) fn interim(&self, status: StatusCode, fields: &Fields) {
+        let mut out = self.interim.borrow_mut();
+        write_status(status, None, &mut out);
+        fields.write(&mut out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// What is to be written of that, once.
+    pub(super) fn take_interim(&self) -> Option<BytesMut> {
+        let mut interim = self.interim.borrow_mut();
+        (!interim.is_empty()).then(|| std::mem::take(&mut *interim))
     }
 
     pub(in crate::connection) fn blame(&self, reason: Reason) {

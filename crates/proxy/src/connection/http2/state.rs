@@ -3,11 +3,13 @@
 use super::frames::Frames;
 use crate::connection::waker::wake;
 use crate::exchange::WeakExchange;
+use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use weir_event::Reason;
+use weir_http1::Fields;
 
 /// Streams that a client may have open at once.
 pub(in crate::connection) const MAX_STREAMS: u32 = 128;
@@ -43,6 +45,8 @@ pub(in crate::connection) struct StreamState {
     pub(in crate::connection) ended: Cell<Option<Instant>>,
     pub(in crate::connection) cancelled: Cell<bool>,
     pub(in crate::connection) waker: RefCell<Option<Waker>>,
+    /// Heads of 1xx that are to be sent in front of the response.
+    pub(in crate::connection) interim: RefCell<Vec<(StatusCode, Fields)>>,
 }
 
 impl State {
@@ -57,6 +61,12 @@ impl State {
         self.open.set(self.open.get().saturating_sub(1));
         if let Some(stream) = self.polled.borrow().as_ref() {
             stream.ended.set(Some(now));
+        }
+    }
+
+    pub(in crate::connection) fn interim(&self, status: StatusCode, fields: Fields) {
+        if let Some(stream) = self.polled.borrow().as_ref() {
+            stream.interim.borrow_mut().push((status, fields));
         }
     }
 

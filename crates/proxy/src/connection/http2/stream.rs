@@ -23,6 +23,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use weir_event::Reason;
+use weir_http1::Fields;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,6 +38,7 @@ pub(super) fn spawn(
     let (head, recv) = request.into_parts();
     let (upload, handle) = Upload::new(recv, &head.headers);
     let over = Over(handle);
+    let stream = Rc::clone(&entered.stream);
     let (connection, frames) = (Rc::clone(connection), Rc::clone(frames));
     let future = async move {
         let over = over;
@@ -45,7 +47,7 @@ pub(super) fn spawn(
         let upload = (!upload.is_end()).then(|| Box::new(upload) as Incoming);
         let served = Box::pin(pipeline::serve(Rc::clone(&connection.client), owner, Arrived::from(head), upload));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
-        serve(&connection, &frames, served, respond, &over.0).await;
+        serve((&connection, &frames, &stream), served, respond, &over.0).await;
     };
     tokio::task::spawn_local(StreamTask { future, entered });
 }
@@ -61,20 +63,21 @@ impl Drop for Over {
 
 /// `None`: the client has taken the request back, or left.
 async fn serve(
-    connection: &Connection,
-    frames: &RefCell<Frames>,
+    (connection, frames, stream): (&Connection, &RefCell<Frames>, &StreamState),
     mut served: Pin<Box<impl Future<Output = Reply<ResponseBody>>>>,
     mut respond: SendResponse<Bytes>,
     upload: &Handle,
 ) -> Option<()> {
     let answered = poll_fn(|cx| {
-        if let Poll::Ready(response) = served.as_mut().poll(cx) {
+        let served = served.as_mut().poll(cx);
+        for (status, fields) in stream.interim.borrow_mut().drain(..) {
+            inform(&mut respond, status, &fields);
+        }
+        if let Poll::Ready(response) = served {
             return Poll::Ready(Some(response));
         }
         if upload.must_continue(cx.waker()) {
-            let head = Response::builder().status(StatusCode::CONTINUE).body(());
-            // A stream that is reset takes none; the poll below tells.
-            head.map(|head| respond.send_informational(head).unwrap_or_default()).unwrap_or_default();
+            inform(&mut respond, StatusCode::CONTINUE, &Fields::new());
         }
         respond.poll_reset(cx).map(|_| None)
     });
@@ -113,6 +116,15 @@ async fn serve(
         send_body(frames, body, &mut send).await?;
     }
     Some(())
+}
+
+/// Sends a head of 1xx (RFC 9113 8.1).
+fn inform(respond: &mut SendResponse<Bytes>, status: StatusCode, fields: &Fields) {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = fields.to_map().unwrap_or_default();
+    // A stream that is reset takes none, which its next poll tells.
+    respond.send_informational(head).unwrap_or_default();
 }
 
 /// A frame is asked for before there is room for it: whoever holds a connection's window and has nothing to send would
