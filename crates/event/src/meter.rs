@@ -21,20 +21,30 @@ pub struct Meter {
     turn: Turn,
     since: Instant,
     spent: [Duration; 3],
+    ended: bool,
 }
 
 impl Meter {
     /// Starts with the gateway's turn.
     pub fn start(now: Instant) -> Self {
-        Self { turn: Turn::Gateway, since: now, spent: [Duration::ZERO; 3] }
+        Self { turn: Turn::Gateway, since: now, spent: [Duration::ZERO; 3], ended: false }
     }
 
     /// Books the time since the last change, and hands the turn on.
     #[inline]
     pub fn hand_to(&mut self, turn: Turn, now: Instant) {
+        if self.ended {
+            return;
+        }
         self.spent[self.turn as usize] += now.saturating_duration_since(self.since);
         self.since = now;
         self.turn = turn;
+    }
+
+    /// Books the time since the last change, and nothing from then on: what follows is no part of the request's time.
+    pub fn end(&mut self, now: Instant) {
+        self.hand_to(Turn::Gateway, now);
+        self.ended = true;
     }
 
     /// Whose turn it is.
@@ -77,5 +87,9 @@ mod tests {
         assert_eq!(meter.spent(Turn::Upstream), Duration::from_millis(15));
         assert_eq!(meter.spent(Turn::Client), Duration::from_millis(2));
         assert_eq!(meter.total(), Duration::from_millis(21));
+        meter.end(at(22));
+        meter.hand_to(Turn::Client, at(30));
+        meter.hand_to(Turn::Gateway, at(40));
+        assert_eq!(meter.total(), Duration::from_millis(22), "nothing counts behind the end");
     }
 }

@@ -4,7 +4,7 @@
 //! context leaves the headers, so that the upstream gets the one that this gateway writes and never two.
 
 use crate::answer::Refusal;
-use crate::body::{Incoming, RequestBody};
+use crate::body::RequestBody;
 use crate::client::Client;
 use crate::exchange::{ExchangeRef, Owner};
 use crate::flow::Flow;
@@ -13,6 +13,7 @@ use crate::headers::Special;
 use crate::record::Closer;
 use crate::snapshot::Held;
 use crate::tracing::{debug, limit_baggage, link};
+use crate::upload::Incoming;
 use bytes::Bytes;
 use http::header::{COOKIE, RETRY_AFTER};
 use http::request::Parts;
@@ -37,6 +38,8 @@ pub(crate) struct Arrived {
     pub(crate) headers: Fields,
     /// What is wrong with it, where its protocol knows that.
     pub(crate) fault: Option<Refusal>,
+    /// What comes behind it, should it open a WebSocket, which it asks for.
+    pub(crate) tunnel: Option<Incoming>,
 }
 
 /// Of HTTP/2.
@@ -54,7 +57,7 @@ impl From<Parts> for Arrived {
             Ok(fields) => (fields, is_padded.then(padded)),
             Err(fault) => (Fields::new(), Some(fault)),
         };
-        Self { method, uri, version, headers, fault }
+        Self { method, uri, version, headers, fault, tunnel: None }
     }
 }
 
@@ -143,7 +146,8 @@ pub(crate) fn accept(
     let closer = Closer::new(exchange.clone());
     let method = parts.method.clone();
     let (api, passed) = (None, Vec::new());
-    let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed };
+    let tunnel = parts.tunnel;
+    let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed, tunnel };
     let head = host.map(|host| Box::new(Head { method: parts.method, host, headers, special, body }));
     (flow, head)
 }

@@ -10,6 +10,7 @@ use crate::headers::only_content;
 use crate::patience::IdleTimer;
 use crate::record::Closer;
 use crate::reply::Reply;
+use crate::upload::Incoming;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -33,21 +34,6 @@ impl fmt::Display for Broken {
 
 impl Error for Broken {}
 
-/// A client's body as it comes in. A request without one has none.
-pub(crate) type Incoming = Box<dyn Upload>;
-
-/// A body of HTTP/1 or of HTTP/2.
-pub(crate) trait Upload {
-    /// The next frame, or why it broke off.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>>;
-
-    /// Whether all of it has come and was taken.
-    fn is_end(&self) -> bool;
-
-    /// Bytes that follow, where the request says how many.
-    fn length(&self) -> Option<u64>;
-}
-
 /// The client's body, on its way to the upstream.
 pub(crate) struct RequestBody {
     /// `None` of a request without a body.
@@ -67,6 +53,11 @@ impl RequestBody {
         if inner.length().is_some() {
             exchange.has_size();
         }
+        Self { inner: Some(inner), unread: None, exchange }
+    }
+
+    /// All that the client sends into a tunnel.
+    pub(crate) fn tunnel(inner: Incoming, exchange: ExchangeRef) -> Self {
         Self { inner: Some(inner), unread: None, exchange }
     }
 
@@ -130,6 +121,7 @@ impl Content for RequestBody {
                     }
                     Some(Err(reason)) => Poll::Ready(Some(Err(self.broke(reason)))),
                     None => {
+                        self.exchange.tunnel_ends(Turn::Client);
                         self.exchange.request_is_whole(now);
                         Poll::Ready(None)
                     }
@@ -173,7 +165,7 @@ pub(crate) fn body(flow: Flow, reply: Reply<Source>) -> Reply<ResponseBody> {
     let idle = IdleTimer::new(exchange.snapshot().timeouts.stream_idle, exchange.progress());
     let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     reply.map(|source| {
-        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), idle };
+        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), idle, waits: false };
         if bodiless || body.is_end_stream() {
             body.complete(Outcome::Completed);
             if bodiless {
@@ -190,6 +182,8 @@ pub(crate) struct ResponseBody {
     exchange: ExchangeRef,
     closer: Option<Closer>,
     idle: IdleTimer,
+    /// The next frame was asked for and has not come.
+    waits: bool,
 }
 
 impl ResponseBody {
@@ -218,9 +212,8 @@ impl ResponseBody {
         let Some(Source::Upstream(in_flight)) = &mut self.source else { return Poll::Ready(None) };
         match in_flight.poll_frame(cx) {
             Poll::Pending => {
-                let was = self.exchange.borrow().meter.turn();
                 let now = self.exchange.hand_to(Turn::Upstream);
-                if was != Turn::Upstream {
+                if !std::mem::replace(&mut self.waits, true) {
                     self.idle.begin(now);
                 }
                 ready!(self.idle.poll_expired(cx, &self.exchange));
@@ -232,6 +225,7 @@ impl ResponseBody {
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.broke(Reason::ResponseIncomplete)))),
             Poll::Ready(None) => {
+                self.exchange.tunnel_ends(Turn::Upstream);
                 self.complete(Outcome::Completed);
                 Poll::Ready(None)
             }
@@ -239,6 +233,7 @@ impl ResponseBody {
     }
 
     fn handed_over(&mut self, frame: &Frame<Bytes>) {
+        self.waits = false;
         let len = frame.data_ref().map_or(0, Bytes::len) as u64;
         let now = self.exchange.hand_to(Turn::Client);
         self.exchange.progressed(now);

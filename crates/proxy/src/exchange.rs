@@ -9,7 +9,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, Outcome, Protocol, Reason, Turn};
+use weir_event::{Exchange, Outcome, Protocol, Reason, Turn, micros};
 use weir_http1::Fields;
 
 /// Whose exchange it is: a connection, which must know whether one is open.
@@ -42,6 +42,8 @@ struct Shared {
     request_whole: Cell<bool>,
     /// When a frame last moved, either way.
     progress: Cell<Instant>,
+    /// Since when it is a tunnel, and who has ended it.
+    tunnel: Cell<Option<(Instant, Option<Turn>)>>,
 }
 
 /// Where in a snapshot a route stands.
@@ -72,6 +74,7 @@ impl ExchangeRef {
             sized: Cell::new(false),
             request_whole: Cell::new(false),
             progress: Cell::new(now),
+            tunnel: Cell::new(None),
         }))
     }
 
@@ -165,6 +168,19 @@ impl ExchangeRef {
         self.0.request_done.get()
     }
 
+    /// Its handshake is over: the connection is a tunnel. How long that is open is no part of the request's time.
+    pub(crate) fn is_tunnel(&self, now: Instant) {
+        self.0.exchange.borrow_mut().meter.end(now);
+        self.0.tunnel.set(Some((now, None)));
+    }
+
+    /// Of a tunnel, one side has ended: who did first is in the event.
+    pub(crate) fn tunnel_ends(&self, by: Turn) {
+        if let Some((since, None)) = self.0.tunnel.get() {
+            self.0.tunnel.set(Some((since, Some(by))));
+        }
+    }
+
     /// Closes it, and answers now.
     pub(crate) fn close(&self, outcome: Outcome) -> Instant {
         let now = self.0.client.worker.clock.now();
@@ -174,6 +190,9 @@ impl ExchangeRef {
         }
         // Of a client that has left there is nobody to have the answer.
         let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
+        if let Some((since, by)) = self.0.tunnel.get().filter(|_| !exchange.is_finished()) {
+            describe_tunnel(&mut exchange, now.saturating_duration_since(since), by);
+        }
         if exchange.finish(outcome, now) {
             let snapshot = &self.0.snapshot;
             let route = self.0.place.get();
@@ -184,6 +203,19 @@ impl ExchangeRef {
         }
         now
     }
+}
+
+/// How long a tunnel was open, and who has closed it.
+#[cold]
+fn describe_tunnel(exchange: &mut Exchange, open: Duration, by: Option<Turn>) {
+    let by: &[u8] = match (by, exchange.reason) {
+        (Some(Turn::Client), _) | (None, Reason::ClientClosed) => b"client",
+        (Some(Turn::Upstream), _) | (None, Reason::ResponseIncomplete) => b"service",
+        // Idle for too long, or cut off by a drain: the reason says which.
+        _ => b"gateway",
+    };
+    exchange.attrs.push((Bytes::from_static(b"tunnel.duration_us"), micros(open).to_string().into()));
+    exchange.attrs.push((Bytes::from_static(b"tunnel.closed_by"), Bytes::from_static(by)));
 }
 
 /// An exchange that may be over.

@@ -2,6 +2,7 @@
 
 use crate::exchange::ExchangeRef;
 use crate::record::Closer;
+use crate::upload::Incoming;
 use http::{HeaderValue, Method};
 use weir_policies::{Carried, ResponseHeaders};
 use weir_telemetry::Continuation;
@@ -18,6 +19,8 @@ pub(crate) struct Flow {
     pub(crate) method: Method,
     /// The API at that listener, once known.
     pub(crate) api: Option<usize>,
+    /// What comes behind the request, should it open a tunnel.
+    pub(crate) tunnel: Option<Incoming>,
     /// What has a say in the response, in the order of the request side.
     pub(crate) passed: Vec<Passed>,
 }

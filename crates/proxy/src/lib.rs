@@ -42,8 +42,10 @@ mod sink;
 mod snapshot;
 mod tls;
 mod tracing;
+mod upload;
 mod upstream;
 mod watchdog;
+mod websocket;
 mod welcome;
 mod worker;
 

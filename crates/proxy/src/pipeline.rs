@@ -3,7 +3,7 @@
 
 use crate::accept::{Arrived, Head, accept};
 use crate::answer::Refusal;
-use crate::body::{Incoming, ResponseBody, Source};
+use crate::body::{ResponseBody, Source};
 use crate::client::Client;
 use crate::exchange::Owner;
 use crate::flow::Flow;
@@ -14,6 +14,7 @@ use crate::request_policies::{before_route, begins_before_route, request_policie
 use crate::response_policies::response_policies;
 use crate::route::route;
 use crate::tracing::{debug, server_timing};
+use crate::upload::Incoming;
 use crate::upstream::upstream;
 use std::future::Future;
 use std::rc::Rc;

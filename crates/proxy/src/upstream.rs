@@ -17,6 +17,8 @@ use crate::patience::patiently;
 use crate::reply::Reply;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
+use crate::websocket;
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -35,7 +37,7 @@ const MOST_INTERIM: usize = 64;
 /// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Reply<Source>, Refusal> {
     let origin = &target.route().origin;
-    let Prepared { method, mut fields, mut body } = prepare(flow, target, *head)?;
+    let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head)?;
     let is_repeatable = method.is_idempotent() && body.is_end();
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
@@ -57,7 +59,9 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         };
         let now = flow.exchange.hand_to(Turn::Gateway);
         let why = match waited {
-            Ok(Ok(response)) => return answered(flow, target, in_flight, response, trying, (sent, now)),
+            Ok(Ok(response)) => {
+                return answered(flow, target, in_flight, (response, accept.as_deref()), trying, (sent, now));
+            }
             Ok(Err(why)) => why,
             Err(reason) => {
                 trying.end(reason, now);
@@ -165,18 +169,19 @@ impl Drop for Trying {
 }
 
 fn answered(
-    flow: &Flow,
+    flow: &mut Flow,
     target: &Target,
-    in_flight: InFlight<RequestBody>,
-    head: Answered,
+    mut in_flight: InFlight<RequestBody>,
+    (head, accept): (Answered, Option<&[u8]>),
     mut trying: Trying,
     (sent, now): (Instant, Instant),
 ) -> Result<Reply<Source>, Refusal> {
     trying.attempt.first_byte = now.saturating_duration_since(sent);
     flow.exchange.progressed(now);
     let Answered { status, phrase, mut fields } = head;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it: `Upgrade` is not passed on.
+    let opens = status == StatusCode::SWITCHING_PROTOCOLS;
+    if opens && !accept.is_some_and(|expected| websocket::is_answer(&fields, expected)) {
+        // Nobody asked for it, or it is the answer to something else.
         trying.end(Reason::UpstreamProtocolError, now);
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
@@ -192,6 +197,12 @@ fn answered(
     if !protocols.is_empty() {
         protocols.iter().for_each(|protocol| fields.add(Known::Upgrade, protocol));
         fields.put(Known::Connection, &HeaderValue::from_static("upgrade"));
+    }
+    if opens {
+        websocket::ask(&mut fields);
+        let client = flow.tunnel.take().map(|client| RequestBody::tunnel(client, flow.exchange.clone()));
+        client.into_iter().for_each(|client| in_flight.open_tunnel(client));
+        flow.exchange.is_tunnel(now);
     }
     if status == StatusCode::NO_CONTENT {
         // RFC 9110 8.6: not in a response without content; over HTTP/2 a client resets such a stream.
@@ -307,6 +318,8 @@ struct Prepared {
     method: Method,
     fields: Fields,
     body: RequestBody,
+    /// What a 101 must say, of a request that asks for a WebSocket.
+    accept: Option<Bytes>,
 }
 
 /// Turns the client's head into the upstream's.
@@ -342,8 +355,12 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Prepared, Refusal
         UpstreamHost::Original => host,
     };
     fields.put(Known::Host, &host);
+    let accept = flow.tunnel.as_ref().and_then(|_| websocket::expected(&method, &fields));
+    if accept.is_some() {
+        websocket::ask(&mut fields);
+    }
     if snapshot.tracer.is_some() {
         flow.exchange.borrow_mut().forwarded = Some(target.uri.clone());
     }
-    Ok(Prepared { method, fields, body })
+    Ok(Prepared { method, fields, body, accept })
 }

@@ -637,3 +637,18 @@ fn how_many_fields_a_head_may_have_is_a_setting() {
         assert!(gateway.get("/").starts_with(&format!("HTTP/1.1 {} ", statuses.1)), "{text}");
     }
 }
+
+/// The client has more to send and does not, the upstream has begun to answer and does not go on.
+#[test]
+fn an_exchange_in_which_nothing_moves_is_ended_though_its_upload_is_open() {
+    let upstream = Upstream::after_one_head(|stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    let gateway = Gateway::start(&(api(upstream.address, "") + &timeouts(1, 60)));
+    let mut client = gateway.connect();
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+    assert!(client.read_to_end().ends_with("\r\n\r\nhalf"));
+    let event = gateway.event();
+    assert_eq!((event.reason, event.outcome), (Reason::UpstreamIdleTimeout, Outcome::Truncated));
+}

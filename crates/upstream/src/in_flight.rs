@@ -13,7 +13,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use weir_http1::{
-    Asked, BodyError, Decoder, Fields, Frame as Piece, Framing, HeadError, ReasonPhrase, Response, write_request,
+    Asked, BodyError, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, ReasonPhrase, Response,
+    write_request,
 };
 
 /// So much of a request is collected before it is written. Bytes.
@@ -152,7 +153,13 @@ impl<C: Content> InFlight<C> {
             };
             self.write_frame(next)?;
         }
-        self.connection.0.io.poll_flush(cx).map_err(Stop::Io)
+        let State { io, progress, .. } = &mut *self.connection.0;
+        ready!(io.poll_flush(cx))?;
+        if progress.is_tunnel {
+            ready!(io.poll_shutdown(cx))?;
+            progress.is_tunnel = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn write_frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Stop<C::Error>> {
@@ -234,7 +241,8 @@ impl<C: Content> InFlight<C> {
         if self.connection.0.progress.decoder.is_done() {
             return Poll::Ready(None);
         }
-        let is_sent = self.content.is_none() && self.connection.0.io.is_flushed();
+        let State { io, progress, .. } = &*self.connection.0;
+        let is_sent = self.content.is_none() && io.is_flushed() && !progress.is_tunnel;
         if !is_sent && matches!(self.poll_request(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(Some(Err(Incomplete::Request)));
         }
@@ -253,6 +261,14 @@ impl<C: Content> InFlight<C> {
                 return Poll::Ready(None);
             }
         }
+    }
+
+    /// The response was 101: the connection is a tunnel from here on, and `content` is all that goes into it. Its end is
+    /// told to the upstream, which ends it from its side.
+    pub fn open_tunnel(&mut self, content: C) {
+        self.connection.0.progress.encoder = Encoder::new(Framing::Tunnel);
+        self.connection.0.progress.is_tunnel = true;
+        self.content = Some(content);
     }
 
     /// Whether the whole response has come: known without asking for more.

@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     pub(crate) length: Option<u64>,
     /// The upstream keeps the connection behind this response.
     pub(crate) persists: bool,
+    /// It is a tunnel whose end the upstream has not been told.
+    pub(crate) is_tunnel: bool,
 }
 
 impl Progress {
@@ -33,6 +35,7 @@ impl Progress {
             decoder: Decoder::new(Framing::None, Limits::default()),
             length: None,
             persists: false,
+            is_tunnel: false,
         }
     }
 }

@@ -11,9 +11,9 @@ mod wire;
 use super::{Connection, Kind};
 use crate::accept::MAX_HEAD;
 use crate::answer::problem;
-use crate::body::Incoming;
 use crate::exchange::Owner;
 use crate::pipeline;
+use crate::upload::Incoming;
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 use request::{arrived, detail, reason};
@@ -24,7 +24,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use weir_event::Reason;
-use weir_http1::{Expectation, Framing, HeadError, Limits, Request};
+use weir_http1::{Expectation, Framing, HeadError, Limits, Request, Upgrade};
 use weir_transport::Stream;
 use wire::{Next, Wire};
 
@@ -109,7 +109,9 @@ async fn serve_one(
 ) -> Option<After> {
     let persists = request.persists() && fault.is_none();
     let expects = request.expectation() == Expectation::Continue;
-    let Some(arrived) = arrived(request, fault) else { return refuse(connection, wire, HeadError::Line).await };
+    let opens = request.upgrade() == Upgrade::WebSocket && matches!(framing, Framing::None | Framing::Length(0));
+    let tunnel = (opens && fault.is_none()).then(|| Box::new(wire.tunnel()) as Incoming);
+    let Some(arrived) = arrived(request, fault, tunnel) else { return refuse(connection, wire, HeadError::Line).await };
     let (version, is_head) = (arrived.version, arrived.method == Method::HEAD);
     request.clear();
     let upload = wire.begin(framing, expects).map(|upload| Box::new(upload) as Incoming);

@@ -2,6 +2,7 @@
 
 use crate::accept::Arrived;
 use crate::answer::Refusal;
+use crate::upload::Incoming;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
@@ -12,7 +13,7 @@ const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The request, with what is wrong with its framing or its host. `None` where too little of it could be read to answer it
 /// as a request.
-pub(super) fn arrived(request: &mut Request, fault: Option<HeadError>) -> Option<Arrived> {
+pub(super) fn arrived(request: &mut Request, fault: Option<HeadError>, tunnel: Option<Incoming>) -> Option<Arrived> {
     let method = Method::from_bytes(request.method()).ok()?;
     let version = match request.version() {
         Minor::Http10 => Version::HTTP_10,
@@ -29,7 +30,7 @@ pub(super) fn arrived(request: &mut Request, fault: Option<HeadError>) -> Option
         _ => None,
     };
     let headers = std::mem::take(&mut request.fields);
-    Some(Arrived { method, uri: uri.unwrap_or_default(), version, headers, fault })
+    Some(Arrived { method, uri: uri.unwrap_or_default(), version, headers, fault, tunnel })
 }
 
 /// Where such a request ends is in doubt, or whom it is for: it is refused, and its connection closed (RFC 9112 6.1, 6.3,

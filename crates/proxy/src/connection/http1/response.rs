@@ -46,14 +46,20 @@ pub(super) async fn write(
 ) -> Result<bool, Stop> {
     let Reply { status, phrase, mut fields, content: mut body } = reply;
     let framing = framing(status, &body, asker);
-    let keeps = asker.persists && framing != Framing::UntilClose && !fields.options().close;
+    let keeps = asker.persists && !matches!(framing, Framing::UntilClose | Framing::Tunnel) && !fields.options().close;
     wire.expects_no_more();
     dress(&mut fields, status, framing, asker, keeps, worker);
     wire.with_output(|io| write_head(status, phrase.as_ref(), &fields, io.output()));
     // With it the memory in which it came.
     drop(fields);
     let ended = body.is_end_stream();
-    let mut sending = Sending { wire, body: Pin::new(&mut body), encoder: Encoder::new(framing), ended };
+    let mut sending = Sending {
+        wire,
+        body: Pin::new(&mut body),
+        encoder: Encoder::new(framing),
+        ended,
+        is_tunnel: framing == Framing::Tunnel,
+    };
     let written = poll_fn(|cx| sending.poll(cx)).await;
     if matches!(written, Err(Stop::Gone)) {
         return Err(Stop::Gone);
@@ -64,6 +70,9 @@ pub(super) async fn write(
 }
 
 fn framing(status: StatusCode, body: &ResponseBody, asker: Asker) -> Framing {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Framing::Tunnel;
+    }
     let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if asker.is_head || has_none || status.is_informational() {
         return Framing::None;
@@ -89,7 +98,7 @@ fn dress(fields: &mut Fields, status: StatusCode, framing: Framing, asker: Asker
     if !fields.has(Known::Date) {
         fields.put(Known::Date, &worker.date());
     }
-    if !keeps && !fields.options().close {
+    if !keeps && framing != Framing::Tunnel && !fields.options().close {
         fields.add(Known::Connection, &CLOSE);
     } else if keeps && asker.version == Version::HTTP_10 {
         fields.add(Known::Connection, &KEEP_ALIVE);
@@ -110,6 +119,8 @@ struct Sending<'w> {
     encoder: Encoder,
     /// No frame follows.
     ended: bool,
+    /// Each side ends by itself.
+    is_tunnel: bool,
 }
 
 impl Sending<'_> {
@@ -138,7 +149,11 @@ impl Sending<'_> {
                     if let Poll::Ready(Err(_)) = self.wire.poll_flush(cx) {
                         return Poll::Ready(Err(Stop::Gone));
                     }
-                    return if self.wire.has_left(cx) { Poll::Ready(Err(Stop::Gone)) } else { Poll::Pending };
+                    return if !self.is_tunnel && self.wire.has_left(cx) {
+                        Poll::Ready(Err(Stop::Gone))
+                    } else {
+                        Poll::Pending
+                    };
                 }
             }
         }

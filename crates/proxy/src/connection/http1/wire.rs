@@ -1,8 +1,8 @@
 //! The socket of an HTTP/1 client: shared by its connection, which reads heads and writes responses, and by the body of
 //! the request at hand. Both are polled by the connection's task.
 
-use crate::body::Upload;
 use crate::connection::Connection;
+use crate::upload::Upload;
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use std::cell::RefCell;
@@ -97,7 +97,13 @@ impl Wire {
         }
         inner.expects = expects;
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
-        Some(Body { wire: Rc::clone(self), length })
+        Some(Body { wire: Rc::clone(self), length, opens: false })
+    }
+
+    /// All that comes behind a request that is whole, should its connection become a tunnel. Nothing is read before it is
+    /// asked for.
+    pub(super) fn tunnel(self: &Rc<Self>) -> Body {
+        Body { wire: Rc::clone(self), length: None, opens: true }
     }
 
     /// Whether the client has left in the middle of its exchange. It is looked for only where nothing else is to be read:
@@ -190,11 +196,16 @@ impl Inner {
 pub(super) struct Body {
     wire: Rc<Wire>,
     length: Option<u64>,
+    /// It is a tunnel that is not open yet.
+    opens: bool,
 }
 
 impl Upload for Body {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
         let inner = &mut *self.wire.inner.borrow_mut();
+        if std::mem::take(&mut self.opens) {
+            inner.decoder = Decoder::new(Framing::Tunnel, inner.limits);
+        }
         if inner.decoder.is_done() {
             return Poll::Ready(None);
         }
@@ -217,6 +228,7 @@ impl Upload for Body {
                 Err(_) => break Reason::MalformedRequestBody,
             }
             match ready!(inner.io.poll_fill(cx)) {
+                Ok(0) if inner.decoder.close().is_ok() => return Poll::Ready(None),
                 Ok(0) | Err(_) => break Reason::ClientClosed,
                 Ok(_) => {}
             }
@@ -226,7 +238,7 @@ impl Upload for Body {
     }
 
     fn is_end(&self) -> bool {
-        self.wire.inner.borrow().decoder.is_done()
+        !self.opens && self.wire.inner.borrow().decoder.is_done()
     }
 
     fn length(&self) -> Option<u64> {

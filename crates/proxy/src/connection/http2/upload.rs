@@ -92,7 +92,7 @@ impl Upload {
     }
 }
 
-impl crate::body::Upload for Upload {
+impl crate::upload::Upload for Upload {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
         self.poll_next(cx).map_err(|error| why_broke(&error))
     }
