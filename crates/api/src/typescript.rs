@@ -3,7 +3,7 @@
 
 use crate::openapi::column;
 use crate::operations::{ANALYTICS, Analytics, Operation, Parameter, Query, Value};
-use crate::{ErrorDocument, ledger, query};
+use crate::{ErrorDocument, dashboards, ledger, query};
 use expect_test::expect_file;
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -56,6 +56,7 @@ fn of_parameter(parameter: &Parameter) -> &'static str {
         Value::Whole(_) => "number",
         Value::WholeOrAll(_) => "number | \"all\"",
         Value::Text => "string",
+        Value::Texts => "Array<string>",
         Value::Flag => "boolean",
     }
 }
@@ -69,6 +70,10 @@ fn of_document(query: Query, config: &Config) -> String {
         Query::Errors | Query::Slow => query::Requests::name(config),
         Query::Trace => "Trace".to_owned(),
         Query::Ledger => ledger::Ledger::name(config),
+        Query::Dashboards => dashboards::Dashboards::name(config),
+        Query::Dashboard => dashboards::Dashboard::name(config),
+        Query::Panel | Query::Annotation => dashboards::Frame::name(config),
+        Query::Variable => dashboards::VariableValues::name(config),
     }
 }
 
@@ -98,6 +103,10 @@ fn the_types_of_the_page_are_current() {
     needed.visit::<query::Gateways>();
     needed.visit::<query::Requests>();
     needed.visit::<ledger::Ledger>();
+    needed.visit::<dashboards::Dashboards>();
+    needed.visit::<dashboards::Dashboard>();
+    needed.visit::<dashboards::Frame>();
+    needed.visit::<dashboards::VariableValues>();
     let mut text =
         "// The queries of the query API and their documents. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.\n\n\
          // Scripts, which import nothing, have the types as `api.…`.\nexport as namespace api;\n\n"

@@ -27,6 +27,9 @@ impl Server {
             Query::Slow => json(ok, &trace::slow(store, params.minutes()?, params.limit()?).await?),
             Query::Trace => json(ok, &self.trace(id, params).await?),
             Query::Ledger => json(ok, &self.ledger(params).await?),
+            Query::Dashboards | Query::Dashboard | Query::Panel | Query::Annotation | Query::Variable => {
+                refused(StatusCode::NOT_FOUND, "dashboards are answered elsewhere")
+            }
         })
     }
 
@@ -93,6 +96,11 @@ impl Params {
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter that may be given several times.
+    pub(super) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A number, or its default.
