@@ -49,10 +49,11 @@ export const thresholds = (...steps) => ({
 
 const ERRORS = thresholds([0.001, "orange"], [0.01, "red"]);
 
-/** A link to another dashboard of these, with its variables and the time shown. */
+/** A link to another dashboard of these, with variables, the organizations and environments, and the time shown. */
 export const to = (uid, title, ...settings) => ({
   title,
-  url: `/d/${uid}?` + [...settings.map(([name, value]) => `var-${name}=${value}`), "${__url_time_range}"].join("&"),
+  url: `/d/${uid}?` + [...settings.map(([name, value]) => `var-${name}=${value}`),
+    "${organization:queryparam}", "${environment:queryparam}", "${__url_time_range}"].join("&"),
 });
 
 /** The value of a column of the row that was clicked. */
