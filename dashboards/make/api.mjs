@@ -19,8 +19,8 @@ GROUP BY time, route ORDER BY time, route`),
 GROUP BY time, route ORDER BY time, route`, { links: [p.to("weir-events", "failed requests", ["result", "failed"])] }),
   p.lines([8, 8], "Duration of user requests", "Percentiles of the total time, of merged histograms.", p.MICROSECONDS, PERCENTILES),
   p.lines([12, 8], "Where the time of a gateway request goes", "The mean of each part, which add up to the total: the gateway's own work, the way to the next gateway and back (where it reported its time), the rest of waiting for the upstream, waiting for the client.", p.MICROSECONDS,
-    `SELECT ${p.TIME} AS time, sum(gateway_us) / sum(n) AS gateway, sum(link_us) / sum(n) AS link,
-  greatest(0, toInt64(sum(upstream_us)) - toInt64(sum(link_us))) / sum(n) AS upstream, sum(client_us) / sum(n) AS client
+    `SELECT ${p.TIME} AS time, sum(gateway_us) / sum(n) AS in_gateway, sum(link_us) / sum(n) AS on_link,
+  greatest(0, toInt64(sum(upstream_us)) - toInt64(sum(link_us))) / sum(n) AS in_upstream, sum(client_us) / sum(n) AS in_client
 FROM requests_1m ${WHERE}
 GROUP BY time ORDER BY time`, { stacking: true }),
   p.table([12, 8], "Reasons, gateway requests", "Why requests did not simply pass, and whose fault it was. A failure in a chain is counted at each gateway that saw it.",
@@ -34,7 +34,7 @@ GROUP BY reason, side, status ORDER BY requests DESC LIMIT 50`,
         p.column("reason", { links: [p.to("weir-events", "these requests", ["reason", p.field("reason")])] }),
       ],
     }),
-  p.table([24, 8], "Routes", "One row an API and route, user requests only.",
+  p.table([24, 7], "Routes", "One row an API and route, user requests only.",
     `SELECT api, route, requests, errors, q[1] AS p50, q[2] AS p95, q[3] AS p99, slowest FROM (
   SELECT api, route, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors, sumMap(hist) AS h, ${p.quantiles(0.5, 0.95, 0.99)} AS q,
     lower(hex(argMaxMerge(slow_trace))) AS slowest
@@ -49,13 +49,13 @@ ORDER BY errors DESC, requests DESC LIMIT 100`,
         p.column("slowest", { displayName: "slowest request", links: [p.to("weir-chain", "its way", ["trace", p.field("slowest")])] }),
       ],
     }),
-  p.table([12, 8], "Policies", "Policies that ran, a row a verdict: how often, the mean and the longest time. A gateway request counts once for each policy that ran.",
+  p.table([12, 7], "Policies", "Policies that ran, a row a verdict: how often, the mean and the longest time. A gateway request counts once for each policy that ran.",
     `SELECT policy, verdict, sum(n) AS runs, sum(policy_us) / sum(n) AS mean, max(max_policy_us) AS longest FROM policies_1m
 WHERE ${p.MINUTES}
   AND ${p.scope(...KEYS)}
 GROUP BY policy, verdict ORDER BY runs DESC LIMIT 50`,
     { overrides: [p.column("runs", { unit: p.COUNT, decimals: 0 }), ...["mean", "longest"].map((name) => p.column(name, { unit: p.MICROSECONDS, decimals: 1 }))] }),
-  p.table([12, 8], "Upstreams", "Attempts at each address of the services, failures by kind (empty: a response head came). Not restricted to an API: an address may serve several.",
+  p.table([12, 7], "Upstreams", "Attempts at each address of the services, failures by kind (empty: a response head came). Not restricted to an API: an address may serve several.",
     `SELECT service, address, failure, attempts, q[1] AS p50, q[2] AS p99 FROM (
   SELECT service, address, failure, sum(n) AS attempts, sumMap(hist) AS h, ${p.quantiles(0.5, 0.99)} AS q FROM attempts_1m
   WHERE ${p.MINUTES}
@@ -63,12 +63,12 @@ GROUP BY policy, verdict ORDER BY runs DESC LIMIT 50`,
   GROUP BY service, address, failure)
 ORDER BY attempts DESC LIMIT 50`,
     { overrides: [p.column("attempts", { unit: p.COUNT, decimals: 0 }), ...["p50", "p99"].map((name) => p.column(name, { unit: p.MICROSECONDS, decimals: 1 }))] }),
-  p.bars([12, 8], "Consumers, user requests", "Who called, the most first.", p.COUNT,
+  p.bars([12, 7], "Consumers, user requests", "Who called, the most first.", p.COUNT,
     `SELECT if(consumer = '', 'nobody authenticated', consumer) AS who, sum(n) AS requests FROM consumers_1m
 WHERE ${p.MINUTES} AND entry = 1
   AND ${OF_CONSUMERS}
 GROUP BY consumer ORDER BY requests DESC LIMIT 20`, { links: [p.to("weir-consumers", "consumers")] }),
-  p.table([12, 8], "Before and after the last configuration change", "Gateway requests with the newest generation of each gateway in the time shown, beside those with the generations before.",
+  p.table([12, 7], "Before and after the last configuration change", "Gateway requests with the newest generation of each gateway in the time shown, beside those with the generations before.",
     `SELECT site, gateway, if(generation = newest, 'since', 'before') AS period, sum(sample_interval) AS requests,
   sumIf(sample_interval, ${p.FAILED}) / sum(sample_interval) AS errors, quantileExactWeighted(0.5)(total_us, sample_interval) AS p50,
   quantileExactWeighted(0.99)(total_us, sample_interval) AS p99, min(ts) AS since

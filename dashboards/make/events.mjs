@@ -33,9 +33,9 @@ const ONE = `SELECT tupleElement(pair, 1) AS field, tupleElement(pair, 2) AS val
 const TIMES = ["total", "gateway_time", "upstream_time", "client_time"].map((name) => p.column(name, { unit: p.MICROSECONDS, decimals: 1, displayName: name.replace("_time", "") }));
 
 export default p.dashboard("events", "Events", "Single requests at single gateways. A request through two gateways is two events with one trace.", p.VARIABLES, [
-  p.stat([6, 4], "Events that match", "Gateway requests in the time shown that match what is selected above.", p.COUNT,
+  p.stat([6, 6], "Events that match", "Gateway requests in the time shown that match what is selected above.", p.COUNT,
     `SELECT sum(sample_interval) AS events FROM access_events ${WHERE} HAVING sum(sample_interval) > 0`, { defaults: { decimals: 0 } }),
-  p.lines([18, 4], "Events over time", "How many match, a second, by whose fault they are (empty: nobody's).", p.PER_SECOND,
+  p.lines([18, 6], "Events over time", "How many match, a second, by whose fault they are (empty: nobody's).", p.PER_SECOND,
     `SELECT toStartOfInterval(ts, INTERVAL ${p.STEP} second) AS time, if(side = '', 'in order', side) AS fault, sum(sample_interval) / ${p.SECONDS} AS events
 FROM access_events ${WHERE}
 GROUP BY time, side ORDER BY time, side`, { stacking: true }),

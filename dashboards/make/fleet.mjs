@@ -43,10 +43,10 @@ GROUP BY time, site ORDER BY time, site`),
   p.lines([12, 8], "Errors by site, of gateway requests", "The part of the requests of each site that failed by the fault of a gateway or an upstream.", p.SHARE,
     `SELECT ${p.TIME} AS time, site, sumIf(n, ${p.FAILED}) / sum(n) AS errors FROM requests_1m ${WHERE}
 GROUP BY time, site ORDER BY time, site`),
-  p.table([24, 7], "Sites", "One row a site: gateway requests, user requests that entered there, errors, percentiles of the merged histograms, the gateway's own time.",
+  p.table([24, 6], "Sites", "One row a site: gateway requests, user requests that entered there, errors, percentiles of the merged histograms, the gateway's own time.",
     summary("site", "site"),
     { overrides: [p.column("site", { links: [p.to("weir-fleet", "only this site", ["site", p.field("site")])] }), ...COUNTS, p.errors("errors"), ...TIMES, SLOWEST] }),
-  p.table([12, 8], "Status by site, gateway requests", "What the gateways of each site answered. `broken off` counts responses that were not brought to their end although their status was below 500.",
+  p.table([12, 7], "Status by site, gateway requests", "What the gateways of each site answered. `broken off` counts responses that were not brought to their end although their status was below 500.",
     `SELECT site, sumIf(n, status < 300 AND NOT ${p.FAILED}) AS "2xx", sumIf(n, status >= 300 AND status < 400 AND NOT ${p.FAILED}) AS "3xx",
   sumIf(n, status >= 400 AND status < 500 AND NOT ${p.FAILED}) AS "4xx", sumIf(n, status >= 500) AS "5xx",
   sumIf(n, status < 500 AND ${p.FAILED}) AS "broken off"
@@ -59,7 +59,7 @@ GROUP BY site ORDER BY site LIMIT 100`,
         p.column("site", { links: [p.to("weir-events", "its failed requests", ["site", p.field("site")], ["result", "failed"])] }),
       ],
     }),
-  p.table([12, 8], "APIs, worst first", "One row an API, user requests only, the largest part of errors first.",
+  p.table([12, 7], "APIs, worst first", "One row an API, user requests only, the largest part of errors first.",
     summary("api", "errors DESC, p99 DESC", " AND entry = 1 AND api != ''"),
     { overrides: [p.column("api", { links: [p.to("weir-api", "this API", ["api", p.field("api")])] }), ...COUNTS, p.errors("errors"), ...TIMES, SLOWEST] }),
   p.table([24, 9], "Failed user requests, the last ones", "One row a failed request with the gateways that it passed, in order. `reason` and `fault of` are those of the gateway nearest to the fault; `own answer` is a status that the upstream itself sent.",
@@ -80,12 +80,12 @@ GROUP BY trace_id ORDER BY time DESC LIMIT 50`,
         p.column("trace", { links: [p.to("weir-chain", "its way", ["trace", p.field("trace")]), p.to("weir-events", "its events", ["trace", p.field("trace")])] }),
       ],
     }),
-  p.heat([12, 9], "Total time of user requests", "How many user requests took how long, by step: the merged histograms, four buckets to a doubling.", p.MICROSECONDS,
+  p.heat([12, 8], "Total time of user requests", "How many user requests took how long, by step: the merged histograms, four buckets to a doubling.", p.MICROSECONDS,
     `SELECT time, toString(round(exp2((intDiv(k, 2) + 1) / 4) - 1)) AS bucket, sum(c) AS requests
 FROM (SELECT ${p.TIME} AS time, sumMap(hist) AS h FROM requests_1m ${WHERE} AND entry = 1 GROUP BY time)
 ARRAY JOIN mapKeys(h) AS k, mapValues(h) AS c
 GROUP BY time, intDiv(k, 2) ORDER BY time, intDiv(k, 2)`),
-  p.table([12, 9], "Gateways", "One row a gateway process that reported within the last day: when it was last heard, since when it runs by its events in the time shown, the generation of its configuration, the requests that it has accepted in its life.",
+  p.table([12, 8], "Gateways", "One row a gateway process that reported within the last day: when it was last heard, since when it runs by its events in the time shown, the generation of its configuration, the requests that it has accepted in its life.",
     `SELECT site, gateway, replica, last_seen, silent, accepted, generation FROM (
   SELECT site, gateway, replica, max(received) AS last_seen, dateDiff('second', max(received), now64(3)) AS silent,
     sum(accepted_) AS accepted
