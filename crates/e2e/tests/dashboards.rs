@@ -30,7 +30,7 @@ spec: {peerGateways: [127.0.0.1]}
 fn api(name: &str, port: SocketAddr, to: SocketAddr, policies: &str) -> String {
     format!(
         "---
-apiVersion: gateway.mulesoft.com/v1alpha1
+apiVersion: gateway.weir.dev/v1
 kind: ApiInstance
 metadata: {{name: {name}}}
 spec:
@@ -89,24 +89,37 @@ impl Chain {
         };
         let tally = Witness::start(plan).unwrap().wait().await.unwrap();
         assert_eq!(tally.sent, REQUESTS);
-        let counted = self.counted().await;
-        eventually("every event is stored", async || (self.stored().await == counted).then_some(())).await;
+        eventually("every event is acknowledged", async || self.is_stored().await.then_some(())).await;
         read_log(&log).unwrap().into_iter().filter(|line| matches!(line.state, State::Ended { .. })).collect()
     }
 
+    fn admins(&self) -> [SocketAddr; 2] {
+        [self.front.admin, self.stack.admin().unwrap()]
+    }
+
     /// Requests that the gateways say that they have handled.
-    async fn counted(&self) -> u64 {
+    async fn accepted(&self) -> u64 {
         let mut all = 0;
-        for admin in [self.front.admin, self.stack.admin().unwrap()] {
+        for admin in self.admins() {
             let (_, text) = get(&format!("http://{admin}/metrics")).await.unwrap();
-            let counts = text.lines().filter(|line| line.starts_with("weir_events_accepted_total"));
+            let counts = text.lines().filter(|line| line.starts_with("weir_events_accepted_total{"));
             all += counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>();
         }
         all
     }
 
-    async fn stored(&self) -> u64 {
-        self.stack.client().query("SELECT count() FROM access_events").fetch_one().await.unwrap_or(0)
+    /// Whether weir-analytics has acknowledged every event: it is in the roll-ups too then.
+    async fn is_stored(&self) -> bool {
+        for admin in self.admins() {
+            let Ok((_, body)) = get(&format!("http://{admin}/ledger")).await else { return false };
+            let ledger: Value = serde_json::from_str(&body).unwrap();
+            let holds = |stream: &Value| ["spooled", "open"].iter().any(|set| stream[set] != json!([]));
+            if ledger["streams"].as_array().unwrap().iter().any(holds) {
+                return false;
+            }
+        }
+        let stored: u64 = self.stack.client().query("SELECT sum(n) FROM requests_1m").fetch_one().await.unwrap();
+        stored == self.accepted().await
     }
 
     /// One document of the API of dashboards.
@@ -212,7 +225,7 @@ async fn figures_are_true(chain: &Chain, log: &[Line], (range, from_s, to_s): &(
     // What the front has no route for never comes to the gateway behind it.
     let nowhere = log.iter().filter(|line| line.path == "/nowhere").count() as f64;
     let all = 2.0 * users - nowhere;
-    assert_eq!(chain.counted().await as f64, all, "gateway requests, as the gateways' own counters say");
+    assert_eq!(chain.accepted().await as f64, all, "gateway requests, as the gateways' own counters say");
     assert_eq!(chain.figure("weir-fleet", "User requests", range).await, users);
     assert_eq!(chain.figure("weir-fleet", "Gateway requests", range).await, all);
     let share = chain.figure("weir-fleet", "Errors, of user requests", range).await;
@@ -258,7 +271,7 @@ async fn figures_are_true(chain: &Chain, log: &[Line], (range, from_s, to_s): &(
 
 /// Percentiles of merged histograms, within half a bucket (4.4 %) of those of all events.
 async fn durations_are_true(chain: &Chain, range: &str) {
-    let sql = "SELECT quantileExact(0.5)(total_us), quantileExact(0.99)(total_us) FROM access_events WHERE entry = 1 AND api = 'orders'";
+    let sql = "SELECT quantileExactWeighted(0.5)(total_us, 1), quantileExactWeighted(0.99)(total_us, 1) FROM access_events WHERE entry = 1 AND api = 'orders'";
     let exact: (u64, u64) = chain.stack.client().query(sql).fetch_one().await.unwrap();
     let rows = chain.panel("weir-fleet", "APIs, worst first", range).await;
     let row = rows.iter().find(|row| row["api"] == "orders").unwrap();
@@ -361,7 +374,7 @@ async fn three_clicks(chain: &Chain, browser: &mut Browser, log: &[Line]) {
             let event = browser.evaluate("Object.fromEntries([...document.querySelectorAll('#panel-4 tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent)))").unwrap();
             let line =
                 log.iter().find(|line| event["trace_id"] == line.trace.as_str()).unwrap_or_else(|| panic!("{event}"));
-            assert!(failed(line) && line.path.starts_with(event["path"].as_str().unwrap()), "{event} {line:?}");
+            assert!(failed(line) && line.path.contains(event["path"].as_str().unwrap()), "{event} {line:?}");
         }
     }
     let spans = browser.evaluate("document.querySelectorAll('.waterfall li').length").unwrap();
