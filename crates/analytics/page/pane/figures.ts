@@ -51,7 +51,7 @@ export const drawTable: Draw = (body, context) => {
     return el("td", { class: [frame.columns[index].kind === "number" ? "n" : "", level ?? ""].join(" ").trim(), "data-column": frame.columns[index].name },
       ...valueWithLinks(value, shown[index], context.state, cell(frame, row)));
   })));
-  body.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": panel.title },
+  body.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `rows of ${panel.title}` },
     el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lines))));
 };
 

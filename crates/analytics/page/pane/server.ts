@@ -4,6 +4,8 @@ import type * as api from "../api";
 const AT_ONCE = 4;
 const AGAIN_MS = 700;
 const ATTEMPTS = 4;
+/** `Retry-After` of an answer that has no place now, in seconds; where ClickHouse is away it is more. */
+const CROWDED = 2;
 
 let running = 0;
 const waiting: (() => void)[] = [];
@@ -35,12 +37,12 @@ export async function ask<P extends keyof api.Queries>(path: P, parameters: api.
   }
 }
 
-/** Asks again where the server is crowded or ClickHouse is away for a moment. */
+/** Asks again where the server is crowded. */
 async function fetched(address: string, signal: AbortSignal | undefined, attempt = 1): Promise<any> {
   signal?.throwIfAborted();
   const limit = AbortSignal.timeout(60_000);
   const answer = await fetch(address, { signal: signal ? AbortSignal.any([signal, limit]) : limit });
-  if (answer.status === 503 && attempt < ATTEMPTS) {
+  if (answer.status === 503 && Number(answer.headers.get("retry-after")) <= CROWDED && attempt < ATTEMPTS) {
     await new Promise((go) => setTimeout(go, AGAIN_MS * attempt));
     return fetched(address, signal, attempt + 1);
   }
