@@ -85,7 +85,7 @@ GROUP BY trace_id ORDER BY time DESC LIMIT 50`,
 FROM (SELECT ${p.TIME} AS time, sumMap(hist) AS h FROM requests_1m ${WHERE} AND entry = 1 GROUP BY time)
 ARRAY JOIN mapKeys(h) AS k, mapValues(h) AS c
 GROUP BY time, intDiv(k, 2) ORDER BY time, intDiv(k, 2)`),
-  p.table([12, 8], "Gateways", "One row a gateway process that reported within the last day: when it was last heard, since when it runs by its events in the time shown, the generation of its configuration, the requests that it has accepted in its life.",
+  p.table([12, 8], "Gateways", "One row a gateway that reported within the last day: when it was last heard, the requests that its processes have accepted, those before a restart too, and the generation of its configuration by its newest event in the time shown.",
     `SELECT site, gateway, replica, last_seen, silent, accepted, generation FROM (
   SELECT site, gateway, replica, max(received) AS last_seen, dateDiff('second', max(received), now64(3)) AS silent,
     sum(accepted_) AS accepted

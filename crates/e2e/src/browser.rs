@@ -96,6 +96,18 @@ impl Browser {
         }
     }
 
+    /// Drags the mouse from one point of the screen to another, in pixels.
+    pub fn drag(&mut self, from: (f64, f64), to: (f64, f64)) -> io::Result<()> {
+        let between = |part: f64| (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1));
+        let moves = [0.1, 0.5, 1.0].map(|part| ("mouseMoved", between(part), 1));
+        let pressed = [("mouseMoved", from, 0), ("mousePressed", from, 1)];
+        for (kind, (x, y), buttons) in pressed.into_iter().chain(moves).chain([("mouseReleased", to, 0)]) {
+            let event = json!({"type": kind, "x": x, "y": y, "button": "left", "buttons": buttons, "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", event)?;
+        }
+        Ok(())
+    }
+
     /// Waits until an expression is true.
     pub fn wait_for(&mut self, expression: &str) -> io::Result<()> {
         let deadline = Instant::now() + DEADLINE;

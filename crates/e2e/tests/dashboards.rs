@@ -381,6 +381,46 @@ async fn three_clicks(chain: &Chain, browser: &mut Browser, log: &[Line]) {
     assert!(spans.as_u64().unwrap() >= 4, "two gateways and their attempts: {spans}");
 }
 
+/// A choice is in the address and in every figure, and dragging over a chart shows that time.
+async fn choices_are_in_the_address(chain: &Chain, browser: &mut Browser, (range, from_s, to_s): &(String, i64, i64)) {
+    let shown = format!("from={}&to={}&refresh=", from_s * 1000, to_s * 1000);
+    browser.go(&format!("http://{}/d/weir-fleet?{shown}", chain.stack.analytics_at)).unwrap();
+    browser.wait_for("document.querySelector('#title')?.textContent === 'Fleet'").unwrap();
+    browser.wait_for(DRAWN).unwrap();
+    let site = "[...document.querySelectorAll('[data-variable=site] label')].find((one) => one.textContent.trim() === 'here').querySelector('input')";
+    browser
+        .wait_for(&format!("document.querySelectorAll('[data-variable=site] label').length === 3 && {site} !== null"))
+        .unwrap();
+    browser.evaluate(&format!("void {site}.click()")).unwrap();
+    let here = chain.figure("weir-fleet", "Gateway requests", &format!("{range}&var=site:here")).await;
+    let figure = "[...document.querySelectorAll('.panel')].find((one) => one.querySelector('h2').textContent === 'Gateway requests').querySelector('.figure')";
+    browser.wait_for(&format!("{figure}?.dataset.value === '{here}'")).unwrap();
+    let chosen = browser.evaluate("new URLSearchParams(location.search).getAll('var-site')").unwrap();
+    assert_eq!(chosen, json!(["here"]));
+    // Nobody enters there: an empty answer is no 0.
+    browser.wait_for("document.querySelector('#panel-1 .nothing')?.textContent === 'no data'").unwrap();
+    browser.evaluate("void history.back()").unwrap();
+    let all = chain.figure("weir-fleet", "Gateway requests", range).await;
+    browser.wait_for(&format!("{figure}?.dataset.value === '{all}'")).unwrap();
+    browser.wait_for(DRAWN).unwrap();
+    let chart = "(({ left, top, width, height }) => [left, top, width, height])(document.querySelector('#panel-7 .u-over').getBoundingClientRect())";
+    let chart: Vec<f64> = browser.evaluate(chart).unwrap().as_array().unwrap().iter().map(number).collect();
+    let at = |part: f64| (chart[0] + part * chart[2], chart[1] + chart[3] / 2.0);
+    browser.drag(at(0.5), at(0.9)).unwrap();
+    browser.wait_for(&format!("Number(new URLSearchParams(location.search).get('from')) > {}", from_s * 1000)).unwrap();
+    let ends = browser
+        .evaluate("['from', 'to'].map((end) => Number(new URLSearchParams(location.search).get(end)) / 1000)")
+        .unwrap();
+    let (from, to) = (number(&ends[0]), number(&ends[1]));
+    let length = (to_s - from_s) as f64;
+    assert!(
+        (from - (*from_s as f64 + 0.5 * length)).abs() < 0.02 * length
+            && (to - (*from_s as f64 + 0.9 * length)).abs() < 0.02 * length,
+        "{ends}"
+    );
+    assert_eq!(browser.complaints().unwrap(), [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_figures_are_what_was_sent_and_the_page_shows_them() {
     let chain = Chain::start().await;
@@ -393,6 +433,7 @@ async fn the_figures_are_what_was_sent_and_the_page_shows_them() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let mut browser = Browser::start(&chain.stack.site.path("browser"), 1500, 1300).unwrap();
     page_is_true(&chain, &mut browser, &hour, &trace).await;
+    choices_are_in_the_address(&chain, &mut browser, &hour).await;
     three_clicks(&chain, &mut browser, &log).await;
 }
 
