@@ -157,7 +157,7 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             answered(document, made)
         }
         Analytics::Query(Query::Ledger) => answered(made.subschema_for::<ledger::Ledger>(), made),
-        Analytics::Query(query) => of_dashboards(query, made),
+        Analytics::Dashboards(query) => of_dashboards(query, made),
         Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
         Analytics::Acknowledge => {
             let request = made.subschema_for::<ledger::Acknowledge>();
@@ -173,12 +173,12 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
 }
 
 /// Of the queries of dashboards.
-fn of_dashboards(query: Query, made: &mut SchemaGenerator) -> Bodies {
+fn of_dashboards(query: operations::Dashboards, made: &mut SchemaGenerator) -> Bodies {
     let document = match query {
-        Query::Dashboards => return answered(made.subschema_for::<dashboards::Dashboards>(), made),
-        Query::Dashboard => made.subschema_for::<dashboards::Dashboard>(),
-        Query::Variable => made.subschema_for::<dashboards::VariableValues>(),
-        _ => made.subschema_for::<dashboards::Frame>(),
+        operations::Dashboards::List => return answered(made.subschema_for::<dashboards::Dashboards>(), made),
+        operations::Dashboards::One => made.subschema_for::<dashboards::Dashboard>(),
+        operations::Dashboards::Variable => made.subschema_for::<dashboards::VariableValues>(),
+        operations::Dashboards::Panel | operations::Dashboards::Annotation => made.subschema_for::<dashboards::Frame>(),
     };
     let (body, mut answers) = answered(document, made);
     answers.push((
@@ -320,7 +320,7 @@ fn document<K: Copy + std::fmt::Debug>(
         };
         let answers: Map<_, _> = answers.into_iter().map(answer).collect();
         let mut described = json!({
-            "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(')', ""),
+            "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(['(', ')'], ""),
             "summary": operation.summary,
             "parameters": parameters,
             "responses": answers,

@@ -97,6 +97,7 @@ pub enum Analytics {
     LivePage,
     OpenApi,
     Query(Query),
+    Dashboards(Dashboards),
     Verify,
     Acknowledge,
     DeadLetters,
@@ -114,8 +115,14 @@ pub enum Query {
     Slow,
     Trace,
     Ledger,
-    Dashboards,
-    Dashboard,
+}
+
+/// What is asked of the dashboards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dashboards {
+    List,
+    One,
+    /// What a query of a panel answers.
     Panel,
     Annotation,
     Variable,
@@ -257,15 +264,15 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
             }],
         ),
         operation(
-            Query(self::Query::Dashboards),
+            Dashboards(self::Dashboards::List),
             (Get, "/api/v1/dashboards"),
             Reader,
             "the dashboards of this version",
             &[],
         ),
-        operation(Query(self::Query::Dashboard), (Get, "/api/v1/dashboards/{id}"), Reader, "one dashboard", &[]),
+        operation(Dashboards(self::Dashboards::One), (Get, "/api/v1/dashboards/{id}"), Reader, "one dashboard", &[]),
         operation(
-            Query(self::Query::Panel),
+            Dashboards(self::Dashboards::Panel),
             (Get, "/api/v1/dashboards/{id}/panel"),
             Reader,
             "what a query of a panel answers",
@@ -279,14 +286,14 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
             ],
         ),
         operation(
-            Query(self::Query::Annotation),
+            Dashboards(self::Dashboards::Annotation),
             (Get, "/api/v1/dashboards/{id}/annotation"),
             Reader,
             "what is marked in charts over time",
             &[text("name", "needed: of the annotation"), FROM_MS, TO_MS, VARIABLES],
         ),
         operation(
-            Query(self::Query::Variable),
+            Dashboards(self::Dashboards::Variable),
             (Get, "/api/v1/dashboards/{id}/variable"),
             Reader,
             "the values that a variable may have",

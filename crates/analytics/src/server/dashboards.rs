@@ -14,7 +14,7 @@ use http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_api::dashboards::{Dashboard, DashboardLine, Dashboards, VariableQuery};
-use weir_api::operations::{self, Query};
+use weir_api::operations::{self, Dashboards as Kind};
 
 /// Points of a chart over time, at most.
 const POINTS: i64 = 2000;
@@ -86,7 +86,7 @@ fn find(uid: &str) -> Result<&'static Dashboard, Wrong> {
 
 impl Server {
     /// What a query of a dashboard answers, shared with all who ask the same.
-    pub(super) async fn dashboard(self: Arc<Self>, client: Client, query: Query, uid: &str, params: &str) -> Answer {
+    pub(super) async fn dashboard(self: Arc<Self>, client: Client, query: Kind, uid: &str, params: &str) -> Answer {
         let question = match question(query, uid, &Params::parse(params)) {
             Ok(question) => question,
             Err(wrong) => return wrong.answer(),
@@ -127,7 +127,7 @@ impl Server {
     }
 }
 
-fn question(query: Query, uid: &str, params: &Params) -> Result<Question, Wrong> {
+fn question(query: Kind, uid: &str, params: &Params) -> Result<Question, Wrong> {
     let dashboard = find(uid)?;
     let asked = asked(params)?;
     let named = |kind: &str| {
@@ -135,7 +135,7 @@ fn question(query: Query, uid: &str, params: &Params) -> Result<Question, Wrong>
     };
     let not_there = |what: String| Wrong::NotThere(format!("`{uid}` has no {what}"));
     let sql = match query {
-        Query::Variable => {
+        Kind::Variable => {
             let name = named("variable")?;
             let variable = dashboard.templating.list.iter().find(|variable| variable.name == name);
             match variable.map(|variable| &variable.query) {
@@ -143,7 +143,7 @@ fn question(query: Query, uid: &str, params: &Params) -> Result<Question, Wrong>
                 _ => return Err(not_there(format!("variable `{name}` with a query"))),
             }
         }
-        Query::Annotation => {
+        Kind::Annotation => {
             let name = named("annotation")?;
             let annotation = dashboard.annotations.list.iter().find(|annotation| annotation.name == name);
             &annotation.ok_or_else(|| not_there(format!("annotation `{name}`")))?.target.raw_sql
@@ -159,7 +159,7 @@ fn question(query: Query, uid: &str, params: &Params) -> Result<Question, Wrong>
     };
     let statement = dashboards::expand(dashboard, sql, &asked)?;
     let shown = (asked.from_s, asked.to_s, asked.step_s);
-    Ok(Question { statement, shown, is_variable: query == Query::Variable })
+    Ok(Question { statement, shown, is_variable: query == Kind::Variable })
 }
 
 fn asked(params: &Params) -> Result<Asked, Wrong> {

@@ -50,7 +50,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use weir_api::operations::{ANALYTICS, Analytics as Operation, Query};
+use weir_api::operations::{ANALYTICS, Analytics as Operation, Dashboards as Asked};
 use weir_api::routes::{Found, Routes};
 
 /// What the server serves from.
@@ -205,9 +205,9 @@ impl Server {
                 };
                 self.queried(client, verify).await
             }
-            Operation::Query(Query::Dashboards) => dashboards::list(),
-            Operation::Query(Query::Dashboard) => dashboards::one(id),
-            Operation::Query(query @ (Query::Panel | Query::Annotation | Query::Variable)) => {
+            Operation::Dashboards(Asked::List) => dashboards::list(),
+            Operation::Dashboards(Asked::One) => dashboards::one(id),
+            Operation::Dashboards(query @ (Asked::Panel | Asked::Annotation | Asked::Variable)) => {
                 let (uid, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());
                 self.dashboard(client, query, &uid, &params).await
             }
