@@ -68,21 +68,25 @@ ORDER BY attempts DESC LIMIT 50`,
 WHERE ${p.MINUTES} AND entry = 1
   AND ${OF_CONSUMERS}
 GROUP BY consumer ORDER BY requests DESC LIMIT 20`, { links: [p.to("weir-consumers", "consumers")] }),
-  p.table([12, 7], "Before and after the last configuration change", "Gateway requests with the newest generation of each gateway in the time shown, beside those with the generations before.",
-    `SELECT site, gateway, if(generation = newest, 'since', 'before') AS period, sum(sample_interval) AS requests,
-  sumIf(sample_interval, ${p.FAILED}) / sum(sample_interval) AS errors, quantileExactWeighted(0.5)(total_us, sample_interval) AS p50,
-  quantileExactWeighted(0.99)(total_us, sample_interval) AS p99, min(ts) AS since
-FROM access_events AS e
-INNER JOIN (SELECT site, gateway, max(generation) AS newest FROM access_events WHERE $__timeFilter(ts) GROUP BY site, gateway) AS g USING (site, gateway)
-WHERE $__timeFilter(ts) AND sample_interval > 0
-  AND ${SCOPE}
-GROUP BY site, gateway, period ORDER BY site, gateway, period LIMIT 100`,
+  p.table([12, 7], "Before and after the last configuration change", "Gateway requests of the minutes since each gateway began to serve its newest generation of the time shown, beside those of the minutes before.",
+    `SELECT site, gateway, period, requests, errors, q[1] AS p50, q[2] AS p99, first_minute FROM (
+  SELECT site, gateway, if(t >= changed, 'since', 'before') AS period, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors,
+    sumMap(hist) AS h, ${p.quantiles(0.5, 0.99)} AS q, min(t) AS first_minute
+  FROM requests_1m AS m
+  INNER JOIN (
+    SELECT site, gateway, toStartOfMinute(argMax(first, generation)) AS changed FROM (
+      SELECT site, gateway, generation, min(ts) AS first FROM access_events WHERE $__timeFilter(ts) AND sample_interval > 0 GROUP BY site, gateway, generation)
+    GROUP BY site, gateway
+  ) AS g USING (site, gateway)
+  ${WHERE}
+  GROUP BY site, gateway, period)
+ORDER BY site, gateway, period LIMIT 100`,
     {
       overrides: [
         p.column("requests", { unit: p.COUNT, decimals: 0 }),
         p.errors("errors"),
         ...["p50", "p99"].map((name) => p.column(name, { unit: p.MICROSECONDS, decimals: 1 })),
-        p.column("since", { displayName: "first request", unit: p.TIME_UNIT }),
+        p.column("first_minute", { displayName: "first minute", unit: p.TIME_UNIT }),
       ],
     }),
 ]);

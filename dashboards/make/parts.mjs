@@ -204,7 +204,7 @@ export const chosen = (name, label, description, list, initial = list[0]) => ({
 
 const datasource = { type: "datasource", name: "datasource", label: "data source", query: "grafana-clickhouse-datasource", hide: 0, current: {} };
 
-/** Where a gateway's configuration generation or boot changed. */
+/** Where a gateway began to serve another generation of its configuration. */
 const changes = (variables) => ({
   name: "configuration changes",
   enable: true,
@@ -220,7 +220,7 @@ const changes = (variables) => ({
 FROM access_events
 WHERE $__timeFilter(ts) AND sample_interval > 0
   AND ${scope(...["organization", "environment", "site", "gateway"].filter((name) => variables.includes(name)))}
-GROUP BY organization, environment, site, gateway, replica, boot, generation
+GROUP BY organization, environment, site, gateway, replica, generation
 HAVING time > $__fromTime + 60
 ORDER BY time LIMIT 200`,
   },

@@ -43,14 +43,15 @@ class Tile {
     this.root.style.setProperty("--rows", String(h));
   }
 
-  async draw(page: Page, marks: Mark[], shown: Shown, signal: AbortSignal): Promise<void> {
+  async draw(page: Page, marks: Promise<Mark[]>, shown: Shown, signal: AbortSignal): Promise<void> {
     const { state } = page;
     this.root.setAttribute("aria-busy", "true");
     try {
       const query = { id: state.uid, panel: this.panel.id, from: shown.from, to: shown.to, step: step(shown, this.body.clientWidth), var: asked(state) };
       const frames = await Promise.all(this.panel.targets.map(({ refId }) => ask("/api/v1/dashboards/{id}/panel", { ...query, target: refId }, signal)));
+      const happened = this.panel.type === "timeseries" ? await marks : [];
       if (signal.aborted) return;
-      const context: Context = { panel: this.panel, frames, marks, state, zoom: (from, to) => page.change((next) => void Object.assign(next, { from: String(from), to: String(to) })) };
+      const context: Context = { panel: this.panel, frames, marks: happened, state, zoom: (from, to) => page.change((next) => void Object.assign(next, { from: String(from), to: String(to) })) };
       if (this.gone) this.gone();
       this.gone = KINDS[this.panel.type](this.body, context);
       this.hasFigures = true;
@@ -97,7 +98,7 @@ class Page {
     const shown = range(this.state.from, this.state.to, Date.now());
     if (all) this.controls(shown);
     at("shown").textContent = `${moment(shown.from)} to ${moment(shown.to)} (${zone()})`;
-    const marks = await this.marks(shown, signal);
+    const marks = this.marks(shown, signal);
     const drawn = await Promise.allSettled([...(all ? [this.values(shown, signal)] : []), ...this.tiles.map((tile) => tile.draw(this, marks, shown, signal))]);
     if (signal.aborted) return;
     const failed = drawn.filter((one) => one.status === "rejected");
