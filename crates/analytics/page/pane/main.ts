@@ -19,6 +19,9 @@ const KINDS: Record<api.PanelKind, Draw> = {
   timeseries: drawLines, stat: drawStat, table: drawTable, bargauge: drawBars, heatmap: drawHeat, nodeGraph: drawGraph, traces: drawWaterfall, text: drawText,
 };
 
+/** When it is tried again where something failed and nothing is drawn anew otherwise, in milliseconds. */
+const AFTER_FAILURE = 10_000;
+
 /** Where a link without a dashboard leads. */
 const FIRST = "weir-fleet";
 
@@ -104,12 +107,17 @@ class Page {
     const failed = drawn.filter((one) => one.status === "rejected");
     say(failed.length ? `${failed.length} of ${this.tiles.length} panels could not be drawn: ${messageOf(failed[0].reason)}` : `drawn at ${moment(Date.now())}`, failed.length > 0);
     document.body.dataset.rounds = String(Number(document.body.dataset.rounds ?? 0) + 1);
-    this.later();
+    this.later(interval(this.state.refresh) || (failed.length ? AFTER_FAILURE : 0));
   }
 
-  private later() {
-    const every = interval(this.state.refresh);
-    if (every) this.timer = window.setTimeout(() => (document.hidden ? this.later() : this.refresh(false)), every);
+  /** Ends what is under way: another page takes its place. */
+  stop() {
+    clearTimeout(this.timer);
+    this.round.abort();
+  }
+
+  private later(every: number) {
+    if (every) this.timer = window.setTimeout(() => (document.hidden ? this.later(every) : this.refresh(false)), every);
   }
 
   private controls(shown: Shown) {
@@ -173,6 +181,7 @@ async function start() {
   try {
     const [list, dashboard] = await Promise.all([ask("/api/v1/dashboards", {}), ask("/api/v1/dashboards/{id}", { id: uid })]);
     at("nav").replaceChildren(...list.rows.map((row) => el("a", { href: `/d/${row.uid}`, title: row.description, "aria-current": row.uid === uid ? "page" : undefined }, row.title.replace(/^Weir \/ /, ""))), el("a", { href: "/live", title: "the last hour, the gateways and the ledger, as they go on" }, "Live"));
+    page?.stop();
     page = new Page(dashboard, read(dashboard, new URL(location.href)));
     await page.refresh(true);
   } catch (error) {

@@ -9,6 +9,10 @@ const SCALES: Record<string, [number, string][]> = {
   s: [[1e-6, " µs"], [1e-3, " ms"], [1, " s"], [60, " min"], [3600, " h"], [86400, " d"]],
   bytes: [[1, " B"], [1024, " KiB"], [1024 ** 2, " MiB"], [1024 ** 3, " GiB"], [1024 ** 4, " TiB"]],
   percent: [[1, " %"]],
+  none: [[1, ""]],
+  ops: [[1, " ops/s"], [1e3, "k ops/s"]],
+  cps: [[1, " /s"], [1e3, "k /s"], [1e6, "M /s"]],
+  Bps: [[1, " B/s"], [1e3, " kB/s"], [1e6, " MB/s"], [1e9, " GB/s"]],
 };
 
 const rounded = (value: number, decimals: number | undefined): string =>
