@@ -13,6 +13,7 @@ FROM ${RUST} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
+COPY dashboards dashboards
 COPY loadtests loadtests
 RUN cargo build --release --locked -p weir-gateway -p weir-analytics -p weir-chdb -p weir-ctl
 # What the last stage copies, with the owners that it shall have: the base needs no package manager then.

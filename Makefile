@@ -26,7 +26,7 @@ $(ENGINE): crates/chdb/engine/package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund --prefix crates/chdb/engine
 	@touch $@
 
-# The compiler that checks the page's script. The page itself needs none.
+# What checks the pages' scripts and builds them. What is built is committed: who does not change it needs none of this.
 $(PAGE_CHECK): crates/analytics/page/package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund --prefix crates/analytics/page
 	@touch $@

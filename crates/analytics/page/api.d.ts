@@ -4,14 +4,137 @@
 export as namespace api;
 
 /**
+ * One kind of marks: a query with the columns `time`, `text`, `tags`.
+ */
+export type Annotation = { name: string, enable: boolean, hide: boolean, iconColor: string, datasource: DatasourceRef, target: AnnotationTarget, };
+
+/**
+ * The query of an annotation.
+ */
+export type AnnotationTarget = { refId: string, editorType: string, format: number, rawSql: string, };
+
+/**
+ * What is marked in charts over time.
+ */
+export type Annotations = { list: Array<Annotation>, };
+
+/**
+ * How many values become one.
+ */
+export type Calculation = "lastNotNull";
+
+/**
+ * Whether the colour of the thresholds is that of the text.
+ */
+export type CellKind = "auto" | "color-text";
+
+/**
+ * How a cell of a table is drawn.
+ */
+export type CellOptions = { type: CellKind, };
+
+/**
+ * The colours that the page has, by the names that Grafana has for them.
+ */
+export type Colour = "green" | "orange" | "red" | "blue" | "purple" | "text";
+
+/**
+ * A column of an answer.
+ */
+export type Column = { name: string, kind: ColumnKind, };
+
+/**
+ * What the values of a column are.
+ */
+export type ColumnKind = "time" | "number" | "text" | "other";
+
+/**
+ * `GET /api/v1/dashboards/{id}`: one dashboard, as it is provisioned.
+ */
+export type Dashboard = { uid: string, title: string, description: string, tags: Array<string>, schemaVersion: number, version: number, editable: boolean, 
+/**
+ * 0: each panel has a pointer of its own; 1: all show the same time.
+ */
+graphTooltip: number, timezone: string, 
+/**
+ * How often it is drawn anew, as `30s`; empty for never.
+ */
+refresh: string, time: TimeRange, templating: Templating, annotations: Annotations, links: Array<DashboardLink>, panels: Array<Panel>, };
+
+/**
+ * One dashboard in a list.
+ */
+export type DashboardLine = { uid: string, title: string, description: string, };
+
+/**
+ * To the other dashboards.
+ */
+export type DashboardLink = { type: string, title: string, tags: Array<string>, asDropdown: boolean, includeVars: boolean, keepTime: boolean, targetBlank: boolean, icon: string, };
+
+/**
+ * `GET /api/v1/dashboards`: those that come with this version.
+ */
+export type Dashboards = { 
+/**
+ * In the order in which the page lists them.
+ */
+rows: Array<DashboardLine>, };
+
+/**
+ * Which data source.
+ */
+export type DatasourceRef = { type: string, uid: string, };
+
+/**
  * Why a part of an account is unknown.
  */
 export type Doubt = "not_reported" | "not_heard" | "open_end" | "waiting";
 
 /**
+ * Lines or bars.
+ */
+export type DrawStyle = "line" | "bars";
+
+/**
  * Why a call was not carried out, and what to do. The answer to most calls that fail.
  */
 export type ErrorDocument = { error: string, };
+
+/**
+ * How values are shown, and which columns are shown otherwise.
+ */
+export type FieldConfig = { defaults: FieldDefaults, overrides: Array<FieldOverride>, };
+
+/**
+ * How values are shown.
+ */
+export type FieldDefaults = { unit: string, decimals?: number, min?: number, max?: number, 
+/**
+ * What is shown in place of nothing.
+ */
+noValue?: string, thresholds?: Thresholds, custom?: LineStyle, };
+
+/**
+ * One column that is shown otherwise.
+ */
+export type FieldOverride = { matcher: Matcher, properties: Array<Property>, };
+
+/**
+ * `GET /api/v1/dashboards/{id}/panel`, `/annotation`: what a query answers.
+ */
+export type Frame = { 
+/**
+ * The time that was asked for, in milliseconds since the Unix epoch: whole seconds of a step that answers are shared in.
+ */
+from_ms: number, to_ms: number, 
+/**
+ * The step of charts over time, in seconds.
+ */
+step_s: number, columns: Array<Column>, 
+/**
+ * A value for each column: a number, a text, `null`, a list or an object; a time as RFC 3339 in UTC.
+ */
+rows: Array<Array<unknown>>, };
 
 /**
  * One life of one gateway.
@@ -46,6 +169,21 @@ accepted: number, workers: number, };
  * `GET /api/v1/gateways`: every gateway process that has reported within the last day.
  */
 export type Gateways = { rows: Array<GatewayProcess>, };
+
+/**
+ * Where a panel is: columns of 24, rows of 30 pixels.
+ */
+export type GridPos = { x: number, y: number, w: number, h: number, };
+
+/**
+ * The axis of a heat map's buckets.
+ */
+export type HeatAxis = { unit: string, axisPlacement: string, reverse: boolean, };
+
+/**
+ * The colours of a heat map.
+ */
+export type HeatColour = { mode: string, scheme: string, steps: number, exponent: number, reverse: boolean, fill: string, scale: string, };
 
 /**
  * `GET /api/v1/ledger`.
@@ -87,9 +225,33 @@ streams: Array<StreamAccount>, };
 export type LedgerState = "balanced" | "missing" | "unknown" | "empty";
 
 /**
+ * The legend of lines, or of a heat map (`show`).
+ */
+export type Legend = { displayMode?: string, placement?: string, showLegend?: boolean, calcs?: Array<string>, show?: boolean, };
+
+/**
+ * How a line is drawn.
+ */
+export type LineStyle = { drawStyle: DrawStyle, lineWidth: number, 
+/**
+ * In percent.
+ */
+fillOpacity: number, showPoints: string, spanNulls: boolean, stacking: Stacking, };
+
+/**
+ * A link; its address may have `${__data.fields.NAME}`, `${__url_time_range}` and `${VARIABLE}`.
+ */
+export type Link = { title: string, url: string, };
+
+/**
  * Why numbers are missing.
  */
 export type LossClass = "lost" | "set_aside" | "dead_letter" | "gone" | "unaccounted";
+
+/**
+ * Which column.
+ */
+export type Matcher = { "id": "byName", "options": string };
 
 /**
  * Numbers that are missing for one reason.
@@ -101,6 +263,11 @@ export type MissingPart = { class: LossClass, reason: string, count: number,
 ranges: Array<[number, number]>, };
 
 /**
+ * Nothing may be said.
+ */
+export type NoOptions = Record<symbol, never>;
+
+/**
  * `GET /api/v1/overview`: totals and percentiles of the last `minutes`.
  */
 export type Overview = { minutes: number, 
@@ -108,6 +275,59 @@ export type Overview = { minutes: number,
  * In the order of their names.
  */
 rows: Array<Traffic>, };
+
+/**
+ * One panel.
+ */
+export type Panel = { id: number, type: PanelKind, title: string, description: string, gridPos: GridPos, datasource?: DatasourceRef, targets: Array<Target>, fieldConfig: FieldConfig, options: PanelOptions, links: Array<Link>, };
+
+/**
+ * How a panel is drawn.
+ */
+export type PanelKind = "timeseries" | "stat" | "table" | "bargauge" | "heatmap" | "nodeGraph" | "traces" | "text";
+
+/**
+ * What panels of any kind may be told. Which of these a kind heeds is in Grafana's documentation of it.
+ */
+export type PanelOptions = { 
+/**
+ * Lines.
+ */
+legend?: Legend, tooltip?: Tooltip, 
+/**
+ * Figures and bars.
+ */
+reduceOptions?: ReduceOptions, colorMode?: string, graphMode?: string, justifyMode?: string, orientation?: string, textMode?: string, displayMode?: string, showUnfilled?: boolean, valueMode?: string, 
+/**
+ * Tables.
+ */
+showHeader?: boolean, cellHeight?: string, 
+/**
+ * Heat maps.
+ */
+calculate?: boolean, color?: HeatColour, yAxis?: HeatAxis, rowsFrame?: RowsFrame, cellGap?: number, 
+/**
+ * Node graphs: the units of the figures, which are texts here.
+ */
+nodes?: NoOptions, edges?: NoOptions, 
+/**
+ * Texts: `markdown`.
+ */
+mode?: TextMode, content?: string, };
+
+/**
+ * What is otherwise.
+ */
+export type Property = { "id": "unit", "value": string } | { "id": "decimals", "value": number } | { "id": "displayName", "value": string } | { "id": "thresholds", "value": Thresholds } | { "id": "links", "value": Array<Link> } | { "id": "custom.cellOptions", "value": CellOptions };
+
+/**
+ * Which value of a column is shown.
+ */
+export type ReduceOptions = { calcs: Array<Calculation>, fields: string, 
+/**
+ * Each row is a figure of its own.
+ */
+values: boolean, limit?: number, };
 
 /**
  * What a list shows of an event. The fields are those of the event.
@@ -132,6 +352,16 @@ export type Requests = { minutes: number,
 rows: Array<RequestLine>, };
 
 /**
+ * What the names of a heat map's rows are.
+ */
+export type RowsFrame = { layout: RowsLayout, };
+
+/**
+ * The name of a row is the upper edge of its bucket.
+ */
+export type RowsLayout = "le";
+
+/**
  * `GET /api/v1/series`: requests and errors of each minute.
  */
 export type Series = { minutes: number, 
@@ -139,6 +369,16 @@ export type Series = { minutes: number,
  * What the members of a point are.
  */
 point: [string, string, string], rows: Array<TrafficSeries>, };
+
+/**
+ * Whether the lines of a panel add up.
+ */
+export type Stacking = { mode: StackingMode, group: string, };
+
+/**
+ * Whether values add up.
+ */
+export type StackingMode = "none" | "normal";
 
 /**
  * The account of one stream: of one worker of one life of a gateway.
@@ -173,6 +413,50 @@ held: string | null, missing: Array<MissingPart>, acknowledged: Array<MissingPar
  * What is said of a stream. The order is that of their weight.
  */
 export type StreamState = "balanced" | "unknown" | "missing";
+
+/**
+ * One query of a panel.
+ */
+export type Target = { refId: string, datasource: DatasourceRef, editorType: string, 
+/**
+ * 0: the first column is the time; 1: a table; 3: spans.
+ */
+format: number, queryType: string, rawSql: string, };
+
+/**
+ * The variables of a dashboard.
+ */
+export type Templating = { list: Array<Variable>, };
+
+/**
+ * Of a text panel.
+ */
+export type TextMode = "markdown";
+
+/**
+ * One step; the first has no value.
+ */
+export type ThresholdStep = { color: Colour, value: number | null, };
+
+/**
+ * From which value on which colour.
+ */
+export type Thresholds = { mode: ThresholdsMode, steps: Array<ThresholdStep>, };
+
+/**
+ * What the steps are compared with.
+ */
+export type ThresholdsMode = "absolute";
+
+/**
+ * The time that is shown at first: `now`, or `now-1h`.
+ */
+export type TimeRange = { from: string, to: string, };
+
+/**
+ * What is shown at the pointer.
+ */
+export type Tooltip = { mode: string, sort?: string, yHistogram?: boolean, showColorScale?: boolean, };
 
 /**
  * The traffic of one API at one site.
@@ -226,6 +510,53 @@ export type UnknownPart = { kind: Doubt, reason: string,
 from: number, since_ms: number | null, acknowledged: boolean, };
 
 /**
+ * One variable.
+ */
+export type Variable = { type: VariableKind, name: string, label: string, description?: string, datasource?: DatasourceRef, query: VariableQuery, refresh?: number, sort?: number, 
+/**
+ * Whether several values may be chosen.
+ */
+multi: boolean, 
+/**
+ * Whether all may be chosen at once, as `$__all`.
+ */
+includeAll: boolean, 
+/**
+ * 0: shown; 2: not.
+ */
+hide: number, current: VariableValue, options: Array<VariableOption>, };
+
+/**
+ * Where the values of a variable come from.
+ */
+export type VariableKind = "datasource" | "query" | "custom" | "textbox";
+
+/**
+ * One value that may be chosen.
+ */
+export type VariableOption = { text: string, value: string, selected: boolean, };
+
+/**
+ * A text, or a query.
+ */
+export type VariableQuery = string | VariableSql;
+
+/**
+ * The query of a variable.
+ */
+export type VariableSql = { editorType: string, refId: string, rawSql: string, };
+
+/**
+ * The value that a variable has at first.
+ */
+export type VariableValue = { text?: string, value?: string, };
+
+/**
+ * `GET /api/v1/dashboards/{id}/variable`: the values that a variable may have.
+ */
+export type VariableValues = { values: Array<string>, };
+
+/**
  * Each query by its path: its parameters and its document.
  */
 export type Queries = {
@@ -236,6 +567,11 @@ export type Queries = {
 "/api/v1/slow": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/trace/{id}": { parameters: { id: string, from?: number, to?: number, }, document: Trace, },
 "/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
+"/api/v1/dashboards": { parameters: { }, document: Dashboards, },
+"/api/v1/dashboards/{id}": { parameters: { id: string, }, document: Dashboard, },
+"/api/v1/dashboards/{id}/panel": { parameters: { id: string, panel?: number, target?: string, from?: number, to?: number, step?: number, var?: Array<string>, }, document: Frame, },
+"/api/v1/dashboards/{id}/annotation": { parameters: { id: string, name?: string, from?: number, to?: number, var?: Array<string>, }, document: Frame, },
+"/api/v1/dashboards/{id}/variable": { parameters: { id: string, name?: string, from?: number, to?: number, var?: Array<string>, }, document: VariableValues, },
 };
 
 /**

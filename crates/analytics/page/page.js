@@ -36,7 +36,7 @@ async function ask(path, parameters) {
   let where = path;
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
-    if (where.includes("{" + name + "}")) where = where.replace("{" + name + "}", encodeURIComponent(value));
+    if (where.includes("{" + name + "}")) where = where.replace("{" + name + "}", encodeURIComponent(String(value)));
     else query.set(name, String(value));
   }
   const answer = await fetch(where + "?" + query, { signal: AbortSignal.timeout(15000) });

@@ -53,6 +53,11 @@ impl Costs {
     pub fn of_reader(time: Duration) -> Self {
         Self { time, rows: 1_000_000, bytes: 256 << 20, memory: 1 << 30, threads: 2 }
     }
+
+    /// Of a query of a dashboard: what a panel can show.
+    pub fn of_dashboards(time: Duration) -> Self {
+        Self { rows: 50_000, bytes: 16 << 20, ..Self::of_reader(time) }
+    }
 }
 
 /// Of a query of the API, and of a statement of the ingestor that moves no block.
@@ -112,6 +117,18 @@ impl Store {
             .with_setting("timeout_overflow_mode", "throw");
         // ClickHouse looks at its clock between blocks of rows.
         Ok(Self { client, statement: costs.time + Duration::from_secs(10), ..self.clone() })
+    }
+
+    /// The same database for the queries of dashboards, at most at these costs. They name tables without their database and
+    /// mean what they mean in Grafana: an alias of the SELECT comes before a column. Nothing can be changed by them.
+    pub fn for_dashboards(&self, costs: Costs) -> Result<Self, StoreError> {
+        let reading = self.for_readers(costs)?;
+        let client = reading
+            .client
+            .with_setting("prefer_column_name_to_alias", "0")
+            .with_setting("database", self.schema.database.clone())
+            .with_setting("readonly", "2");
+        Ok(Self { client, ..self.clone() })
     }
 
     /// Whether ClickHouse answers within `limit`.
@@ -175,6 +192,17 @@ impl Store {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let rows: Result<_, _> = lines.map(serde_json::from_slice).collect();
         rows.map_err(|error| StoreError::Answer { text: error.to_string() })
+    }
+
+    /// A result in ClickHouse's format `JSONCompact`: columns with their types, and rows of values. Times are RFC 3339, UTC.
+    pub async fn json_compact(&self, sql: &str, args: &[(&str, String)]) -> Result<Vec<u8>, StoreError> {
+        let query = self
+            .query(sql, args)
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            .with_setting("output_format_json_validate_utf8", "1")
+            .with_setting("date_time_output_format", "iso");
+        let answered = async { query.fetch_bytes("JSONCompact")?.collect().await };
+        Ok(self.within(self.statement, answered).await?.to_vec())
     }
 
     /// Inserts one block under `token`. After an error, whether it is stored is not known.

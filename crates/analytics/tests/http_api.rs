@@ -92,10 +92,16 @@ fn endless(analytics: &Analytics) -> u16 {
 }
 
 #[test]
-fn the_page_is_one_document_that_runs_nothing_but_its_own() {
+fn each_page_is_one_document_that_runs_nothing_but_its_own() {
     let engine = Engine::start();
     let analytics = Analytics::start(&engine);
-    let page = analytics.get("/");
+    for path in ["/", "/d/weir-fleet", "/live"] {
+        is_one_document(&analytics, path);
+    }
+}
+
+fn is_one_document(analytics: &Analytics, path: &str) {
+    let page = analytics.get(path);
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").expect("a policy").to_owned();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");

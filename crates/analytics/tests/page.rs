@@ -1,11 +1,14 @@
-//! The page's script against the documents that the server answers with: TypeScript's compiler reads both.
+//! The pages' scripts against the documents that the server answers with: TypeScript's compiler reads both.
 //!
 //! `page/api.d.ts` is generated from `weir-api`, whose own test keeps it current. Together they refuse a field, a
 //! parameter or a path that was renamed on one side alone.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,8 +28,31 @@ fn mistakes(folder: &Path) -> String {
 }
 
 #[test]
-fn the_script_reads_what_the_server_answers() {
+fn the_scripts_read_what_the_server_answers() {
     assert_eq!(mistakes(&page()), "");
+    assert_eq!(mistakes(&page().join("pane")), "");
+}
+
+#[test]
+fn what_is_built_is_current_and_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let vite = page().join("node_modules/vite/bin/vite.js");
+    let built =
+        Command::new("node").arg(vite).arg("build").arg("--outDir").arg(folder.path()).current_dir(page()).output();
+    let built = built.unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let mut compressed = 0;
+    for file in ["pane.js", "pane.css"] {
+        let made = fs::read(folder.path().join(file)).unwrap();
+        let is_current = made == fs::read(page().join("built").join(file)).unwrap();
+        assert!(is_current, "{file} is not current: crates/analytics/page/build");
+        assert!(!String::from_utf8_lossy(&made).contains("</s"), "{file} would end the element that it stands in");
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&made).unwrap();
+        compressed += gzip.finish().unwrap().len();
+    }
+    println!("the page's script and style, compressed: {compressed} bytes");
+    assert!(compressed < 400 * 1024, "{compressed} bytes");
 }
 
 #[test]

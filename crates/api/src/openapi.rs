@@ -2,7 +2,7 @@
 //! writes them anew.
 
 use crate::operations::{self, Access, Admin, Analytics, Method, Operation, Parameter, Query, Value as Kind, Whole};
-use crate::{ErrorDocument, admin, ingest, ledger, query};
+use crate::{ErrorDocument, admin, dashboards, ingest, ledger, query};
 use expect_test::expect_file;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RestrictFormats;
@@ -139,7 +139,7 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
         Analytics::Metrics => text(
             "text format 0.0.4, or OpenMetrics 1.0.0 where the client likes it better: dashboards/metrics-analytics.md",
         ),
-        Analytics::Page => (None, vec![(200, "the page", Body::Html)]),
+        Analytics::Page | Analytics::DashboardPage | Analytics::LivePage => (None, vec![(200, "the page", Body::Html)]),
         Analytics::OpenApi => (None, vec![(200, "OpenAPI 3.1", Body::Json(json_schema!({ "type": "object" })))]),
         Analytics::Query(Query::Overview) => answered(made.subschema_for::<query::Overview>(), made),
         Analytics::Query(Query::Series) => answered(made.subschema_for::<query::Series>(), made),
@@ -157,6 +157,7 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             answered(document, made)
         }
         Analytics::Query(Query::Ledger) => answered(made.subschema_for::<ledger::Ledger>(), made),
+        Analytics::Dashboards(query) => of_dashboards(query, made),
         Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
         Analytics::Acknowledge => {
             let request = made.subschema_for::<ledger::Acknowledge>();
@@ -169,6 +170,23 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
         Analytics::DeadLetterEvents => (None, administered(made.subschema_for::<query::DeadLetterEvents>(), made)),
         Analytics::Replay => (None, administered(made.subschema_for::<query::Replayed>(), made)),
     }
+}
+
+/// Of the queries of dashboards.
+fn of_dashboards(query: operations::Dashboards, made: &mut SchemaGenerator) -> Bodies {
+    let document = match query {
+        operations::Dashboards::List => return answered(made.subschema_for::<dashboards::Dashboards>(), made),
+        operations::Dashboards::One => made.subschema_for::<dashboards::Dashboard>(),
+        operations::Dashboards::Variable => made.subschema_for::<dashboards::VariableValues>(),
+        operations::Dashboards::Panel | operations::Dashboards::Annotation => made.subschema_for::<dashboards::Frame>(),
+    };
+    let (body, mut answers) = answered(document, made);
+    answers.push((
+        404,
+        "there is no such dashboard, panel or variable",
+        Body::Json(made.subschema_for::<ErrorDocument>()),
+    ));
+    (body, answers)
 }
 
 fn of_admin(kind: Admin, made: &mut SchemaGenerator) -> Bodies {
@@ -272,6 +290,7 @@ fn parameter(parameter: &Parameter) -> Value {
         Kind::Whole(bounds) => whole(bounds),
         Kind::WholeOrAll(bounds) => json!({ "oneOf": [whole(bounds), { "const": "all" }] }),
         Kind::Text => json!({ "type": "string" }),
+        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Flag => json!({ "type": "boolean", "default": false }),
     };
     json!({ "name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema })
@@ -291,7 +310,9 @@ fn document<K: Copy + std::fmt::Debug>(
         let (body, answers) = bodies(operation.kind, &mut made);
         let mut parameters: Vec<_> = operation.parameters.iter().map(parameter).collect();
         if operation.path.contains("{id}") {
-            let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
+            let is_dashboard = operation.path.starts_with("/d/") || operation.path.contains("/dashboards/");
+            let pattern = if is_dashboard { "^[a-z0-9-]{1,40}$" } else { "^[0-9a-f]{32}$" };
+            let schema = json!({ "type": "string", "pattern": pattern });
             parameters.insert(0, json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
         }
         let answer = |(status, meaning, body): (u16, &str, Body)| {
@@ -299,7 +320,7 @@ fn document<K: Copy + std::fmt::Debug>(
         };
         let answers: Map<_, _> = answers.into_iter().map(answer).collect();
         let mut described = json!({
-            "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(')', ""),
+            "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(['(', ')'], ""),
             "summary": operation.summary,
             "parameters": parameters,
             "responses": answers,

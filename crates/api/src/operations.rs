@@ -61,6 +61,8 @@ pub enum Value {
     /// A number, or the word `all`.
     WholeOrAll(Whole),
     Text,
+    /// Several; each is given as a parameter of its own.
+    Texts,
     /// `true`, or anything else.
     Flag,
 }
@@ -91,8 +93,11 @@ pub enum Analytics {
     Health,
     Metrics,
     Page,
+    DashboardPage,
+    LivePage,
     OpenApi,
     Query(Query),
+    Dashboards(Dashboards),
     Verify,
     Acknowledge,
     DeadLetters,
@@ -112,6 +117,17 @@ pub enum Query {
     Ledger,
 }
 
+/// What is asked of the dashboards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dashboards {
+    List,
+    One,
+    /// What a query of a panel answers.
+    Panel,
+    Annotation,
+    Variable,
+}
+
 /// The time that a question is about.
 pub const MINUTES: Whole = Whole { least: 1, most: 44_640, default: Some(60) };
 /// As [`MINUTES`], of the ledger.
@@ -122,6 +138,24 @@ pub const LIMIT: Whole = Whole { least: 1, most: 1000, default: Some(50) };
 pub const TIME_US: Whole = Whole { least: 0, most: 10_000_000_000_000_000, default: None };
 /// A sequence number.
 pub const FROM_SEQ: Whole = Whole { least: 0, most: u64::MAX, default: Some(0) };
+
+/// The number of a panel.
+pub const PANEL: Whole = Whole { least: 1, most: u32::MAX as u64, default: None };
+/// A time in milliseconds since the Unix epoch.
+pub const TIME_MS: Whole = Whole { least: 0, most: 10_000_000_000_000, default: None };
+/// The step of a chart over time, in seconds.
+pub const STEP_S: Whole = Whole { least: 1, most: 86_400 * 31, default: None };
+
+const FROM_MS: Parameter =
+    whole("from", TIME_MS, "the beginning, in milliseconds since the Unix epoch; an hour before the end unless given");
+const TO_MS: Parameter = whole("to", TIME_MS, "the end, in milliseconds since the Unix epoch; now unless given");
+const STEP: Parameter =
+    whole("step", STEP_S, "the step of a chart over time, in seconds; never so fine that there are over 2,000");
+const VARIABLES: Parameter = Parameter {
+    name: "var",
+    value: Value::Texts,
+    meaning: "a value of a variable, as `site:berlin`; one that is not given has the value of the dashboard",
+};
 
 const OF_MINUTES: Parameter = whole("minutes", MINUTES, "of the last so many minutes");
 const CREATED: Parameter = Parameter {
@@ -160,6 +194,8 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         operation(Health, (Get, "/healthz"), Anybody, "whether ClickHouse answers, and what is open", &[]),
         operation(Metrics, (Get, "/metrics"), Anybody, "figures for Prometheus", &[]),
         operation(Page, (Get, "/"), Reader, "the page", &[]),
+        operation(DashboardPage, (Get, "/d/{id}"), Reader, "the page, with a dashboard", &[]),
+        operation(LivePage, (Get, "/live"), Reader, "the page of the last hour's traffic, gateways and ledger", &[]),
         operation(OpenApi, (Get, "/openapi.json"), Reader, "this description", &[]),
         operation(
             Query(self::Query::Overview),
@@ -226,6 +262,42 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
                 value: Value::WholeOrAll(LEDGER_MINUTES),
                 meaning: "accounts in order are listed where their last report is not older",
             }],
+        ),
+        operation(
+            Dashboards(self::Dashboards::List),
+            (Get, "/api/v1/dashboards"),
+            Reader,
+            "the dashboards of this version",
+            &[],
+        ),
+        operation(Dashboards(self::Dashboards::One), (Get, "/api/v1/dashboards/{id}"), Reader, "one dashboard", &[]),
+        operation(
+            Dashboards(self::Dashboards::Panel),
+            (Get, "/api/v1/dashboards/{id}/panel"),
+            Reader,
+            "what a query of a panel answers",
+            &[
+                whole("panel", PANEL, "needed: the panel"),
+                text("target", "the query of the panel; `A` unless given"),
+                FROM_MS,
+                TO_MS,
+                STEP,
+                VARIABLES,
+            ],
+        ),
+        operation(
+            Dashboards(self::Dashboards::Annotation),
+            (Get, "/api/v1/dashboards/{id}/annotation"),
+            Reader,
+            "what is marked in charts over time",
+            &[text("name", "needed: of the annotation"), FROM_MS, TO_MS, VARIABLES],
+        ),
+        operation(
+            Dashboards(self::Dashboards::Variable),
+            (Get, "/api/v1/dashboards/{id}/variable"),
+            Reader,
+            "the values that a variable may have",
+            &[text("name", "needed: of the variable"), FROM_MS, TO_MS, VARIABLES],
         ),
         operation(Verify, (Post, "/api/v1/ledger/verify"), Reader, "counts the rows of every day again", &[]),
         operation(

@@ -2,8 +2,8 @@
 //! `UPDATE_EXPECT=1 cargo test -p weir-api` writes it anew.
 
 use crate::openapi::column;
-use crate::operations::{ANALYTICS, Analytics, Operation, Parameter, Query, Value};
-use crate::{ErrorDocument, ledger, query};
+use crate::operations::{self, ANALYTICS, Analytics, Operation, Parameter, Query, Value};
+use crate::{ErrorDocument, dashboards, ledger, query};
 use expect_test::expect_file;
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -56,6 +56,7 @@ fn of_parameter(parameter: &Parameter) -> &'static str {
         Value::Whole(_) => "number",
         Value::WholeOrAll(_) => "number | \"all\"",
         Value::Text => "string",
+        Value::Texts => "Array<string>",
         Value::Flag => "boolean",
     }
 }
@@ -72,14 +73,27 @@ fn of_document(query: Query, config: &Config) -> String {
     }
 }
 
+/// The type of the document of a query of dashboards.
+fn of_dashboards(query: operations::Dashboards, config: &Config) -> String {
+    match query {
+        operations::Dashboards::List => dashboards::Dashboards::name(config),
+        operations::Dashboards::One => dashboards::Dashboard::name(config),
+        operations::Dashboards::Panel | operations::Dashboards::Annotation => dashboards::Frame::name(config),
+        operations::Dashboards::Variable => dashboards::VariableValues::name(config),
+    }
+}
+
 /// Each query by its path: its parameters, that of the path among them, and its document.
 fn queries(config: &Config) -> String {
     let query = |operation: &Operation<Analytics>| {
-        let Analytics::Query(kind) = operation.kind else { return None };
+        let document = match operation.kind {
+            Analytics::Query(kind) => of_document(kind, config),
+            Analytics::Dashboards(kind) => of_dashboards(kind, config),
+            _ => return None,
+        };
         let of_path = operation.path.contains("{id}").then(|| "id: string, ".to_owned());
         let of_query = operation.parameters.iter().map(|one| format!("{}?: {}, ", one.name, of_parameter(one)));
         let parameters: String = of_path.into_iter().chain(of_query).collect();
-        let document = of_document(kind, config);
         Some(format!("\"{}\": {{ parameters: {{ {parameters}}}, document: {document}, }},\n", operation.path))
     };
     let queries: String = ANALYTICS.iter().filter_map(query).collect();
@@ -98,6 +112,10 @@ fn the_types_of_the_page_are_current() {
     needed.visit::<query::Gateways>();
     needed.visit::<query::Requests>();
     needed.visit::<ledger::Ledger>();
+    needed.visit::<dashboards::Dashboards>();
+    needed.visit::<dashboards::Dashboard>();
+    needed.visit::<dashboards::Frame>();
+    needed.visit::<dashboards::VariableValues>();
     let mut text =
         "// The queries of the query API and their documents. Written by `UPDATE_EXPECT=1 cargo test -p weir-api`.\n\n\
          // Scripts, which import nothing, have the types as `api.…`.\nexport as namespace api;\n\n"

@@ -3,6 +3,8 @@
 //! Chromium's headless shell, as Debian packages it (`chromium-headless-shell`).
 
 use crate::DEADLINE;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,6 +19,8 @@ pub struct Browser {
     commands: File,
     answers: BufReader<File>,
     number: u64,
+    /// What went wrong in pages, since it was asked for.
+    complaints: Vec<String>,
     _process: Process,
 }
 
@@ -42,15 +46,39 @@ impl Browser {
         };
         // Each end waits for the other, in the order of the shell; both ways at once where it never comes.
         let (commands, answers) = (open(&commands)?, File::options().read(true).write(true).open(&answers)?);
-        let mut browser =
-            Self { session: None, commands, answers: BufReader::new(answers), number: 0, _process: process };
+        let mut browser = Self {
+            session: None,
+            commands,
+            answers: BufReader::new(answers),
+            number: 0,
+            complaints: Vec::new(),
+            _process: process,
+        };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"})).map_err(not_there)?;
         let attach = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", attach)?;
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         browser.call("Emulation.setDeviceMetricsOverride", size)?;
+        for domain in ["Runtime.enable", "Log.enable"] {
+            browser.call(domain, json!({}))?;
+        }
         Ok(browser)
+    }
+
+    /// What pages have complained about since this was last asked: exceptions, errors and warnings of the console, what a
+    /// policy refused, answers that were errors.
+    pub fn complaints(&mut self) -> io::Result<Vec<String>> {
+        // Events come before the answer to what is asked after them.
+        self.evaluate("0")?;
+        Ok(std::mem::take(&mut self.complaints))
+    }
+
+    /// The whole page as an image.
+    pub fn screenshot(&mut self, file: &Path) -> io::Result<()> {
+        let taken = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))?;
+        let image = taken["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
+        std::fs::write(file, image.ok_or_else(|| io::Error::other("no image"))?)
     }
 
     /// Goes to an address.
@@ -66,6 +94,18 @@ impl Browser {
             None => Ok(answer["result"]["value"].clone()),
             Some(thrown) => Err(io::Error::other(format!("{expression}: {thrown}"))),
         }
+    }
+
+    /// Drags the mouse from one point of the screen to another, in pixels.
+    pub fn drag(&mut self, from: (f64, f64), to: (f64, f64)) -> io::Result<()> {
+        let between = |part: f64| (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1));
+        let moves = [0.1, 0.5, 1.0].map(|part| ("mouseMoved", between(part), 1));
+        let pressed = [("mouseMoved", from, 0), ("mousePressed", from, 1)];
+        for (kind, (x, y), buttons) in pressed.into_iter().chain(moves).chain([("mouseReleased", to, 0)]) {
+            let event = json!({"type": kind, "x": x, "y": y, "button": "left", "buttons": buttons, "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", event)?;
+        }
+        Ok(())
     }
 
     /// Waits until an expression is true.
@@ -96,7 +136,7 @@ impl Browser {
             answer.pop();
             let answer: Value = serde_json::from_slice(&answer).map_err(io::Error::other)?;
             if answer["id"] != self.number {
-                // An event.
+                self.complaints.extend(complaint(&answer));
                 continue;
             }
             return match answer.get("error") {
@@ -104,6 +144,18 @@ impl Browser {
                 Some(error) => Err(io::Error::other(format!("{method}: {error}"))),
             };
         }
+    }
+}
+
+/// What an event says that went wrong.
+fn complaint(event: &Value) -> Option<String> {
+    let params = &event["params"];
+    let is_bad = |level: &Value| matches!(level.as_str(), Some("error" | "warning" | "assert"));
+    match event["method"].as_str()? {
+        "Runtime.exceptionThrown" => Some(params["exceptionDetails"].to_string()),
+        "Runtime.consoleAPICalled" if is_bad(&params["type"]) => Some(params["args"].to_string()),
+        "Log.entryAdded" if is_bad(&params["entry"]["level"]) => Some(params["entry"].to_string()),
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The page in a real browser, on the narrowest screen that it must fit on (WCAG 1.4.10: 320 px).
+//! The page of the last hour (`/live`) in a real browser, on the narrowest screen that it must fit on (WCAG 1.4.10: 320 px).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
@@ -23,7 +23,7 @@ const CUT: &str = "[...document.querySelectorAll('.nothing')].filter((one) => {
 async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
     let stack = TestStack::start(None).await.unwrap();
     let mut browser = Browser::start(&stack.site.path("browser"), 320, 800).unwrap();
-    browser.go(&format!("http://{}/", stack.analytics_at)).unwrap();
+    browser.go(&format!("http://{}/live", stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelectorAll('.nothing').length === 2").unwrap();
     assert_eq!(browser.evaluate(CUT).unwrap(), 0, "what is said in place of rows is seen whole");
     let path = format!("/status/{}/503", "x".repeat(1500));
@@ -45,7 +45,7 @@ async fn nothing_scrolls_sideways_and_long_paths_are_whole_on_demand() {
     browser.wait_for("document.querySelector('#balance').textContent !== ''").unwrap();
     let widths = browser.evaluate(WIDTHS).unwrap();
     assert_eq!(widths, serde_json::json!([0, 320]), "figures");
-    browser.go(&format!("http://{}/#trace={id}", stack.analytics_at)).unwrap();
+    browser.go(&format!("http://{}/live#trace={id}", stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelectorAll('#waterfall .hop').length > 0").unwrap();
     let widths = browser.evaluate(WIDTHS).unwrap();
     assert_eq!(widths, serde_json::json!([0, 320]), "a trace");

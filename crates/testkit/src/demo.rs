@@ -171,21 +171,23 @@ spec:
 }
 
 fn api_yaml(name: &str, listen: SocketAddr, to: SocketAddr, destination: &str, policies: &str) -> String {
-    let destination = if destination.is_empty() {
-        String::new()
+    // Who sends to a path of the other gateway sends to a gateway, which reports the time on the link.
+    let (version, peer, destination) = if destination.is_empty() {
+        ("gateway.mulesoft.com/v1alpha1", "", String::new())
     } else {
-        format!("\n          config: {{destinationPath: {destination}}}")
+        let config = format!("\n          config: {{destinationPath: {destination}}}");
+        ("gateway.weir.dev/v1", "\n      peerGateway: true", config)
     };
     format!(
         "---
-apiVersion: gateway.mulesoft.com/v1alpha1
+apiVersion: {version}
 kind: ApiInstance
 metadata: {{name: {name}}}
 spec:
   address: http://{listen}/{name}
   services:
     main:
-      address: http://{to}
+      address: http://{to}{peer}
       routes:
         - rules: [{{path: /.*}}]{destination}{policies}
 "
@@ -258,7 +260,7 @@ async fn first_figure(at: &Addresses, began: Instant) -> io::Result<()> {
 
 fn explain(at: &Addresses, running: &Running, dir: &Path) {
     let ctl = program("weirctl").map_or_else(|_| "weirctl".to_owned(), |path| path.display().to_string());
-    println!("  the page          http://{}/", at.analytics);
+    println!("  the page          http://{}/   (the last hour, as it goes on: /live)", at.analytics);
     println!("  on-prem gateway   http://{}/orders/fast   (admin http://{})", at.edge, at.edge_admin);
     println!("  cloud gateway     http://{}/orders/fast   (admin http://{})", at.core, at.core_admin);
     println!("  ClickHouse        http://{}/?query=SELECT+count()+FROM+weir.access_events", at.clickhouse);

@@ -47,6 +47,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
+/// JSON that is written already.
+pub(super) fn json_bytes(body: Bytes) -> Answer {
+    answer(StatusCode::OK, "application/json", body)
+}
+
 /// Metrics, in a format of Prometheus; with `gzip` compressed.
 pub(super) fn metrics(content_type: &'static str, body: Vec<u8>, gzip: bool) -> Answer {
     let compressed = gzip.then(|| {

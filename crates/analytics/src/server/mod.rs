@@ -7,6 +7,7 @@
 pub mod admin;
 mod answer;
 mod clock;
+mod dashboards;
 mod deadletters;
 mod document;
 mod guarded;
@@ -20,6 +21,7 @@ mod page;
 mod places;
 mod queries;
 mod readers;
+mod shared;
 pub mod tls;
 
 use crate::audit::Auditor;
@@ -48,7 +50,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use weir_api::operations::{ANALYTICS, Analytics as Operation};
+use weir_api::operations::{ANALYTICS, Analytics as Operation, Dashboards as Asked};
 use weir_api::routes::{Found, Routes};
 
 /// What the server serves from.
@@ -59,6 +61,10 @@ pub struct Server {
     pub auditor: Auditor,
     /// For everything that is only asked: at bounded costs.
     reading: Store,
+    /// As `reading`, for the queries of dashboards.
+    reading_dashboards: Store,
+    /// What those answered within the last seconds.
+    shared: shared::Shared<dashboards::Question>,
     admin: Admin,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
@@ -104,6 +110,7 @@ impl Server {
     ) -> Result<Self, StoreError> {
         let bounds = settings.bounds;
         let reading = store.for_readers(Costs::of_reader(settings.query_time))?;
+        let reading_dashboards = store.for_dashboards(Costs::of_dashboards(settings.query_time))?;
         Ok(Self {
             ingest,
             tokens,
@@ -119,6 +126,8 @@ impl Server {
             health: Health::new(reading.clone()),
             routes: Routes::new(ANALYTICS),
             reading,
+            reading_dashboards,
+            shared: shared::Shared::default(),
             store,
         })
     }
@@ -175,7 +184,8 @@ impl Server {
         match operation {
             Operation::Chunks => self.chunk(request).await,
             Operation::Streams => self.streams(request).await,
-            Operation::Page => page::page(),
+            Operation::Page | Operation::DashboardPage => page::page(),
+            Operation::LivePage => page::live(),
             Operation::OpenApi => described(),
             Operation::Health => self.health().await,
             Operation::Metrics => self.metrics(&request),
@@ -194,6 +204,12 @@ impl Server {
                     answer
                 };
                 self.queried(client, verify).await
+            }
+            Operation::Dashboards(Asked::List) => dashboards::list(),
+            Operation::Dashboards(Asked::One) => dashboards::one(id),
+            Operation::Dashboards(query @ (Asked::Panel | Asked::Annotation | Asked::Variable)) => {
+                let (uid, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());
+                self.dashboard(client, query, &uid, &params).await
             }
             Operation::Query(query) => {
                 let (id, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());

@@ -1,7 +1,7 @@
-//! `GET /`: the page, one document with nothing from elsewhere.
+//! The pages, each one document with nothing from elsewhere: `/` and `/d/…`, which draw the dashboards, and `/live`.
 //!
-//! Its style and script are inline and allowed by their digests alone, so that no text of an event that found its
-//! way into the document could run.
+//! Their styles and scripts are inline and allowed by their digests alone, so that no text of an event that found its
+//! way into a document could run. What draws the dashboards is built from `page/pane` into `page/built`.
 
 use super::answer::{Answer, html};
 use base64::Engine;
@@ -11,26 +11,57 @@ use http::header::CONTENT_SECURITY_POLICY;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
-const DOCUMENT: &str = include_str!("../../page/index.html");
-const STYLE: &str = include_str!("../../page/style.css");
-const SCRIPT: &str = include_str!("../../page/page.js");
+/// A document and its policy.
+struct Page {
+    document: String,
+    policy: HeaderValue,
+}
 
-static PAGE: LazyLock<(String, HeaderValue)> = LazyLock::new(|| {
-    let page = DOCUMENT.replace("/*STYLE*/", STYLE).replace("/*SCRIPT*/", SCRIPT);
-    let digest = |text: &str| STANDARD.encode(Sha256::digest(text));
-    let policy = format!(
-        "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        digest(STYLE),
-        digest(SCRIPT)
-    );
-    (page, HeaderValue::try_from(policy).expect("the policy is ASCII"))
+impl Page {
+    fn new(document: &str, style: &str, script: &str) -> Self {
+        let digest = |text: &str| STANDARD.encode(Sha256::digest(text));
+        let policy = format!(
+            "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            digest(style),
+            digest(script)
+        );
+        Self {
+            document: document.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script),
+            policy: HeaderValue::try_from(policy).expect("the policy is ASCII"),
+        }
+    }
+
+    fn answer(&'static self) -> Answer {
+        let mut answer = html(&self.document);
+        answer.headers_mut().insert(CONTENT_SECURITY_POLICY, self.policy.clone());
+        answer.headers_mut().insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+        answer
+    }
+}
+
+static PANE: LazyLock<Page> = LazyLock::new(|| {
+    Page::new(
+        include_str!("../../page/pane.html"),
+        include_str!("../../page/built/pane.css"),
+        include_str!("../../page/built/pane.js"),
+    )
 });
 
+static LIVE: LazyLock<Page> = LazyLock::new(|| {
+    Page::new(
+        include_str!("../../page/index.html"),
+        include_str!("../../page/style.css"),
+        include_str!("../../page/page.js"),
+    )
+});
+
+/// The dashboards.
 pub(super) fn page() -> Answer {
-    let (page, policy) = &*PAGE;
-    let mut answer = html(page);
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
-    answer.headers_mut().insert("referrer-policy", HeaderValue::from_static("no-referrer"));
-    answer
+    PANE.answer()
+}
+
+/// The last hour, as it goes on.
+pub(super) fn live() -> Answer {
+    LIVE.answer()
 }

@@ -95,6 +95,11 @@ impl Params {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a parameter that may be given several times.
+    pub(super) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// A number, or its default.
     pub(super) fn whole(&self, name: &str, bounds: Whole) -> Result<Option<u64>, QueryError> {
         bounds.read(name, self.get(name)).map_err(QueryError::Params)
