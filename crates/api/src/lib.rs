@@ -7,6 +7,7 @@
 //! Whoever reads a document ignores members that it does not know. A member that came later has a default.
 
 pub mod admin;
+pub mod gauges;
 pub mod ingest;
 pub mod ledger;
 #[cfg(test)]
