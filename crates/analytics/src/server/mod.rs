@@ -23,6 +23,7 @@ mod readers;
 pub mod tls;
 
 use crate::audit::Auditor;
+use crate::gauges::GaugesSink;
 use crate::ingest::Ingest;
 use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
@@ -63,6 +64,7 @@ pub struct Server {
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
     answered: metrics::Answered,
+    gauges: GaugesSink,
     bounds: Bounds,
     places: Arc<Places>,
     readers: Arc<Readers>,
@@ -112,6 +114,7 @@ impl Server {
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock: clock::ClockWatch::new(settings.max_clock_difference),
             answered: metrics::Answered::default(),
+            gauges: GaugesSink::start(store.clone()),
             bounds,
             places: Places::new(bounds),
             readers: Readers::new(bounds),
