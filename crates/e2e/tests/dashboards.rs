@@ -44,8 +44,13 @@ fn text<'v>(value: &'v Value, path: &str) -> &'v str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The address of each dashboard that is there, by the name of its file.
+fn addresses() -> BTreeMap<String, String> {
+    dashboards().into_iter().map(|(name, dashboard)| (name, text(&dashboard, "/uid").to_owned())).collect()
+}
+
 /// What is wrong with the making of a dashboard, and not with its queries.
-fn faults(dashboard: &Value) -> Vec<String> {
+fn faults(dashboard: &Value, addresses: &BTreeMap<String, String>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut say = |fault: String| faults.push(fault);
     if !list(dashboard, "/tags").contains(&json!("weir")) {
@@ -76,7 +81,8 @@ fn faults(dashboard: &Value) -> Vec<String> {
     }
     for link in links(dashboard) {
         let uid = link.strip_prefix("/d/").and_then(|rest| rest.split('?').next()).unwrap_or_default();
-        if !ALL.contains(&uid.trim_start_matches("weir-")) {
+        let name = uid.trim_start_matches("weir-");
+        if !ALL.contains(&name) || addresses.get(name).is_some_and(|address| address != uid) {
             say(format!("`{link}` leads to no dashboard"));
         }
         if !link.contains("${__url_time_range}") {
@@ -130,7 +136,7 @@ fn every_dashboard_is_well_made() {
     let all = dashboards();
     assert!(all.len() >= 3, "{}", all.len());
     for (name, dashboard) in &all {
-        assert_eq!(faults(dashboard), Vec::<String>::new(), "{name}");
+        assert_eq!(faults(dashboard, &addresses()), Vec::<String>::new(), "{name}");
         assert_eq!(text(dashboard, "/uid").trim_start_matches("weir-"), name, "its address is its file's name");
     }
     for name in OF_GAUGES.iter().chain(&["prometheus"]) {
@@ -143,7 +149,7 @@ fn every_dashboard_is_well_made() {
 #[test]
 fn a_broken_dashboard_is_found() {
     let (_, whole) = dashboards().into_iter().find(|(name, _)| name == "gateways").unwrap();
-    let breaks: [(&str, Value, &str); 8] = [
+    let breaks: [(&str, Value, &str); 9] = [
         ("/tags", json!([]), "no tag"),
         ("/panels/3/title", json!("Gateways"), "is there twice"),
         ("/panels/3/type", json!("piechart"), "of the kind `piechart`"),
@@ -151,12 +157,13 @@ fn a_broken_dashboard_is_found() {
         ("/panels/3/fieldConfig/defaults/unit", json!(""), "nothing at /fieldConfig"),
         ("/panels/3/gridPos/x", json!(11), "overlaps"),
         ("/panels/0/links/0/url", json!("/d/nowhere"), "leads to no dashboard"),
+        ("/panels/0/links/0/url", json!("/d/weir-pipeline?${__url_time_range}"), "leads to no dashboard"),
         ("/panels/3/datasource/uid", json!("default"), "no data source"),
     ];
     for (place, value, said) in breaks {
         let mut broken = whole.clone();
         *broken.pointer_mut(place).unwrap() = value;
-        let found = faults(&broken);
+        let found = faults(&broken, &addresses());
         assert!(found.iter().any(|fault| fault.contains(said)), "{place}: {found:?}");
     }
 }
