@@ -78,7 +78,7 @@ test-fuzz:
 # The kit for the OpenTelemetry Collector, with the real one. `make test` passes over these: they need its build.
 test-collector: test-build tools $(ENGINE) .tools/cargo/installed
 	@.ci/step "building the Collector" $(MAKE) --no-print-directory .tools/otelcol/installed
-	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(/^collector/)' --no-tests fail
+	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(/^collector/) + test(/^collector_/)' --no-tests fail
 
 # The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
 test-image:
@@ -108,10 +108,10 @@ soak: $(ENGINE) tools
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell docker-compose redis-server redis-cli; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2 and chromium-headless-shell, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell docker-compose redis-server redis-tools >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2, chromium-headless-shell, docker-compose (1.29 or later), redis-server and redis-tools, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 	@$(MAKE) --no-print-directory .tools/openmetrics/installed
 
