@@ -110,7 +110,7 @@ soak: $(ENGINE) tools
 tools:
 	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell docker-compose redis-server redis-cli; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell docker-compose redis-server redis-tools >/dev/null; } || \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell docker-compose python3-yaml redis-server redis-tools >/dev/null; } || \
 	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2, chromium-headless-shell, docker-compose (1.29 or later), redis-server and redis-tools, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 	@$(MAKE) --no-print-directory .tools/openmetrics/installed

@@ -93,10 +93,10 @@ impl Folder {
     }
 }
 
-/// By the library that docker-compose reads it with.
+/// By the library that Debian's docker-compose reads it with.
 fn yaml(text: &[u8]) -> Value {
     let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
-    let mut python = Command::new("python3")
+    let mut python = Command::new("/usr/bin/python3")
         .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
