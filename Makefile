@@ -8,12 +8,12 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-collector test-image test-units \
+  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-units, test-image"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -54,7 +54,7 @@ test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
 # What does not fit into the minutes of `make test`: what has a build of its own. The guard,
-# the fuzzers, the Collector, the units, and the images, built and run.
+# the fuzzers, the Collector, the dashboards, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
@@ -63,6 +63,7 @@ test-kits-run:
 	@$(MAKE) --no-print-directory test-guard
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-collector
+	@.ci/step "dashboards" $(MAKE) --no-print-directory test-dashboards
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
@@ -77,11 +78,19 @@ test-fuzz:
 # The kit for the OpenTelemetry Collector, with the real one. `make test` passes over these: they need its build.
 test-collector: test-build tools $(ENGINE) .tools/cargo/installed
 	@.ci/step "building the Collector" $(MAKE) --no-print-directory .tools/otelcol/installed
-	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(/^collector/)' --no-tests fail
+	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(/^collector/) + test(/^collector_/)' --no-tests fail
 
 # The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
 test-image:
 	@.ci/image
+
+# The dashboards against Grafana's own types and units; 170 MB of its packages, fetched once.
+test-dashboards: .ci/dashboards/node_modules/.package-lock.json
+	@node .ci/dashboards/check.mjs
+
+.ci/dashboards/node_modules/.package-lock.json: .ci/dashboards/package-lock.json
+	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix .ci/dashboards
+	@touch $@
 
 # The units, as systemd reads them.
 test-units:
@@ -99,10 +108,10 @@ soak: $(ENGINE) tools
 
 # What the tests and benches use beside cargo and npm; Debian's packages, or said to be missing.
 tools:
-	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@for tool in nginx haproxy wrk h2load valgrind promtool amtool curl openssl faketime strace ip chromium-headless-shell docker-compose redis-server redis-cli; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { echo "== from Debian's packages:$$missing"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell >/dev/null; } || \
-	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2 and chromium-headless-shell, or run this as root"; exit 1; }
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell docker-compose python3-yaml redis-server redis-tools >/dev/null; } || \
+	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2, chromium-headless-shell, docker-compose (1.29 or later), redis-server and redis-tools, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
 	@$(MAKE) --no-print-directory .tools/openmetrics/installed
 

@@ -735,3 +735,73 @@ SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, api, consume
 FROM `weir`.access_events_local AS e
 WHERE e.sample_interval > 0
 GROUP BY t, organization, environment, site, api, consumer, entry;
+
+-- 100 gateway_gauges
+CREATE TABLE IF NOT EXISTS `weir`.gateway_gauges_local ON CLUSTER `main` (
+  t DateTime64(3, 'UTC') COMMENT 'when the gateway took the sample; never after it was received' CODEC(Delta, ZSTD(1)),
+  received DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  boot FixedString(16) CODEC(ZSTD(1)),
+  version LowCardinality(String),
+  started DateTime64(3, 'UTC') CODEC(ZSTD(1)),
+  draining UInt8 CODEC(ZSTD(1)),
+  saturation Float32 CODEC(Gorilla, ZSTD(1)),
+  saturated_by LowCardinality(String),
+  config_generation UInt32 CODEC(T64, ZSTD(1)),
+  config_serving UInt32 CODEC(T64, ZSTD(1)),
+  reloads UInt64 CODEC(T64, ZSTD(1)),
+  reloads_failed UInt64 CODEC(T64, ZSTD(1)),
+  reload_failing UInt8 CODEC(ZSTD(1)),
+  config_fallback LowCardinality(String),
+  cpu_seconds Float64 CODEC(Gorilla, ZSTD(1)),
+  cpu_cores Float32 CODEC(Gorilla, ZSTD(1)),
+  memory_bytes UInt64 CODEC(T64, ZSTD(1)),
+  threads UInt32 CODEC(T64, ZSTD(1)),
+  files UInt64 CODEC(T64, ZSTD(1)),
+  files_limit UInt64 CODEC(T64, ZSTD(1)),
+  worker_busy Array(Float32) CODEC(ZSTD(1)),
+  worker_still_s Float32 CODEC(Gorilla, ZSTD(1)),
+  worker_stalls UInt64 CODEC(T64, ZSTD(1)),
+  connections UInt64 CODEC(T64, ZSTD(1)),
+  connections_refused UInt64 CODEC(T64, ZSTD(1)),
+  accept_failures UInt64 CODEC(T64, ZSTD(1)),
+  requests_open UInt64 CODEC(T64, ZSTD(1)),
+  requests_limit UInt64 CODEC(T64, ZSTD(1)),
+  tls_handshakes UInt64 CODEC(T64, ZSTD(1)),
+  tls_handshakes_failed UInt64 CODEC(T64, ZSTD(1)),
+  tls_expires DateTime('UTC') COMMENT '1970-01-01 where no certificate is shown' CODEC(T64, ZSTD(1)),
+  tls_listener LowCardinality(String),
+  events_accepted UInt64 CODEC(T64, ZSTD(1)),
+  events_written UInt64 CODEC(T64, ZSTD(1)),
+  events_shed Map(LowCardinality(String), UInt64) CODEC(ZSTD(1)),
+  ring_used_bytes UInt64 CODEC(T64, ZSTD(1)),
+  ring_bytes UInt64 CODEC(T64, ZSTD(1)),
+  spool_bytes UInt64 CODEC(T64, ZSTD(1)),
+  spool_limit_bytes UInt64 CODEC(T64, ZSTD(1)),
+  spool_chunks UInt64 CODEC(T64, ZSTD(1)),
+  spool_oldest_s Float32 CODEC(Gorilla, ZSTD(1)),
+  spool_held_chunks UInt64 CODEC(T64, ZSTD(1)),
+  spool_set_aside_chunks UInt64 CODEC(T64, ZSTD(1)),
+  spool_set_aside_bytes UInt64 CODEC(T64, ZSTD(1)),
+  spool_blocked LowCardinality(String),
+  spool_failures UInt64 CODEC(T64, ZSTD(1)),
+  chunks_sealed UInt64 CODEC(T64, ZSTD(1)),
+  chunks_sent UInt64 CODEC(T64, ZSTD(1)),
+  chunks_acknowledged UInt64 CODEC(T64, ZSTD(1)),
+  telemetry_ratio Float32 CODEC(Gorilla, ZSTD(1)),
+  telemetry_degraded UInt8 CODEC(ZSTD(1)),
+  spans_dropped UInt64 CODEC(T64, ZSTD(1)),
+  log_lines_dropped UInt64 CODEC(T64, ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', received)
+PARTITION BY toYYYYMM(t)
+ORDER BY (organization, environment, site, gateway, replica, boot, t)
+TTL toDateTime(t) + INTERVAL 3024000 SECOND;
+
+-- 101 gateway_gauges
+CREATE TABLE IF NOT EXISTS `weir`.gateway_gauges ON CLUSTER `main` AS `weir`.gateway_gauges_local
+ENGINE = Distributed(`main`, `weir`, 'gateway_gauges_local', cityHash64(organization, environment, site, gateway));

@@ -106,6 +106,10 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_RETENTION_HOURS", default_value = "400d", value_parser = duration, value_name = "TIME")]
     pub retention_hours: Duration,
 
+    /// How long samples of gateways (`gateway_gauges`) are kept
+    #[arg(long, global = true, env = "WEIR_ANALYTICS_RETENTION_GAUGES", default_value = "35d", value_parser = duration, value_name = "TIME")]
+    pub retention_gauges: Duration,
+
     /// The longest that any gateway keeps events in its spool (its `spool.maxAge`)
     #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub spool_max_age: Duration,
@@ -197,7 +201,8 @@ Examples:
 
 impl Args {
     pub fn retention(&self) -> Retention {
-        Retention { raw: self.retention_raw, minutes: self.retention_minutes, hours: self.retention_hours }
+        let (raw, gauges) = (self.retention_raw, self.retention_gauges);
+        Retention { raw, minutes: self.retention_minutes, hours: self.retention_hours, gauges }
     }
 
     pub fn schema(&self, layout: Layout) -> Schema {

@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod block;
 mod error;
+pub mod gauges;
 pub mod ingest;
 mod metrics;
 pub mod query;

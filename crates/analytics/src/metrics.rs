@@ -27,6 +27,8 @@ weir_metrics::catalogue! {
     WRITER Gauge "weir_ingest_writer" "1" [] "1 while this process holds the lease to write, 0 while it stands by.";
     CLOCKS Gauge "weir_ingest_differing_clocks" "{gateway}" []
         "Gateways from which nothing is taken because their clocks and this machine's differ too much.";
+    GAUGES Counter "weir_ingest_gauges_total" "{sample}" ["outcome"]
+        "Samples of gateways (gateway_gauges): stored; malformed (not understood); dropped (ClickHouse did not take them, or more came than fit). No event depends on them.";
     STATEMENTS Counter "weir_clickhouse_statements_total" "{statement}" ["answer"]
         "Statements to ClickHouse, by its answer: ok, refused, unreachable, timed_out or unreadable.";
     CONNECTIONS Gauge "weir_analytics_connections" "{connection}" ["kind"]
@@ -75,6 +77,16 @@ const BLOCK_OUTCOMES: [(BlockOutcome, &str); 4] = [
     (BlockOutcome::Unclear, "unclear"),
     (BlockOutcome::Lost, "lost"),
 ];
+/// What became of a sample of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GaugesOutcome {
+    Stored,
+    Malformed,
+    Dropped,
+}
+
+const GAUGES_OUTCOMES: [(GaugesOutcome, &str); 3] =
+    [(GaugesOutcome::Stored, "stored"), (GaugesOutcome::Malformed, "malformed"), (GaugesOutcome::Dropped, "dropped")];
 const CLASSES: [(Class, &str); 4] =
     [(Class::Transient, "transient"), (Class::Operator, "operator"), (Class::Data, "data"), (Class::Fenced, "fenced")];
 const ANSWERS: [&str; 5] = ["ok", "refused", "unreachable", "timed_out", "unreadable"];
@@ -90,6 +102,7 @@ pub struct Metrics {
     retries: [AtomicU64; CLASSES.len()],
     open_intents: AtomicU64,
     statements: [AtomicU64; ANSWERS.len()],
+    gauges: [AtomicU64; GAUGES_OUTCOMES.len()],
 }
 
 impl Default for Metrics {
@@ -103,6 +116,7 @@ impl Default for Metrics {
             retries: Default::default(),
             open_intents: AtomicU64::new(0),
             statements: Default::default(),
+            gauges: Default::default(),
         }
     }
 }
@@ -139,6 +153,14 @@ impl Metrics {
         count(&self.statements, Some(answer));
     }
 
+    /// What became of so many samples.
+    pub(crate) fn sampled(&self, outcome: GaugesOutcome, samples: u64) {
+        let index = GAUGES_OUTCOMES.iter().position(|(known, _)| *known == outcome);
+        if let Some(cell) = index.and_then(|index| self.gauges.get(index)) {
+            cell.fetch_add(samples, Ordering::Relaxed);
+        }
+    }
+
     /// What is counted here.
     pub(crate) fn expose(&self, out: &mut Families) {
         for ((_, name), cell) in BLOCK_OUTCOMES.iter().zip(&self.blocks) {
@@ -146,6 +168,9 @@ impl Metrics {
         }
         for ((_, name), cell) in CLASSES.iter().zip(&self.retries) {
             out.counter(&RETRIES, &[name], cell.load(Ordering::Relaxed));
+        }
+        for ((_, name), cell) in GAUGES_OUTCOMES.iter().zip(&self.gauges) {
+            out.counter(&GAUGES, &[name], cell.load(Ordering::Relaxed));
         }
         for (name, cell) in ANSWERS.iter().zip(&self.statements) {
             out.counter(&STATEMENTS, &[name], cell.load(Ordering::Relaxed));

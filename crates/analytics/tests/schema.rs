@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use weir_analytics::schema::{Layout, MigrateError, ROLLUPS, Retention, Schema, migrate};
 use weir_analytics::store::Store;
+use weir_api::gauges::Resource;
 use weir_event::field::FIELDS;
 
 fn cluster() -> Schema {
@@ -150,8 +151,28 @@ async fn the_page_of_the_tables_is_true() {
         columns.sort();
         assert_eq!(reported, columns, "{name}");
     }
+    let section = sections.split("\n## ").find(|section| section.starts_with("`gateway_gauges`"));
+    the_part_of_the_gauges_is_true(&engine, section.expect("its section"));
     let example: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(engine.sql(&example.join("\n")), "nan", "no event, no quantile");
+}
+
+/// Its columns, its resources, and its queries.
+fn the_part_of_the_gauges_is_true(engine: &Engine, section: &str) {
+    let (of_columns, of_saturation) = section.split_once("\n**Saturation**").expect("what saturation is");
+    let names = of_columns.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('|')?.0));
+    let names = names.flat_map(|names| names.split(['`', ',', ' ']).filter(|name| !name.is_empty()));
+    let mut reported: Vec<_> = names.collect();
+    reported.sort();
+    let sql = "SELECT name FROM system.columns WHERE database = 'weir' AND table = 'gateway_gauges' ORDER BY name";
+    assert_eq!(reported, engine.sql(sql).lines().collect::<Vec<_>>(), "gateway_gauges");
+    for resource in Resource::ALL.map(Resource::as_str) {
+        let row = format!("\n| `{resource}` |");
+        assert!(of_saturation.contains(&row), "docs/tables.md does not say what `{resource}` is");
+    }
+    let examples: Vec<_> = of_columns.split("\n\n").filter(|part| part.starts_with("    SELECT")).collect();
+    assert_eq!(examples.len(), 2, "{examples:?}");
+    examples.iter().for_each(|example| assert_eq!(engine.sql(example), "", "no sample, no row"));
 }
 
 #[test]
@@ -201,4 +222,8 @@ async fn retention_is_configuration() {
     };
     assert_eq!((ttl("access_events"), ttl("stored_seqs")), ("604800".to_owned(), "1209600".to_owned()));
     assert_eq!(ttl("requests_1h"), (400 * 86_400).to_string());
+    assert_eq!(ttl("gateway_gauges"), (35 * 86_400).to_string());
+    let day = Retention { gauges: Duration::from_secs(86_400), ..week };
+    migrate(&store(&engine, day)).await.expect("migrated");
+    assert_eq!((ttl("gateway_gauges"), ttl("access_events")), ("86400".to_owned(), "604800".to_owned()));
 }

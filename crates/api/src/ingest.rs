@@ -4,6 +4,7 @@
 //! An acknowledgement names the chunk and its counts, and a status alone says nothing about data, because proxies, portals
 //! and wrong ports answer with statuses too. A gateway therefore reads answers with more care than these types need.
 
+use crate::gauges::Gauges;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol, in the header `weir-protocol` of requests and answers.
@@ -231,7 +232,7 @@ fn program() -> (String, String) {
 
 /// One stream of a report: `POST /v1/streams` takes a list of them, all of one identity. Members that are not known are
 /// left alone: gateways are older and newer than weir-analytics.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// 16 hex digits, which follow from the identity, boot and worker.
@@ -247,6 +248,10 @@ pub struct Report {
     pub worker: u16,
     /// Events so far: the numbers from 0 up to below this one.
     pub accepted: u64,
+    /// A sample of the process, in one line of its report. weir-analytics reads it apart from the line, so that a sample
+    /// that it does not understand costs no report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gauges: Option<Box<Gauges>>,
     #[serde(flatten)]
     pub details: ReportDetails,
 }
@@ -307,4 +312,48 @@ pub struct Held {
     /// In milliseconds since the Unix epoch.
     #[serde(default)]
     pub since_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`Report`] as weir-analytics had it before there were gauges, member by member.
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct ReportBefore {
+        stream: String,
+        organization: String,
+        environment: String,
+        site: String,
+        gateway: String,
+        #[serde(default)]
+        replica: String,
+        boot: String,
+        worker: u16,
+        accepted: u64,
+        #[serde(flatten)]
+        details: ReportDetails,
+    }
+
+    fn report(gauges: Option<Box<Gauges>>) -> Report {
+        let details = ReportDetails { closed: true, waiting: Some(Vec::new()), ..ReportDetails::default() };
+        Report { stream: "5d2c8a0e6b1f4c37".to_owned(), accepted: 7, gauges, details, ..Report::default() }
+    }
+
+    #[test]
+    fn an_older_weir_analytics_reads_a_report_with_gauges_as_one_without() {
+        let gauges = Gauges { version: "0.1.0".to_owned(), worker_busy: vec![0.5], ..Gauges::default() };
+        let [with, without] =
+            [Some(Box::new(gauges)), None].map(|gauges| serde_json::to_string(&report(gauges)).unwrap());
+        assert!(with.contains("worker_busy") && !without.contains("gauges"));
+        let [with, without] = [with, without].map(|text| serde_json::from_str::<ReportBefore>(&text).unwrap());
+        assert_eq!(with, without);
+        assert_eq!((with.accepted, with.details.closed), (7, true));
+    }
+
+    #[test]
+    fn the_report_of_an_older_gateway_has_no_gauges() {
+        let text = serde_json::to_string(&report(None)).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report(None));
+    }
 }

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod dashboards;
+pub mod gauges;
 pub mod ingest;
 pub mod ledger;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod certificates;
 mod claim;
 pub mod collector;
 mod gateway;
+pub mod grafana;
 mod held;
 pub mod otlp;
 mod power;

@@ -632,3 +632,63 @@ async fn an_alert_reaches_who_is_on_call_and_ends() {
     let _service = upstream::spawn(&service.to_string()).await.unwrap();
     called("resolved").await;
 }
+
+/// Each expression of the dashboard for Prometheus, as Grafana sends it for All.
+fn expressions() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(&kit_file("../prometheus.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let of_panel = |panel: &Value| {
+        let title = panel["title"].as_str().unwrap().to_owned();
+        let targets = panel["targets"].as_array().unwrap().clone();
+        targets.into_iter().map(move |target| (title.clone(), target["expr"].as_str().unwrap().to_owned()))
+    };
+    let grafana = |text: String| {
+        text.replace("$__rate_interval", "1m").replace("$instance", ".*").replace("$api", ".*").replace("[1h]", "[1m]")
+    };
+    panels.flat_map(of_panel).map(|(title, expression)| (title, grafana(expression))).collect()
+}
+
+/// What Prometheus answers to `query`: how many series have a number.
+async fn series(base: &str, query: &str) -> usize {
+    let output = Command::new("curl")
+        .args(["-s", "--data-urlencode", &format!("query={query}"), &format!("{base}/api/v1/query")])
+        .output()
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["status"], "success", "{query}: {answer}");
+    let result = answer["data"]["result"].as_array().unwrap();
+    result.iter().filter(|series| series["value"][1].as_str().is_some_and(|value| value != "NaN")).count()
+}
+
+/// Every panel of the dashboard has series of a gateway that is used, and of weir-analytics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_expression_of_the_dashboard_has_series() {
+    let mut stack = TestStack::start(None).await.unwrap();
+    // An API whose policy rejects, and whose service is not there.
+    stack.stop(weir_e2e::Part::Gateway).unwrap();
+    let nobody = reserve().unwrap();
+    (stack.spec.apis[0].0, stack.spec.apis[0].2) = ("/somebody/".to_owned(), "/".to_owned());
+    stack.spec.apis.push(("/nobody/".to_owned(), nobody, String::new()));
+    stack.spec.more_yaml = "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: PolicyBinding\nmetadata: {name: limit}\nspec:\n  \
+        targetRef: {name: api-0}\n  policyRef: {name: rate-limiting-flex}\n  config: {rateLimits: [{maximumRequests: 2, timePeriodInMilliseconds: 500}]}\n"
+        .to_owned();
+    stack.start_part(weir_e2e::Part::Gateway, None).unwrap();
+    std::fs::create_dir_all(stack.site.path("rules")).unwrap();
+    std::fs::write(stack.site.path("rules/recording.yml"), quick(&kit_file(RULES[0]))).unwrap();
+    let scrape = format!("\"{}\", \"{}\"", stack.admin().unwrap(), stack.analytics_at);
+    let rules = format!("rule_files: [{}/*.yml]\n", stack.site.path("rules").display());
+    let (_prometheus, base) = prometheus(&stack.site, &scrape, "", &rules);
+    let all = expressions();
+    assert!(all.len() > 20, "{}", all.len());
+    eventually("the gateway is scraped", async || (promql(&base, "sum(up)").await? == 2.0).then_some(())).await;
+    for (title, expression) in all {
+        eventually(&format!("{title}: {expression}"), async || {
+            for path in ["somebody/fast", "nobody/fast"] {
+                get(&format!("http://{}/{path}", stack.gateway_at)).await.ok();
+            }
+            (series(&base, &expression).await > 0).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(series(&base, "weir_no_such_metric").await, 0);
+}

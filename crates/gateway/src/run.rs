@@ -149,6 +149,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
         probes,
     };
     let admin = Admin::new(parts, identity);
+    admin.spool.gauges_from(admin::sampler(&admin));
 
     let work = beside(operator_ports, Arc::clone(&admin), proxy, signals);
     runtime.block_on(exports.beside(Arc::clone(&admin), &ending, work));

@@ -24,17 +24,40 @@ pub fn metrics(out: &mut Families, started: SystemTime) {
     for (name, nanos) in threads() {
         out.seconds(&THREAD_CPU, &[&name], nanos as f64 / 1e9);
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = |name| number(&status, name).map(|kib| kib * 1024.0);
+    let Figures { open_files, most_files, resident, threads } = figures();
     let gauges = [
-        (&OPEN_FILES, fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as f64)),
-        (&MOST_FILES, getrlimit(Resource::Nofile).current.map(|most| most as f64)),
-        (&RESIDENT, kib("VmRSS:")),
-        (&THREADS, number(&status, "Threads:")),
+        (&OPEN_FILES, open_files),
+        (&MOST_FILES, most_files),
+        (&RESIDENT, resident),
+        (&THREADS, threads),
         (&START_TIME, started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())),
     ];
     for (metric, value) in gauges {
         value.into_iter().for_each(|value| out.gauge(metric, &[], value));
+    }
+}
+
+/// What the system says of this process now, each where it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// File descriptors that are open.
+    pub open_files: Option<f64>,
+    /// File descriptors that may be open.
+    pub most_files: Option<f64>,
+    /// Memory in RAM, in bytes.
+    pub resident: Option<f64>,
+    /// Threads that run.
+    pub threads: Option<f64>,
+}
+
+/// The figures of this moment.
+pub fn figures() -> Figures {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    Figures {
+        open_files: fs::read_dir("/proc/self/fd").ok().map(|open| open.count() as f64),
+        most_files: getrlimit(Resource::Nofile).current.map(|most| most as f64),
+        resident: number(&status, "VmRSS:").map(|kib| kib * 1024.0),
+        threads: number(&status, "Threads:"),
     }
 }
 

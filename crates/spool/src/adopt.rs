@@ -222,7 +222,7 @@ impl OrphanRing {
                 shared.index.close(id, end);
             }
         }
-        shared.ended.notify_one();
+        shared.report_now.notify_one();
         Ok(())
     }
 

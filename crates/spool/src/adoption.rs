@@ -81,7 +81,7 @@ impl Adoption {
                 info!(%boot, rings = rings.len(), "took over the spool of an earlier life");
                 self.left.remove(&path);
                 self.rings.extend(rings);
-                shared.ended.notify_one();
+                shared.report_now.notify_one();
             }
             Err(error) => self.leave(path, &error, shared),
         }

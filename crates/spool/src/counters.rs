@@ -45,6 +45,8 @@ pub struct SpoolStats {
     /// Chunk files that wait for an acknowledgement.
     pub chunks_on_disk: u64,
     pub bytes_on_disk: u64,
+    /// What the spool may hold: past it the oldest chunks are shed.
+    pub limit_bytes: u64,
     /// Of the oldest of them.
     pub oldest_age: Option<Duration>,
     /// One for each worker.

@@ -3,9 +3,10 @@
 
 use crate::ledger::StreamLedger;
 use std::collections::BTreeMap;
+use weir_api::gauges::Gauges;
 use weir_api::ingest::{Held, Range, Report as Line, ReportDetails, SetAsideRange};
 use weir_event::clock::system_us;
-use weir_event::{Identity, StreamId};
+use weir_event::{BootId, Identity, StreamId};
 
 /// Lines of one request, at most, and their bytes.
 const LINES: usize = 200;
@@ -20,15 +21,17 @@ pub(crate) struct Report {
     pub(crate) ended: Vec<StreamId>,
 }
 
-/// The reports of all streams: each of one identity and of bounded size.
-pub(crate) fn reports(ledgers: &[StreamLedger], closing: bool) -> Vec<Report> {
+/// The reports of all streams: each of one identity and of bounded size. The sample of this process goes with the first
+/// line of its life.
+pub(crate) fn reports(ledgers: &[StreamLedger], closing: bool, mut own: Option<(BootId, Gauges)>) -> Vec<Report> {
     let counted_ms = system_us() / 1000;
     let mut by_identity: BTreeMap<[&str; 4], Vec<(String, Option<StreamId>)>> = BTreeMap::new();
     for ledger in ledgers.iter().filter(|ledger| !ledger.end_reported) {
         let closed = ledger.closed || (closing && !ledger.is_over);
         let Identity { organization, environment, site, gateway, .. } = &ledger.stream.identity;
         let lines = by_identity.entry([organization, environment, site, gateway].map(String::as_str)).or_default();
-        lines.push((line(ledger, closed, counted_ms), closed.then(|| ledger.stream.id())));
+        let gauges = own.take_if(|(boot, _)| *boot == ledger.stream.boot).map(|(_, gauges)| Box::new(gauges));
+        lines.push((line(ledger, closed, counted_ms, gauges), closed.then(|| ledger.stream.id())));
     }
     by_identity.into_values().flat_map(batches).collect()
 }
@@ -54,7 +57,7 @@ fn batches(lines: Vec<(String, Option<StreamId>)>) -> Vec<Report> {
     reports
 }
 
-fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64) -> String {
+fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64, gauges: Option<Box<Gauges>>) -> String {
     let Identity { organization, environment, site, gateway, replica } = ledger.stream.identity.clone();
     let mut details = ReportDetails { closed, counted_ms: Some(counted_ms), ..ReportDetails::default() };
     if let Some(waiting) = ledger.waiting() {
@@ -86,9 +89,10 @@ fn line(ledger: &StreamLedger, closed: bool, counted_ms: i64) -> String {
         boot: ledger.stream.boot.to_string(),
         worker: ledger.stream.worker,
         accepted: ledger.accepted,
+        gauges,
         details,
     };
-    // Never an error: it has no map.
+    // Never an error: its maps have text for keys.
     serde_json::to_string(&line).unwrap_or_default()
 }
 
@@ -111,7 +115,7 @@ mod tests {
     fn reports_are_of_one_identity_and_of_bounded_size() {
         let mut all = ledgers("a", 900);
         all.extend(ledgers("b", 10));
-        let reports = reports(&all, false);
+        let reports = reports(&all, false, None);
         let mut ended = 0;
         for report in &reports {
             assert!(report.body.len() <= BYTES + 1);
@@ -122,6 +126,25 @@ mod tests {
         }
         assert_eq!((ended, reports.len()), (910, 6));
         all.iter_mut().for_each(|ledger| ledger.end_reported = true);
-        assert!(super::reports(&all, true).is_empty());
+        assert!(super::reports(&all, true, None).is_empty());
+    }
+
+    #[test]
+    fn the_sample_goes_with_one_line_of_its_own_life() {
+        let mut all = ledgers("a", 300);
+        for ledger in all.iter_mut().skip(1) {
+            ledger.stream.boot = BootId([2; 16]);
+        }
+        let sample = Gauges { connections: 7, ..Gauges::default() };
+        let lines = |own| -> Vec<Value> {
+            let bodies = reports(&all, false, own).into_iter();
+            bodies.flat_map(|report| serde_json::from_str::<Vec<Value>>(&report.body).unwrap()).collect()
+        };
+        let with = lines(Some((BootId([2; 16]), sample)));
+        let sampled: Vec<_> = with.iter().filter(|line| !line["gauges"].is_null()).collect();
+        assert_eq!((with.len(), sampled.len()), (300, 1));
+        assert_eq!(sampled[0]["gauges"]["connections"], 7);
+        assert_eq!(sampled[0]["boot"], BootId([2; 16]).to_string());
+        assert!(lines(None).iter().all(|line| line.get("gauges").is_none()));
     }
 }

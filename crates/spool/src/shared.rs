@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
+use weir_api::gauges::Gauges;
 use weir_event::{BootId, Names};
 
 /// Tells how many requests a worker has counted.
 pub(crate) type Accepted = Box<dyn Fn(u16) -> u64 + Send + Sync>;
+/// Takes a sample of the process.
+pub(crate) type Sampled = Box<dyn Fn() -> Option<Gauges> + Send + Sync>;
 
 const NICENESS: i32 = 5;
 
@@ -30,8 +33,10 @@ pub(crate) struct Shared {
     pub(crate) listeners: Listeners,
     pub(crate) rings: Mutex<Vec<RingFill>>,
     pub(crate) accepted: OnceLock<Accepted>,
-    /// Streams of an earlier life were found: the ingestor should hear of their end.
-    pub(crate) ended: Notify,
+    pub(crate) gauges: OnceLock<Sampled>,
+    /// The ingestor should hear of something before the next turn: of the end of streams that were found, of the first
+    /// sample of this process.
+    pub(crate) report_now: Notify,
     /// How far each worker's ring is in chunk files, as a position.
     sealed: Mutex<BTreeMap<u16, u64>>,
 }
@@ -49,7 +54,8 @@ impl Shared {
             listeners: Listeners::default(),
             rings: Mutex::default(),
             accepted: OnceLock::new(),
-            ended: Notify::new(),
+            gauges: OnceLock::new(),
+            report_now: Notify::new(),
             sealed: Mutex::default(),
         }
     }

@@ -133,7 +133,7 @@ impl Shipping {
                 _ = stop.wait_for(Option::is_some) => break,
                 Some(done) = self.under_way.join_next() => self.done(done.ok()),
                 () = self.shared.index.ready.notified() => {}
-                () = self.shared.ended.notified() => self.begin_reports(false),
+                () = self.shared.report_now.notified() => self.begin_reports(false),
                 _ = tick.tick() => self.begin_reports(false),
                 () = at(until) => {}
             }
@@ -202,7 +202,8 @@ impl Shipping {
             self.report_again = true;
             return;
         }
-        self.reports = reports(&self.shared.ledgers(), closing).into();
+        let own = self.shared.gauges.get().and_then(|sample| sample()).map(|gauges| (self.shared.boot, gauges));
+        self.reports = reports(&self.shared.ledgers(), closing, own).into();
         self.send_report();
     }
 

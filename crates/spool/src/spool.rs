@@ -18,6 +18,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use weir_api::gauges::Gauges;
 use weir_event::{BootId, Identity, Names};
 
 /// Rings, chunk files and shipper of this process. Dropped without [`Spool::stop`], it leaves on disk what the
@@ -90,6 +91,13 @@ impl Spool {
         self.shared.accepted.set(Box::new(accepted)).ok();
     }
 
+    /// Names where a sample of the process comes from that goes with each report. The shipper asks for it on its own
+    /// thread, so it must not wait for anybody; `None` leaves it out of this report. Only the first call counts.
+    pub fn gauges_from(&self, sample: impl Fn() -> Option<Gauges> + Send + Sync + 'static) {
+        self.shared.gauges.set(Box::new(sample)).ok();
+        self.shared.report_now.notify_one();
+    }
+
     /// Starts to ship chunks to `endpoint`; without it they stay on disk, within the spool's bounds. A second call
     /// has no effect.
     pub fn ship_to(&mut self, endpoint: Endpoint) -> Result<(), SpoolError> {
@@ -105,6 +113,7 @@ impl Spool {
         stats.rings.clone_from(&self.shared.rings.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.index.describe(&mut stats);
         (stats.set_aside_chunks, stats.set_aside_bytes) = self.shared.set_aside.totals();
+        stats.limit_bytes = self.shared.config.max_bytes;
         stats
     }
 

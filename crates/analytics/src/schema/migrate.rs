@@ -115,6 +115,7 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
         ("dead_letters", "toDateTime(received)", seqs),
         ("streams", "toDateTime(reported)", seqs),
         ("dead_chunks", "toDateTime(received)", seqs),
+        ("gateway_gauges", "toDateTime(t)", keep.gauges),
     ];
     tables.extend(ROLLUPS.iter().map(|rollup| (rollup.table, "t", keep.of(rollup))));
     for (table, time, duration) in tables {

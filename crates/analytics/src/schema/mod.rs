@@ -28,6 +28,8 @@ pub struct Retention {
     pub raw: Duration,
     pub minutes: Duration,
     pub hours: Duration,
+    /// `gateway_gauges`.
+    pub gauges: Duration,
 }
 
 impl Retention {
@@ -45,7 +47,7 @@ impl Retention {
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * 86_400);
-        Self { raw: days(30), minutes: days(35), hours: days(400) }
+        Self { raw: days(30), minutes: days(35), hours: days(400), gauges: days(35) }
     }
 }
 

@@ -3,7 +3,8 @@
 //! A step that a release has applied somewhere never changes again: its checksum is in that database. What comes
 //! later is a step of its own, `ALTER … ADD COLUMN IF NOT EXISTS` or `CREATE … IF NOT EXISTS`: one statement that may
 //! run twice. The text has places for what differs between installations: `{database}`, `{on_cluster}`, `{cluster}`,
-//! `{local}`, `{joined:TABLE}`, `{engine:KIND}`, `{window}`, and the retentions `{raw}`, `{seqs}`, `{minutes}`, `{hours}` in seconds.
+//! `{local}`, `{joined:TABLE}`, `{engine:KIND}`, `{window}`, and the retentions `{raw}`, `{seqs}`, `{minutes}`, `{hours}`, `{gauges}`
+//! in seconds.
 
 use super::{Layout, Migration, Schema, quoted};
 
@@ -130,8 +131,14 @@ const FIELDS: &[Step] = &[
     step!(93, "consumers_1m_mv", "093_consumers_1m_mv.sql"),
 ];
 
+/// Samples of gateways: from 100.
+const GAUGES: &[Step] = &[
+    step!(100, "gateway_gauges", "100_gateway_gauges.sql"),
+    cluster_step!(101, "gateway_gauges", "101_gateway_gauges_distributed.sql"),
+];
+
 fn all() -> impl Iterator<Item = &'static Step> {
-    [FIRST, INGEST, LEDGER, ROLLUPS, FIELDS].into_iter().flatten()
+    [FIRST, INGEST, LEDGER, ROLLUPS, FIELDS, GAUGES].into_iter().flatten()
 }
 
 /// Every step of `schema`'s layout, in order.
@@ -183,6 +190,7 @@ fn filled(place: &str, schema: &Schema) -> String {
         "seqs" => keep.seqs().as_secs().to_string(),
         "minutes" => keep.minutes.as_secs().to_string(),
         "hours" => keep.hours.as_secs().to_string(),
+        "gauges" => keep.gauges.as_secs().to_string(),
         _ => match place.strip_prefix("engine:") {
             Some(kind) => schema.layout.engine(kind),
             None if place.starts_with("joined:") => schema.joined(&place["joined:".len()..]),

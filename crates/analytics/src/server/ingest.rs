@@ -102,9 +102,13 @@ impl Server {
         let lines: Vec<Value> = serde_json::from_slice(&bytes)
             .map_err(|error| HttpError::new(Verdict::Malformed, format!("this is not a list of streams: {error}")))?;
         let (mut reports, mut refused) = (Vec::new(), Vec::new());
-        for line in lines {
+        for mut line in lines {
+            let gauges = self.gauges.taken_out(&mut line);
             match judged(&grant, line) {
-                Ok(report) => reports.push(report),
+                Ok(report) => {
+                    gauges.into_iter().for_each(|gauges| self.gauges.put(&report, gauges));
+                    reports.push(report);
+                }
                 Err(line) => refused.push(line),
             }
         }

@@ -25,6 +25,7 @@ mod shared;
 pub mod tls;
 
 use crate::audit::Auditor;
+use crate::gauges::GaugesSink;
 use crate::ingest::Ingest;
 use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
@@ -69,6 +70,7 @@ pub struct Server {
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
     answered: metrics::Answered,
+    gauges: GaugesSink,
     bounds: Bounds,
     places: Arc<Places>,
     readers: Arc<Readers>,
@@ -119,6 +121,7 @@ impl Server {
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock: clock::ClockWatch::new(settings.max_clock_difference),
             answered: metrics::Answered::default(),
+            gauges: GaugesSink::start(store.clone()),
             bounds,
             places: Places::new(bounds),
             readers: Readers::new(bounds),

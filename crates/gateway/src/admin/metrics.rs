@@ -291,6 +291,7 @@ fn spool(admin: &Admin, out: &mut Families) {
         adopted,
         chunks_on_disk,
         bytes_on_disk,
+        limit_bytes,
         bytes_sealed,
         oldest_age,
         rings,
@@ -325,6 +326,7 @@ fn spool(admin: &Admin, out: &mut Families) {
         (&catalogue::SHIPPING_BLOCKED, f64::from(u8::from(blocked.is_some()))),
         (&catalogue::CHUNKS_HELD, held.iter().map(|life| life.chunks).sum::<u64>() as f64),
         (&catalogue::SPOOL_BYTES, bytes_on_disk as f64),
+        (&catalogue::SPOOL_LIMIT, limit_bytes as f64),
         (&catalogue::SPOOL_CHUNKS, chunks_on_disk as f64),
         (&catalogue::SPOOL_AGE, oldest_age.map_or(0.0, |age: Duration| age.as_secs_f64())),
     ];

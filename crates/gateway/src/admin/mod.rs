@@ -5,6 +5,7 @@
 mod changes;
 mod debug;
 mod dump;
+mod gauges;
 pub mod listener;
 mod metrics;
 pub mod operator;
@@ -21,6 +22,7 @@ use crate::descriptors;
 use crate::generations::Generations;
 use crate::reload::{ReloadStats, lock};
 use bytes::Bytes;
+pub use gauges::sampler;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;

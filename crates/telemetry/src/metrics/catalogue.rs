@@ -57,6 +57,7 @@ weir_metrics::catalogue! {
     CHUNKS_SEALED Counter "weir_spool_chunks_sealed_total" "{chunk}" [] "Chunk files that were written.";
     CHUNKS_ACKED Counter "weir_spool_chunks_acknowledged_total" "{chunk}" [] "Chunks that weir-analytics has acknowledged.";
     SPOOL_BYTES Gauge "weir_spool_bytes" "By" [] "Bytes of chunk files on disk.";
+    SPOOL_LIMIT Gauge "weir_spool_limit_bytes" "By" [] "Bytes of chunk files that the spool may hold (`spool.maxBytes`); past it the oldest are shed.";
     SPOOL_CHUNKS Gauge "weir_spool_chunks" "{chunk}" [] "Chunk files on disk, not yet acknowledged.";
     SPOOL_AGE Gauge "weir_spool_oldest_age_seconds" "s" [] "Age of the oldest chunk that is not acknowledged.";
     CHUNKS_SENT Counter "weir_spool_chunks_sent_total" "{chunk}" [] "Requests that carried a chunk, repeated ones among them.";

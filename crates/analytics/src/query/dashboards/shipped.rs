@@ -10,6 +10,8 @@ pub const FILES: &[(&str, &str)] = &[
     ("consumers.json", include_str!("../../../../../dashboards/consumers.json")),
     ("chain.json", include_str!("../../../../../dashboards/chain.json")),
     ("events.json", include_str!("../../../../../dashboards/events.json")),
+    ("gateways.json", include_str!("../../../../../dashboards/gateways.json")),
+    ("pipeline.json", include_str!("../../../../../dashboards/pipeline.json")),
     ("slo.json", include_str!("../../../../../dashboards/slo.json")),
 ];
 
