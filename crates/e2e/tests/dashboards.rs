@@ -15,6 +15,16 @@ use weir_testkit::witness::{Line, Plan, State, Witness, read_log};
 use weir_testkit::{get, get_with};
 
 /// User requests: enough that every path comes up.
+/// Dashboards of samples, which go on coming while a page is compared with the API.
+const OF_SAMPLES: [&str; 2] = ["weir-gateways", "weir-pipeline"];
+/// Panels of what has not happened here: `tests/grafana.rs` makes it happen.
+const OF_TROUBLE: [&str; 4] = [
+    "/weir-gateways/panel?panel=4&",
+    "/weir-gateways/panel?panel=20&",
+    "/weir-pipeline/panel?panel=13&",
+    "/weir-pipeline/panel?panel=14&",
+];
+
 const REQUESTS: u64 = 600;
 /// In milliseconds: how slow the slow path is.
 const SLOW: u64 = 60;
@@ -208,7 +218,8 @@ async fn unanswered(chain: &Chain, range: &str, trace: &str) -> Vec<String> {
                 }
             };
             let rows = answer.get("rows").or_else(|| answer.get("values")).and_then(Value::as_array).unwrap();
-            if rows.is_empty() {
+            let may_be_empty = OF_TROUBLE.iter().any(|panel| question.starts_with(panel));
+            if rows.is_empty() && !may_be_empty {
                 wrong.push(format!("{question}: no row"));
             }
         }
@@ -333,6 +344,10 @@ async fn page_is_true(chain: &Chain, browser: &mut Browser, (range, from_s, to_s
         browser.wait_for(DRAWN).unwrap();
         let shown = browser.evaluate(FIGURES).unwrap();
         browser.screenshot(&pictures().join(format!("{uid}.png"))).unwrap();
+        assert_eq!(browser.complaints().unwrap(), [""; 0], "{uid}");
+        if OF_SAMPLES.contains(&uid.as_str()) {
+            continue;
+        }
         let more = if has_trace { format!("{range}&var=trace:{trace}") } else { range.clone() };
         for panel in dashboard["panels"].as_array().unwrap() {
             let title = text(&panel["title"]);
@@ -344,7 +359,6 @@ async fn page_is_true(chain: &Chain, browser: &mut Browser, (range, from_s, to_s
                 assert_eq!(shown["rows"], json!(rows), "{uid}: {title}");
             }
         }
-        assert_eq!(browser.complaints().unwrap(), [""; 0], "{uid}");
     }
 }
 

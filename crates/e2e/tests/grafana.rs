@@ -156,7 +156,7 @@ fn a_broken_dashboard_is_found() {
         ("/panels/3/fieldConfig/defaults/unit", json!(""), "nothing at /fieldConfig"),
         ("/panels/3/gridPos/x", json!(11), "overlaps"),
         ("/panels/0/links/0/url", json!("/d/nowhere"), "leads to no dashboard"),
-        ("/panels/0/links/0/url", json!("/d/weir-pipeline?${__url_time_range}"), "leads to no dashboard"),
+        ("/panels/0/links/0/url", json!("/d/pipeline?${__url_time_range}"), "leads to no dashboard"),
         ("/panels/3/datasource/uid", json!("default"), "no data source"),
     ];
     for (place, value, said) in breaks {
