@@ -6,12 +6,32 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::net::SocketAddr;
-use weir_api::operations::{ADMIN, ANALYTICS, Access, Admin, Analytics, Method, Query};
+use weir_api::operations::{ADMIN, ANALYTICS, Access, Admin, Analytics, Dashboards, Method, Query};
 use weir_api::{admin, ledger, query};
 use weir_e2e::TestStack;
 use weir_event::field::FIELDS;
 use weir_testkit::get;
 use weir_testkit::witness::Witness;
+
+/// The dashboard that is asked for.
+const DASHBOARD: &str = "weir-fleet";
+
+/// What is asked of an operation: of a trace, or of a dashboard with what it needs.
+fn asked_for(kind: Analytics, path: &str, trace: &str) -> String {
+    match kind {
+        Analytics::DashboardPage => path.replace("{id}", DASHBOARD),
+        Analytics::Dashboards(of) => {
+            let asks = match of {
+                Dashboards::List | Dashboards::One => "",
+                Dashboards::Panel => "?panel=1",
+                Dashboards::Annotation => "?name=configuration+changes",
+                Dashboards::Variable => "?name=site",
+            };
+            format!("{}{asks}", path.replace("{id}", DASHBOARD))
+        }
+        _ => path.replace("{id}", trace),
+    }
+}
 
 /// The document is of this type, and has no member more.
 fn is<T: Serialize + DeserializeOwned>(path: &str, body: &str) -> T {
@@ -37,7 +57,7 @@ async fn every_document_of_weir_analytics_is_of_its_type() {
     let slow: query::Requests = is("slow", &ask("/api/v1/slow".to_owned()).await);
     assert_eq!(slow.rows.len(), 50);
     for operation in ANALYTICS.iter().filter(|operation| operation.method == Method::Get) {
-        let path = operation.path.replace("{id}", &slow.rows[0].trace_id);
+        let path = asked_for(operation.kind, operation.path, &slow.rows[0].trace_id);
         if operation.access == Access::Administrator {
             // It needs the token; `weirctl deadletters` reads these in other tests.
             assert_eq!(get(&format!("http://{}{path}", stack.analytics_at)).await.unwrap().0, 401, "{path}");
@@ -56,7 +76,27 @@ async fn every_document_of_weir_analytics_is_of_its_type() {
                 assert!(!ledger.streams.is_empty() && ledger.stored == 200, "{body}");
             }
             Analytics::Query(Query::Trace) => events(&is::<query::Trace<Value>>(&path, &body)),
-            Analytics::Health | Analytics::Metrics | Analytics::Page => {}
+            Analytics::Dashboards(Dashboards::List) => {
+                assert!(!is::<weir_api::dashboards::Dashboards>(&path, &body).rows.is_empty());
+            }
+            // It is sent as its file has it, so that members may be left out; `weir-analytics` holds each file against the type.
+            Analytics::Dashboards(Dashboards::One) => {
+                let read: weir_api::dashboards::Dashboard = serde_json::from_str(&body).unwrap();
+                assert_eq!(read.uid, DASHBOARD);
+            }
+            Analytics::Dashboards(Dashboards::Panel) => {
+                assert!(!is::<weir_api::dashboards::Frame>(&path, &body).rows.is_empty(), "{path}");
+            }
+            // No configuration has changed.
+            Analytics::Dashboards(Dashboards::Annotation) => drop(is::<weir_api::dashboards::Frame>(&path, &body)),
+            Analytics::Dashboards(Dashboards::Variable) => {
+                assert!(!is::<weir_api::dashboards::VariableValues>(&path, &body).values.is_empty(), "{path}");
+            }
+            Analytics::Health
+            | Analytics::Metrics
+            | Analytics::Page
+            | Analytics::DashboardPage
+            | Analytics::LivePage => {}
             Analytics::OpenApi => describes(&body, ANALYTICS.iter().map(|operation| operation.path)),
             Analytics::Chunks
             | Analytics::Streams
