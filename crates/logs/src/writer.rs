@@ -313,7 +313,10 @@ mod tests {
             numbers.iter().collect::<Vec<_>>()
         );
         assert!(b.contains(&"alone".to_owned()));
-        assert_eq!(b.last().unwrap(), "3 lines are not here: more than `perSecond` in a second");
+        // What one sender sends keeps its order; of two nobody knows whose is taken first.
+        let left_out = "3 lines are not here: more than `perSecond` in a second";
+        let place = |said: &str| b.iter().position(|line| line == said).unwrap();
+        assert!(place("alone") < place(left_out), "{b:?}");
         let written: Vec<_> = logs.counts().map(|(name, counts)| (name.to_owned(), counts.written())).collect();
         assert_eq!(written, [("a".to_owned(), 100), ("b".to_owned(), 102)]);
     }

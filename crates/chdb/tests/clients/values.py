@@ -35,6 +35,8 @@ def values(name):
         return list(zip(*(values(part) for part in name[len("Tuple(") : -1].split(", "))))
     if name == "Map(LowCardinality(String), String)":
         return [{}, {"k": "v"}, {"k": "", "ä": "x" * 300}]
+    if name == "Map(LowCardinality(String), UInt64)":
+        return [{}, {"k": 1}, {"": 0, "ä": 2**64 - 1}]
     if name == "Map(UInt16, UInt64)":
         return [{}, {1: 2}, {0: 0, 65535: 2**64 - 1}]
     if name.startswith("UInt"):
@@ -51,6 +53,9 @@ def values(name):
         zone = zoneinfo.ZoneInfo(name.split("'")[1])
         return [at.astimezone(zone) for at in values("DateTime('UTC')")] if name != "DateTime('UTC')" else UTC_TIMES
     return {
+        # Those that both widths can hold.
+        "Float32": [0.0, 0.5, -(2.0**100)],
+        "Float64": [0.0, 0.1, -1.7976931348623157e308],
         "String": ["", "plain", "ä\0\n\t'\\" * 100],
         "Date": [dt.date(1970, 1, 1), dt.date(2026, 11, 23), dt.date(2149, 6, 6)],
         "IPv6": [ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::ffff:10.0.0.1"), ipaddress.IPv6Address("ffff:" * 7 + "ffff")],
