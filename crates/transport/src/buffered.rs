@@ -24,6 +24,8 @@ pub struct Buffered {
     input: BytesMut,
     /// How much is read at once.
     room: usize,
+    /// All that had come was read: nothing is there until the socket says so.
+    drained: bool,
     output: BytesMut,
     /// Of `output`, what is written already.
     written: usize,
@@ -45,6 +47,7 @@ impl Buffered {
             stream,
             input: ahead,
             room: FIRST_READ,
+            drained: false,
             output: BytesMut::new(),
             written: 0,
             content: Bytes::new(),
@@ -75,16 +78,15 @@ impl Buffered {
     /// # Errors
     /// Those of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Stream::Plain(socket) = &self.stream
-            && self.input.capacity() - self.input.len() < self.room
-        {
+        if self.drained && self.input.capacity() - self.input.len() < self.room {
             // No memory is taken for what has not come.
-            ready!(socket.poll_read_ready(cx))?;
+            ready!(self.stream.socket().poll_read_ready(cx))?;
         }
         self.input.reserve(self.room);
         let room = self.input.capacity() - self.input.len();
         // It has no state: what it has not read, the next one reads.
         let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        self.drained = !matches!(read, Poll::Ready(Ok(len)) if len == room);
         match read {
             Poll::Ready(Ok(len)) if len == room => self.room = (self.room * 2).min(MOST_READ),
             Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
@@ -97,7 +99,7 @@ impl Buffered {
     /// without being asked - a session ticket of TLS - is passed over.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        if self.stream.socket().poll_read_ready(&mut cx).is_pending() {
+        if self.drained && self.stream.socket().poll_read_ready(&mut cx).is_pending() {
             return self.input.is_empty();
         }
         self.poll_fill(&mut cx).is_pending() && self.input.is_empty()

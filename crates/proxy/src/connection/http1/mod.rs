@@ -118,17 +118,18 @@ async fn serve_one(
     let owner = Rc::clone(connection) as Rc<dyn Owner>;
     connection.http1.rests.set(false);
     let mut served = pin!(pipeline::serve(Rc::clone(&connection.client), owner, arrived, upload));
+    let mut informs = false;
     let response = poll_fn(|cx| {
         let served = served.as_mut().poll(cx);
         if let Some(interim) = connection.http1.take_interim() {
             wire.with_output(|io| io.output().extend_from_slice(&interim));
+            informs = true;
         }
         match served {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             // What is not taken now goes out in front of the response.
-            Poll::Pending if matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) || wire.has_left(cx) => {
-                Poll::Ready(None)
-            }
+            Poll::Pending if informs && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) => Poll::Ready(None),
+            Poll::Pending if wire.has_left(cx) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     });
