@@ -569,7 +569,7 @@ export type Queries = {
 "/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
 "/api/v1/dashboards": { parameters: { }, document: Dashboards, },
 "/api/v1/dashboards/{id}": { parameters: { id: string, }, document: Dashboard, },
-"/api/v1/dashboards/{id}/panel": { parameters: { id: string, panel?: number, target?: string, from?: number, to?: number, step?: number, var?: Array<string>, }, document: Frame, },
+"/api/v1/dashboards/{id}/panel": { parameters: { id: string, panel?: number, target?: string, format?: string, from?: number, to?: number, step?: number, var?: Array<string>, }, document: Frame, },
 "/api/v1/dashboards/{id}/annotation": { parameters: { id: string, name?: string, from?: number, to?: number, var?: Array<string>, }, document: Frame, },
 "/api/v1/dashboards/{id}/variable": { parameters: { id: string, name?: string, from?: number, to?: number, var?: Array<string>, }, document: VariableValues, },
 };

@@ -279,6 +279,7 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
             &[
                 whole("panel", PANEL, "needed: the panel"),
                 text("target", "the query of the panel; `A` unless given"),
+                text("format", "`json` unless given; `csv` is a file (RFC 4180)"),
                 FROM_MS,
                 TO_MS,
                 STEP,

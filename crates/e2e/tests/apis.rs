@@ -85,7 +85,11 @@ async fn every_document_of_weir_analytics_is_of_its_type() {
                 assert_eq!(read.uid, DASHBOARD);
             }
             Analytics::Dashboards(Dashboards::Panel) => {
-                assert!(!is::<weir_api::dashboards::Frame>(&path, &body).rows.is_empty(), "{path}");
+                let frame: weir_api::dashboards::Frame = is(&path, &body);
+                let names: Vec<_> = frame.columns.iter().map(|column| column.name.as_str()).collect();
+                let file = ask(format!("{path}&format=csv")).await;
+                assert!(!frame.rows.is_empty() && file.starts_with(&format!("{}\r\n", names.join(","))), "{file}");
+                assert_eq!(file.matches("\r\n").count(), frame.rows.len() + 1);
             }
             // No configuration has changed.
             Analytics::Dashboards(Dashboards::Annotation) => drop(is::<weir_api::dashboards::Frame>(&path, &body)),

@@ -9,7 +9,7 @@ import { drawGraph } from "./graph";
 import { drawHeat } from "./heat";
 import { drawLines } from "./lines";
 import type { Context, Draw, Mark } from "./panel";
-import { ask } from "./server";
+import { addressOf, ask } from "./server";
 import { address, asked, read, type State } from "./state";
 import { interval, range, step, type Shown } from "./time";
 import { drawWaterfall } from "./waterfall";
@@ -32,6 +32,8 @@ class Tile {
   readonly root: HTMLElement;
   private readonly body = el("div", { class: "body" });
   private readonly problem = el("p", { class: "problem", role: "status" });
+  /** The rows as a file: of tables. */
+  private readonly file = el("a", { class: "file", download: "" }, "CSV");
   private gone: (() => void) | void = undefined;
   private hasFigures = false;
 
@@ -39,8 +41,9 @@ class Tile {
     const { x, y, w, h } = panel.gridPos;
     const about = el("details", { class: "about" }, el("summary", { "aria-label": `about ${panel.title}` }, "?"), el("p", {}, panel.description));
     this.problem.hidden = true;
+    this.file.hidden = true;
     this.root = el("section", { class: `panel ${panel.type}`, id: `panel-${panel.id}`, "aria-labelledby": `title-${panel.id}` },
-      el("header", {}, el("h2", { id: `title-${panel.id}` }, panel.title), about), this.problem, this.body);
+      el("header", {}, el("h2", { id: `title-${panel.id}` }, panel.title), this.file, about), this.problem, this.body);
     this.root.style.gridColumn = `${x + 1} / span ${w}`;
     this.root.style.gridRow = `${y + 1} / span ${h}`;
     this.root.style.setProperty("--rows", String(h));
@@ -51,6 +54,8 @@ class Tile {
     this.root.setAttribute("aria-busy", "true");
     try {
       const query = { id: state.uid, panel: this.panel.id, from: shown.from, to: shown.to, step: step(shown, this.body.clientWidth), var: asked(state) };
+      this.file.hidden = this.panel.type !== "table";
+      this.file.href = addressOf("/api/v1/dashboards/{id}/panel", { ...query, format: "csv" });
       const frames = await Promise.all(this.panel.targets.map(({ refId }) => ask("/api/v1/dashboards/{id}/panel", { ...query, target: refId }, signal)));
       const happened = this.panel.type === "timeseries" ? await marks : [];
       if (signal.aborted) return;

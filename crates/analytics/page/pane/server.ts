@@ -21,17 +21,22 @@ function next() {
   else running--;
 }
 
-/** The document of a query; a parameter that its path has goes there. */
-export async function ask<P extends keyof api.Queries>(path: P, parameters: api.Queries[P]["parameters"], signal?: AbortSignal): Promise<api.Queries[P]["document"]> {
+/** Where a query is asked; a parameter that its path has goes there. */
+export function addressOf<P extends keyof api.Queries>(path: P, parameters: api.Queries[P]["parameters"]): string {
   let where: string = path;
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (where.includes(`{${name}}`)) where = where.replace(`{${name}}`, encodeURIComponent(String(value)));
     else for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
   }
+  return `${where}?${query}`;
+}
+
+/** The document of a query. */
+export async function ask<P extends keyof api.Queries>(path: P, parameters: api.Queries[P]["parameters"], signal?: AbortSignal): Promise<api.Queries[P]["document"]> {
   await turn();
   try {
-    return await fetched(`${where}?${query}`, signal);
+    return await fetched(addressOf(path, parameters), signal);
   } finally {
     next();
   }

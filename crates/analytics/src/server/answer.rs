@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -50,6 +50,15 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 /// JSON that is written already.
 pub(super) fn json_bytes(body: Bytes) -> Answer {
     answer(StatusCode::OK, "application/json", body)
+}
+
+/// A file of comma-separated values. Its name is ours: letters, digits and dashes.
+pub(super) fn csv(name: &str, body: String) -> Answer {
+    let mut answer = answer(StatusCode::OK, "text/csv; charset=utf-8; header=present", body);
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}.csv\"")) {
+        answer.headers_mut().insert(CONTENT_DISPOSITION, value);
+    }
+    answer
 }
 
 /// Metrics, in a format of Prometheus; with `gzip` compressed.

@@ -3,7 +3,7 @@
 //! Times are rounded down to the step in which answers are shared, so that all who look at the last hour ask the same.
 
 use super::Server;
-use super::answer::{Answer, json, json_bytes, refused};
+use super::answer::{Answer, csv, json, json_bytes, refused};
 use super::places::Client;
 use super::queries::{Params, QueryError};
 use super::shared::KEPT;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weir_api::dashboards::{Dashboard, DashboardLine, Dashboards, VariableQuery};
+use weir_api::dashboards::{Dashboard, DashboardLine, Dashboards, Frame, VariableQuery};
 use weir_api::operations::{self, Dashboards as Kind};
 
 /// Points of a chart over time, at most.
@@ -87,14 +87,20 @@ fn find(uid: &str) -> Result<&'static Dashboard, Wrong> {
 impl Server {
     /// What a query of a dashboard answers, shared with all who ask the same.
     pub(super) async fn dashboard(self: Arc<Self>, client: Client, query: Kind, uid: &str, params: &str) -> Answer {
-        let question = match question(query, uid, &Params::parse(params)) {
-            Ok(question) => question,
+        let params = Params::parse(params);
+        let asked = question(query, uid, &params).and_then(|question| Ok((question, format(&params)?)));
+        let (question, format) = match asked {
+            Ok(asked) => asked,
             Err(wrong) => return wrong.answer(),
         };
         let server = Arc::clone(&self);
         let key = question.clone();
         match self.shared.get(key, server.asked_of_clickhouse(client, question)).await {
-            Ok(body) => json_bytes(body),
+            Ok(body) if format == Format::Json => json_bytes(body),
+            Ok(body) => match serde_json::from_slice::<Frame>(&body) {
+                Ok(frame) => csv(&file_name(uid, &params), dashboards::csv(&frame)),
+                Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            },
             Err(failed) => *failed,
         }
     }
@@ -125,6 +131,26 @@ impl Server {
         };
         body.map(Bytes::from).map_err(|error| QueryError::Params(error.to_string()))
     }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+}
+
+fn format(params: &Params) -> Result<Format, Wrong> {
+    match params.get("format") {
+        None | Some("json") => Ok(Format::Json),
+        Some("csv") => Ok(Format::Csv),
+        Some(_) => Err(Wrong::Params("`format` is `json` or `csv`".to_owned())),
+    }
+}
+
+/// `weir-events-4`: of a dashboard and a panel that are there.
+fn file_name(uid: &str, params: &Params) -> String {
+    format!("{uid}-{}", params.get("panel").unwrap_or("rows"))
 }
 
 fn question(query: Kind, uid: &str, params: &Params) -> Result<Question, Wrong> {

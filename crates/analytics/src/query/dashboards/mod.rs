@@ -3,10 +3,12 @@
 //! The same files are provisioned into Grafana. Only their queries can be run: whoever asks names a panel and gives the
 //! values of variables, and never text of SQL. Layout and drawing are the page's.
 
+mod csv;
 mod expand;
 mod run;
 mod shipped;
 
+pub use csv::csv;
 pub use expand::{Asked, ExpandError, Statement, expand};
 pub use run::{answer, values};
 pub use shipped::{FILES, find, read, shipped};
