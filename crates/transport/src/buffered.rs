@@ -86,7 +86,12 @@ impl Buffered {
         let room = self.input.capacity() - self.input.len();
         // It has no state: what it has not read, the next one reads.
         let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
-        self.drained = !matches!(read, Poll::Ready(Ok(len)) if len == room);
+        // Of TLS the end may have come with the last data: nothing tells but another read.
+        self.drained = match read {
+            Poll::Pending => true,
+            Poll::Ready(Ok(len)) => len > 0 && len < room && matches!(self.stream, Stream::Plain(_)),
+            Poll::Ready(Err(_)) => false,
+        };
         match read {
             Poll::Ready(Ok(len)) if len == room => self.room = (self.room * 2).min(MOST_READ),
             Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
