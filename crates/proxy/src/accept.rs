@@ -6,6 +6,7 @@
 use crate::answer::Refusal;
 use crate::body::RequestBody;
 use crate::client::Client;
+use crate::escape::escaped;
 use crate::exchange::{ExchangeRef, Owner};
 use crate::flow::Flow;
 use crate::forwarded::{client_address, is_of};
@@ -207,10 +208,13 @@ fn normal_target(uri: Uri) -> (Normal, Result<(), Refusal>) {
             return (Normal { uri, original: None }, Err(refusal));
         }
     };
-    let text = uri.query().map_or_else(|| normal.clone(), |query| format!("{normal}?{}", escaped(query)));
+    let text = match uri.query() {
+        Some(query) => [normal.as_bytes(), b"?", &escaped(Bytes::copy_from_slice(query.as_bytes()))].concat().into(),
+        None => Bytes::from(normal.clone()),
+    };
     let original = (normal != uri.path()).then(|| Bytes::copy_from_slice(uri.path().as_bytes()));
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(text)).ok();
+    parts.path_and_query = PathAndQuery::from_maybe_shared(text).ok();
     match Uri::from_parts(parts) {
         Ok(normal) => (Normal { uri: normal, original }, Ok(())),
         // Every part of it came out of a target that was one.
@@ -219,15 +223,6 @@ fn normal_target(uri: Uri) -> (Normal, Result<(), Refusal>) {
             (Normal { uri, original: None }, Err(refusal))
         }
     }
-}
-
-/// A query without bytes beyond ASCII: escaped, as a path's are.
-fn escaped(query: &str) -> Cow<'_, str> {
-    if query.is_ascii() {
-        return Cow::Borrowed(query);
-    }
-    let escape = |byte: u8| if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    Cow::Owned(query.bytes().map(escape).collect())
 }
 
 /// A request in the clear to a port of TLS is informed; it is never served, nor sent elsewhere.

@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod connections;
 mod cost;
+mod escape;
 mod event_loop;
 mod exchange;
 mod figures;

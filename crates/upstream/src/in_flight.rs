@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Frame;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use weir_http1::{
     Asked, BodyError, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, ReasonPhrase, Response,
@@ -91,11 +90,6 @@ impl<C: Content> InFlight<C> {
         };
         *progress = Progress::new(framing, Asked::by(method.as_str().as_bytes()), taken);
         Self { content: (!content.is_end()).then_some(content), connection }
-    }
-
-    /// The peer.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.connection.address()
     }
 
     /// Whether no byte of the request was written.

@@ -12,12 +12,12 @@ mod waker;
 
 pub(crate) use serve::serve;
 
-use self::http1::request::escaped;
 use self::http1::state::{Phase, State as Http1};
 use self::http2::state::State as Http2;
 use self::waker::{remember, wake};
 use crate::accept::is_host;
 use crate::client::Client;
+use crate::escape::escaped;
 use crate::exchange::{Owner, WeakExchange};
 use crate::worker::Worker;
 use bytes::Bytes;

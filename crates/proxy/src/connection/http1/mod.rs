@@ -3,7 +3,7 @@
 //! What must be known of it from outside - whether a head has begun, which exchange is open - is [`State`], for the worker
 //! looks at its connections and drains them.
 
-pub(super) mod request;
+mod request;
 mod response;
 pub(super) mod state;
 mod wire;
