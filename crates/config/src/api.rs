@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::cluster::Cluster;
 use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, Tls, TlsOutbound};
@@ -89,11 +90,29 @@ pub struct Service {
     /// `<api>-<service>`, as Flex names what it generates; or the name of a `Service`, with its namespace before it where
     /// that is not the default one.
     pub name: String,
-    pub address: UpstreamAddress,
+    /// Where it is: at least one, all with one scheme, each once.
+    pub endpoints: Vec<Endpoint>,
+    pub cluster: Cluster,
     /// How the gateway speaks TLS to it, where a `tls-outbound` policy says so; never there for a scheme of http.
     pub tls: Option<Arc<TlsOutbound>>,
     /// Whether a Weir gateway answers there (`peerGateway`).
     pub is_peer: bool,
+}
+
+/// One address of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: UpstreamAddress,
+    /// Its part of the requests, beside those of the others: 1 to 1000. Default 1.
+    pub weight: u16,
+}
+
+impl Service {
+    /// One at a single address, with the default of all else.
+    pub fn at(name: impl Into<String>, address: UpstreamAddress) -> Self {
+        let endpoints = vec![Endpoint { address, weight: 1 }];
+        Self { name: name.into(), endpoints, cluster: Cluster::default(), tls: None, is_peer: false }
+    }
 }
 
 /// Where an upstream is reached. The host is a DNS name or an IP address without brackets.

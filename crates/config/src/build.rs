@@ -6,7 +6,7 @@ use crate::api::{Api, PolicyBinding, Route, Service};
 use crate::key::ServiceAt;
 use crate::ports;
 use crate::resource_index::ResourceIndex;
-use crate::resources::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft};
+use crate::resources::{ApiDraft, ChainDraft, Drafts, Metadata, ServiceDraft, UpstreamDraft};
 
 /// The APIs, sorted by namespace and name.
 pub(crate) fn build(mut drafts: Drafts) -> Vec<Api> {
@@ -75,7 +75,7 @@ fn route(api: &ApiDraft, drafts: &Drafts, known: &ResourceIndex) -> (Vec<Service
 
 /// The path that is put before those of a route's requests: that of the service's address, and the route's own.
 fn path(service: &ServiceDraft, of_route: Option<&str>) -> Option<String> {
-    let path = format!("{}{}", service.prefix, of_route.unwrap_or_default());
+    let path = format!("{}{}", service.upstream.prefix, of_route.unwrap_or_default());
     (!path.is_empty()).then_some(path)
 }
 
@@ -84,7 +84,8 @@ fn service(draft: &ServiceDraft, shared: bool) -> Option<Service> {
     let metadata = draft.metadata.as_ref()?;
     let name = if shared { metadata.shown() } else { metadata.name.clone() };
     let tls = draft.tls.first().and_then(|(tls, _)| tls.clone()).map(Arc::new);
-    Some(Service { name, address: draft.address.clone()?, is_peer: draft.is_peer, tls })
+    let UpstreamDraft { endpoints, cluster, is_peer, .. } = &draft.upstream;
+    Some(Service { name, endpoints: endpoints.clone()?, cluster: cluster.clone(), is_peer: *is_peer, tls })
 }
 
 /// The second binding of a policy is `<policy>-2`, so that metrics keep them apart.

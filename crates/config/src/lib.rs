@@ -11,6 +11,7 @@ mod address;
 mod api;
 mod build;
 mod check;
+mod cluster;
 mod content;
 mod custom;
 mod environment;
@@ -40,7 +41,8 @@ mod units;
 pub mod view;
 mod watch;
 
-pub use api::{Api, Contract, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+pub use api::{Api, Contract, Endpoint, Listen, PolicyBinding, Route, Scheme, Service, UpstreamAddress};
+pub use cluster::{Balancing, Cluster, HashKey, HealthCheck, OutlierEjection, Retries};
 pub use content::Content;
 pub use error::{ConfigError, ConfigErrors, Warnings};
 pub use export::{

@@ -292,6 +292,9 @@ fn outbound(service: &ServiceDraft, tls: Option<&TlsOutbound>) -> Option<String>
     if let Some((_, first)) = service.tls.first() {
         return Some(format!("the Service has a `tls-outbound` already, at {first}; remove one"));
     }
-    let address = service.address.as_ref().filter(|address| address.scheme == Scheme::Http)?;
+    let address = service.upstream.endpoints.as_ref()?.first().map(|endpoint| &endpoint.address)?;
+    if address.scheme != Scheme::Http {
+        return None;
+    }
     Some(format!("the Service is at `{address}`, without TLS; write `https`, or remove the binding"))
 }

@@ -112,7 +112,7 @@ fn routes_lead_to_services_of_their_own() {
     ]);
     let [a, b] = &config.apis[..] else { panic!() };
     let services: Vec<_> =
-        a.services.iter().map(|service| (service.name.as_str(), service.address.to_string())).collect();
+        a.services.iter().map(|service| (service.name.as_str(), service.endpoints[0].address.to_string())).collect();
     assert_eq!(services, [("shop/other", "https://other".to_owned()), ("main", "http://main:81".to_owned())]);
     let routes: Vec<_> = a.routes.iter().map(|route| (route.name.as_str(), route.service)).collect();
     assert_eq!(routes, [("first", 0), ("rest", 1)]);

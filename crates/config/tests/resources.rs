@@ -109,7 +109,7 @@ fn apis() {
     let config = flex();
     let [example, orders] = &config.apis[..] else { panic!("two APIs") };
     assert_eq!((example.name.as_str(), example.namespace.as_str()), ("api-example", "default"));
-    assert_eq!(example.services[0].address.to_string(), "https://example.com");
+    assert_eq!(example.services[0].endpoints[0].address.to_string(), "https://example.com");
     assert_eq!(example.routes[0].destination_path.as_deref(), Some("/v1/apps"));
     assert_eq!(example.routes[0].rules[1].path.as_ref().unwrap().source(), "/api(/comments/.*)");
     assert_eq!(orders.listen.base_path, "/api");
@@ -183,7 +183,7 @@ fn aliases_are_values() {
     let text = "apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  \
                 address: http://0.0.0.0:1\n  services:\n    one: &one {address: \"http://b\"}\n    two: *one\n";
     let config = load_text("x.yaml".as_ref(), text, &|_| None).unwrap();
-    assert_eq!(config.apis[0].services[1].address, config.apis[0].services[0].address);
+    assert_eq!(config.apis[0].services[1].endpoints, config.apis[0].services[0].endpoints);
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl PolicyRun {
 pub struct Attempt {
     /// Where it went; none when it did not get so far (a name that did not resolve).
     pub address: Option<SocketAddr>,
+    /// Which of the endpoints of its service. Not in the record.
+    pub endpoint: u16,
+    /// That of a response which was thrown away for another attempt; otherwise 0. Not in the record.
+    pub status: u16,
     /// `Reason::None` when a response head came.
     pub outcome: Reason,
     /// When it began, in microseconds after the start of the exchange.
@@ -59,7 +63,17 @@ impl Attempt {
     /// An attempt that has not done anything yet.
     pub fn new() -> Self {
         let (address, outcome, zero) = (None, Reason::None, Duration::ZERO);
-        Self { address, outcome, start_us: 0, connect_us: 0, tls_us: 0, first_byte: zero, took: zero }
+        Self {
+            address,
+            endpoint: 0,
+            status: 0,
+            outcome,
+            start_us: 0,
+            connect_us: 0,
+            tls_us: 0,
+            first_byte: zero,
+            took: zero,
+        }
     }
 }
 

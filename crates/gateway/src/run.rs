@@ -23,13 +23,15 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 use tokio::time::Interval;
 use tracing::{error, info, warn};
 use weir_config::{Analytics, AnalyticsTls, Answer, Folders, GatewayConfig, Handle, Origin, Start, Startup, Watcher};
 use weir_event::Identity;
 use weir_program::ending::{Asked, LAST, Signals, tell_hurry};
 use weir_program::supervisor;
-use weir_proxy::{Draining, OpenPorts, Ports, Proxy};
+use weir_proxy::{Draining, OpenPorts, Ports, Proxy, upkeep};
+
 use weir_spool::{Endpoint, EndpointError, Seal, Spool, SpoolConfig};
 
 /// What the spool leaves of the time to end, for its threads to end in.
@@ -151,7 +153,7 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     let admin = Admin::new(parts, identity);
     admin.spool.gauges_from(admin::sampler(&admin));
 
-    let work = beside(operator_ports, Arc::clone(&admin), proxy, signals);
+    let work = with_upkeep(&admin, beside(operator_ports, Arc::clone(&admin), proxy, signals));
     runtime.block_on(exports.beside(Arc::clone(&admin), &ending, work));
     ending.stage("ending the threads beside the workers");
     drop(watcher);
@@ -166,6 +168,16 @@ fn start(options: RunOptions) -> Result<(), RunError> {
     ending.stage("writing the last lines of the logs");
     logs.end(Instant::now() + LAST_LINES);
     Ok(())
+}
+
+/// `work`, and meanwhile what endpoints of services need: health checks, and names that are asked for again.
+async fn with_upkeep(admin: &Admin, work: impl Future<Output = ()>) {
+    let (clusters, descriptors) = (Arc::clone(&admin.registry.clusters), Arc::clone(&admin.registry.descriptors));
+    let local = LocalSet::new();
+    tokio::select! {
+        () = work => {}
+        () = local.run_until(upkeep(clusters, descriptors)) => {}
+    }
 }
 
 /// The ports for admin, probes and metrics alone.

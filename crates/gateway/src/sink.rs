@@ -2,7 +2,7 @@
 //! record in its worker's ring, and where its spans are kept, or it has a line, a copy of the record goes to be made these.
 
 use std::sync::{Arc, Mutex};
-use weir_config::{Logging, UpstreamAddress};
+use weir_config::Logging;
 use weir_event::clock::system_us;
 use weir_event::degradation::Level;
 use weir_event::exchange::TraceFacts;
@@ -10,7 +10,7 @@ use weir_event::{Exchange, NameId, failpoint, record};
 use weir_logs::{Entry, Logs, PolicyMessage};
 use weir_otlp::KeptRequest;
 use weir_policies::Message;
-use weir_proxy::{EventSink, SinkFactory};
+use weir_proxy::{EventSink, OriginOf, SinkFactory};
 use weir_spool::RingWriter;
 use weir_telemetry::LineDecision;
 
@@ -35,10 +35,10 @@ impl EventSink for RingSink {
         failpoint::pass("record.after_commit");
     }
 
-    fn keep_spans(&mut self, exchange: &Exchange, origin: Option<&UpstreamAddress>) {
+    fn keep_spans(&mut self, exchange: &Exchange, origin_of: &OriginOf<'_>) {
         if let Some(spans) = &mut self.spans {
             let attempts = if Level::of(exchange) >= Level::ClientSpans { 0 } else { exchange.attempts.len() };
-            spans.send(KeptRequest::new(&self.buffer, exchange, origin), attempts);
+            spans.send(KeptRequest::new(&self.buffer, exchange, origin_of), attempts);
         }
     }
 

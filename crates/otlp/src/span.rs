@@ -4,7 +4,7 @@
 //! `weir.`. Where the conventions ask for a value to be redacted, the event has none of it already.
 
 use crate::attributes::{Attributes, Key, Limits, key};
-use crate::kept::KeptRequest;
+use crate::kept::{KeptRequest, Place};
 use crate::protobuf::{
     FIXED32, FIXED64, LENGTH, VARINT, bytes, close, decimal, fixed32, fixed64, length, message, open, short_key, uint,
 };
@@ -252,18 +252,23 @@ impl Spans {
             name: [if method == Method::Other.as_str() { "HTTP" } else { method }, "", ""],
             times: Times::new(event.fixed.start_us, attempt.start_us.into(), attempt.total_us.into()),
         };
-        let status = if is_last && attempt.outcome() == Reason::None { event.fixed.upstream_status } else { 0 };
+        let status = match attempt.outcome() {
+            Reason::None if is_last => event.fixed.upstream_status,
+            Reason::None => kept.status_before(index),
+            _ => 0,
+        };
+        let to = kept.place(index);
         let error = error_of_client(attempt.outcome(), status);
-        full_url(kept, event.query, &mut self.url);
+        full_url(to, (kept.path(), event.query), &mut self.url);
         let service = self.names.name(event.fixed.service);
         let place = open(out, field::SPANS);
         begin(out, &head);
         let mut attributes = Attributes::new(out, field::ATTRIBUTES, self.limits);
         attributes.text(key!("http.request.method"), method);
         attributes.bytes(key!("http.request.method_original"), original);
-        attributes.bytes(key!("server.address"), kept.host());
-        if let Some((_, port)) = kept.origin {
-            attributes.int(key!("server.port"), port.into());
+        attributes.bytes(key!("server.address"), to.map_or(&[][..], |to| to.host));
+        if let Some(to) = to {
+            attributes.int(key!("server.port"), to.port.into());
         }
         attributes.bytes(key!("url.full"), &self.url);
         if status != 0 {
@@ -394,14 +399,14 @@ fn error_of_client(outcome: Reason, status: u16) -> Option<String> {
 }
 
 /// `scheme://host:port/path?query`, the port only where the scheme has another; nothing where there was no origin.
-fn full_url(kept: &KeptRequest, query: &[u8], url: &mut Vec<u8>) {
+fn full_url(to: Option<Place<'_>>, (path, query): (&[u8], &[u8]), url: &mut Vec<u8>) {
     url.clear();
-    let Some((scheme, port)) = kept.origin else { return };
+    let Some(Place { scheme, host, port }) = to else { return };
     url.extend_from_slice(scheme.as_str().as_bytes());
     url.extend_from_slice(b"://");
-    let is_v6 = kept.host().contains(&b':') && !kept.host().starts_with(b"[");
+    let is_v6 = host.contains(&b':') && !host.starts_with(b"[");
     url.extend_from_slice(if is_v6 { b"[" } else { b"" });
-    url.extend_from_slice(kept.host());
+    url.extend_from_slice(host);
     url.extend_from_slice(if is_v6 { b"]" } else { b"" });
     let usual = match scheme {
         Scheme::Http => 80,
@@ -411,7 +416,7 @@ fn full_url(kept: &KeptRequest, query: &[u8], url: &mut Vec<u8>) {
         url.push(b':');
         decimal(url, port);
     }
-    url.extend_from_slice(kept.path());
+    url.extend_from_slice(path);
     if !query.is_empty() {
         url.push(b'?');
         url.extend_from_slice(query);

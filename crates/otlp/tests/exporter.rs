@@ -70,7 +70,7 @@ impl Running {
             exchange.finish(Outcome::Completed, now);
             let mut bytes = Vec::new();
             record::encode(&exchange, 0, &mut bytes);
-            self.sender.send(KeptRequest::new(&bytes, &exchange, None), 0);
+            self.sender.send(KeptRequest::new(&bytes, &exchange, &|_| None), 0);
         }
     }
 

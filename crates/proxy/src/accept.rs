@@ -148,7 +148,7 @@ pub(crate) fn accept(
     let method = parts.method.clone();
     let (api, passed) = (None, Vec::new());
     let tunnel = parts.tunnel;
-    let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed, tunnel };
+    let flow = Flow { exchange, listener, closer, trace, request_id, method, api, passed, lease: None, tunnel };
     let head = host.map(|host| Box::new(Head { method: parts.method, host, headers, special, body }));
     (flow, head)
 }

@@ -31,6 +31,10 @@ impl Refusal {
         Self { reason, status: reason.status(), body: Body::Problem(detail), headers: ResponseHeaders::new() }
     }
 
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// With another status than that of its reason.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;

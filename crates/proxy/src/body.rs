@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use weir_event::{Outcome, Reason, Turn};
-use weir_upstream::{Content, InFlight};
+use weir_upstream::{Content, InFlight, Lease};
 
 /// Why a body ends before its end: it closes the connection that it is written to.
 #[derive(Debug)]
@@ -159,13 +159,13 @@ impl Source {
 
 /// Turns the reply into what is written. A response without a body is closed here: nobody asks for it.
 pub(crate) fn body(flow: Flow, reply: Reply<Source>) -> Reply<ResponseBody> {
-    let Flow { exchange, closer, method, .. } = flow;
+    let Flow { exchange, closer, method, lease, .. } = flow;
     let status = reply.status;
     exchange.borrow_mut().status = status.as_u16();
     let idle = IdleTimer::new(exchange.snapshot().timeouts.stream_idle, exchange.progress());
     let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     reply.map(|source| {
-        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), idle, waits: false };
+        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), lease, idle, waits: false };
         if bodiless || body.is_end_stream() {
             body.complete(Outcome::Completed);
             if bodiless {
@@ -181,6 +181,7 @@ pub(crate) struct ResponseBody {
     source: Option<Source>,
     exchange: ExchangeRef,
     closer: Option<Closer>,
+    lease: Option<Lease>,
     idle: IdleTimer,
     /// The next frame was asked for and has not come.
     waits: bool,
@@ -191,6 +192,7 @@ impl ResponseBody {
     fn complete(&mut self, outcome: Outcome) {
         let Some(closer) = self.closer.take() else { return };
         let now = closer.close(outcome);
+        self.lease = None;
         let whole = outcome == Outcome::Completed && matches!(self.source, Some(Source::Upstream(_)));
         if whole
             && let Some(Source::Upstream(in_flight)) = self.source.take()

@@ -6,6 +6,7 @@ use crate::upload::Incoming;
 use http::{HeaderValue, Method};
 use weir_policies::{Carried, ResponseHeaders};
 use weir_telemetry::Continuation;
+use weir_upstream::Lease;
 
 /// A request. Dropped before its end, it records a cancelled exchange.
 pub(crate) struct Flow {
@@ -21,6 +22,8 @@ pub(crate) struct Flow {
     pub(crate) api: Option<usize>,
     /// What comes behind the request, should it open a tunnel.
     pub(crate) tunnel: Option<Incoming>,
+    /// Its place among the requests that are open at its endpoint, where there are several.
+    pub(crate) lease: Option<Lease>,
     /// What has a say in the response, in the order of the request side.
     pub(crate) passed: Vec<Passed>,
 }

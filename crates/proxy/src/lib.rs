@@ -11,6 +11,7 @@
 
 mod accept;
 mod answer;
+mod attempts;
 mod body;
 mod client;
 mod connection;
@@ -56,8 +57,9 @@ pub use listener::{BindError, Ports};
 pub use marks::Marks;
 pub use proxy::{Draining, OpenPorts, Proxy, ProxyError};
 pub use registry::Registry;
-pub use sink::{EventSink, SinkFactory, WorkerStats};
+pub use sink::{EventSink, OriginOf, SinkFactory, WorkerStats};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use tls::Acceptors;
 pub use watchdog::Change;
 pub use weir_upstream::Descriptors;
+pub use weir_upstream::upkeep;

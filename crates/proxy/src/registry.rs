@@ -12,13 +12,13 @@ use weir_event::Names;
 use weir_policies::Services;
 use weir_telemetry::degradation::Degradation;
 use weir_telemetry::sampling::{Budget, DebugRules};
-use weir_upstream::{Descriptors, Origins};
+use weir_upstream::{Clusters, Descriptors};
 
-/// What outlives a reload: the numbers of names and of origins, the figures of routes, the state of policies,
+/// What outlives a reload: the numbers of names, the clusters of services, the figures of routes, the state of policies,
 /// the ticket keys and the open connections of ports.
 pub struct Registry {
     pub names: Arc<Names>,
-    pub origins: Origins,
+    pub clusters: Arc<Clusters>,
     pub figures: Figures,
     pub policies: Services,
     pub acceptors: Acceptors,
@@ -44,7 +44,7 @@ impl Registry {
     pub fn new(workers: u16) -> Self {
         Self {
             names: Arc::default(),
-            origins: Origins::default(),
+            clusters: Arc::default(),
             figures: Figures::new(workers),
             policies: Services::default(),
             acceptors: Acceptors::default(),

@@ -4,12 +4,15 @@ use crate::gate::Full;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use weir_config::UpstreamAddress;
-use weir_event::{Exchange, Kept, NameId};
+use weir_event::{Attempt, Exchange, Kept, NameId};
 use weir_policies::Message;
 use weir_telemetry::LineDecision;
 
 /// Why spans are kept.
 const KEPT: [Kept; 4] = [Kept::Sampled, Kept::Debug, Kept::Failed, Kept::Slow];
+
+/// Where an attempt went, as configured.
+pub type OriginOf<'a> = dyn Fn(&Attempt) -> Option<&'a UpstreamAddress> + 'a;
 
 /// Takes finished exchanges. Called on the worker's thread, on the path of the request: it must not block, and
 /// what it cannot take it sheds and counts.
@@ -17,8 +20,9 @@ pub trait EventSink {
     /// Records `exchange` as number `seq` of this worker's stream. Numbers come in order and without holes.
     fn record(&mut self, seq: u64, exchange: &Exchange);
 
-    /// Takes what spans are made of, of the exchange that was recorded last; `origin` is where its attempts went.
-    fn keep_spans(&mut self, _exchange: &Exchange, _origin: Option<&UpstreamAddress>) {}
+    /// Takes what spans are made of, of the exchange that was recorded last; `origin_of` says where an attempt of
+    /// it went.
+    fn keep_spans(&mut self, _exchange: &Exchange, _origin_of: &OriginOf<'_>) {}
 
     /// Takes the line of the exchange that was recorded last, or counts that it was left out.
     fn log_request(&mut self, _decision: LineDecision) {}

@@ -1,6 +1,6 @@
 //! The compiled configuration: immutable, and with nothing left in it that could fail on a request.
 //!
-//! Names are numbers, patterns matchers, addresses origins. A snapshot is built off the request path by
+//! Names are numbers, patterns matchers, services clusters. A snapshot is built off the request path by
 //! [`Snapshot::compile`], published as a whole, and freed by the loader once no worker holds it any more.
 
 use crate::gate::Gate;
@@ -24,7 +24,7 @@ use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::LineRule;
 use weir_telemetry::metrics::{RouteLabels, RouteMetrics};
-use weir_upstream::{Descriptors, Origin, TlsError};
+use weir_upstream::{Cluster, Descriptors, TlsError};
 
 /// A request that has passed this gateway more often than this, by `Via`, is going round in circles.
 pub(crate) const MAX_PASSES: usize = 4;
@@ -131,7 +131,7 @@ pub(crate) struct RouteEntry {
     pub(crate) service: NameId,
     /// Base path and pattern; several patterns of one route are reported as `a|b`.
     pub(crate) template: NameId,
-    pub(crate) origin: Arc<Origin>,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// Whether a Weir gateway answers for its service.
     pub(crate) is_peer: bool,
@@ -168,7 +168,7 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Compiles `config` as generation `generation`; `registry` keeps names and origins over reloads.
+    /// Compiles `config` as generation `generation`; `registry` keeps names and clusters over reloads.
     pub fn compile(config: &GatewayConfig, generation: u32, registry: &Registry) -> Result<Self, SnapshotError> {
         let pseudonym = config.startup.identity.gateway.clone();
         let via = Via::new(&pseudonym).ok_or_else(|| SnapshotError::Pseudonym { name: pseudonym.clone() })?;
@@ -335,10 +335,11 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
     let mut routes = Vec::new();
     for route in &api.routes {
         let service = &api.services[route.service];
-        let origin = registry
-            .origins
-            .origin(&service.address, service.tls.as_ref())
-            .map_err(|error| SnapshotError::Service { api: api.name.clone(), service: service.name.clone(), error })?;
+        let cluster = registry.clusters.cluster(service).map_err(|error| SnapshotError::Service {
+            api: api.name.clone(),
+            service: service.name.clone(),
+            error,
+        })?;
         let template = template(&api.listen.base_path, &route.rules);
         let metrics = registry.figures.route(RouteLabels {
             api: name.clone(),
@@ -350,7 +351,7 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
             name: names.register(&route.name),
             service: names.register(&service.name),
             template: names.register(&template),
-            origin,
+            cluster,
             metrics,
             lines: lines.clone(),
             is_peer: service.is_peer,

@@ -3,10 +3,12 @@
 //! A kept connection may have been closed by its upstream at the very moment that it is used. If no byte of the
 //! request was written, it is sent again on a new connection, whatever it is; if it was written but nothing came
 //! back, only a bodiless request with an idempotent method is (RFC 9110 9.2.2). Each try is one attempt in the
-//! record. The second is always on a new connection, so there is no third.
+//! record. The second is always on a new connection, so there is no third. What the service's retries allow beyond that is
+//! in `attempts`.
 
 use crate::accept::Head;
 use crate::answer::Refusal;
+use crate::attempts::{Attempts, Miss, host_of};
 use crate::body::{Broken, RequestBody, Source};
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
@@ -23,6 +25,7 @@ use http::{HeaderValue, Method, StatusCode};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::debug;
 use weir_config::UpstreamHost;
@@ -33,53 +36,94 @@ use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Or
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
 
-/// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
-/// ended without a word, once more over a new one.
+/// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has ended
+/// without a word, once more over a new one; and where the service's retries allow it, at another endpoint.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Reply<Source>, Refusal> {
-    let origin = &target.route().origin;
-    let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head)?;
-    let is_repeatable = method.is_idempotent() && body.is_end();
+    let mut attempts = Attempts::begin(&flow.exchange, &target.route().cluster, &head);
+    let rewrite = flow.exchange.snapshot().upstream_host;
+    let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head, attempts.origin())?;
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
-    let mut kept = flow.exchange.worker().pool.checkout(origin, started, &flow.exchange.snapshot().upstream_timeouts());
+    let mut is_fresh = false;
     loop {
+        let origin = attempts.origin();
+        let timeouts = flow.exchange.snapshot().upstream_timeouts();
+        let kept = if is_fresh { None } else { flow.exchange.worker().pool.checkout(origin, started, &timeouts) };
         let is_kept = kept.is_some();
         flow.exchange.attempted(started);
-        let Way { connection, trying } = match kept.take() {
-            Some(connection) => Way::over(flow, connection, started),
+        let way = match kept {
+            Some(connection) => Ok(Way::over(flow, connection, (started, attempts.endpoint()))),
             // Boxed: a request over a kept connection does not carry room for a handshake.
-            None => Box::pin(Way::open(flow, origin, started)).await?,
+            None => Box::pin(Way::open(flow, origin, (started, attempts.endpoint()))).await,
         };
-        stamp(flow, &mut fields);
-        let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
-        let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
-        let waited = {
-            let waiting = pin!(final_head(&flow.exchange, &mut in_flight));
-            patiently(&flow.exchange, &flow.exchange.snapshot().timeouts, sent, waiting).await
-        };
-        let now = flow.exchange.hand_to(Turn::Gateway);
-        let why = match waited {
-            Ok(Ok(response)) => {
-                return answered(flow, target, in_flight, (response, accept.as_deref()), trying, (sent, now));
+        let (miss, refusal) = match way {
+            Err(refusal) => (Miss::Unsent(refusal.reason()), refusal),
+            Ok(Way { connection, trying }) => {
+                stamp(flow, &mut fields);
+                let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
+                let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
+                let waited = {
+                    let waiting = pin!(final_head(&flow.exchange, &mut in_flight));
+                    let timeouts = attempts.timeouts(&flow.exchange.snapshot().timeouts);
+                    patiently(&flow.exchange, &timeouts, sent, waiting).await
+                };
+                let now = flow.exchange.hand_to(Turn::Gateway);
+                match waited {
+                    Ok(Ok(response)) => {
+                        attempts.answered(response.status, now);
+                        let (status, answer) = (response.status, (response, accept.as_deref()));
+                        if !attempts.is_thrown_away(status)
+                            || !attempts.again(&flow.exchange, Miss::Status(status), now).await
+                        {
+                            flow.lease = attempts.into_lease();
+                            return answered(flow, target, in_flight, answer, trying, (sent, now));
+                        }
+                        trying.throw_away(status, now);
+                        body = RequestBody::empty(flow.exchange.clone());
+                        (is_fresh, started) = next(flow, (attempts.origin(), rewrite), &mut fields);
+                        continue;
+                    }
+                    Ok(Err(why)) => {
+                        // Bytes that came back and are no response were an answer all the same; and what its client broke
+                        // off is over.
+                        let is_closed = matches!(why, Unanswered::Closed(_));
+                        let is_unsent = in_flight.is_unsent();
+                        let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
+                        body = match in_flight.into_content() {
+                            Some(whole) if is_unsent => whole,
+                            _ => RequestBody::empty(flow.exchange.clone()),
+                        };
+                        if is_closed && is_kept && (is_unsent || attempts.is_repeatable()) {
+                            // It was closed while it was idle: that says nothing of the endpoint.
+                            (is_fresh, started) = (true, flow.exchange.hand_to(Turn::Upstream));
+                            continue;
+                        }
+                        let reason = refusal.reason();
+                        (if is_closed && is_unsent { Miss::Unsent(reason) } else { Miss::Sent(reason) }, refusal)
+                    }
+                    Err(reason) => {
+                        trying.end(reason, now);
+                        body = RequestBody::empty(flow.exchange.clone());
+                        (Miss::Sent(reason), Refusal::new(reason, detail(reason)))
+                    }
+                }
             }
-            Ok(Err(why)) => why,
-            Err(reason) => {
-                trying.end(reason, now);
-                return Err(Refusal::new(reason, detail(reason)));
-            }
         };
-        let may_repeat = match why {
-            Unanswered::Closed(_) => is_kept && (is_repeatable || in_flight.is_unsent()),
-            // Bytes that came back and are no response were an answer all the same; and what its client broke off is over.
-            Unanswered::Head(_) | Unanswered::Content(_) => false,
-        };
-        let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
-        if !may_repeat {
+        let now = flow.exchange.worker().clock.now();
+        attempts.failed(refusal.reason(), now);
+        if !attempts.again(&flow.exchange, miss, now).await {
             return Err(refusal);
         }
-        body = in_flight.into_content().unwrap_or_else(|| RequestBody::empty(flow.exchange.clone()));
-        started = flow.exchange.hand_to(Turn::Upstream);
+        (is_fresh, started) = next(flow, (attempts.origin(), rewrite), &mut fields);
     }
+}
+
+/// The next attempt goes to `origin`: over a kept connection, if there is one.
+fn next(flow: &Flow, (origin, rewrite): (&Origin, UpstreamHost), fields: &mut Fields) -> (bool, Instant) {
+    if let Some(host) = host_of(origin, rewrite) {
+        fields.put(Known::Host, host);
+    }
+    (false, flow.exchange.hand_to(Turn::Upstream))
 }
 
 /// Waits for the head of the response. Those of 1xx in front of it go to the client in their order, but for 100, which the
@@ -111,13 +155,13 @@ struct Way {
 impl Way {
     // Inlined, so that it is made where it stays.
     #[inline(always)]
-    fn over(flow: &Flow, connection: Connection, started: Instant) -> Self {
-        let trying = Trying::begin(flow, connection.address(), started);
+    fn over(flow: &Flow, connection: Connection, attempt: (Instant, usize)) -> Self {
+        let trying = Trying::begin(flow, connection.address(), attempt);
         Self { connection, trying }
     }
 
-    async fn open(flow: &Flow, origin: &Origin, started: Instant) -> Result<Self, Refusal> {
-        let mut trying = Trying::begin(flow, None, started);
+    async fn open(flow: &Flow, origin: &Arc<Origin>, attempt: (Instant, usize)) -> Result<Self, Refusal> {
+        let mut trying = Trying::begin(flow, None, attempt);
         let timeouts = flow.exchange.snapshot().upstream_timeouts();
         match flow.exchange.worker().pool.connect(origin, &timeouts, &mut trying.attempt).await {
             Ok(connection) => Ok(Self { connection, trying }),
@@ -137,11 +181,18 @@ struct Trying {
 
 impl Trying {
     #[inline(always)]
-    fn begin(flow: &Flow, address: Option<SocketAddr>, started: Instant) -> Self {
+    fn begin(flow: &Flow, address: Option<SocketAddr>, (started, endpoint): (Instant, usize)) -> Self {
         // It begins where the upstream's turn does, which is when the meter was last reported.
         let start_us = micros(flow.exchange.borrow().meter.total());
-        let attempt = Attempt { address, start_us, ..Attempt::new() };
+        let endpoint = u16::try_from(endpoint).unwrap_or(u16::MAX);
+        let attempt = Attempt { address, endpoint, start_us, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
+    }
+
+    /// Books one whose response is not wanted.
+    fn throw_away(mut self, status: StatusCode, now: Instant) {
+        self.attempt.status = status.as_u16();
+        self.book(Reason::None, now);
     }
 
     /// Books the attempt; `Reason::None` when a response head came.
@@ -323,7 +374,7 @@ struct Prepared {
 }
 
 /// Turns the client's head into the upstream's.
-fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Prepared, Refusal> {
+fn prepare(flow: &Flow, target: &Target, head: Head, origin: &Origin) -> Result<Prepared, Refusal> {
     let snapshot = flow.exchange.snapshot();
     let Head { method, host, headers: mut fields, special, body } = head;
     if special.has_via() && passes(&fields, &snapshot.pseudonym) > MAX_PASSES {
@@ -349,12 +400,7 @@ fn prepare(flow: &Flow, target: &Target, head: Head) -> Result<Prepared, Refusal
     }
     .write(&mut fields);
     fields.put(Known::XRequestId, &flow.request_id);
-    let host = match snapshot.upstream_host {
-        UpstreamHost::Authority => target.route().origin.authority.clone(),
-        UpstreamHost::Name => target.route().origin.name.clone(),
-        UpstreamHost::Original => host,
-    };
-    fields.put(Known::Host, &host);
+    fields.put(Known::Host, host_of(origin, snapshot.upstream_host).unwrap_or(&host));
     let accept = flow.tunnel.as_ref().and_then(|_| websocket::expected(&method, &fields));
     if accept.is_some() {
         websocket::ask(&mut fields);

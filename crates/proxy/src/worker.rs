@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use weir_config::{Cached, Live, Propagators, TraceTrust};
-use weir_event::{Clock, Exchange, NameId};
+use weir_event::{Attempt, Clock, Exchange, NameId};
 use weir_http1::Fields;
 use weir_policies::Message;
 use weir_telemetry::{Continuation, SpanSource};
-use weir_upstream::Pool;
+use weir_upstream::{Balancer, Pool};
 
 /// How often connections are looked at: those that are idle, and those whose requests wait.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub(crate) struct Worker {
     index: usize,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
+    pub(crate) balancer: Balancer,
     newest: RefCell<Cached<Snapshot>>,
     current: RefCell<Rc<Held>>,
     spans: RefCell<SpanSource>,
@@ -50,6 +51,7 @@ impl Worker {
             index: usize::from(index),
             clock: Clock::new(),
             pool,
+            balancer: Balancer::default(),
             newest: RefCell::new(live.cached()),
             current,
             spans: RefCell::default(),
@@ -112,7 +114,11 @@ impl Worker {
             if !is_probe {
                 self.stats.keep_trace(why);
             }
-            sink.keep_spans(exchange, route.map(|route| &route.origin.address));
+            let origin_of = |attempt: &Attempt| {
+                let member = route?.cluster.members().get(usize::from(attempt.endpoint))?;
+                Some(&member.origin.address)
+            };
+            sink.keep_spans(exchange, &origin_of);
             watch.lap(Signal::Traces);
         }
         if !is_probe && let Some(rule) = route.map_or(&snapshot.lines, |route| &route.lines) {

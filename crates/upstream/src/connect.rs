@@ -2,10 +2,12 @@
 
 use crate::connection::Connection;
 use crate::descriptors::Descriptor;
+use crate::dial::dial;
 use crate::failure::Failure;
 use crate::origin::Origin;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -26,7 +28,7 @@ pub struct Timeouts {
 
 /// Opens a connection to `origin` and books its times to `attempt`.
 pub(crate) async fn connect(
-    origin: &Origin,
+    origin: &Arc<Origin>,
     timeouts: &Timeouts,
     attempt: &mut Attempt,
     descriptor: Descriptor,
@@ -34,7 +36,7 @@ pub(crate) async fn connect(
     let started = Instant::now();
     let deadline = started + timeouts.connect;
     let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
-    let dialled = timeout_at(deadline.into(), dial(origin, attempt)).await;
+    let dialled = timeout_at(deadline.into(), reach(origin, attempt)).await;
     attempt.connect_us = micros(started.elapsed());
     let stream = dialled.map_err(|_| match attempt.address {
         Some(_) => late(),
@@ -42,7 +44,7 @@ pub(crate) async fn connect(
     })??;
     let address = stream.peer_addr().ok();
     let stream = Socket::from(stream);
-    let connection = |stream| Connection::new(origin.id, stream, address, timeouts.fields, descriptor);
+    let connection = |stream| Connection::new(Arc::clone(origin), stream, address, timeouts.fields, descriptor);
     let Some((config, name)) = &origin.tls else { return Ok(connection(Stream::Plain(stream))) };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
@@ -52,22 +54,18 @@ pub(crate) async fn connect(
     Ok(connection(Stream::Tls(Box::new(stream.into()))))
 }
 
-/// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).
-async fn dial(origin: &Origin, attempt: &mut Attempt) -> Result<TcpStream, Failure> {
+/// Resolves the name and connects to one of its addresses.
+async fn reach(origin: &Origin, attempt: &mut Attempt) -> Result<TcpStream, Failure> {
     let host = &origin.address.host;
-    let mut last = None;
-    for address in resolve(host, origin.address.port).await? {
-        attempt.address = Some(address);
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Without Nagle: a request head must not wait for the acknowledgement of the one before.
-                stream.set_nodelay(true).ok();
-                return Ok(stream);
-            }
-            Err(error) => last = Some(error),
+    let addresses = resolve(origin).await?;
+    let error = match dial(addresses, &mut attempt.address).await {
+        Ok(stream) => {
+            // Without Nagle: a request head must not wait for the acknowledgement of the one before.
+            stream.set_nodelay(true).ok();
+            return Ok(stream);
         }
-    }
-    let error = last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        Err(error) => error,
+    };
     match attempt.address {
         Some(address) if error.kind() == io::ErrorKind::AddrNotAvailable && has_source(address) => {
             Err(Failure::NoLocalPort { target: origin.address.to_string() })
@@ -83,12 +81,15 @@ fn has_source(address: SocketAddr) -> bool {
     UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
+    let (host, port) = (&origin.address.host, origin.address.port);
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    match lookup(host, port).await {
-        Ok(found) => Ok(found),
-        Err(error) => Err(Failure::Dns { host: host.to_owned(), error }),
+    if let Some(known) = origin.addresses.fresh(Instant::now()) {
+        return Ok(known);
     }
+    let found = lookup(host, port).await.map_err(|error| Failure::Dns { host: host.clone(), error })?;
+    origin.addresses.learn(&found, Instant::now());
+    Ok(found)
 }

@@ -1,11 +1,11 @@
 //! One connection to an upstream, in the hand of whoever has a request for it, or kept for the next one.
 
 use crate::descriptors::Descriptor;
-
-use crate::origin::OriginId;
+use crate::origin::Origin;
 use crate::progress::Progress;
 use bytes::BytesMut;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_http1::{Asked, Framing, Limits, Reader, Response};
 use weir_transport::{Buffered, Stream};
@@ -17,7 +17,7 @@ const MAX_HEAD: usize = 64 * 1024;
 pub struct Connection(pub(crate) Box<State>);
 
 pub(crate) struct State {
-    pub(crate) origin: OriginId,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) io: Buffered,
     pub(crate) reader: Reader,
     pub(crate) limits: Limits,
@@ -26,6 +26,10 @@ pub(crate) struct State {
     /// Of the exchange at hand.
     pub(crate) progress: Progress,
     address: Option<SocketAddr>,
+    /// The answer of the resolver by which it leads to its origin.
+    addresses: u32,
+    /// When it is used no more.
+    expires: Instant,
     idle_since: Option<Instant>,
     /// Counted for as long as the connection is open.
     _descriptor: Descriptor,
@@ -34,13 +38,14 @@ pub(crate) struct State {
 impl Connection {
     /// `fields`: how many the head of a response may have.
     pub(crate) fn new(
-        origin: OriginId,
+        origin: Arc<Origin>,
         stream: Stream,
         address: Option<SocketAddr>,
         fields: usize,
         descriptor: Descriptor,
     ) -> Self {
         let limits = Limits { head: MAX_HEAD, fields, ..Limits::default() };
+        let (addresses, expires) = (origin.addresses.version(), Instant::now() + spread(origin.max_age));
         Self(Box::new(State {
             origin,
             io: Buffered::new(stream, BytesMut::new()),
@@ -49,6 +54,8 @@ impl Connection {
             head: Response::default(),
             progress: Progress::new(Framing::None, Asked::Other, 0),
             address,
+            addresses,
+            expires,
             idle_since: None,
             _descriptor: descriptor,
         }))
@@ -59,15 +66,14 @@ impl Connection {
         self.0.address
     }
 
-    /// How long it has been unused; `None` for a new one. A connection that was may have been closed by the upstream at
-    /// this very moment.
-    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
-        self.0.idle_since.map(|since| now.saturating_duration_since(since))
-    }
-
-    /// Whether its upstream has neither closed it nor sent anything.
-    pub(crate) fn is_open(&mut self) -> bool {
-        self.0.io.is_quiet()
+    /// Whether the next request may go over it: it was used not long ago, is not too old, leads to where the name is, and
+    /// its upstream has neither closed it nor sent anything. It may still be closed at this very moment.
+    pub(crate) fn is_usable(&mut self, now: Instant, idle: Duration) -> bool {
+        let State { origin, io, address, addresses, expires, idle_since, .. } = &mut *self.0;
+        idle_since.is_some_and(|since| now.saturating_duration_since(since) < idle)
+            && now < *expires
+            && origin.addresses.has(*address, addresses)
+            && io.is_quiet()
     }
 
     /// It is kept from now on.
@@ -79,4 +85,9 @@ impl Connection {
     pub(crate) fn rest(&mut self) {
         self.0.io.rest();
     }
+}
+
+/// `age`, less up to a tenth by lot: connections that were opened together do not end together.
+fn spread(age: Duration) -> Duration {
+    age - age.mul_f64(crate::lot::fraction() / 10.0)
 }

@@ -1,7 +1,8 @@
 //! The way out: where an upstream is, a connection to it, and the connections kept for the next request.
 //!
 //! Everything here belongs to one worker (one thread, one current-thread runtime): a [`Pool`] is not shared and
-//! takes no lock. What is shared is read-only: the [`Origins`] table, made at load, and the TLS configuration.
+//! takes no lock. What is shared is read-only - the [`Clusters`], made at load, and the TLS configuration - but for what is
+//! known of an endpoint, which seldom changes ([`Standing`]).
 //!
 //! A request is sent by [`InFlight::send`] and moved by whoever waits for its response: [`InFlight`] has no task of its
 //! own.
@@ -11,24 +12,36 @@
 //!
 //! [`Attempt`]: weir_event::Attempt
 
+mod addresses;
+mod balancer;
+mod cluster;
 mod connect;
 mod connection;
 mod content;
 mod descriptors;
+mod dial;
 mod failure;
 mod in_flight;
+mod lot;
 mod origin;
 mod own_authority;
 mod pool;
 mod progress;
+mod slots;
+mod standing;
 mod tls;
+mod upkeep;
 
+pub use balancer::{Balancer, Lease, Tried};
+pub use cluster::{Cluster, Clusters, Member, hash};
 pub use connect::Timeouts;
 pub use connection::Connection;
 pub use content::Content;
 pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
 pub use in_flight::{Head, InFlight, Incomplete, Unanswered};
-pub use origin::{Origin, OriginId, Origins};
+pub use origin::{Origin, Origins};
 pub use pool::Pool;
+pub use standing::Standing;
 pub use tls::{TlsError, TlsRoots, explain, provider, versions};
+pub use upkeep::upkeep;

@@ -1,83 +1,135 @@
-//! Origins: the distinct upstream addresses of all configurations of one life of the process.
+//! Origins: the distinct upstream addresses of the configurations that somebody still uses.
 //!
-//! An origin keeps its id over reloads, so that each worker's idle connections are found again by index, without
-//! hashing a name on the request path, and survive a reload that does not touch them.
+//! An origin keeps its number over reloads, so that each worker's idle connections are found again by index, without
+//! hashing a name on the request path, and survive a reload that does not touch them. It lives as long as a configuration
+//! or a connection has it; its number is then given to another.
 
+use crate::addresses::Addresses;
+use crate::slots::{Slot, Slots};
 use crate::tls::{TlsError, TlsRoots};
 use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use weir_config::policy::TlsOutbound;
-use weir_config::{Scheme, UpstreamAddress};
-
-/// An origin's index in every worker's pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OriginId(pub(crate) usize);
+use weir_config::{Cluster as Settings, Scheme, UpstreamAddress};
 
 /// One upstream address, with everything that a connection to it needs, made at load.
 #[derive(Debug)]
 pub struct Origin {
-    pub id: OriginId,
+    /// Its place in every worker's pool.
+    slot: Slot,
     pub address: UpstreamAddress,
     /// What `Host` says where the gateway rewrites it.
     pub authority: HeaderValue,
     /// The same without the port.
     pub name: HeaderValue,
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) addresses: Addresses,
+    /// A connection is used for at most this long.
+    pub(crate) max_age: Duration,
 }
 
-/// Two services at one address that speak TLS in different ways are two origins: a connection of one is none of the
-/// other.
+impl Origin {
+    pub(crate) fn index(&self) -> usize {
+        self.slot.index()
+    }
+}
+
+/// What tells two origins at one address apart: a connection of one is none of the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Way {
+    tls: Option<Arc<TlsOutbound>>,
+    max_age: Duration,
+    dns_ttl: Option<Duration>,
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    by_address: HashMap<UpstreamAddress, Vec<Spoken>>,
+    by_address: HashMap<UpstreamAddress, Vec<(Way, Weak<Origin>)>>,
+    /// How many there were after the last look for those that have gone.
+    swept: usize,
     count: usize,
 }
-
-/// One way to speak to an address.
-type Spoken = (Option<Arc<TlsOutbound>>, Arc<Origin>);
 
 /// The process-wide table of origins. Used at load only.
 #[derive(Debug, Default)]
 pub struct Origins {
     known: Mutex<Known>,
+    slots: Arc<Slots>,
     roots: TlsRoots,
 }
 
 impl Origins {
     /// An empty table, whose `https` origins are verified against `roots`.
     pub fn new(roots: TlsRoots) -> Self {
-        Self { known: Mutex::default(), roots }
+        Self { known: Mutex::default(), slots: Arc::default(), roots }
     }
 
-    /// The origin at `address`, spoken to as `tls` says; the same one for the same two, always.
-    pub fn origin(&self, address: &UpstreamAddress, tls: Option<&Arc<TlsOutbound>>) -> Result<Arc<Origin>, TlsError> {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// The origin at `address`, spoken to as `tls` and `settings` say; the same one for the same three, while it lives.
+    ///
+    /// # Errors
+    /// No TLS can be spoken with it.
+    pub fn origin(
+        &self,
+        address: &UpstreamAddress,
+        tls: Option<&Arc<TlsOutbound>>,
+        settings: &Settings,
+    ) -> Result<Arc<Origin>, TlsError> {
+        let way = Way { tls: tls.cloned(), max_age: settings.max_connection_age, dns_ttl: settings.dns_ttl };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let there = known.by_address.get(address).into_iter().flatten();
-        if let Some((_, origin)) = there.into_iter().find(|(settings, _)| settings.as_ref() == tls) {
-            return Ok(Arc::clone(origin));
+        if let Some(origin) =
+            there.into_iter().find(|(other, _)| *other == way).and_then(|(_, origin)| origin.upgrade())
+        {
+            return Ok(origin);
         }
-        let origin = Arc::new(self.make(OriginId(known.count), address, tls.map(Arc::as_ref))?);
+        let origin = Arc::new(self.make(address, &way)?);
+        let there = known.by_address.entry(address.clone()).or_default();
+        there.retain(|(_, origin)| origin.strong_count() > 0);
+        there.push((way, Arc::downgrade(&origin)));
         known.count += 1;
-        known.by_address.entry(address.clone()).or_default().push((tls.cloned(), Arc::clone(&origin)));
+        if known.count > 64 + 2 * known.swept {
+            known.sweep();
+        }
         Ok(origin)
     }
 
-    fn make(&self, id: OriginId, address: &UpstreamAddress, tls: Option<&TlsOutbound>) -> Result<Origin, TlsError> {
+    /// Those that live.
+    pub(crate) fn all(&self) -> Vec<Arc<Origin>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.by_address.values().flatten().filter_map(|(_, origin)| origin.upgrade()).collect()
+    }
+
+    fn make(&self, address: &UpstreamAddress, way: &Way) -> Result<Origin, TlsError> {
         let value =
             |text: String| HeaderValue::try_from(text).map_err(|_| TlsError::Name { host: address.host.clone() });
-        let (authority, host) = (value(address.authority())?, value(address.name())?);
+        let (authority, name) = (value(address.authority())?, value(address.name())?);
+        let settings = way.tls.as_deref();
         let tls = match address.scheme {
             Scheme::Http => None,
             Scheme::Https => {
-                let named = tls.and_then(|settings| settings.server_name.clone());
+                let named = settings.and_then(|settings| settings.server_name.clone());
                 let name = named.map_or_else(|| server_name(&address.host), Ok)?;
-                Some((self.roots.client_config(tls)?, name))
+                Some((self.roots.client_config(settings)?, name))
             }
         };
-        Ok(Origin { id, address: address.clone(), authority, name: host, tls })
+        let (address, addresses) = (address.clone(), Addresses::new(way.dns_ttl));
+        Ok(Origin { slot: self.slots.take(), address, authority, name, tls, addresses, max_age: way.max_age })
+    }
+}
+
+impl Known {
+    /// Forgets those that have gone.
+    fn sweep(&mut self) {
+        self.by_address.retain(|_, there| {
+            there.retain(|(_, origin)| origin.strong_count() > 0);
+            !there.is_empty()
+        });
+        self.count = self.by_address.values().map(Vec::len).sum();
+        self.swept = self.count;
     }
 }
 
@@ -93,13 +145,32 @@ mod tests {
         UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port }
     }
 
+    fn settings(seconds: u64) -> Settings {
+        Settings { max_connection_age: Duration::from_secs(seconds), ..Settings::default() }
+    }
+
     #[test]
-    fn an_origin_keeps_its_id() {
+    fn an_origin_is_the_same_for_as_long_as_it_lives() {
         let origins = Origins::default();
-        let first = origins.origin(&address(80), None).unwrap();
-        let second = origins.origin(&address(81), None).unwrap();
-        assert_ne!(first.id, second.id);
-        assert!(Arc::ptr_eq(&first, &origins.origin(&address(80), None).unwrap()));
+        let first = origins.origin(&address(80), None, &settings(1)).unwrap();
+        let second = origins.origin(&address(81), None, &settings(1)).unwrap();
+        let other = origins.origin(&address(80), None, &settings(2)).unwrap();
+        assert!(first.index() != second.index() && first.index() != other.index());
+        assert!(Arc::ptr_eq(&first, &origins.origin(&address(80), None, &settings(1)).unwrap()));
         assert_eq!(second.authority, "127.0.0.1:81");
+    }
+
+    #[test]
+    fn what_nobody_uses_is_forgotten() {
+        let origins = Origins::default();
+        let kept = origins.origin(&address(1), None, &settings(1)).unwrap();
+        for generation in 2..5_000 {
+            let origin = origins.origin(&address(1), None, &settings(generation)).unwrap();
+            assert!(origin.index() < 2, "{}", origin.index());
+            let elsewhere = origins.origin(&address(generation as u16), None, &settings(1)).unwrap();
+            assert!(elsewhere.index() < 3);
+        }
+        assert!(origins.known.lock().unwrap().by_address.len() < 200);
+        assert!(Arc::ptr_eq(&kept, &origins.origin(&address(1), None, &settings(1)).unwrap()));
     }
 }

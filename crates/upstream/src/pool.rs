@@ -32,9 +32,9 @@ impl Pool {
     /// Takes the connection to `origin` that was used last, if one is there that is still open.
     pub fn checkout(&self, origin: &Origin, now: Instant, timeouts: &Timeouts) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(origin.id.0)?;
+        let kept = idle.get_mut(origin.index())?;
         while let Some(mut connection) = kept.pop() {
-            if connection.idle_for(now).is_some_and(|age| age < timeouts.idle) && connection.is_open() {
+            if connection.is_usable(now, timeouts.idle) {
                 return Some(connection);
             }
         }
@@ -44,7 +44,7 @@ impl Pool {
     /// Keeps a connection whose response is whole for the next request.
     pub fn give_back(&self, mut connection: Connection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        let index = connection.0.origin.0;
+        let index = connection.0.origin.index();
         if idle.len() <= index {
             idle.resize_with(index + 1, Vec::new);
         }
@@ -54,11 +54,12 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long, or was closed by its upstream. Called about once a second.
+    /// Closes what has been idle for too long or is too old, leads elsewhere, or was closed by its upstream. Called about
+    /// once a second.
     pub fn evict(&self, now: Instant, timeouts: &Timeouts) {
         for kept in self.idle.borrow_mut().iter_mut() {
             kept.retain_mut(|connection| {
-                let keeps = connection.idle_for(now).is_some_and(|age| age < timeouts.idle) && connection.is_open();
+                let keeps = connection.is_usable(now, timeouts.idle);
                 connection.rest();
                 keeps
             });
@@ -76,7 +77,7 @@ impl Pool {
     /// Why there is none.
     pub async fn connect(
         &self,
-        origin: &Origin,
+        origin: &Arc<Origin>,
         timeouts: &Timeouts,
         attempt: &mut Attempt,
     ) -> Result<Connection, Failure> {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_config::{Scheme, UpstreamAddress};
+use weir_config::{Cluster, Scheme, UpstreamAddress};
 use weir_event::{Attempt, Reason};
 use weir_http1::Fields;
 use weir_upstream::{Connection, Content, Failure, Head, InFlight, Origin, Origins, Pool, Timeouts, Unanswered};
@@ -56,7 +56,7 @@ impl Content for Frames {
 
 fn origin(port: u16) -> Arc<Origin> {
     let address = UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port };
-    Origins::default().origin(&address, None).unwrap()
+    Origins::default().origin(&address, None, &Cluster::default()).unwrap()
 }
 
 async fn connected() -> (Arc<Origin>, Pool, Connection, TcpStream) {

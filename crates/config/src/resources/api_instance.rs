@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use super::bound::{self, Bound, Destination};
 use super::policy_binding::DEFAULT_ORDER;
-use super::service::ServiceDraft;
+use super::service::{ServiceDraft, UpstreamDraft};
 use super::{Metadata, check_name, rules::rules};
 use crate::address;
-use crate::api::{Contract, Listen, UpstreamAddress};
+use crate::api::{Contract, Listen};
 use crate::logging::RequestLines;
 use crate::pattern::Rule;
 use crate::policy::{Policy, RouteTo, Tls};
@@ -150,9 +150,7 @@ fn policy(at: &Cursor<'_>) -> Option<(Bound, &'static str)> {
 
 struct ServiceSpec {
     name: String,
-    address: Option<UpstreamAddress>,
-    prefix: String,
-    is_peer: bool,
+    upstream: UpstreamDraft,
     routes: Vec<RouteSpec>,
 }
 
@@ -166,15 +164,11 @@ struct RouteSpec {
 fn service(name: &str, at: &Cursor<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
-    fields.mean([
-        ("address", "`http://host:port` or `https://…`; a path is put before that of every request"),
-        ("routes", "Which requests go to it; without any: all"),
-    ]);
-    let (address, prefix) = super::service::address(&mut fields);
-    let is_peer = super::service::is_peer(&mut fields);
+    fields.mean([("routes", "Which requests go to it; without any: all")]);
+    let upstream = UpstreamDraft::read(&mut fields);
     let routes = fields.optional("routes", |at| at.items(route)).unwrap_or_default();
     fields.finish();
-    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, address, prefix, is_peer, routes };
+    let mut spec = ServiceSpec { name: named.then(|| name.to_owned())?, upstream, routes };
     if spec.routes.is_empty() {
         spec.routes.push(RouteSpec::default());
     }
@@ -207,13 +201,7 @@ fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft
         routes.extend(spec.routes.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| {
             RouteDraft { name: format!("{name}-route-{n}"), service: index, rules, destination_path }
         }));
-        services.push(ServiceDraft {
-            metadata,
-            address: spec.address,
-            prefix: spec.prefix,
-            is_peer: spec.is_peer,
-            tls: Vec::new(),
-        });
+        services.push(ServiceDraft { metadata, upstream: spec.upstream, tls: Vec::new() });
     }
     (services, routes)
 }

@@ -5,6 +5,7 @@
 mod api_instance;
 mod bound;
 mod client_tls;
+mod cluster;
 mod configuration;
 mod contract;
 mod logging;
@@ -31,7 +32,7 @@ pub(crate) use configuration::read as settings;
 pub(crate) use contract::ContractDraft;
 pub(crate) use logging::{filters as line_filters, view as access_log_view};
 pub(crate) use policy_binding::{BindingDraft, Target};
-pub(crate) use service::ServiceDraft;
+pub(crate) use service::{ServiceDraft, UpstreamDraft};
 pub(crate) use settings::Settings;
 pub(crate) use tracing::{labels as trace_labels, sampling as trace_sampling, view as api_tracing_view};
 

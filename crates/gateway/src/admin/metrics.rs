@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_config::{Startup, WaitsFor};
 use weir_metrics::{Negotiated, negotiate, takes_gzip};
 use weir_otlp::{Collection, GivenUp, Loss};
@@ -142,6 +142,7 @@ async fn fill<E>(
     }
     let mut few = Families::default();
     services(&routes, &mut few);
+    endpoints(admin, &mut few);
     workers(admin, &mut few);
     spool(admin, &mut few);
     exports(admin, &mut few);
@@ -169,6 +170,33 @@ fn services(routes: &[Arc<RouteMetrics>], out: &mut Families) {
     for (service, Connects { opened, failed }) in &services {
         out.counter(&catalogue::CONNECTIONS_OPENED, service, *opened);
         out.counter(&catalogue::CONNECT_FAILURES, service, *failed);
+    }
+}
+
+/// Of services with several endpoints, or with endpoints that are checked.
+fn endpoints(admin: &Admin, out: &mut Families) {
+    let now = Instant::now();
+    for cluster in admin.registry.clusters.all() {
+        let service = cluster.service();
+        if cluster.retries().attempts > 0 {
+            let (made, refused) = cluster.retried();
+            out.counter(&catalogue::RETRIES, &[service, "made"], made);
+            out.counter(&catalogue::RETRIES, &[service, "over_budget"], refused);
+        }
+        if cluster.is_single() && !cluster.is_checked() {
+            continue;
+        }
+        for (index, member) in cluster.members().iter().enumerate() {
+            let endpoint = member.origin.address.to_string();
+            let available = f64::from(u8::from(cluster.is_available(index, now)));
+            out.gauge(&catalogue::ENDPOINT_AVAILABLE, &[service, &endpoint], available);
+            out.counter(&catalogue::ENDPOINT_EJECTIONS, &[service, &endpoint], member.standing.ejections());
+            if cluster.is_checked() {
+                let (passed, failed) = member.standing.checks();
+                out.counter(&catalogue::HEALTH_CHECKS, &[service, &endpoint, "passed"], passed);
+                out.counter(&catalogue::HEALTH_CHECKS, &[service, &endpoint, "failed"], failed);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 use weir_config::policy::{Alpn, ClientCertificates, Tls, TlsOffer, TlsOutbound, TlsVersion, Verify};
 use weir_config::view::{REDACTED, access_log as requests_logged, authorities, key_pair, settings, tracing as traced};
-use weir_config::{Api, Contract, GatewayConfig, Pattern, PolicyBinding, Route, Rule, Service};
+use weir_config::{Api, Contract, Endpoint, GatewayConfig, Pattern, PolicyBinding, Route, Rule, Service};
 
 /// The document: settings under the keys that a `Configuration` has for them, and the APIs.
 pub fn view(config: &GatewayConfig) -> Value {
@@ -42,8 +42,15 @@ fn api(api: &Api) -> Value {
     })
 }
 
-fn service(Service { name, address, tls, is_peer }: &Service) -> Value {
-    json!({"name": name, "address": address.to_string(), "tls": tls.as_deref().map(outbound), "peer_gateway": is_peer})
+fn service(Service { name, endpoints, cluster, tls, is_peer }: &Service) -> Value {
+    let endpoint = |Endpoint { address, weight }: &Endpoint| json!({"address": address.to_string(), "weight": weight});
+    json!({
+        "name": name,
+        "addresses": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "cluster": cluster.view(),
+        "tls": tls.as_deref().map(outbound),
+        "peer_gateway": is_peer,
+    })
 }
 
 fn route(route: &Route, services: &[Service]) -> Value {

@@ -56,10 +56,11 @@ fn case() -> Case {
 
 impl Case {
     fn spans(&self) -> Vec<Span> {
-        let origin = UpstreamAddress { scheme: Scheme::Http, host: "stock.internal".to_owned(), port: 8080 };
+        let origin = |host: &str| UpstreamAddress { scheme: Scheme::Http, host: host.to_owned(), port: 8080 };
+        let origins = [origin("stock.internal"), origin("stock-2.internal")];
         let mut bytes = Vec::new();
         record::encode(&self.exchange, 3, &mut bytes);
-        let kept = KeptRequest::new(&bytes, &self.exchange, Some(&origin));
+        let kept = KeptRequest::new(&bytes, &self.exchange, &|attempt| origins.get(usize::from(attempt.endpoint)));
         let mut out = Vec::new();
         let mut spans = Spans::new(Arc::clone(&self.names), self.limits, self.known_methods.as_deref());
         let count = spans.append(&kept, &mut out);
@@ -192,6 +193,19 @@ fn a_second_attempt_says_that_it_is_one() {
     assert_eq!((count(&spans[1]), count(&spans[2])), (None, Some("1".to_owned())));
     assert_eq!((spans[1].span_id[7] & 15, spans[2].span_id[7] & 15), (1, 2));
     assert_eq!(get(&shown(&spans[1].attributes), "http.response.status_code"), None);
+}
+
+#[test]
+fn an_attempt_elsewhere_says_where_and_what_it_was_answered() {
+    let mut case = case();
+    case.exchange.attempts.insert(0, Attempt { endpoint: 1, status: 503, ..Attempt::new() });
+    let spans = case.spans();
+    let (first, last) = (shown(&spans[1].attributes), shown(&spans[2].attributes));
+    assert_eq!(get(&first, "server.address"), Some("stock-2.internal"));
+    assert!(get(&first, "url.full").unwrap().starts_with("http://stock-2.internal:8080/"));
+    assert_eq!((get(&first, "http.response.status_code"), get(&first, "error.type")), (Some("503"), Some("503")));
+    assert_eq!(get(&last, "server.address"), Some("stock.internal"));
+    assert_eq!(get(&last, "http.response.status_code"), Some("200"));
 }
 
 #[test]

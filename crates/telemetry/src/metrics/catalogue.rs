@@ -27,6 +27,14 @@ weir_metrics::catalogue! {
         "Connections that were opened to a service, from its first attempt on.";
     CONNECT_FAILURES Counter "weir_upstream_connect_failures_total" "{attempt}" ["api" "service"]
         "Attempts that had no connection to a service: its name, the connection or the handshake failed, or the gateway had no descriptor or port left. The reasons are those of http_client_request_duration_seconds.";
+    RETRIES Counter "weir_upstream_retries_total" "{attempt}" ["service" "result"]
+        "Further attempts after one that failed: made, or not made because the budget of the service's retries was spent.";
+    ENDPOINT_AVAILABLE Gauge "weir_upstream_endpoint_available" "1" ["service" "endpoint"]
+        "Whether an address of a service gets requests: 0 where its health checks fail, or where it is left out because its requests do. Only of services with several addresses or with health checks.";
+    ENDPOINT_EJECTIONS Counter "weir_upstream_endpoint_ejections_total" "{ejection}" ["service" "endpoint"]
+        "Times that an address was left out because its requests failed (`outlierEjection`).";
+    HEALTH_CHECKS Counter "weir_upstream_health_checks_total" "{check}" ["service" "endpoint" "result"]
+        "Health checks of an address: passed, or failed.";
     UNROUTED Counter "weir_requests_unrouted_total" "{request}" ["reason"]
         "Requests that belong to no route: malformed, or for a path that nobody serves. They are also in the duration histogram, with an empty api.";
     OPEN_REQUESTS Gauge "weir_requests_open" "{request}" [] "Requests that are open now; `limits.openRequests` bounds them.";
