@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use weir_config::{Api, ByteSize, GatewayConfig, LogLevel, Policy, UpstreamHost, load, load_text};
+use weir_config::{
+    Api, Balancing, ByteSize, Cluster, GatewayConfig, HashKey, HealthCheck, LogLevel, OutlierEjection, Policy, Retries,
+    UpstreamHost, load, load_text,
+};
 
 fn env(name: &str) -> Option<String> {
     let variables = [
@@ -213,4 +216,58 @@ fn a_port_for_metrics_has_an_address_of_its_own() {
         let errors = load(metrics).unwrap_err().to_string();
         assert!(errors.contains(error) && errors.lines().count() == 1, "{metrics}: {errors}");
     }
+}
+
+#[test]
+fn a_service_has_several_addresses_and_what_holds_for_them_together() {
+    let read = |spec: &str| {
+        let yaml = format!(
+            "apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {{name: a}}\nspec: {{address: \
+             \"http://127.0.0.1:8080\", services: {{s: {spec}}}}}\n"
+        );
+        load_text(Path::new("service.yaml"), &yaml, &|_| None).unwrap().apis[0].services[0].clone()
+    };
+    let seconds = Duration::from_secs;
+    let one = read("{address: \"http://a:1\"}");
+    assert_eq!((one.endpoints.len(), &one.cluster), (1, &Cluster::default()));
+    assert_eq!(one.cluster.retries.attempts, 0, "there is no other address");
+    let two = read("{addresses: [\"http://a:1/base\", {address: \"http://b:1/base\", weight: 3}]}");
+    let shown: Vec<_> = two.endpoints.iter().map(|at| (at.address.to_string(), at.weight)).collect();
+    assert_eq!(shown, [("http://a:1".into(), 1), ("http://b:1".into(), 3)]);
+    assert_eq!(two.cluster, Cluster { retries: Retries { attempts: 1, ..Retries::default() }, ..Cluster::default() });
+    let all = read(
+        "{addresses: [\"http://a:1\", \"http://b:1\"], balancing: {algorithm: hash, hashOn: header, hashKey: X-Tenant}, \
+         retries: {attempts: 3, on: [timeout], statuses: [503, 502, 503], budgetPercent: 50, attemptTimeout: 2s}, \
+         maxConnectionAge: 1h, dnsTtl: 30s, healthChecks: {path: /up, interval: 10s, timeout: 1s, \
+         unhealthyThreshold: 4, healthyThreshold: 5, statuses: [204]}, outlierEjection: {consecutiveFailures: 7, \
+         ejectionTime: 1m, maxEjectedPercent: 10}}",
+    );
+    let expected = Cluster {
+        balancing: Balancing::Hash(HashKey::Header("x-tenant".parse().unwrap())),
+        retries: Retries {
+            attempts: 3,
+            on_connect_failure: false,
+            on_reset: false,
+            on_timeout: true,
+            statuses: vec![502, 503],
+            budget_percent: 50,
+            attempt_timeout: Some(seconds(2)),
+        },
+        max_connection_age: seconds(3600),
+        dns_ttl: Some(seconds(30)),
+        health: Some(HealthCheck {
+            path: Some("/up".into()),
+            interval: seconds(10),
+            timeout: seconds(1),
+            unhealthy_threshold: 4,
+            healthy_threshold: 5,
+            statuses: vec![204],
+        }),
+        ejection: Some(OutlierEjection {
+            consecutive_failures: 7,
+            ejection_time: seconds(60),
+            max_ejected_percent: 10,
+        }),
+    };
+    assert_eq!(all.cluster, expected);
 }

@@ -86,3 +86,43 @@ impl Pool {
         connect(origin, timeouts, attempt, descriptor).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Origins;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+    use weir_config::{Cluster, Scheme, UpstreamAddress};
+
+    /// A name that moves: connections to where it was serve no more requests.
+    #[tokio::test]
+    async fn a_connection_to_where_a_name_no_longer_is_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (host, port) = ("localhost".to_owned(), listener.local_addr().unwrap().port());
+        let address = UpstreamAddress { scheme: Scheme::Http, host, port };
+        let settings = Cluster { dns_ttl: Some(Duration::from_secs(60)), ..Cluster::default() };
+        let origin = Origins::default().origin(&address, None, &settings).unwrap();
+        let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60), fields: 100 };
+        let pool = Pool::new(Arc::default());
+        for (found, is_used) in [(true, true), (false, false)] {
+            let now = Instant::now();
+            let connection = pool.connect(&origin, &timeouts, &mut Attempt::new()).await.unwrap();
+            let peer = connection.address().unwrap();
+            pool.give_back(connection, now);
+            let other = std::net::SocketAddr::from(([127, 0, 0, 9], port));
+            origin.addresses.learn(&if found { vec![other, peer] } else { vec![other] }, now);
+            assert_eq!(pool.checkout(&origin, now, &timeouts).is_some(), is_used, "{peer}");
+            origin.addresses.learn(&[peer], now);
+        }
+        let aged = Cluster { max_connection_age: Duration::from_secs(10), ..Cluster::default() };
+        let origin = Origins::default().origin(&address, None, &aged).unwrap();
+        let connection = pool.connect(&origin, &timeouts, &mut Attempt::new()).await.unwrap();
+        let now = Instant::now() + Duration::from_millis(8_900);
+        pool.give_back(connection, now);
+        let connection = pool.checkout(&origin, now, &timeouts).unwrap();
+        pool.give_back(connection, now);
+        let later = now + Duration::from_millis(1_200);
+        assert!(pool.checkout(&origin, later, &timeouts).is_none(), "it has reached its age");
+    }
+}

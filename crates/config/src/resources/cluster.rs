@@ -30,7 +30,11 @@ pub(super) fn endpoints(fields: &mut Mapping<'_>) -> (Option<Vec<Endpoint>>, Str
     let one = fields.take("address");
     let only = one.as_ref().map(at_address);
     let Some(several) = fields.take_weir("addresses") else {
-        let Some(only) = only else { return (fields.missing("address", "add it"), String::new()) };
+        let Some(only) = only else {
+            // Refused under Flex's `apiVersion`, it is not missing.
+            let missing = if fields.has("addresses") { None } else { fields.missing("address", "add it") };
+            return (missing, String::new());
+        };
         return match only {
             Some((address, path)) => (Some(vec![Endpoint { address, weight: 1 }]), path),
             None => (None, String::new()),
@@ -39,9 +43,15 @@ pub(super) fn endpoints(fields: &mut Mapping<'_>) -> (Option<Vec<Endpoint>>, Str
     if let Some(at) = one {
         at.refuse::<()>("is here beside `addresses`; remove one of them");
     }
-    let read = several.items(endpoint).unwrap_or_default();
+    let mut count = 0;
+    let read = several.items(|at| {
+        count += 1;
+        endpoint(at)
+    });
+    let read = read.unwrap_or_default();
     let Some(((first, path), _)) = read.first() else {
-        return (several.refuse("names no address that could be read; write at least one"), String::new());
+        let empty = if count == 0 { several.refuse("names no address; write at least one") } else { None };
+        return (empty, String::new());
     };
     let mut seen: Vec<&UpstreamAddress> = Vec::new();
     for ((address, own), _) in &read {
