@@ -293,7 +293,7 @@ fn outbound(service: &ServiceDraft, tls: Option<&TlsOutbound>) -> Option<String>
         return Some(format!("the Service has a `tls-outbound` already, at {first}; remove one"));
     }
     let address = service.upstream.endpoints.as_ref()?.first().map(|endpoint| &endpoint.address)?;
-    if address.scheme != Scheme::Http {
+    if address.scheme == Scheme::Https {
         return None;
     }
     Some(format!("the Service is at `{address}`, without TLS; write `https`, or remove the binding"))

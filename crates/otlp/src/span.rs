@@ -10,7 +10,7 @@ use crate::protobuf::{
 };
 use std::collections::HashSet;
 use std::sync::Arc;
-use weir_config::{AttributeLimits, Scheme};
+use weir_config::AttributeLimits;
 use weir_event::degradation::{DEGRADED, Level};
 use weir_event::record::{AttemptEntry, Event, Schema};
 use weir_event::{CLIENT_CLOSED, Method, Names, Outcome, Reason, Side, SpanId, TraceId};
@@ -53,6 +53,8 @@ const HAS_IS_REMOTE: u32 = 1 << 8;
 const IS_REMOTE: u32 = 1 << 9;
 /// The attribute that leads to the trace which an edge did not continue; a link of the span.
 const LINK: &[u8] = b"trace.link";
+/// The attribute of an exchange whose upstream was spoken to in HTTP/2.
+const UPSTREAM_PROTOCOL: &[u8] = b"upstream.protocol";
 /// The attribute that says what the server span is called.
 const SPAN_NAME: &[u8] = b"span.name";
 
@@ -282,7 +284,8 @@ impl Spans {
             attributes.address(key!("network.peer.address"), socket.ip());
             attributes.int(key!("network.peer.port"), socket.port().into());
         }
-        attributes.text(key!("network.protocol.version"), "1.1").text(key!("weir.service"), &service);
+        let spoken = event.attrs().find(|(key, _)| *key == UPSTREAM_PROTOCOL).map_or("1.1", |_| "2");
+        attributes.text(key!("network.protocol.version"), spoken).text(key!("weir.service"), &service);
         if attempt.connect_us > 0 {
             attributes.seconds(key!("weir.connect.duration"), attempt.connect_us.into());
         }
@@ -402,17 +405,13 @@ fn error_of_client(outcome: Reason, status: u16) -> Option<String> {
 fn full_url(to: Option<Place<'_>>, (path, query): (&[u8], &[u8]), url: &mut Vec<u8>) {
     url.clear();
     let Some(Place { scheme, host, port }) = to else { return };
-    url.extend_from_slice(scheme.as_str().as_bytes());
+    url.extend_from_slice(scheme.of_uri().as_bytes());
     url.extend_from_slice(b"://");
     let is_v6 = host.contains(&b':') && !host.starts_with(b"[");
     url.extend_from_slice(if is_v6 { b"[" } else { b"" });
     url.extend_from_slice(host);
     url.extend_from_slice(if is_v6 { b"]" } else { b"" });
-    let usual = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    if port != usual {
+    if port != scheme.default_port() {
         url.push(b':');
         decimal(url, port);
     }

@@ -4,7 +4,8 @@
 //! request was written, it is sent again on a new connection, whatever it is; if it was written but nothing came
 //! back, only a bodiless request with an idempotent method is (RFC 9110 9.2.2). Each try is one attempt in the
 //! record. The second is always on a new connection, so there is no third. What the service's retries allow beyond that is
-//! in `attempts`.
+//! in `attempts`. Over HTTP/2 an upstream can say that it has not looked at a request (RFC 9113 8.7): that is sent again,
+//! whatever it is, up to [`MOST_REFUSED`] times.
 
 use crate::accept::Head;
 use crate::answer::Refusal;
@@ -33,8 +34,14 @@ use weir_event::{Attempt, Protocol, Reason, Turn, micros};
 use weir_http1::{Fields, Framing, HeadError, Known};
 use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
 
+/// The attribute of an exchange whose last attempt was over HTTP/2; without it that was HTTP/1.1.
+const OVER_HTTP2: (Bytes, Bytes) = (Bytes::from_static(b"upstream.protocol"), Bytes::from_static(b"2"));
+
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
+
+/// How often a request is sent again that its upstream refuses to look at.
+const MOST_REFUSED: u32 = 3;
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has ended
 /// without a word, once more over a new one; and where the service's retries allow it, at another endpoint.
@@ -44,9 +51,10 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
     let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head, attempts.origin())?;
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
-    let mut is_fresh = false;
+    let (mut is_fresh, mut refused) = (false, 0);
     loop {
         let origin = attempts.origin();
+        let origin = if accept.is_some() { origin.of_tunnels() } else { origin };
         let timeouts = flow.exchange.snapshot().upstream_timeouts();
         let kept = if is_fresh { None } else { flow.exchange.worker().pool.checkout(origin, started, &timeouts) };
         let is_kept = kept.is_some();
@@ -60,6 +68,9 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
             Err(refusal) => (Miss::Unsent(refusal.reason()), refusal),
             Ok(Way { connection, trying }) => {
                 stamp(flow, &mut fields);
+                if connection.is_http2() {
+                    trying.is_http2();
+                }
                 let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
                 let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
                 let waited = {
@@ -87,19 +98,29 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                         // Bytes that came back and are no response were an answer all the same; and what its client broke
                         // off is over.
                         let is_closed = matches!(why, Unanswered::Closed(_));
-                        let is_unsent = in_flight.is_unsent();
+                        let (is_unsent, is_whole) = (in_flight.is_unsent(), in_flight.has_content());
+                        let is_refused = matches!(why, Unanswered::Refused) && is_whole;
+                        refused += u32::from(is_refused);
                         let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
                         body = match in_flight.into_content() {
-                            Some(whole) if is_unsent => whole,
+                            Some(whole) if is_whole => whole,
                             _ => RequestBody::empty(flow.exchange.clone()),
                         };
-                        if is_closed && is_kept && (is_unsent || attempts.is_repeatable()) {
-                            // It was closed while it was idle: that says nothing of the endpoint.
+                        let is_stale = is_closed && is_kept && (is_unsent || attempts.is_repeatable());
+                        if is_stale || is_refused && refused <= MOST_REFUSED {
+                            // It was closed while it was idle, or is being closed: that says nothing of the endpoint.
                             (is_fresh, started) = (true, flow.exchange.hand_to(Turn::Upstream));
                             continue;
                         }
                         let reason = refusal.reason();
-                        (if is_closed && is_unsent { Miss::Unsent(reason) } else { Miss::Sent(reason) }, refusal)
+                        (
+                            if is_refused || is_closed && is_unsent {
+                                Miss::Unsent(reason)
+                            } else {
+                                Miss::Sent(reason)
+                            },
+                            refusal,
+                        )
                     }
                     Err(reason) => {
                         trying.end(reason, now);
@@ -187,6 +208,15 @@ impl Trying {
         let endpoint = u16::try_from(endpoint).unwrap_or(u16::MAX);
         let attempt = Attempt { address, endpoint, start_us, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
+    }
+
+    /// It goes over HTTP/2.
+    #[cold]
+    fn is_http2(&self) {
+        let attrs = &mut self.exchange.borrow_mut().attrs;
+        if !attrs.contains(&OVER_HTTP2) {
+            attrs.push(OVER_HTTP2);
+        }
     }
 
     /// Books one whose response is not wanted.

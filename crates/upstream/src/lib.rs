@@ -5,7 +5,8 @@
 //! known of an endpoint, which seldom changes ([`Standing`]).
 //!
 //! A request is sent by [`InFlight::send`] and moved by whoever waits for its response: [`InFlight`] has no task of its
-//! own.
+//! own. A connection of HTTP/1.1 carries one request at a time; one of HTTP/2 many, and has a task that moves their
+//! frames.
 //!
 //! The border: nothing here knows routes, policies or telemetry. A failure is reported as a [`Failure`], which is a
 //! `Reason` with the words for people; times are reported in the [`Attempt`] that the caller hands in.
@@ -13,6 +14,7 @@
 //! [`Attempt`]: weir_event::Attempt
 
 mod addresses;
+mod answer;
 mod balancer;
 mod cluster;
 mod connect;
@@ -21,17 +23,23 @@ mod content;
 mod descriptors;
 mod dial;
 mod failure;
+mod http1;
+mod http2;
 mod in_flight;
+mod lifetime;
+mod line;
 mod lot;
 mod origin;
 mod own_authority;
 mod pool;
 mod progress;
+mod sessions;
 mod slots;
 mod standing;
 mod tls;
 mod upkeep;
 
+pub use answer::{Head, Incomplete, Unanswered};
 pub use balancer::{Balancer, Lease, Tried};
 pub use cluster::{Cluster, Clusters, Member, hash};
 pub use connect::Timeouts;
@@ -39,7 +47,7 @@ pub use connection::Connection;
 pub use content::Content;
 pub use descriptors::{Descriptor, Descriptors};
 pub use failure::Failure;
-pub use in_flight::{Head, InFlight, Incomplete, Unanswered};
+pub use in_flight::InFlight;
 pub use origin::{Origin, Origins};
 pub use pool::Pool;
 pub use standing::Standing;

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use weir_config::policy::TlsOutbound;
+use weir_config::policy::{Alpn, TlsOutbound};
 use weir_config::{Cluster as Settings, Scheme, UpstreamAddress};
 
 /// One upstream address, with everything that a connection to it needs, made at load.
@@ -27,12 +27,34 @@ pub struct Origin {
     /// The same without the port.
     pub name: HeaderValue,
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) speaks: Speaks,
+    /// The same address, with HTTP/1.1 alone, where HTTP/2 is offered as well.
+    http1: Option<Arc<Self>>,
     pub(crate) addresses: Addresses,
     /// A connection is used for at most this long.
     pub(crate) max_age: Duration,
 }
 
+/// What is spoken to an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    /// Its TLS says which (ALPN, RFC 7301).
+    Either,
+}
+
 impl Origin {
+    /// Where a request goes that asks for a tunnel: only a connection of HTTP/1.1 becomes one (RFC 9110 7.8, RFC 9113 8.6).
+    pub fn of_tunnels(self: &Arc<Self>) -> &Arc<Self> {
+        self.http1.as_ref().unwrap_or(self)
+    }
+
+    /// Whether HTTP/1.1 is all that is spoken to it.
+    pub fn is_http1(&self) -> bool {
+        self.speaks == Speaks::Http1
+    }
+
     pub(crate) fn index(&self) -> usize {
         self.slot.index()
     }
@@ -108,16 +130,35 @@ impl Origins {
             |text: String| HeaderValue::try_from(text).map_err(|_| TlsError::Name { host: address.host.clone() });
         let (authority, name) = (value(address.authority())?, value(address.name())?);
         let settings = way.tls.as_deref();
-        let tls = match address.scheme {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let named = settings.and_then(|settings| settings.server_name.clone());
-                let name = named.map_or_else(|| server_name(&address.host), Ok)?;
-                Some((self.roots.client_config(settings)?, name))
-            }
+        let make = |tls, speaks, http1| Origin {
+            slot: self.slots.take(),
+            address: address.clone(),
+            authority: authority.clone(),
+            name: name.clone(),
+            tls,
+            speaks,
+            http1,
+            addresses: Addresses::new(way.dns_ttl),
+            max_age: way.max_age,
         };
-        let (address, addresses) = (address.clone(), Addresses::new(way.dns_ttl));
-        Ok(Origin { slot: self.slots.take(), address, authority, name, tls, addresses, max_age: way.max_age })
+        let config = match address.scheme {
+            Scheme::Http => return Ok(make(None, Speaks::Http1, None)),
+            Scheme::H2 => return Ok(make(None, Speaks::Http2, None)),
+            Scheme::Https => self.roots.client_config(settings)?,
+        };
+        let named = settings.and_then(|settings| settings.server_name.clone());
+        let server = named.map_or_else(|| server_name(&address.host), Ok)?;
+        let offers = |alpn: Alpn| config.alpn_protocols.iter().any(|offered| offered == alpn.as_bytes());
+        match (offers(Alpn::H2), offers(Alpn::Http11)) {
+            (false, _) => Ok(make(Some((config, server)), Speaks::Http1, None)),
+            (true, false) => Ok(make(Some((config, server)), Speaks::Http2, None)),
+            (true, true) => {
+                let mut alone = ClientConfig::clone(&config);
+                alone.alpn_protocols = vec![Alpn::Http11.as_bytes().to_vec()];
+                let http1 = Arc::new(make(Some((Arc::new(alone), server.clone())), Speaks::Http1, None));
+                Ok(make(Some((config, server)), Speaks::Either, Some(http1)))
+            }
+        }
     }
 }
 
@@ -172,5 +213,23 @@ mod tests {
         }
         assert!(origins.known.lock().unwrap().by_address.len() < 200);
         assert!(Arc::ptr_eq(&kept, &origins.origin(&address(1), None, &settings(1)).unwrap()));
+    }
+
+    #[test]
+    fn a_tunnel_has_an_origin_that_offers_http1_alone() {
+        let origins = Origins::default();
+        let of = |scheme| {
+            origins.origin(&UpstreamAddress { scheme, host: "127.0.0.1".into(), port: 80 }, None, &settings(1)).unwrap()
+        };
+        let https = of(Scheme::Https);
+        let alpn = |origin: &Origin| origin.tls.as_ref().unwrap().0.alpn_protocols.clone();
+        assert_eq!((https.speaks, alpn(&https)), (Speaks::Either, vec![b"h2".to_vec(), b"http/1.1".to_vec()]));
+        let tunnels = https.of_tunnels();
+        assert_eq!((tunnels.speaks, alpn(tunnels)), (Speaks::Http1, vec![b"http/1.1".to_vec()]));
+        assert_ne!(tunnels.index(), https.index());
+        for (scheme, speaks) in [(Scheme::Http, Speaks::Http1), (Scheme::H2, Speaks::Http2)] {
+            let origin = of(scheme);
+            assert_eq!((origin.speaks, origin.of_tunnels().index()), (speaks, origin.index()));
+        }
     }
 }
