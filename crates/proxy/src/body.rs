@@ -72,8 +72,9 @@ impl RequestBody {
         exchange.bytes_in += len;
         exchange.bytes_to_upstream += len;
         drop(exchange);
-        // Behind trailers nobody asks again.
+        // Behind trailers, or an end that is known, nobody asks again.
         if frame.is_trailers() || self.is_end() {
+            self.exchange.tunnel_ends(Turn::Client);
             self.exchange.request_is_whole(now);
         } else {
             self.exchange.progressed(now);

@@ -279,8 +279,13 @@ fn answered(
         protocols.iter().for_each(|protocol| fields.add(Known::Upgrade, protocol));
         fields.put(Known::Connection, &HeaderValue::from_static("upgrade"));
     }
-    if opens {
+    let mut status = status;
+    if is_tunnel_over_http2(flow) {
+        status = websocket::answer_to_http2(status, &mut fields)?;
+    } else if opens {
         websocket::ask(&mut fields);
+    }
+    if opens {
         let client = flow.tunnel.take().map(|client| RequestBody::tunnel(client, flow.exchange.clone()));
         client.into_iter().for_each(|client| in_flight.open_tunnel(client));
         flow.exchange.is_tunnel(now);
@@ -292,6 +297,11 @@ fn answered(
         single_length(&mut fields);
     }
     Ok(Reply { status, phrase, fields, content: Source::Upstream(in_flight) })
+}
+
+/// Whether a client of HTTP/2 asks for one.
+fn is_tunnel_over_http2(flow: &Flow) -> bool {
+    flow.tunnel.is_some() && flow.exchange.borrow().protocol == Protocol::Http2
 }
 
 fn end_hop(fields: &mut Fields) {
@@ -434,6 +444,11 @@ fn prepare(flow: &Flow, target: &Target, head: Head, origin: &Origin) -> Result<
     let accept = flow.tunnel.as_ref().and_then(|_| websocket::expected(&method, &fields));
     if accept.is_some() {
         websocket::ask(&mut fields);
+    } else if is_tunnel_over_http2(flow) {
+        return Err(Refusal::new(
+            Reason::MalformedRequest,
+            "the request asks for a WebSocket of another version than 13",
+        ));
     }
     if snapshot.tracer.is_some() {
         flow.exchange.borrow_mut().forwarded = Some(target.uri.clone());

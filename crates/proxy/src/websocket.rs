@@ -1,14 +1,21 @@
-//! The handshake of a WebSocket over HTTP/1.1 (RFC 6455 4): what goes on, and what must come back.
+//! The handshake of a WebSocket (RFC 6455 4): what goes on, and what must come back. Over HTTP/2 a client asks by an
+//! extended CONNECT (RFC 8441), which becomes the handshake of HTTP/1.1 that it stands for: it is routed, judged, recorded
+//! and sent on as GET, and 101 becomes 200.
 //!
 //! A tunnel is opened only where both sides have said so beyond doubt: the client in its request, and the service by 101
 //! with the very answer to the client's key. Otherwise a client could have the gateway take for a tunnel what its service
 //! reads as requests (or the other way round), and pass requests by every policy.
 
+use crate::accept::Arrived;
+use crate::answer::Refusal;
+use crate::upload::Incoming;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
 use sha1::{Digest, Sha1};
+use weir_event::Reason;
 use weir_http1::{Fields, Known};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -28,6 +35,37 @@ pub(crate) fn expected(method: &Method, fields: &Fields) -> Option<Bytes> {
     let is_key = STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES);
     let is_version = only(Known::SecWebSocketVersion) == Some(b"13");
     (*method == Method::GET && is_key && is_version).then(|| accept(key))
+}
+
+/// Whether the head of HTTP/2 asks for a WebSocket (RFC 8441 5).
+pub(crate) fn is_asked_by_http2(head: &Parts) -> bool {
+    let protocol = head.extensions.get::<h2::ext::Protocol>();
+    head.method == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+/// Makes of such a head that of HTTP/1.1. The key is the gateway's own: there is none over HTTP/2 (RFC 8441 5).
+pub(crate) fn stand_for(arrived: &mut Arrived, client: Incoming) {
+    arrived.method = Method::GET;
+    let mut key = [0; KEY_BYTES];
+    fastrand::fill(&mut key);
+    let key = HeaderValue::try_from(STANDARD.encode(key)).expect("base64 is visible ASCII");
+    arrived.headers.put(Known::SecWebSocketKey, &key);
+    arrived.tunnel = Some(client);
+}
+
+/// What a client of HTTP/2 is told in place of `status`, with `fields`: success means that the tunnel is open, so that
+/// another success is an error of the service.
+pub(crate) fn answer_to_http2(status: StatusCode, fields: &mut Fields) -> Result<StatusCode, Refusal> {
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => {
+            fields.remove(Known::SecWebSocketAccept);
+            Ok(StatusCode::OK)
+        }
+        status if status.is_success() => {
+            Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream did not open the WebSocket"))
+        }
+        status => Ok(status),
+    }
 }
 
 /// Says in the request, or in its answer, that the connection changes (RFC 9110 7.8).

@@ -1,14 +1,22 @@
-//! WebSockets over HTTP/1.1: what opens a tunnel, what passes through it, and what is reported of it.
+//! WebSockets over HTTP/1.1 and HTTP/2: what opens a tunnel, what passes through it, and what is reported of it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod common;
 
-use common::{Gateway, Upstream, api, header, timeouts};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use common::{Gateway, Upstream, api, header, http2, timeouts};
+use h2::client::SendRequest;
+use h2::ext::Protocol;
+use http::Request;
+use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
-use weir_event::{Exchange, Outcome, Reason, Turn};
+use weir_event::Protocol::Http2 as HTTP2;
+use weir_event::{Exchange, Method, Outcome, Reason, Turn};
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: chat\r\n\r\n";
@@ -161,4 +169,152 @@ fn a_101_that_is_no_answer_is_refused() {
         assert!(refused.starts_with("HTTP/1.1 502 "), "{handshake}{answer}{refused}");
         assert_eq!(gateway.event().reason, Reason::UpstreamProtocolError);
     }
+}
+
+/// What a client of HTTP/2 asks for a WebSocket by (RFC 8441 5.1).
+fn extended_connect(address: SocketAddr, more: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method("CONNECT").uri(format!("http://{address}/chat?room=1"));
+    for (name, value) in more {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(()).unwrap();
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    request
+}
+
+const OVER_HTTP2: [(&str, &str); 2] = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat")];
+
+/// Answers the key that comes, and sends back what comes then.
+fn handshaking(status: &'static str) -> Upstream {
+    Upstream::new(vec![Box::new(move |stream, heads| {
+        let Some(head) = common::read_request(stream) else { return };
+        let key = header(&head, "sec-websocket-key").unwrap_or_default().to_owned();
+        drop(heads.send(head));
+        let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+        let accept = STANDARD.encode(digest);
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n\
+             sec-websocket-protocol: chat\r\n\r\n"
+        );
+        drop(stream.write_all(answer.as_bytes()));
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        drop(stream.shutdown(Shutdown::Both));
+    })])
+}
+
+#[test]
+fn a_tunnel_over_http2_is_the_handshake_that_it_stands_for() {
+    let upstream = handshaking("101 Switching Protocols");
+    let gateway = Gateway::before(upstream.address);
+    http2::run(async {
+        let (client, _connection) = http2::connect(gateway.address).await;
+        let mut client = client.ready().await.unwrap();
+        // The settings of the gateway are there with its first answer.
+        assert_eq!(http2::ask(&mut client, http2::get(gateway.address, "/%zz")).await.status(), 400);
+        assert!(client.is_extended_connect_protocol_enabled());
+        let request = extended_connect(gateway.address, &OVER_HTTP2);
+        let (answer, mut send) = client.send_request(request, false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let field = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(field("sec-websocket-protocol").as_deref(), Some("chat"));
+        let none = ["upgrade", "connection", "sec-websocket-accept", "content-length"].map(field);
+        assert_eq!(none, [const { None }; 4]);
+        let mut recv = answer.into_body();
+        for byte in 0..50 {
+            send.send_data(vec![byte; MESSAGE].into(), false).unwrap();
+            let mut echoed = Vec::new();
+            while echoed.len() < MESSAGE {
+                let data = recv.data().await.unwrap().unwrap();
+                recv.flow_control().release_capacity(data.len()).unwrap();
+                echoed.extend_from_slice(&data);
+            }
+            assert_eq!(echoed, [byte; MESSAGE]);
+        }
+        send.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(http2::body(&mut recv).await.unwrap(), b"", "both ways have ended");
+    });
+    assert_eq!(gateway.event().status, 400);
+    let request = upstream.request();
+    assert!(request.starts_with("GET /chat?room=1 HTTP/1.1\r\n"), "{request}");
+    assert_eq!(header(&request, "upgrade"), Some("websocket"));
+    assert_eq!(header(&request, "connection"), Some("Upgrade"));
+    assert!(header(&request, "content-length").is_none() && header(&request, "transfer-encoding").is_none());
+    let event = gateway.event();
+    assert_eq!((event.status, event.upstream_status, event.reason), (200, 101, Reason::None));
+    assert_eq!((event.outcome, event.protocol, event.method), (Outcome::Completed, HTTP2, Method::Get));
+    assert_eq!((event.bytes_in, event.bytes_out), (50 * MESSAGE as u64, 50 * MESSAGE as u64));
+    assert_eq!(attr(&event, "tunnel.closed_by").as_deref(), Some("client"));
+    assert!(attr(&event, "tunnel.duration_us").is_some());
+}
+
+/// Success would tell the client that the tunnel is open.
+#[test]
+fn a_tunnel_over_http2_is_open_only_where_the_service_says_so() {
+    for (status, told, reason) in [
+        ("200 OK\r\ncontent-length: 0", 502, Reason::UpstreamProtocolError),
+        ("403 Forbidden\r\ncontent-length: 0", 403, Reason::None),
+        ("101 Switching Protocols\r\nsec-websocket-accept: AAAA", 502, Reason::UpstreamProtocolError),
+    ] {
+        let upstream = handshaking(status);
+        let gateway = Gateway::before(upstream.address);
+        http2::run(async {
+            let (client, _connection) = http2::connect(gateway.address).await;
+            let mut client = client.ready().await.unwrap();
+            let request = extended_connect(gateway.address, &OVER_HTTP2);
+            let (answer, _send) = client.send_request(request, false).unwrap();
+            assert_eq!(answer.await.unwrap().status(), told, "{status}");
+        });
+        let event = gateway.event();
+        assert_eq!((event.status, event.reason), (told, reason), "{status}");
+        assert_eq!(attr(&event, "tunnel.closed_by"), None, "{status}");
+    }
+    let upstream = handshaking("101 Switching Protocols");
+    let gateway = Gateway::before(upstream.address);
+    http2::run(async {
+        let (client, _connection) = http2::connect(gateway.address).await;
+        let mut client = client.ready().await.unwrap();
+        for (fields, protocol, told) in [
+            (&OVER_HTTP2[1..], "websocket", 400),
+            (&[("sec-websocket-version", "8")], "websocket", 400),
+            (&OVER_HTTP2[..], "connect-udp", 501),
+        ] {
+            let mut request = extended_connect(gateway.address, fields);
+            request.extensions_mut().insert(Protocol::from_static(protocol));
+            let (answer, _send) = client.send_request(request, false).unwrap();
+            assert_eq!(answer.await.unwrap().status(), told, "{fields:?} {protocol}");
+            client = client.ready().await.unwrap();
+        }
+    });
+    assert!(upstream.try_request().is_none(), "nothing of them goes on");
+}
+
+#[test]
+fn a_client_that_resets_its_stream_ends_the_tunnel_and_nothing_else() {
+    let upstream = handshaking("101 Switching Protocols");
+    let gateway = Gateway::before(upstream.address);
+    http2::run(async {
+        let (client, _connection) = http2::connect(gateway.address).await;
+        let mut client = client.ready().await.unwrap();
+        let open = |client: &mut SendRequest<Bytes>| {
+            client.send_request(extended_connect(gateway.address, &OVER_HTTP2), false).unwrap()
+        };
+        let (first, mut send) = open(&mut client);
+        let _first = first.await.unwrap();
+        client = client.ready().await.unwrap();
+        let (second, mut other) = open(&mut client);
+        let mut second = second.await.unwrap().into_body();
+        send.send_reset(h2::Reason::CANCEL);
+        other.send_data(Bytes::from_static(b"still"), true).unwrap();
+        assert_eq!(http2::body(&mut second).await.unwrap(), b"still");
+    });
+    let mut events = [gateway.event(), gateway.event()];
+    events.sort_by_key(|event| event.outcome == Outcome::Completed);
+    assert_eq!((events[0].reason, events[0].outcome), (Reason::ClientClosed, Outcome::Cancelled));
+    assert_eq!((events[1].reason, events[1].outcome), (Reason::None, Outcome::Completed));
 }

@@ -61,6 +61,8 @@ pub(super) async fn serve(connection: Rc<Connection>, stream: Stream, ahead: Byt
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_SEND_BUFFER)
+        // WebSockets (RFC 8441 3).
+        .enable_connect_protocol()
         // Twice of what `accept` takes: up to there the refusal is the pipeline's, with its problem body.
         .max_header_list_size(2 * MAX_HEAD as u32);
     let state = Serving::Greeting(builder.handshake(watched));

@@ -11,6 +11,7 @@ use crate::exchange::Owner;
 use crate::pipeline;
 use crate::reply::Reply;
 use crate::upload::{Incoming, Upload as _};
+use crate::websocket;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream, SendStream};
@@ -38,6 +39,7 @@ pub(super) fn spawn(
     let entered = Entered::new(Rc::clone(connection));
     let (head, recv) = request.into_parts();
     let (upload, handle) = Upload::new(recv, &head.headers);
+    let is_websocket = websocket::is_asked_by_http2(&head);
     let over = Over(handle);
     let stream = Rc::clone(&entered.stream);
     let (connection, frames) = (Rc::clone(connection), Rc::clone(frames));
@@ -45,8 +47,13 @@ pub(super) fn spawn(
         let over = over;
         // Boxed: five kilobytes that would be moved half a dozen times on their way into a task.
         let owner = Rc::clone(&connection) as Rc<dyn Owner>;
-        let upload = (!upload.is_end()).then(|| Box::new(upload) as Incoming);
-        let served = Box::pin(pipeline::serve(Rc::clone(&connection.client), owner, Arrived::from(head), upload));
+        let (mut arrived, mut body) = (Arrived::from(head), None);
+        if is_websocket {
+            websocket::stand_for(&mut arrived, Box::new(upload));
+        } else if !upload.is_end() {
+            body = Some(Box::new(upload) as Incoming);
+        }
+        let served = Box::pin(pipeline::serve(Rc::clone(&connection.client), owner, arrived, body));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
         serve((&connection, &frames, &stream), served, respond, &over.0).await;
     };
