@@ -96,7 +96,7 @@ impl fmt::Display for Scheme {
 }
 
 /// An upstream of an API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// `<api>-<service>`, as Flex names what it generates; or the name of a `Service`, with its namespace before it where
     /// that is not the default one.
@@ -106,6 +106,8 @@ pub struct Service {
     pub cluster: Cluster,
     /// How the gateway speaks TLS to it, where a `tls-outbound` policy says so; never there for a scheme of http.
     pub tls: Option<Arc<TlsOutbound>>,
+    /// What is asked for each attempt there, in order.
+    pub policies: Vec<PolicyBinding>,
     /// Whether a Weir gateway answers there (`peerGateway`).
     pub is_peer: bool,
 }
@@ -122,7 +124,14 @@ impl Service {
     /// One at a single address, with the default of all else.
     pub fn at(name: impl Into<String>, address: UpstreamAddress) -> Self {
         let endpoints = vec![Endpoint { address, weight: 1 }];
-        Self { name: name.into(), endpoints, cluster: Cluster::default(), tls: None, is_peer: false }
+        Self {
+            name: name.into(),
+            endpoints,
+            cluster: Cluster::default(),
+            tls: None,
+            policies: Vec::new(),
+            is_peer: false,
+        }
     }
 }
 

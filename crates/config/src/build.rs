@@ -85,7 +85,9 @@ fn service(draft: &ServiceDraft, shared: bool) -> Option<Service> {
     let name = if shared { metadata.shown() } else { metadata.name.clone() };
     let tls = draft.tls.first().and_then(|(tls, _)| tls.clone()).map(Arc::new);
     let UpstreamDraft { endpoints, cluster, is_peer, .. } = &draft.upstream;
-    Some(Service { name, endpoints: endpoints.clone()?, cluster: cluster.clone(), is_peer: *is_peer, tls })
+    let (endpoints, cluster) = (endpoints.clone()?, cluster.clone());
+    let policies = chain(&format!("service/{}/{name}", metadata.namespace), draft.chain.clone());
+    Some(Service { name, endpoints, cluster, tls, policies, is_peer: *is_peer })
 }
 
 /// The second binding of a policy is `<policy>-2`, so that metrics keep them apart.

@@ -10,7 +10,9 @@ use crate::error::ConfigError;
 use crate::policy::{Reference, TlsOutbound};
 use crate::read::{Errors, MAX_ERRORS, Place, show};
 use crate::resource_index::{ResourceIndex, within};
-use crate::resources::{ApiDraft, BindingDraft, Bound, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target};
+use crate::resources::{
+    ApiDraft, BindingDraft, Bound, ChainDraft, ContractDraft, Drafts, Metadata, Rank, ServiceDraft, Target,
+};
 
 /// Mistakes that are reported with the name that was perhaps meant: finding it looks at every name.
 const MOST_HINTS: usize = 100;
@@ -130,7 +132,7 @@ impl<'a> Linker<'a> {
     fn bind_apis(&mut self, apis: &[usize], binding: Binding) {
         let Binding { metadata, bound, rank, place } = binding;
         match bound {
-            Some(Bound::Service(..)) => self.refuse(&place, FOR_SERVICE),
+            Some(bound) if bound.is_for_service() => self.refuse(&place, FOR_SERVICE),
             Some(mut bound) => {
                 if let Bound::Route(Some(destination)) = &mut bound {
                     destination.to.service.namespace.get_or_insert_with(|| metadata.namespace.clone());
@@ -153,6 +155,14 @@ impl<'a> Linker<'a> {
                 }
                 self.drafts.service_mut(at).tls.push((tls, place));
             }
+            (Ok(at), Some(Bound::Chain { policy, rules, place })) if policy.is_outbound() => {
+                if !rules.is_empty() {
+                    self.refuse(&place, "has `rules`: it is for all requests to the Service; remove them");
+                }
+                let name = binding.metadata.shown();
+                let draft = ChainDraft { rank: binding.rank, name, policy, rules: Vec::new(), place };
+                self.drafts.service_mut(at).chain.push(draft);
+            }
             (Ok(_), None | Some(Bound::Nothing)) => {}
             (Ok(_), Some(_)) => self.refuse(&binding.place, FOR_API),
         }
@@ -171,6 +181,10 @@ impl<'a> Linker<'a> {
     }
 
     fn order(&mut self) {
+        let within = self.drafts.apis.iter_mut().flat_map(|api| &mut api.services);
+        for service in within.chain(&mut self.drafts.services) {
+            service.chain.sort_by(|a, b| a.rank.cmp(&b.rank));
+        }
         for api in &mut self.drafts.apis {
             api.chain.sort_by(|a, b| (!a.policy.is_first(), &a.rank).cmp(&(!b.policy.is_first(), &b.rank)));
             // An API's own policy goes before those that a selector gives to many.

@@ -95,6 +95,15 @@ fn lost(old: &Api, new: &Api) -> Vec<String> {
             lost.push(format!("service `{}` of API `{api}` would lose its policy `tls-outbound`", service.name));
         }
     }
+    for service in &old.services {
+        let Some(next) = new.services.iter().find(|next| next.name == service.name) else { continue };
+        for bound in &service.policies {
+            if !next.policies.iter().any(|other| other.policy.name() == bound.policy.name()) {
+                let (policy, service) = (bound.policy.name(), &service.name);
+                lost.push(format!("service `{service}` of API `{api}` would lose its policy `{policy}`"));
+            }
+        }
+    }
     lost
 }
 

@@ -28,6 +28,10 @@ impl Stages {
     /// A response is about to be sent, whoever made it: the upstream, a policy behind this one, or the gateway.
     pub const RESPONSE: Self = Self(1 << 2);
 
+    /// The request is about to be sent to an endpoint of a service, for the first time or again. Policies of this stage are
+    /// bound to services.
+    pub const ATTEMPT: Self = Self(1 << 3);
+
     pub const REQUEST_AND_RESPONSE: Self = Self::REQUEST.and(Self::RESPONSE);
 
     /// These and `other`.
@@ -43,7 +47,7 @@ impl Stages {
 
 /// A policy that is compiled from its checked configuration, so that evaluating it cannot fail.
 ///
-/// Of the three stages, those that are not in `STAGES` are never called.
+/// Of the four stages, those that are not in `STAGES` are never called.
 pub(crate) trait Compiled: Sized {
     /// Its checked configuration.
     type Spec;
@@ -57,6 +61,12 @@ pub(crate) trait Compiled: Sized {
     }
 
     fn on_request(&self, _request: &mut RequestView<'_>) -> Step {
+        Outcome::go_on().into()
+    }
+
+    /// It may wait, as [`Compiled::on_request`] may; of its effects those that change the request's headers count, and they
+    /// hold for this attempt.
+    fn on_attempt(&self, _attempt: &mut AttemptView<'_>) -> Step {
         Outcome::go_on().into()
     }
 
@@ -74,6 +84,21 @@ pub struct RequestView<'a> {
     pub client: IpAddr,
     /// Whom a policy before this one has identified.
     pub consumer: Option<&'a Authenticated>,
+    pub now: Instant,
+    /// What the policy wants written in the log of requests.
+    pub messages: &'a mut Vec<Message>,
+}
+
+/// What a policy sees of an attempt. Headers may be changed: they are this attempt's.
+pub struct AttemptView<'a> {
+    pub method: &'a Method,
+    /// What the service is asked for, with its query.
+    pub target: &'a str,
+    pub headers: &'a mut Fields,
+    /// The endpoint's host and port.
+    pub authority: &'a HeaderValue,
+    /// 1 of the first.
+    pub number: usize,
     pub now: Instant,
     /// What the policy wants written in the log of requests.
     pub messages: &'a mut Vec<Message>,
@@ -236,7 +261,7 @@ impl Answer {
 }
 
 /// What an answer says. No internals, and nothing of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     Empty,
     /// `application/problem+json` with this sentence.
@@ -248,4 +273,14 @@ pub enum Body {
     },
     /// `application/json`, whole: where clients know Flex's own words.
     Json(&'static str),
+    /// Made while the gateway runs: what another server answered, or what was kept of it.
+    Content(Box<Content>),
+}
+
+/// What was made while the gateway runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The media type.
+    pub kind: HeaderValue,
+    pub bytes: Bytes,
 }

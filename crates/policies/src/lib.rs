@@ -9,7 +9,9 @@ mod basic_auth;
 mod client_id;
 mod contract;
 mod cors;
+mod credential_injection;
 mod credentials;
+mod direct_response;
 mod expression;
 mod header_injection;
 mod header_removal;
@@ -23,8 +25,8 @@ mod services;
 mod testing;
 
 pub use contract::{
-    Answer, Authenticated, Body, Carried, Decision, Effects, Message, Outcome, RequestView, ResponseHeaders,
-    ResponseView, Stages, Step, Waiting,
+    Answer, AttemptView, Authenticated, Body, Carried, Content, Decision, Effects, Message, Outcome, RequestView,
+    ResponseHeaders, ResponseView, Stages, Step, Waiting,
 };
 pub use services::Services;
 
@@ -32,6 +34,8 @@ use basic_auth::BasicAuth;
 use client_id::ClientId;
 use contract::Compiled;
 use cors::Cors;
+use credential_injection::CredentialInjection;
+use direct_response::DirectResponse;
 use header_injection::HeaderInjection;
 use header_removal::HeaderRemoval;
 use ip_list::{IpAllowlist, IpBlocklist};
@@ -80,6 +84,13 @@ macro_rules! compiled {
                 }
             }
 
+            /// Before the request is sent to an endpoint.
+            pub fn on_attempt(&self, attempt: &mut AttemptView<'_>) -> Step {
+                match self {
+                    $(Self::$policy(policy) => policy.on_attempt(attempt),)+
+                }
+            }
+
             /// Before the response is sent.
             pub fn on_response(&self, response: &mut ResponseView<'_>) {
                 match self {
@@ -93,6 +104,8 @@ macro_rules! compiled {
 compiled! {
     ClientIdEnforcement: ClientId,
     Cors: Cors,
+    CredentialInjection: CredentialInjection,
+    DirectResponse: DirectResponse,
     HeaderInjection: HeaderInjection,
     HeaderRemoval: HeaderRemoval,
     HttpBasicAuthentication: BasicAuth,

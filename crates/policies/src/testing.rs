@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
-use crate::{Authenticated, Carried, Message, Outcome, Policy, RequestView, ResponseView, Services, Step};
+use crate::{AttemptView, Authenticated, Carried, Message, Outcome, Policy, RequestView, ResponseView, Services, Step};
 use http::{Method, StatusCode, Uri};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -72,6 +72,33 @@ pub(crate) fn api(name: &str, config: &str) -> Api {
     );
     let config = load_text(Path::new("test"), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     config.apis.into_iter().next().unwrap()
+}
+
+/// What an attempt has after the policy `name` of a service with this `config`.
+pub(crate) fn attempt(name: &str, config: &str, given: &[(&str, &str)]) -> Vec<(String, String)> {
+    let text = format!(
+        "apiVersion: gateway.weir.dev/v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{address: \"http://b\"}}\n---\n\
+         apiVersion: gateway.weir.dev/v1\nkind: ApiInstance\nmetadata: {{name: a}}\nspec: {{address: \"http://0.0.0.0:80\", \
+         policies: [{{policyRef: {{name: route}}, config: {{destinationRef: {{name: s}}}}}}]}}\n---\n\
+         apiVersion: gateway.weir.dev/v1\nkind: PolicyBinding\nmetadata: {{name: p}}\nspec: {{targetRef: {{kind: Service, \
+         name: s}}, policyRef: {{name: {name}}}, config: {config}}}\n"
+    );
+    let config = load_text(Path::new("test"), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let api = &config.apis[0];
+    let policy = Policy::compile(&api.services[0].policies[0], api, &Services::default());
+    let mut request = given.iter().fold(Request::get("/"), |request, (name, value)| request.with(name, value));
+    let authority = http::HeaderValue::from_static("b");
+    let step = policy.on_attempt(&mut AttemptView {
+        method: &request.method,
+        target: "/",
+        headers: &mut request.headers,
+        authority: &authority,
+        number: 1,
+        now: request.now,
+        messages: &mut request.messages,
+    });
+    assert!(matches!(done(step).decision, crate::Decision::Continue));
+    request.fields()
 }
 
 /// What a policy answers that does not wait.

@@ -63,6 +63,7 @@ impl Refusal {
                 (Some(PROBLEM), with_error(&problem(self.reason, self.status, detail, exchange.trace.trace), error))
             }
             Body::Json(body) => (Some(JSON), Bytes::from_static(body.as_bytes())),
+            Body::Content(content) => (Some(content.kind), content.bytes),
         };
         let mut reply = Reply::new(self.status, Source::fixed(body));
         reply.fields.extend(kind.map(|kind| (CONTENT_TYPE, kind)));

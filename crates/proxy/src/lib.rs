@@ -11,6 +11,7 @@
 
 mod accept;
 mod answer;
+mod attempt_policies;
 mod attempts;
 mod body;
 mod client;
@@ -31,6 +32,7 @@ mod marks;
 mod own_answer;
 mod patience;
 mod pipeline;
+mod policy_run;
 mod proxy;
 mod pulse;
 mod record;

@@ -4,15 +4,13 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
-use crate::exchange::ExchangeRef;
 use crate::flow::{Flow, Passed};
+use crate::policy_run::{self, Times, Wait, set};
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
-use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, NameId, PolicyRun, RateLimitState, Verdict, micros};
-use weir_http1::Fields;
+use weir_event::RateLimitState;
 use weir_policies::{Authenticated, Decision, Outcome, RequestView, Stages, Step, Waiting};
 
 /// The policies of an API, at one stage.
@@ -30,57 +28,6 @@ struct Asked {
     /// Since when it waits.
     since: Instant,
     waiting: Waiting,
-}
-
-/// When a policy was asked, when it had answered, and how long of that it waited.
-struct Times {
-    started: Instant,
-    ended: Instant,
-    waited: Duration,
-}
-
-/// The wait of a policy. Dropped before its end - the client gave up - the policy is recorded with what it waited.
-struct Wait {
-    exchange: ExchangeRef,
-    policy: NameId,
-    started: Instant,
-    since: Instant,
-    ended: bool,
-}
-
-impl Wait {
-    fn end(mut self) -> Times {
-        self.ended = true;
-        let times = self.times();
-        self.exchange.borrow_mut().waited += times.waited;
-        times
-    }
-
-    fn times(&self) -> Times {
-        let ended = self.exchange.worker().clock.now();
-        Times { started: self.started, ended, waited: ended.saturating_duration_since(self.since) }
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if !self.ended && !std::thread::panicking() {
-            let times = self.times();
-            let mut exchange = self.exchange.borrow_mut();
-            let run = times.run(&exchange, self.policy, Verdict::Skipped);
-            exchange.waited += times.waited;
-            exchange.policies.push(run);
-        }
-    }
-}
-
-impl Times {
-    fn run(&self, exchange: &Exchange, policy: NameId, verdict: Verdict) -> PolicyRun {
-        let Self { started, ended, waited } = *self;
-        let start_us = micros(started.saturating_duration_since(exchange.started));
-        let took = ended.saturating_duration_since(started);
-        PolicyRun { policy, verdict, start_us, waited_us: micros(waited), took }
-    }
 }
 
 /// Runs those that are asked before the route is chosen.
@@ -158,7 +105,7 @@ impl Chain<'_> {
         let mut next = Some(asked);
         while let Some(Asked { index, started, since, waiting }) = next {
             let (exchange, policy) = (flow.exchange.clone(), self.api.policies[index].name);
-            let wait = Wait { exchange, policy, started, since, ended: false };
+            let wait = Wait::begin(exchange, policy, started, since);
             let outcome = waiting.await;
             self.settle(index, outcome, wait.end(), flow, head, consumer)?;
             next = self.ask_from(index + 1, flow, head, consumer)?;
@@ -246,11 +193,7 @@ impl Chain<'_> {
     ) -> Result<(), Refusal> {
         let Outcome { decision, effects } = outcome;
         let bound = &self.api.policies[index];
-        let verdict = match &decision {
-            Decision::Continue => Verdict::Continue,
-            Decision::Respond(_) => Verdict::Answered,
-            Decision::Reject(_) => Verdict::Rejected,
-        };
+        let verdict = policy_run::verdict(&decision);
         let mut exchange = flow.exchange.borrow_mut();
         let run = times.run(&exchange, bound.name, verdict);
         exchange.policies.push(run);
@@ -278,15 +221,6 @@ impl Chain<'_> {
         };
         exchange.answered_by = bound.name;
         Err(Refusal::from(answer))
-    }
-}
-
-fn set(headers: &mut Fields, changes: Vec<(HeaderName, Option<HeaderValue>)>) {
-    for (name, value) in changes {
-        match value {
-            Some(value) => headers.put(&name, &value),
-            None => drop(headers.remove(&name)),
-        }
     }
 }
 

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use weir_config::{
-    Api, ConfigError, ExemplarFilter, GatewayConfig, PeerGateway, Propagators, Rule, TraceEdge, UpstreamHost, Validity,
+    Api, ConfigError, ExemplarFilter, GatewayConfig, PeerGateway, Propagators, Rule, Service, TraceEdge, UpstreamHost,
+    Validity,
 };
 use weir_event::{NameId, Protocol};
 use weir_policies::{Policy, Stages};
@@ -132,11 +133,20 @@ pub(crate) struct RouteEntry {
     /// Base path and pattern; several patterns of one route are reported as `a|b`.
     pub(crate) template: NameId,
     pub(crate) cluster: Arc<Cluster>,
+    /// The policies of its service.
+    pub(crate) outbound: Vec<OutboundPolicy>,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// Whether a Weir gateway answers for its service.
     pub(crate) is_peer: bool,
     /// Which of its requests have a line in the access log; `None`: none.
     pub(crate) lines: Option<Arc<LineRule>>,
+}
+
+/// A policy of a service, which is asked for each attempt.
+#[derive(Debug)]
+pub(crate) struct OutboundPolicy {
+    pub(crate) name: NameId,
+    pub(crate) policy: Policy,
 }
 
 /// A policy with the requests that it applies to.
@@ -352,6 +362,7 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
             service: names.register(&service.name),
             template: names.register(&template),
             cluster,
+            outbound: outbound(service, api, registry),
             metrics,
             lines: lines.clone(),
             is_peer: service.is_peer,
@@ -369,4 +380,13 @@ fn api_entry(api: &Api, registry: &Registry, lines: Option<&Arc<LineRule>>) -> R
         policies: bound.collect(),
         tracer: None,
     })
+}
+
+/// The policies of a service, for one API that uses it.
+fn outbound(service: &Service, api: &Api, registry: &Registry) -> Vec<OutboundPolicy> {
+    let compiled = service.policies.iter().map(|binding| OutboundPolicy {
+        name: registry.names.register(&binding.name),
+        policy: Policy::compile(binding, api, &registry.policies),
+    });
+    compiled.collect()
 }

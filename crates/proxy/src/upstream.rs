@@ -9,6 +9,7 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
+use crate::attempt_policies::attempt_policies;
 use crate::attempts::{Attempts, Miss, host_of};
 use crate::body::{Broken, RequestBody, Source};
 use crate::exchange::ExchangeRef;
@@ -55,6 +56,16 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
     loop {
         let origin = attempts.origin();
         let origin = if accept.is_some() { origin.of_tunnels() } else { origin };
+        let mut own;
+        let outbound = &*target.route().outbound;
+        let sent_fields = if outbound.is_empty() {
+            &mut fields
+        } else {
+            own = fields.clone();
+            Box::pin(attempt_policies(flow, outbound, origin, (&method, path), &mut own)).await?;
+            started = flow.exchange.hand_to(Turn::Upstream);
+            &mut own
+        };
         let timeouts = flow.exchange.snapshot().upstream_timeouts();
         let kept = if is_fresh { None } else { flow.exchange.worker().pool.checkout(origin, started, &timeouts) };
         let is_kept = kept.is_some();
@@ -67,12 +78,12 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         let (miss, refusal) = match way {
             Err(refusal) => (Miss::Unsent(refusal.reason()), refusal),
             Ok(Way { connection, trying }) => {
-                stamp(flow, &mut fields);
+                stamp(flow, sent_fields);
                 if connection.is_http2() {
                     trying.is_http2();
                 }
                 let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
-                let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
+                let mut in_flight = InFlight::send(connection, (&method, path, sent_fields), body);
                 let waited = {
                     let waiting = pin!(final_head(&flow.exchange, &mut in_flight));
                     let timeouts = attempts.timeouts(&flow.exchange.snapshot().timeouts);

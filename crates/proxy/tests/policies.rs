@@ -423,3 +423,71 @@ fn a_request_waits_for_keys_and_the_wait_is_not_the_gateways() {
     let (answer, event) = get(&gateway, "");
     assert_eq!((status(&answer), event.reason), ("400", Reason::AuthenticationFailed));
 }
+
+/// Policies of a service are asked for each attempt, and what they add goes nowhere else.
+#[test]
+fn a_policy_of_a_service_is_asked_for_each_attempt() {
+    let busy = Upstream::answering("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+    let good = Upstream::answering(OK);
+    let gateway = Gateway::start(&format!(
+        "
+apiVersion: gateway.weir.dev/v1
+kind: Service
+metadata: {{name: main}}
+spec:
+  addresses: [\"http://{}\", \"http://{}\"]
+  balancing: {{algorithm: roundRobin}}
+  retries: {{attempts: 1, statuses: [503]}}
+---
+apiVersion: gateway.weir.dev/v1
+kind: ApiInstance
+metadata: {{name: orders}}
+spec:
+  address: http://127.0.0.1:0
+  policies:
+    - policyRef: {{name: route}}
+      config: {{destinationRef: {{name: main}}}}
+---
+apiVersion: gateway.weir.dev/v1
+kind: PolicyBinding
+metadata: {{name: credentials}}
+spec:
+  targetRef: {{kind: Service, name: main}}
+  policyRef: {{name: credential-injection-basic-auth-flex}}
+  config: {{username: Aladdin, password: open sesame}}
+",
+        busy.address, good.address
+    ));
+    let mut seen = false;
+    while !seen {
+        let (answer, event) = get(&gateway, "authorization: Basic dGhlaXJz\r\n");
+        assert_eq!(status(&answer), "200", "{answer}");
+        assert!(!answer.contains("QWxhZGRpbjpvcGVuIHNlc2FtZQ"), "{answer}");
+        seen = event.attempts.len() == 2;
+        let expected = vec!["credential-injection-basic-auth-flex"; event.attempts.len()];
+        assert_eq!(names(&gateway, &event), expected);
+        assert!(event.policies.iter().all(|run| run.verdict == Verdict::Continue && run.waited_us == 0));
+        let sent: Vec<_> = [&busy, &good].into_iter().filter_map(Upstream::try_request).collect();
+        assert_eq!(sent.len(), event.attempts.len());
+        for request in sent {
+            assert_eq!(header(&request, "authorization"), Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+            assert_eq!(request.to_ascii_lowercase().matches("authorization:").count(), 1, "{request}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_the_configuration_needs_no_service() {
+    let upstream = Upstream::answering(OK);
+    let config = "{status: 503, contentType: application/json, body: '{\"back\": 9}', headers: {retry-after: '60'}}";
+    let gateway = Gateway::start(&(api(upstream.address, "") + &binding("notice", "direct-response", 1, config)));
+    let (answer, event) = get(&gateway, "");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\n{\"back\": 9}"), "{answer}");
+    assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    assert_eq!(header(&answer, "content-length"), Some("11"));
+    assert_eq!(header(&answer, "retry-after"), Some("60"));
+    assert_eq!((event.status, event.reason, event.attempts.len()), (503, Reason::PolicyAnswered, 0));
+    assert_eq!(event.policies[0].verdict, Verdict::Answered);
+    assert_eq!(event.bytes_out, 11);
+    assert!(upstream.try_request().is_none());
+}

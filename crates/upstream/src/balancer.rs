@@ -248,7 +248,7 @@ mod tests {
             max_ejected_percent: 100,
         });
         let cluster = Settings { balancing, ejection, ..Settings::default() };
-        let service = Service { name: "s".into(), endpoints, cluster, tls: None, is_peer: false };
+        let service = Service { name: "s".into(), endpoints, cluster, tls: None, policies: Vec::new(), is_peer: false };
         Clusters::default().cluster(&service).unwrap()
     }
 

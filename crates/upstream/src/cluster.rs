@@ -189,7 +189,7 @@ impl Clusters {
     /// # Errors
     /// No TLS can be spoken with one of its endpoints.
     pub fn cluster(&self, service: &Service) -> Result<Arc<Cluster>, TlsError> {
-        let Service { name, endpoints, cluster: settings, tls, is_peer: _ } = service;
+        let Service { name, endpoints, cluster: settings, tls, policies: _, is_peer: _ } = service;
         let shape = Shape { endpoints: endpoints.clone(), settings: settings.clone(), tls: tls.clone() };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let there = known.entry(name.clone()).or_default();
@@ -277,7 +277,7 @@ mod tests {
             max_ejected_percent: 50,
         };
         let cluster = Settings { ejection: Some(ejection), ..Settings::default() };
-        Service { name: "s".into(), endpoints, cluster, tls: None, is_peer: false }
+        Service { name: "s".into(), endpoints, cluster, tls: None, policies: Vec::new(), is_peer: false }
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) trait PolicySpec: Sized {
     /// It stands before all others, whatever their `order`.
     const IS_FIRST: bool = false;
 
+    /// It is bound to a service, and asked for each attempt there.
+    const IS_OUTBOUND: bool = false;
+
     /// Reads `config`. Every field is asked for before the first `?`: the schema is made of what is asked for.
     fn read(at: &Cursor<'_>) -> Option<Self>;
 
@@ -72,6 +75,13 @@ macro_rules! policies {
             pub(crate) const fn is_first(&self) -> bool {
                 match self {
                     $(Self::$policy(_) => <$policy as PolicySpec>::IS_FIRST,)+
+                }
+            }
+
+            /// Whether it is bound to a service, and asked for each attempt there.
+            pub(crate) const fn is_outbound(&self) -> bool {
+                match self {
+                    $(Self::$policy(_) => <$policy as PolicySpec>::IS_OUTBOUND,)+
                 }
             }
 

@@ -15,12 +15,24 @@ pub struct HttpBasicAuthentication {
     pub password: Secret,
 }
 
+impl HttpBasicAuthentication {
+    /// A name that basic authentication can carry.
+    pub(super) fn read_username(at: &Cursor<'_>) -> Option<String> {
+        let name = at.filled()?;
+        if name.contains(':') {
+            at.refuse("contains `:`, which basic authentication cannot carry; remove it")
+        } else {
+            Some(name)
+        }
+    }
+}
+
 impl PolicySpec for HttpBasicAuthentication {
     const NAME: &'static str = "http-basic-authentication-flex";
 
     fn read(at: &Cursor<'_>) -> Option<Self> {
         let mut fields = at.fields()?;
-        let username = fields.required("username", username);
+        let username = fields.required("username", Self::read_username);
         let password = fields.required("password", Cursor::secret);
         fields.finish();
         Some(Self { username: username?, password: password? })
@@ -37,14 +49,5 @@ impl PolicySpec for HttpBasicAuthentication {
 
     fn identifies(&self) -> bool {
         true
-    }
-}
-
-fn username(at: &Cursor<'_>) -> Option<String> {
-    let name = at.filled()?;
-    if name.contains(':') {
-        at.refuse("contains `:`, which basic authentication cannot carry; remove it")
-    } else {
-        Some(name)
     }
 }

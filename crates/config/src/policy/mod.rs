@@ -5,7 +5,9 @@
 mod access_log;
 mod client_id_enforcement;
 mod cors;
+mod credential_injection;
 mod definition;
+mod direct_response;
 mod header_injection;
 mod header_removal;
 mod headers;
@@ -22,7 +24,9 @@ mod tracing;
 pub(crate) use access_log::RequestLog;
 pub use client_id_enforcement::ClientIdEnforcement;
 pub use cors::{Cors, Group, MaxAge, Origin, Origins};
+pub use credential_injection::CredentialInjection;
 pub(crate) use definition::PolicySpec;
+pub use direct_response::DirectResponse;
 pub use header_injection::{HeaderInjection, HeaderValueOf, Injected};
 pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
@@ -41,7 +45,7 @@ use crate::tracing::ApiTracing;
 use definition::policies;
 
 policies! {
-    ClientIdEnforcement, Cors, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
+    ClientIdEnforcement, Cors, CredentialInjection, DirectResponse, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
     JwtValidation, MessageLogging, RateLimiting,
 }
 
@@ -106,12 +110,11 @@ const OTHER_NAMES: [(&str, &str); 2] =
     [(RequestLog::OF_FLEX, RequestLog::NAME), (TracingPolicy::OF_FLEX, TracingPolicy::NAME)];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const FLEX_UNSUPPORTED: [&str; 32] = [
+const FLEX_UNSUPPORTED: [&str; 31] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
     "credential-injection-api-key",
-    "credential-injection-basic-auth",
     "credential-injection-oauth2",
     "credential-injection-oauth2-obo",
     "dataweave-body-transformation",

@@ -73,7 +73,11 @@ mod tests {
             of("ApiInstance", "exposedHeaders"),
             "it belongs under `originGroups[]` in the config of `cors-flex`"
         );
-        assert_eq!(of("PolicyBinding", "password"), "it belongs under the config of `http-basic-authentication-flex`");
+        assert_eq!(
+            of("PolicyBinding", "password"),
+            "it belongs under the config of `credential-injection-basic-auth-flex`, or under the config of \
+             `http-basic-authentication-flex`"
+        );
         assert_eq!(of("ApiInstance", "routes"), "it belongs under `spec.services.<name>`");
         assert_eq!(of("Configuration", "ringBytes"), "it belongs under `spec.spool`");
         assert_eq!(belongs("ApiInstance", "", "nothing-like-it"), None);

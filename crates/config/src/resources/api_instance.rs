@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::bound::{self, Bound, Destination};
+use super::bound::{self, Bound, ChainDraft, Destination, Rank};
 use super::policy_binding::DEFAULT_ORDER;
 use super::service::{ServiceDraft, UpstreamDraft};
 use super::{Metadata, check_name, rules::rules};
@@ -11,7 +11,7 @@ use crate::address;
 use crate::api::{Contract, Listen};
 use crate::logging::RequestLines;
 use crate::pattern::Rule;
-use crate::policy::{Policy, RouteTo, Tls};
+use crate::policy::{RouteTo, Tls};
 use crate::read::{Cursor, Place};
 use crate::tracing::ApiTracing;
 
@@ -36,20 +36,6 @@ pub(crate) struct ApiDraft {
     /// Each `tls` policy as far as it could be read, with its place.
     pub tls: Vec<(Option<Tls>, Place)>,
     pub contracts: Vec<Contract>,
-}
-
-/// What decides the order of policies: `order`, then what is written within the API before what is bound to it, then
-/// the place in its list, or the namespace and the name of the binding.
-pub(crate) type Rank = (u32, bool, usize, String);
-
-/// A policy of the chain.
-pub(crate) struct ChainDraft {
-    pub rank: Rank,
-    /// The name of the binding, or the one that Flex gives to a policy within an API.
-    pub name: String,
-    pub policy: Policy,
-    pub rules: Vec<Rule>,
-    pub place: Place,
 }
 
 /// A route of a service within the API.
@@ -201,7 +187,7 @@ fn lay_out(api: Option<&Metadata>, specs: Vec<ServiceSpec>) -> (Vec<ServiceDraft
         routes.extend(spec.routes.into_iter().enumerate().map(|(n, RouteSpec { rules, destination_path })| {
             RouteDraft { name: format!("{name}-route-{n}"), service: index, rules, destination_path }
         }));
-        services.push(ServiceDraft { metadata, upstream: spec.upstream, tls: Vec::new() });
+        services.push(ServiceDraft { metadata, upstream: spec.upstream, tls: Vec::new(), chain: Vec::new() });
     }
     (services, routes)
 }

@@ -25,9 +25,13 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// What the policy can be bound to.
+    /// Whether it can be bound to services alone.
     pub fn is_for_service(&self) -> bool {
-        matches!(self, Self::Service(..))
+        match self {
+            Self::Service(..) => true,
+            Self::Chain { policy, .. } => policy.is_outbound(),
+            _ => false,
+        }
     }
 }
 
@@ -36,6 +40,21 @@ impl Bound {
 pub(crate) struct Destination {
     pub to: RouteTo,
     pub rules: Vec<Rule>,
+}
+
+/// What decides the order of policies: `order`, then what is written within the API before what is bound to it, then
+/// the place in its list, or the namespace and the name of the binding.
+pub(crate) type Rank = (u32, bool, usize, String);
+
+/// A policy of the chain.
+#[derive(Clone)]
+pub(crate) struct ChainDraft {
+    pub rank: Rank,
+    /// The name of the binding, or the one that Flex gives to a policy within an API.
+    pub name: String,
+    pub policy: Policy,
+    pub rules: Vec<Rule>,
+    pub place: Place,
 }
 
 /// Reads the three keys from `fields`, which are those of `at`.

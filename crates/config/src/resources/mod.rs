@@ -26,8 +26,8 @@ use crate::key::{Key, ServiceAt};
 use crate::read::{Cursor, Errors, LoadContext, Place, Scope, did_you_mean, show};
 use crate::tree::{Node, Value};
 
-pub(crate) use api_instance::{ApiDraft, ChainDraft, Rank};
-pub(crate) use bound::Bound;
+pub(crate) use api_instance::ApiDraft;
+pub(crate) use bound::{Bound, ChainDraft, Rank};
 pub(crate) use configuration::read as settings;
 pub(crate) use contract::ContractDraft;
 pub(crate) use logging::{filters as line_filters, view as access_log_view};

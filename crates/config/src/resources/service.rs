@@ -1,5 +1,6 @@
 //! `Service`: an upstream in a resource of its own, which routes of several APIs may go to.
 
+use super::bound::ChainDraft;
 use super::{Metadata, cluster};
 use crate::api::Endpoint;
 use crate::cluster::Cluster;
@@ -12,6 +13,8 @@ pub(crate) struct ServiceDraft {
     pub upstream: UpstreamDraft,
     /// Each `tls-outbound` that is bound to it, as far as it could be read, with its place.
     pub tls: Vec<(Option<TlsOutbound>, Place)>,
+    /// The policies of attempts there.
+    pub chain: Vec<ChainDraft>,
 }
 
 /// Where a service is, and how it is reached.
@@ -38,7 +41,7 @@ pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<Serv
     let mut fields = spec.fields()?;
     let upstream = UpstreamDraft::read(&mut fields);
     fields.finish();
-    Some(ServiceDraft { metadata, upstream, tls: Vec::new() })
+    Some(ServiceDraft { metadata, upstream, tls: Vec::new(), chain: Vec::new() })
 }
 
 /// Whether a Weir gateway answers there, which is believed what it says of its own time.

@@ -20,7 +20,9 @@ pub fn view(config: &GatewayConfig) -> Value {
 pub fn secrets(config: &GatewayConfig) -> Vec<&str> {
     let token = config.startup.analytics.iter().map(|analytics| analytics.token.expose());
     let contracts = config.apis.iter().flat_map(|api| &api.contracts).map(|contract| contract.secret.expose());
-    let policies = config.apis.iter().flat_map(|api| &api.policies).flat_map(|bound| bound.policy.secrets());
+    let services = config.apis.iter().flat_map(|api| &api.services).flat_map(|service| &service.policies);
+    let policies = config.apis.iter().flat_map(|api| &api.policies).chain(services);
+    let policies = policies.flat_map(|bound| bound.policy.secrets());
     let scraping = config.scraping.token.iter().map(weir_config::Secret::expose);
     token.chain(scraping).chain(contracts).chain(policies).collect()
 }
@@ -42,13 +44,14 @@ fn api(api: &Api) -> Value {
     })
 }
 
-fn service(Service { name, endpoints, cluster, tls, is_peer }: &Service) -> Value {
+fn service(Service { name, endpoints, cluster, tls, policies, is_peer }: &Service) -> Value {
     let endpoint = |Endpoint { address, weight }: &Endpoint| json!({"address": address.to_string(), "weight": weight});
     json!({
         "name": name,
         "addresses": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "cluster": cluster.view(),
         "tls": tls.as_deref().map(outbound),
+        "policies": policies.iter().map(binding).collect::<Vec<_>>(),
         "peer_gateway": is_peer,
     })
 }
