@@ -6,7 +6,6 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::api::{Listen, Scheme, UpstreamAddress};
-use crate::read::NOT_SUPPORTED_YET;
 
 /// Why an address is refused. Follows the address in the message, and says the fix.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -15,8 +14,8 @@ pub(crate) enum AddressError {
     NoScheme,
     #[error("has an unknown scheme; use `http` or `https`")]
     UnknownScheme,
-    #[error("is cleartext HTTP/2, which is {}; use `http` or `https`", NOT_SUPPORTED_YET)]
-    Http2,
+    #[error("has an unknown scheme; use `http`, `https`, or `h2` for HTTP/2 in clear text")]
+    UnknownUpstreamScheme,
     #[error("has no host; write it as `http://host:port`")]
     NoHost,
     #[error("has a host that is neither a name nor an IP address; write a name, `127.0.0.1` or `[::1]`")]
@@ -40,6 +39,9 @@ pub(crate) enum AddressError {
 /// The address of an `ApiInstance`: an IP address (or `localhost`), a port and a base path.
 pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
     let Parts { scheme, host, port, path } = split(text, 0)?;
+    if scheme == Scheme::H2 {
+        return Err(AddressError::UnknownScheme);
+    }
     let ip = ip_of(host).ok_or(AddressError::NotAnIp)?;
     let address = SocketAddr::new(ip, port.ok_or(AddressError::NoPort)?);
     Ok(Listen { scheme, address, base_path: base_path(path)? })
@@ -47,7 +49,11 @@ pub(crate) fn listen(text: &str) -> Result<Listen, AddressError> {
 
 /// The address of a service, and a path to put before those of its requests; empty for none.
 pub(crate) fn upstream(text: &str) -> Result<(UpstreamAddress, String), AddressError> {
-    let Parts { scheme, host, port, path } = split(text, 1)?;
+    let parts = split(text, 1).map_err(|error| match error {
+        AddressError::UnknownScheme => AddressError::UnknownUpstreamScheme,
+        other => other,
+    })?;
+    let Parts { scheme, host, port, path } = parts;
     let (host, port) = (host.to_ascii_lowercase(), port.unwrap_or(scheme.default_port()));
     Ok((UpstreamAddress { scheme, host, port }, base_path(path)?))
 }
@@ -91,7 +97,7 @@ fn split(text: &str, least_port: u16) -> Result<Parts<'_>, AddressError> {
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
-        "h2" => return Err(AddressError::Http2),
+        "h2" => Scheme::H2,
         _ => return Err(AddressError::UnknownScheme),
     };
     if rest.contains(['?', '#']) {
@@ -152,6 +158,7 @@ mod tests {
         for (text, error) in [
             ("0.0.0.0:8080", AddressError::NoScheme),
             ("ftp://0.0.0.0:1", AddressError::UnknownScheme),
+            ("h2://0.0.0.0:1", AddressError::UnknownScheme),
             ("http://:80", AddressError::NoHost),
             ("http://example.com:80", AddressError::NotAnIp),
             ("http://0.0.0.0", AddressError::NoPort),
@@ -171,8 +178,9 @@ mod tests {
         assert_eq!(show("https://Example.com:443/").unwrap(), "https://example.com");
         assert_eq!(show("http://[::1]:8081").unwrap(), "http://[::1]:8081");
         assert_eq!(show("http://10.0.0.1").unwrap(), "http://10.0.0.1");
+        assert_eq!(show("H2://routes:50051/").unwrap(), "h2://routes:50051");
         for (text, error) in [
-            ("h2://example.com:50051", AddressError::Http2),
+            ("h3://example.com:50051", AddressError::UnknownUpstreamScheme),
             ("http://u:p@example.com", AddressError::UserInfo),
             ("http://example.com:0", AddressError::BadPort(1)),
             ("http://exa mple.com", AddressError::BadHost),

@@ -52,18 +52,29 @@ pub struct Listen {
     pub base_path: String,
 }
 
-/// `http` or `https`.
+/// `http`, `https`, or of an upstream alone `h2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
     Http,
     Https,
+    /// HTTP/2 in clear text with prior knowledge (RFC 9113 3.3), as Flex spells it.
+    H2,
 }
 
 impl Scheme {
-    /// `http` or `https`.
+    /// As it is configured: `http`, `https` or `h2`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// As it is in the URI of a request: `http` or `https`.
+    pub const fn of_uri(self) -> &'static str {
+        match self {
+            Self::Http | Self::H2 => "http",
             Self::Https => "https",
         }
     }
@@ -71,7 +82,7 @@ impl Scheme {
     /// The port of an address that names none.
     pub const fn default_port(self) -> u16 {
         match self {
-            Self::Http => 80,
+            Self::Http | Self::H2 => 80,
             Self::Https => 443,
         }
     }

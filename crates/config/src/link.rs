@@ -292,6 +292,6 @@ fn outbound(service: &ServiceDraft, tls: Option<&TlsOutbound>) -> Option<String>
     if let Some((_, first)) = service.tls.first() {
         return Some(format!("the Service has a `tls-outbound` already, at {first}; remove one"));
     }
-    let address = service.address.as_ref().filter(|address| address.scheme == Scheme::Http)?;
+    let address = service.address.as_ref().filter(|address| address.scheme != Scheme::Https)?;
     Some(format!("the Service is at `{address}`, without TLS; write `https`, or remove the binding"))
 }

@@ -10,7 +10,7 @@ use crate::protobuf::{
 };
 use std::collections::HashSet;
 use std::sync::Arc;
-use weir_config::{AttributeLimits, Scheme};
+use weir_config::AttributeLimits;
 use weir_event::degradation::{DEGRADED, Level};
 use weir_event::record::{AttemptEntry, Event, Schema};
 use weir_event::{CLIENT_CLOSED, Method, Names, Outcome, Reason, Side, SpanId, TraceId};
@@ -397,17 +397,13 @@ fn error_of_client(outcome: Reason, status: u16) -> Option<String> {
 fn full_url(kept: &KeptRequest, query: &[u8], url: &mut Vec<u8>) {
     url.clear();
     let Some((scheme, port)) = kept.origin else { return };
-    url.extend_from_slice(scheme.as_str().as_bytes());
+    url.extend_from_slice(scheme.of_uri().as_bytes());
     url.extend_from_slice(b"://");
     let is_v6 = kept.host().contains(&b':') && !kept.host().starts_with(b"[");
     url.extend_from_slice(if is_v6 { b"[" } else { b"" });
     url.extend_from_slice(kept.host());
     url.extend_from_slice(if is_v6 { b"]" } else { b"" });
-    let usual = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    if port != usual {
+    if port != scheme.default_port() {
         url.push(b':');
         decimal(url, port);
     }

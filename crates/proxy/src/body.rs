@@ -38,8 +38,8 @@ impl Error for Broken {}
 pub(crate) struct RequestBody {
     /// `None` of a request without a body.
     inner: Option<Incoming>,
-    /// What was given back because it was not sent.
-    unread: Option<Box<Frame<Bytes>>>,
+    /// What was given back because it was not sent, or not taken: the first frame last.
+    unread: Vec<Frame<Bytes>>,
     exchange: ExchangeRef,
 }
 
@@ -53,17 +53,17 @@ impl RequestBody {
         if inner.length().is_some() {
             exchange.has_size();
         }
-        Self { inner: Some(inner), unread: None, exchange }
+        Self { inner: Some(inner), unread: Vec::new(), exchange }
     }
 
     /// All that the client sends into a tunnel.
     pub(crate) fn tunnel(inner: Incoming, exchange: ExchangeRef) -> Self {
-        Self { inner: Some(inner), unread: None, exchange }
+        Self { inner: Some(inner), unread: Vec::new(), exchange }
     }
 
     /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        Self { inner: None, unread: None, exchange }
+        Self { inner: None, unread: Vec::new(), exchange }
     }
 
     fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
@@ -100,8 +100,8 @@ impl Content for RequestBody {
     type Error = Broken;
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(frame) = self.unread.take() {
-            return Poll::Ready(Some(Ok(*frame)));
+        if let Some(frame) = self.unread.pop() {
+            return Poll::Ready(Some(Ok(frame)));
         }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         match inner.poll_frame(cx) {
@@ -131,15 +131,21 @@ impl Content for RequestBody {
     }
 
     fn is_end(&self) -> bool {
-        self.unread.is_none() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
+        self.unread.is_empty() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
     }
 
     fn length(&self) -> Option<u64> {
-        self.inner.as_ref().map_or(Some(0), |inner| inner.length())
+        let Some(inner) = &self.inner else { return Some(0) };
+        if self.unread.is_empty() {
+            return inner.length();
+        }
+        // The head that goes out once more says of the whole content how long it is, or that it does not say so.
+        let unread = self.unread.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        inner.length().filter(|_| self.exchange.is_sized()).map(|left| left + unread)
     }
 
     fn unread(&mut self, frame: Frame<Bytes>) {
-        self.unread = Some(Box::new(frame));
+        self.unread.push(frame);
     }
 }
 

@@ -3,7 +3,8 @@
 //! A kept connection may have been closed by its upstream at the very moment that it is used. If no byte of the
 //! request was written, it is sent again on a new connection, whatever it is; if it was written but nothing came
 //! back, only a bodiless request with an idempotent method is (RFC 9110 9.2.2). Each try is one attempt in the
-//! record. The second is always on a new connection, so there is no third.
+//! record. The second is always on a new connection, so there is no third. Over HTTP/2 an upstream can say that it has
+//! not looked at a request (RFC 9113 8.7): that is sent again, whatever it is, up to [`MOST_REFUSED`] times.
 
 use crate::accept::Head;
 use crate::answer::Refusal;
@@ -33,11 +34,16 @@ use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Or
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
 
+/// How often a request is sent again that its upstream refuses to look at.
+const MOST_REFUSED: u32 = 3;
+
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
 pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) -> Result<Reply<Source>, Refusal> {
-    let origin = &target.route().origin;
     let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head)?;
+    let origin = &*target.route().origin;
+    let origin = if accept.is_some() { origin.of_tunnels() } else { origin };
+    let mut refused = 0;
     let is_repeatable = method.is_idempotent() && body.is_end();
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
@@ -70,6 +76,10 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         };
         let may_repeat = match why {
             Unanswered::Closed(_) => is_kept && (is_repeatable || in_flight.is_unsent()),
+            Unanswered::Refused => {
+                refused += 1;
+                refused <= MOST_REFUSED && in_flight.has_content()
+            }
             // Bytes that came back and are no response were an answer all the same; and what its client broke off is over.
             Unanswered::Head(_) | Unanswered::Content(_) => false,
         };

@@ -1,15 +1,18 @@
 //! A new connection: resolve, connect, TLS - under one deadline, each part timed.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Either};
 use crate::descriptors::Descriptor;
 use crate::failure::Failure;
-use crate::origin::Origin;
+use crate::http2::Session;
+use crate::line::Line;
+use crate::origin::{Origin, Speaks};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
+use weir_config::policy::Alpn;
 use weir_event::{Attempt, micros};
 use weir_transport::{Socket, Stream, lookup};
 
@@ -42,14 +45,42 @@ pub(crate) async fn connect(
     })??;
     let address = stream.peer_addr().ok();
     let stream = Socket::from(stream);
-    let connection = |stream| Connection::new(origin.id, stream, address, timeouts.fields, descriptor);
-    let Some((config, name)) = &origin.tls else { return Ok(connection(Stream::Plain(stream))) };
+    let peer = Peer { origin, address, fields: timeouts.fields, descriptor };
+    let Some((config, name)) = &origin.tls else {
+        return peer.connection(Stream::Plain(stream), origin.speaks == Speaks::Http2).await;
+    };
     let started = Instant::now();
     let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
     attempt.tls_us = micros(started.elapsed());
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;
-    Ok(connection(Stream::Tls(Box::new(stream.into()))))
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(Alpn::H2.as_bytes());
+    if !is_http2 && origin.speaks == Speaks::Http2 {
+        return Err(Failure::NoHttp2 { target: origin.address.to_string() });
+    }
+    peer.connection(Stream::Tls(Box::new(stream.into())), is_http2).await
+}
+
+/// Who has been reached.
+struct Peer<'a> {
+    origin: &'a Origin,
+    address: Option<SocketAddr>,
+    fields: usize,
+    descriptor: Descriptor,
+}
+
+impl Peer<'_> {
+    async fn connection(self, stream: Stream, is_http2: bool) -> Result<Connection, Failure> {
+        let Self { origin, address, fields, descriptor } = self;
+        if !is_http2 {
+            return Ok(Connection(Either::Http1(Line::new(origin.id, stream, address, fields, descriptor))));
+        }
+        let begun = Session::begin(stream, address, fields, descriptor).await;
+        let place = begun.ok().and_then(|session| session.place());
+        let error =
+            || Failure::Connect { target: origin.address.to_string(), error: io::ErrorKind::ConnectionAborted.into() };
+        place.map(|place| Connection(Either::Http2(place))).ok_or_else(error)
+    }
 }
 
 /// Tries the addresses of the name in the order that the system's resolver gives (RFC 6724).

@@ -18,6 +18,6 @@ pub trait Content {
     /// How many bytes follow, if that is known.
     fn length(&self) -> Option<u64>;
 
-    /// Takes back the frame that it gave last: nothing of it was sent, and it will be asked for it once more.
+    /// Takes back the frame that it gave last: it will be asked for it once more. Of several the last comes back first.
     fn unread(&mut self, frame: Frame<Bytes>);
 }

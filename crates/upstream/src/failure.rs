@@ -1,6 +1,6 @@
 //! What can go wrong on the way to an upstream, each with its reason.
 
-use crate::in_flight::Unanswered;
+use crate::answer::Unanswered;
 use rustix::io::Errno;
 use std::io;
 use weir_event::Reason;
@@ -19,11 +19,13 @@ pub enum Failure {
     NoLocalPort { target: String },
     #[error("no connection to {target} within {seconds} s")]
     ConnectTimeout { target: String, seconds: u64 },
+    #[error("{target} did not choose HTTP/2, and `alpn` offers nothing else")]
+    NoHttp2 { target: String },
     #[error("{target}: {error}")]
     Connect { target: String, error: io::Error },
     #[error("TLS with {target}: {error}")]
     Tls { target: String, error: io::Error },
-    #[error("{target} is not speaking HTTP/1.1: {error}")]
+    #[error("{target} is not speaking HTTP: {error}")]
     Protocol { target: String, error: HeadError },
     #[error("{target} closed the connection before its response: {error}")]
     Terminated { target: String, error: io::Error },
@@ -43,6 +45,7 @@ impl Failure {
             Self::ConnectTimeout { .. } => Reason::ConnectionTimeout,
             Self::Connect { error, .. } => connect_reason(error),
             Self::Tls { error, .. } => tls_reason(error),
+            Self::NoHttp2 { .. } => Reason::TlsProtocolError,
             Self::Protocol {
                 error: HeadError::TooLarge | HeadError::LineTooLong | HeadError::TooManyFields, ..
             } => Reason::UpstreamHeadersTooLarge,
@@ -57,6 +60,7 @@ impl Failure {
         match why {
             Unanswered::Head(error) => Self::Protocol { target, error },
             Unanswered::Closed(error) => Self::Terminated { target, error },
+            Unanswered::Refused => Self::Terminated { target, error: io::ErrorKind::ConnectionRefused.into() },
             Unanswered::Content(_) => Self::Terminated { target, error: io::ErrorKind::ConnectionAborted.into() },
         }
     }

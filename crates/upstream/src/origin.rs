@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use weir_config::policy::TlsOutbound;
+use weir_config::policy::{Alpn, TlsOutbound};
 use weir_config::{Scheme, UpstreamAddress};
 
 /// An origin's index in every worker's pool.
@@ -26,6 +26,30 @@ pub struct Origin {
     /// The same without the port.
     pub name: HeaderValue,
     pub(crate) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) speaks: Speaks,
+    /// The same address, with HTTP/1.1 alone, where HTTP/2 is offered as well.
+    http1: Option<Arc<Self>>,
+}
+
+/// What is spoken to an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    /// Its TLS says which (ALPN, RFC 7301).
+    Either,
+}
+
+impl Origin {
+    /// Where a request goes that asks for a tunnel: only a connection of HTTP/1.1 becomes one (RFC 9110 7.8, RFC 9113 8.6).
+    pub fn of_tunnels(&self) -> &Self {
+        self.http1.as_deref().unwrap_or(self)
+    }
+
+    /// Whether HTTP/1.1 is all that is spoken to it.
+    pub fn is_http1(&self) -> bool {
+        self.speaks == Speaks::Http1
+    }
 }
 
 /// Two services at one address that speak TLS in different ways are two origins: a connection of one is none of the
@@ -59,25 +83,44 @@ impl Origins {
         if let Some((_, origin)) = there.into_iter().find(|(settings, _)| settings.as_ref() == tls) {
             return Ok(Arc::clone(origin));
         }
-        let origin = Arc::new(self.make(OriginId(known.count), address, tls.map(Arc::as_ref))?);
-        known.count += 1;
+        let origin = Arc::new(self.make(&mut known.count, address, tls.map(Arc::as_ref))?);
         known.by_address.entry(address.clone()).or_default().push((tls.cloned(), Arc::clone(&origin)));
         Ok(origin)
     }
 
-    fn make(&self, id: OriginId, address: &UpstreamAddress, tls: Option<&TlsOutbound>) -> Result<Origin, TlsError> {
+    fn make(
+        &self,
+        count: &mut usize,
+        address: &UpstreamAddress,
+        tls: Option<&TlsOutbound>,
+    ) -> Result<Origin, TlsError> {
         let value =
             |text: String| HeaderValue::try_from(text).map_err(|_| TlsError::Name { host: address.host.clone() });
-        let (authority, host) = (value(address.authority())?, value(address.name())?);
-        let tls = match address.scheme {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let named = tls.and_then(|settings| settings.server_name.clone());
-                let name = named.map_or_else(|| server_name(&address.host), Ok)?;
-                Some((self.roots.client_config(tls)?, name))
-            }
+        let (authority, name) = (value(address.authority())?, value(address.name())?);
+        let mut make = |tls, speaks, http1| {
+            let id = OriginId(*count);
+            *count += 1;
+            let (address, authority, name) = (address.clone(), authority.clone(), name.clone());
+            Origin { id, address, authority, name, tls, speaks, http1 }
         };
-        Ok(Origin { id, address: address.clone(), authority, name: host, tls })
+        let config = match address.scheme {
+            Scheme::Http => return Ok(make(None, Speaks::Http1, None)),
+            Scheme::H2 => return Ok(make(None, Speaks::Http2, None)),
+            Scheme::Https => self.roots.client_config(tls)?,
+        };
+        let named = tls.and_then(|settings| settings.server_name.clone());
+        let name = named.map_or_else(|| server_name(&address.host), Ok)?;
+        let offers = |alpn: Alpn| config.alpn_protocols.iter().any(|offered| offered == alpn.as_bytes());
+        match (offers(Alpn::H2), offers(Alpn::Http11)) {
+            (false, _) => Ok(make(Some((config, name)), Speaks::Http1, None)),
+            (true, false) => Ok(make(Some((config, name)), Speaks::Http2, None)),
+            (true, true) => {
+                let mut alone = ClientConfig::clone(&config);
+                alone.alpn_protocols = vec![Alpn::Http11.as_bytes().to_vec()];
+                let http1 = Arc::new(make(Some((Arc::new(alone), name.clone())), Speaks::Http1, None));
+                Ok(make(Some((config, name)), Speaks::Either, Some(http1)))
+            }
+        }
     }
 }
 
@@ -101,5 +144,22 @@ mod tests {
         assert_ne!(first.id, second.id);
         assert!(Arc::ptr_eq(&first, &origins.origin(&address(80), None).unwrap()));
         assert_eq!(second.authority, "127.0.0.1:81");
+    }
+
+    #[test]
+    fn a_tunnel_has_an_origin_that_offers_http1_alone() {
+        let origins = Origins::default();
+        let of =
+            |scheme| origins.origin(&UpstreamAddress { scheme, host: "127.0.0.1".into(), port: 80 }, None).unwrap();
+        let https = of(Scheme::Https);
+        let alpn = |origin: &Origin| origin.tls.as_ref().unwrap().0.alpn_protocols.clone();
+        assert_eq!((https.speaks, alpn(&https)), (Speaks::Either, vec![b"h2".to_vec(), b"http/1.1".to_vec()]));
+        let tunnels = https.of_tunnels();
+        assert_eq!((tunnels.speaks, alpn(tunnels)), (Speaks::Http1, vec![b"http/1.1".to_vec()]));
+        assert_ne!(tunnels.id, https.id);
+        for (scheme, speaks) in [(Scheme::Http, Speaks::Http1), (Scheme::H2, Speaks::Http2)] {
+            let origin = of(scheme);
+            assert_eq!((origin.speaks, origin.of_tunnels().id), (speaks, origin.id));
+        }
     }
 }

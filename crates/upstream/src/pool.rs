@@ -1,76 +1,90 @@
 //! One worker's connections: those in hand, and those kept for the next request.
 //!
-//! Last in, first out: under falling load the same few connections stay warm and the others age until they are
-//! closed. A connection carries one request at a time (HTTP/1.1); whoever checked it out gives it back when the
-//! response is whole, or drops it, which closes it.
+//! Those of HTTP/1.1 last in, first out: under falling load the same few connections stay warm and the others age until
+//! they are closed. Each carries one request at a time; whoever checked it out gives it back when the
+//! response is whole, or drops it, which closes it. Those of HTTP/2 are shared (`sessions`).
 
 use crate::connect::{Timeouts, connect};
-use crate::connection::Connection;
+use crate::connection::{Connection, Either};
 use crate::descriptors::Descriptors;
 use crate::failure::Failure;
-use crate::origin::Origin;
-use std::cell::RefCell;
+use crate::line::Line;
+use crate::origin::{Origin, OriginId, Speaks};
+use crate::sessions::Sessions;
+use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 use std::time::Instant;
-use weir_event::Attempt;
+use tokio::time::timeout_at;
+use weir_event::{Attempt, micros};
 
-/// Idle connections kept per origin and worker at most.
+/// Idle connections of HTTP/1.1 kept per origin and worker at most.
 const MAX_IDLE: usize = 256;
 
-/// The idle connections of one worker.
+/// The connections of one worker.
 pub struct Pool {
-    idle: RefCell<Vec<Vec<Connection>>>,
+    kept: RefCell<Vec<Kept>>,
     descriptors: Arc<Descriptors>,
+}
+
+/// Those of an origin.
+#[derive(Default)]
+struct Kept {
+    idle: Vec<Line>,
+    sessions: Sessions,
 }
 
 impl Pool {
     /// Empty; what it opens is counted.
     pub fn new(descriptors: Arc<Descriptors>) -> Self {
-        Self { idle: RefCell::default(), descriptors }
+        Self { kept: RefCell::default(), descriptors }
     }
 
-    /// Takes the connection to `origin` that was used last, if one is there that is still open.
+    /// Takes the connection to `origin` that was used last, if one is there that is still open; or a place on one of
+    /// HTTP/2.
     pub fn checkout(&self, origin: &Origin, now: Instant, timeouts: &Timeouts) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(origin.id.0)?;
-        while let Some(mut connection) = kept.pop() {
-            if connection.idle_for(now).is_some_and(|age| age < timeouts.idle) && connection.is_open() {
-                return Some(connection);
+        let mut kept = self.kept.borrow_mut();
+        let kept = kept.get_mut(origin.id.0)?;
+        while let Some(mut line) = kept.idle.pop() {
+            if line.idle_for(now).is_some_and(|age| age < timeouts.idle) && line.is_open() {
+                return Some(Connection(Either::Http1(line)));
             }
         }
-        None
+        if origin.speaks == Speaks::Http1 {
+            return None;
+        }
+        kept.sessions.place().map(|place| Connection(Either::Http2(place)))
     }
 
     /// Keeps a connection whose response is whole for the next request.
-    pub fn give_back(&self, mut connection: Connection, now: Instant) {
-        let mut idle = self.idle.borrow_mut();
-        let index = connection.0.origin.0;
-        if idle.len() <= index {
-            idle.resize_with(index + 1, Vec::new);
-        }
-        if idle[index].len() < MAX_IDLE {
-            connection.is_idle_since(now);
-            idle[index].push(connection);
+    pub fn give_back(&self, connection: Connection, now: Instant) {
+        let Either::Http1(mut line) = connection.0 else { return };
+        let idle = &mut self.kept_of(line.0.origin).idle;
+        if idle.len() < MAX_IDLE {
+            line.is_idle_since(now);
+            idle.push(line);
         }
     }
 
     /// Closes what has been idle for too long, or was closed by its upstream. Called about once a second.
     pub fn evict(&self, now: Instant, timeouts: &Timeouts) {
-        for kept in self.idle.borrow_mut().iter_mut() {
-            kept.retain_mut(|connection| {
-                let keeps = connection.idle_for(now).is_some_and(|age| age < timeouts.idle) && connection.is_open();
-                connection.rest();
+        for kept in self.kept.borrow_mut().iter_mut() {
+            kept.sessions.evict(now, timeouts.idle);
+            kept.idle.retain_mut(|line| {
+                let keeps = line.idle_for(now).is_some_and(|age| age < timeouts.idle) && line.is_open();
+                line.rest();
                 keeps
             });
         }
     }
 
-    /// Idle connections, over all origins.
+    /// Connections without a request, over all origins.
     pub fn idle(&self) -> usize {
-        self.idle.borrow().iter().map(Vec::len).sum()
+        let now = Instant::now();
+        self.kept.borrow().iter().map(|kept| kept.idle.len() + kept.sessions.idle(now)).sum()
     }
 
-    /// Opens a new connection and books its times and its address to `attempt`.
+    /// Opens a new connection and books its times and its address to `attempt`. Where HTTP/2 is spoken and somebody else
+    /// opens one already, waits for a place on that.
     ///
     /// # Errors
     /// Why there is none.
@@ -80,8 +94,49 @@ impl Pool {
         timeouts: &Timeouts,
         attempt: &mut Attempt,
     ) -> Result<Connection, Failure> {
+        if origin.speaks == Speaks::Http1 {
+            return self.open(origin, timeouts, attempt).await;
+        }
+        let started = Instant::now();
+        let deadline = started + timeouts.connect;
+        let opening = self.kept_of(origin.id).sessions.opening();
+        let Ok(turn) = timeout_at(deadline.into(), opening.lock()).await else {
+            attempt.connect_us = micros(started.elapsed());
+            let seconds = timeouts.connect.as_secs();
+            return Err(Failure::ConnectTimeout { target: origin.address.to_string(), seconds });
+        };
+        let is_http1 = {
+            let sessions = &mut self.kept_of(origin.id).sessions;
+            if let Some(place) = sessions.place() {
+                attempt.connect_us = micros(started.elapsed());
+                attempt.address = place.address();
+                return Ok(Connection(Either::Http2(place)));
+            }
+            sessions.is_http1
+        };
+        // Without places to wait for nobody waits for another.
+        let _turn = (!is_http1).then_some(turn);
+        let left = Timeouts { connect: deadline.saturating_duration_since(Instant::now()), ..*timeouts };
+        let connection = self.open(origin, &left, attempt).await?;
+        let sessions = &mut self.kept_of(origin.id).sessions;
+        match &connection.0 {
+            Either::Http1(_) => sessions.is_http1 = true,
+            Either::Http2(place) => sessions.keep(place),
+        }
+        Ok(connection)
+    }
+
+    async fn open(&self, origin: &Origin, timeouts: &Timeouts, attempt: &mut Attempt) -> Result<Connection, Failure> {
         let exhausted = || Failure::NoDescriptor { target: origin.address.to_string() };
         let descriptor = self.descriptors.upstream().ok_or_else(exhausted)?;
         connect(origin, timeouts, attempt, descriptor).await
+    }
+
+    fn kept_of(&self, OriginId(index): OriginId) -> RefMut<'_, Kept> {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() <= index {
+            kept.resize_with(index + 1, Kept::default);
+        }
+        RefMut::map(kept, |kept| &mut kept[index])
     }
 }

@@ -35,10 +35,6 @@ pub enum TlsError {
     /// What only a TLS library finds wrong in a `tls-outbound`.
     #[error(transparent)]
     Config(Box<ConfigError>),
-    #[error(
-        "its `tls-outbound` has `alpn: [h2]` alone, and this version of weir speaks HTTP/1.1 to services; add `http/1.1`"
-    )]
-    Http2Alone,
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
 }
@@ -59,7 +55,7 @@ impl TlsRoots {
 
 fn with_system_roots() -> Result<ClientConfig, TlsError> {
     let mut config = client_tls(None, None)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = [Alpn::H2, Alpn::Http11].map(|protocol| protocol.as_bytes().to_vec()).into();
     Ok(config)
 }
 
@@ -87,11 +83,7 @@ fn with_settings(settings: &TlsOutbound) -> Result<ClientConfig, TlsError> {
             builder.with_client_auth_cert(pair.chain.clone(), pair.key.clone_key()).map_err(wrong)?
         }
     };
-    let spoken = settings.offer.alpn.iter().filter(|protocol| **protocol == Alpn::Http11);
-    config.alpn_protocols = spoken.map(|protocol| protocol.as_bytes().to_vec()).collect();
-    if config.alpn_protocols.is_empty() && !settings.offer.alpn.is_empty() {
-        return Err(TlsError::Http2Alone);
-    }
+    config.alpn_protocols = settings.offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(config)
 }
 

@@ -2,57 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod common;
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use common::{Frames, TIMEOUTS, content, head};
+use http::{HeaderValue, Method};
 use http_body::Frame;
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use weir_config::{Scheme, UpstreamAddress};
 use weir_event::{Attempt, Reason};
 use weir_http1::Fields;
-use weir_upstream::{Connection, Content, Failure, Head, InFlight, Origin, Origins, Pool, Timeouts, Unanswered};
-
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60), fields: 100 };
-
-/// Frames that are all there.
-#[derive(Default)]
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Frames {
-    fn of(data: &[&'static str]) -> Self {
-        Self(data.iter().map(|data| Frame::data(Bytes::from_static(data.as_bytes()))).collect())
-    }
-
-    fn whole(self) -> Vec<u8> {
-        self.0.into_iter().filter_map(|frame| frame.into_data().ok()).flatten().collect()
-    }
-}
-
-impl Content for Frames {
-    type Error = io::Error;
-
-    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
-    }
-
-    fn is_end(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn length(&self) -> Option<u64> {
-        None
-    }
-
-    fn unread(&mut self, frame: Frame<Bytes>) {
-        self.0.push_front(frame);
-    }
-}
+use weir_upstream::{Connection, Content, Failure, InFlight, Origin, Origins, Pool, Unanswered};
 
 fn origin(port: u16) -> Arc<Origin> {
     let address = UpstreamAddress { scheme: Scheme::Http, host: "127.0.0.1".into(), port };
@@ -76,29 +39,6 @@ fn send(connection: Connection, method: &Method, frames: Frames) -> InFlight<Fra
         fields.append("transfer-encoding", b"chunked").unwrap();
     }
     InFlight::send(connection, (method, "/", &fields), frames)
-}
-
-/// The final head. Those before it are a 100, or have their fields.
-async fn head(sent: &mut InFlight<Frames>) -> Result<Head, Unanswered<io::Error>> {
-    loop {
-        let head = poll_fn(|cx| sent.poll_head(cx)).await?;
-        if !head.is_interim() {
-            return Ok(head);
-        }
-        assert!(head.status == 100 || head.fields.get("link") == Some(b"x"), "{}", head.status);
-    }
-}
-
-/// The content of a response, and its trailers.
-async fn content(sent: &mut InFlight<Frames>) -> (Vec<u8>, HeaderMap) {
-    let (mut data, mut trailers) = (Vec::new(), HeaderMap::new());
-    while let Some(frame) = poll_fn(|cx| sent.poll_frame(cx)).await {
-        match frame.unwrap().into_data() {
-            Ok(more) => data.extend(more),
-            Err(frame) => trailers = frame.into_trailers().unwrap(),
-        }
-    }
-    (data, trailers)
 }
 
 /// Reads up to `end`.

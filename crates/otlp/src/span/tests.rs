@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use prost::Message;
 use std::time::{Duration, Instant};
-use weir_config::UpstreamAddress;
+use weir_config::{Scheme, UpstreamAddress};
 use weir_event::exchange::TraceFacts;
 use weir_event::{Attempt, Exchange, NameId, PolicyRun, Protocol, Turn, Verdict, record};
 
