@@ -53,6 +53,8 @@ const HAS_IS_REMOTE: u32 = 1 << 8;
 const IS_REMOTE: u32 = 1 << 9;
 /// The attribute that leads to the trace which an edge did not continue; a link of the span.
 const LINK: &[u8] = b"trace.link";
+/// The attribute of an exchange whose upstream was spoken to in HTTP/2.
+const UPSTREAM_PROTOCOL: &[u8] = b"upstream.protocol";
 /// The attribute that says what the server span is called.
 const SPAN_NAME: &[u8] = b"span.name";
 
@@ -277,7 +279,8 @@ impl Spans {
             attributes.address(key!("network.peer.address"), socket.ip());
             attributes.int(key!("network.peer.port"), socket.port().into());
         }
-        attributes.text(key!("network.protocol.version"), "1.1").text(key!("weir.service"), &service);
+        let spoken = event.attrs().find(|(key, _)| *key == UPSTREAM_PROTOCOL).map_or("1.1", |_| "2");
+        attributes.text(key!("network.protocol.version"), spoken).text(key!("weir.service"), &service);
         if attempt.connect_us > 0 {
             attributes.seconds(key!("weir.connect.duration"), attempt.connect_us.into());
         }

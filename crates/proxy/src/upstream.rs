@@ -31,6 +31,9 @@ use weir_event::{Attempt, Protocol, Reason, Turn, micros};
 use weir_http1::{Fields, Framing, HeadError, Known};
 use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
 
+/// The attribute of an exchange whose last attempt was over HTTP/2; without it that was HTTP/1.1.
+const OVER_HTTP2: (Bytes, Bytes) = (Bytes::from_static(b"upstream.protocol"), Bytes::from_static(b"2"));
+
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
 
@@ -57,6 +60,9 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
             None => Box::pin(Way::open(flow, origin, started)).await?,
         };
         stamp(flow, &mut fields);
+        if connection.is_http2() {
+            trying.is_http2();
+        }
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
         let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
         let waited = {
@@ -152,6 +158,15 @@ impl Trying {
         let start_us = micros(flow.exchange.borrow().meter.total());
         let attempt = Attempt { address, start_us, ..Attempt::new() };
         Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
+    }
+
+    /// It goes over HTTP/2.
+    #[cold]
+    fn is_http2(&self) {
+        let attrs = &mut self.exchange.borrow_mut().attrs;
+        if !attrs.contains(&OVER_HTTP2) {
+            attrs.push(OVER_HTTP2);
+        }
     }
 
     /// Books the attempt; `Reason::None` when a response head came.

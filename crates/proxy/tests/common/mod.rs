@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 pub mod http2;
+pub mod http2_upstream;
 pub mod pki;
 
 use std::collections::VecDeque;
