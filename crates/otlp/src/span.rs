@@ -255,7 +255,11 @@ impl Spans {
             times: Times::new(event.fixed.start_us, attempt.start_us.into(), attempt.total_us.into()),
         };
         let status = if is_last && attempt.outcome() == Reason::None { event.fixed.upstream_status } else { 0 };
-        let error = error_of_client(attempt.outcome(), status);
+        let error = match error_of_client(attempt.outcome(), status) {
+            // Of gRPC the status is behind the head.
+            None if status != 0 && event.reason() == Reason::GrpcError => Some(event.reason().as_str().to_owned()),
+            error => error,
+        };
         full_url(kept, event.query, &mut self.url);
         let service = self.names.name(event.fixed.service);
         let place = open(out, field::SPANS);

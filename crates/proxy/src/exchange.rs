@@ -44,6 +44,8 @@ struct Shared {
     progress: Cell<Instant>,
     /// Since when it is a tunnel, and who has ended it.
     tunnel: Cell<Option<(Instant, Option<Turn>)>>,
+    /// It is gRPC over HTTP/2, which may have a deadline.
+    grpc: Cell<Option<Option<Instant>>>,
 }
 
 /// Where in a snapshot a route stands.
@@ -75,6 +77,7 @@ impl ExchangeRef {
             request_whole: Cell::new(false),
             progress: Cell::new(now),
             tunnel: Cell::new(None),
+            grpc: Cell::new(None),
         }))
     }
 
@@ -166,6 +169,21 @@ impl ExchangeRef {
 
     pub(crate) fn request_done(&self) -> Option<Instant> {
         self.0.request_done.get()
+    }
+
+    /// It is gRPC over HTTP/2, and its client waits for so long, if it says so.
+    pub(crate) fn speaks_grpc(&self, timeout: Option<Duration>) {
+        let started = self.borrow().started;
+        self.0.grpc.set(Some(timeout.and_then(|timeout| started.checked_add(timeout))));
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.0.grpc.get().is_some()
+    }
+
+    /// Until when its client waits, of gRPC.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.grpc.get().flatten()
     }
 
     /// Its handshake is over: the connection is a tunnel. How long that is open is no part of the request's time.

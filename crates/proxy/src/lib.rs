@@ -23,6 +23,7 @@ mod figures;
 mod flow;
 mod forwarded;
 mod gate;
+mod grpc;
 mod headers;
 mod link;
 mod listener;

@@ -12,9 +12,10 @@ use crate::body::{Broken, RequestBody, Source};
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
 use crate::forwarded::{Forwarded, is_of};
+use crate::grpc;
 use crate::headers::{Special, passes};
 use crate::link::{self, Report};
-use crate::patience::patiently;
+use crate::patience::{is_late, patiently};
 use crate::reply::Reply;
 use crate::route::Target;
 use crate::snapshot::MAX_PASSES;
@@ -38,7 +39,7 @@ const OVER_HTTP2: (Bytes, Bytes) = (Bytes::from_static(b"upstream.protocol"), By
 const MOST_INTERIM: usize = 64;
 
 /// How often a request is sent again that its upstream refuses to look at.
-const MOST_REFUSED: u32 = 3;
+const MOST_REFUSED: u32 = 5;
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has
 /// ended without a word, once more over a new one.
@@ -46,6 +47,10 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
     let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head)?;
     let origin = &*target.route().origin;
     let origin = if accept.is_some() { origin.of_tunnels() } else { origin };
+    let is_grpc = flow.exchange.is_grpc();
+    if is_grpc && origin.is_http1() {
+        return Err(without_http2());
+    }
     let mut refused = 0;
     let is_repeatable = method.is_idempotent() && body.is_end();
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -62,6 +67,12 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         stamp(flow, &mut fields);
         if connection.is_http2() {
             trying.is_http2();
+        } else if is_grpc {
+            // Its TLS has chosen HTTP/1.1.
+            let now = flow.exchange.hand_to(Turn::Gateway);
+            trying.end(Reason::UpstreamProtocolError, now);
+            flow.exchange.worker().pool.give_back(connection, now);
+            return Err(without_http2());
         }
         let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
         let mut in_flight = InFlight::send(connection, (&method, path, &fields), body);
@@ -96,6 +107,11 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
         body = in_flight.into_content().unwrap_or_else(|| RequestBody::empty(flow.exchange.clone()));
         started = flow.exchange.hand_to(Turn::Upstream);
     }
+}
+
+/// gRPC needs HTTP/2 from end to end.
+fn without_http2() -> Refusal {
+    Refusal::new(Reason::UpstreamProtocolError, "the service is spoken to in HTTP/1.1, and gRPC needs HTTP/2")
 }
 
 /// Waits for the head of the response. Those of 1xx in front of it go to the client in their order, but for 100, which the
@@ -134,7 +150,10 @@ impl Way {
 
     async fn open(flow: &Flow, origin: &Origin, started: Instant) -> Result<Self, Refusal> {
         let mut trying = Trying::begin(flow, None, started);
-        let timeouts = flow.exchange.snapshot().upstream_timeouts();
+        let mut timeouts = flow.exchange.snapshot().upstream_timeouts();
+        if let Some(deadline) = flow.exchange.deadline() {
+            timeouts.connect = timeouts.connect.min(deadline.saturating_duration_since(started));
+        }
         match flow.exchange.worker().pool.connect(origin, &timeouts, &mut trying.attempt).await {
             Ok(connection) => Ok(Self { connection, trying }),
             Err(failure) => Err(failed(flow, trying, &failure)),
@@ -211,6 +230,11 @@ fn answered(
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
     let special = Special::of(&fields);
+    if flow.exchange.is_grpc()
+        && let Some(status) = grpc::status_of_head(&fields)
+    {
+        grpc::ended(&flow.exchange, Some(status));
+    }
     let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = status.as_u16();
@@ -281,7 +305,13 @@ fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
     debug!(reason = %failure.reason(), error = %failure, "upstream attempt failed");
     // A request body that broke is why the attempt failed: the client is to blame then, not the upstream.
     let blamed = flow.exchange.borrow().reason;
-    let reason = if blamed == Reason::None { failure.reason() } else { blamed };
+    let reason = match (blamed, failure.reason()) {
+        (Reason::None, Reason::ConnectionTimeout | Reason::DnsTimeout) if is_late(&flow.exchange) => {
+            Reason::DeadlineExceeded
+        }
+        (Reason::None, reason) => reason,
+        _ => blamed,
+    };
     trying.end(reason, now);
     Refusal::new(reason, detail(reason))
 }
@@ -300,6 +330,7 @@ fn detail(reason: Reason) -> &'static str {
         Reason::UpstreamProtocolError => "the upstream's response is not HTTP",
         Reason::UpstreamHeadersTooLarge => "the head of the upstream's response is too large",
         Reason::UpstreamTimeout => "no response came in time",
+        Reason::DeadlineExceeded => "the deadline of the request is over",
         Reason::UpstreamIdleTimeout => "the upstream took nothing of the request for the stream idle time",
         Reason::ClientIdleTimeout => "nothing of the request came for the stream idle time",
         Reason::ClientTooSlow => {
@@ -328,14 +359,18 @@ fn detail(reason: Reason) -> &'static str {
         | Reason::GatewayDraining
         | Reason::Overloaded
         | Reason::IdentityProviderUnavailable
+        | Reason::GrpcError
         | Reason::Unknown => "the attempt failed",
     }
 }
 
-/// The trace context of the attempt that comes next.
+/// The trace context of the attempt that comes next, and the time that is left for it.
 fn stamp(flow: &Flow, fields: &mut Fields) {
     let attempt = flow.exchange.borrow().attempts.len() + 1;
     flow.trace.inject(attempt, fields);
+    if let Some(deadline) = flow.exchange.deadline() {
+        grpc::put_timeout(fields, deadline.saturating_duration_since(flow.exchange.worker().clock.now()));
+    }
 }
 
 /// What goes to the upstream.
