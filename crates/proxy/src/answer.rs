@@ -83,9 +83,11 @@ impl Refusal {
             Body::Empty | Body::Json(_) => self.status.canonical_reason().unwrap_or_default(),
         };
         let status = grpc::status_of_answer(self.status);
-        flow.exchange.blame(self.reason);
-        flow.exchange.borrow_mut().status = StatusCode::OK.as_u16();
-        grpc::note(&flow.exchange, status);
+        let mut exchange = flow.exchange.borrow_mut();
+        exchange.blame(self.reason);
+        exchange.status = StatusCode::OK.as_u16();
+        grpc::note(&mut exchange, status);
+        drop(exchange);
         let mut reply = Reply::new(StatusCode::OK, Source::fixed(Bytes::new()));
         reply.fields.extend(self.headers);
         grpc::put_status(&mut reply.fields, status, detail);

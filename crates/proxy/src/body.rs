@@ -182,7 +182,7 @@ pub(crate) fn body(flow: Flow, reply: Reply<Source>) -> Reply<ResponseBody> {
             ResponseBody { source: Some(source), exchange, closer: Some(closer), idle, waits: false, awaits_status };
         if bodiless || body.is_end_stream() {
             if body.awaits_status {
-                grpc::ended(&body.exchange, None);
+                grpc::ended(&mut body.exchange.borrow_mut(), None);
             }
             body.complete(Outcome::Completed);
             if bodiless {
@@ -275,7 +275,7 @@ impl ResponseBody {
     /// The response is whole.
     fn upstream_ended(&mut self, trailers: Option<&HeaderMap>) {
         if std::mem::take(&mut self.awaits_status) {
-            grpc::ended(&self.exchange, trailers.and_then(grpc::status_of_trailers));
+            grpc::ended(&mut self.exchange.borrow_mut(), trailers.and_then(grpc::status_of_trailers));
         }
         self.complete(Outcome::Completed);
     }
@@ -285,7 +285,7 @@ impl ResponseBody {
     fn end_by_deadline(&mut self) -> Frame<Bytes> {
         self.exchange.hand_to(Turn::Gateway);
         self.exchange.blame(Reason::DeadlineExceeded);
-        grpc::note(&self.exchange, grpc::DEADLINE_EXCEEDED);
+        grpc::note(&mut self.exchange.borrow_mut(), grpc::DEADLINE_EXCEEDED);
         self.complete(Outcome::Truncated);
         self.source = None;
         Frame::trailers(grpc::trailers(grpc::DEADLINE_EXCEEDED, "the deadline of the request is over"))

@@ -1,6 +1,7 @@
 //! The exchange at hand, as the phases of its request, its bodies and its attempts share it.
 
 use crate::client::Client;
+use crate::grpc;
 use crate::snapshot::Held;
 use crate::worker::Worker;
 use bytes::Bytes;
@@ -210,6 +211,9 @@ impl ExchangeRef {
         let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
         if let Some((since, by)) = self.0.tunnel.get().filter(|_| !exchange.is_finished()) {
             describe_tunnel(&mut exchange, now.saturating_duration_since(since), by);
+        }
+        if outcome == Outcome::Cancelled && !exchange.is_finished() {
+            grpc::left(&mut exchange, self.deadline(), now);
         }
         if exchange.finish(outcome, now) {
             let snapshot = &self.0.snapshot;

@@ -5,12 +5,11 @@
 //! 200: it is noted in the event, and blamed where OpenTelemetry counts it as an error of a server. The deadline of a
 //! request bounds it here too. What the gateway answers itself is what clients of gRPC read.
 
-use crate::exchange::ExchangeRef;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::fmt::Write as _;
-use std::time::Duration;
-use weir_event::Reason;
+use std::time::{Duration, Instant};
+use weir_event::{CLIENT_CLOSED, Exchange, Reason};
 use weir_http1::{Fields, Known};
 
 const STATUS: &str = "grpc-status";
@@ -27,6 +26,10 @@ const LAST: u8 = 16;
 /// What OpenTelemetry counts as an error of a server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
 /// DATA_LOSS.
 const ERRORS: [u8; 6] = [2, 4, 12, 13, 14, 15];
+
+/// One of so many parts of a client's time.
+const EARLY: u32 = 20;
+const MOST_EARLY: Duration = Duration::from_millis(100);
 
 /// DEADLINE_EXCEEDED.
 pub(crate) const DEADLINE_EXCEEDED: u8 = 4;
@@ -82,7 +85,7 @@ fn number(value: &[u8]) -> Option<u8> {
 
 /// Notes the status with which the upstream has ended, and blames it if it is an error; `None` where it has ended without
 /// one, which is UNKNOWN to clients.
-pub(crate) fn ended(exchange: &ExchangeRef, status: Option<u8>) {
+pub(crate) fn ended(exchange: &mut Exchange, status: Option<u8>) {
     if let Some(status) = status {
         note(exchange, status);
     }
@@ -92,8 +95,23 @@ pub(crate) fn ended(exchange: &ExchangeRef, status: Option<u8>) {
 }
 
 /// Notes the status that the client gets.
-pub(crate) fn note(exchange: &ExchangeRef, status: u8) {
-    exchange.borrow_mut().attrs.push((ATTRIBUTE, Bytes::from(status.to_string())));
+pub(crate) fn note(exchange: &mut Exchange, status: u8) {
+    exchange.attrs.push((ATTRIBUTE, Bytes::from(status.to_string())));
+}
+
+/// Blames the deadline for a client that leaves when it is over. A client looks at its own clock and resets its stream, and
+/// that may come a little earlier than the time is over here: by [`EARLY`] of it, and [`MOST_EARLY`] at most.
+pub(crate) fn left(exchange: &mut Exchange, deadline: Option<Instant>, now: Instant) {
+    let Some(deadline) = deadline else { return };
+    let early = (deadline.saturating_duration_since(exchange.started) / EARLY).min(MOST_EARLY);
+    if now + early < deadline || !matches!(exchange.reason, Reason::None | Reason::ClientClosed) {
+        return;
+    }
+    exchange.reason = Reason::DeadlineExceeded;
+    if exchange.status == 0 {
+        exchange.status = CLIENT_CLOSED.as_u16();
+    }
+    note(exchange, DEADLINE_EXCEEDED);
 }
 
 /// The status of an answer that the gateway gives itself, which would have `status` otherwise. Those of HTTP are mapped as
@@ -218,6 +236,24 @@ mod tests {
     fn a_message_is_visible_ascii() {
         assert_eq!(escaped("50 % of `a`\n\u{e9}"), "50 %25 of `a`%0A%C3%A9");
         assert_eq!(trailers(4, "a%").get(MESSAGE).unwrap(), "a%25");
+    }
+
+    #[test]
+    fn who_leaves_at_its_deadline_left_for_it() {
+        let now = Instant::now();
+        let deadline = now + Duration::from_secs(1);
+        let mut reasons = Vec::new();
+        for (after, deadline) in [(1000, Some(deadline)), (951, Some(deadline)), (949, Some(deadline)), (1000, None)] {
+            let mut exchange = Exchange::new(now, 0);
+            left(&mut exchange, deadline, now + Duration::from_millis(after));
+            reasons.push((exchange.reason, exchange.status, exchange.attrs.len()));
+        }
+        let late = (Reason::DeadlineExceeded, 499, 1);
+        assert_eq!(reasons, [late, late, (Reason::None, 0, 0), (Reason::None, 0, 0)]);
+        let mut exchange = Exchange::new(now, 0);
+        exchange.reason = Reason::GatewayDraining;
+        left(&mut exchange, Some(deadline), deadline);
+        assert_eq!(exchange.reason, Reason::GatewayDraining);
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn answered(
     if flow.exchange.is_grpc()
         && let Some(status) = grpc::status_of_head(&fields)
     {
-        grpc::ended(&flow.exchange, Some(status));
+        grpc::ended(&mut flow.exchange.borrow_mut(), Some(status));
     }
     let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
