@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use weir_e2e::{Part, Site, TestStack, eventually, reserve};
+use weir_e2e::{Gateway, GatewaySpec, Part, Site, TestStack, eventually, reserve};
 use weir_testkit::process::Process;
 
 fn python(script: &str, args: &[&str]) -> Command {
@@ -102,4 +102,87 @@ async fn every_kind_of_call_passes_and_is_known() {
     let failed = "SELECT sum(n) FROM requests_1m WHERE api = 'echo' AND side = 'upstream'";
     let failed: u64 = stack.client().query(failed).fetch_one().await.unwrap();
     assert_eq!(failed, 8);
+}
+
+/// Where both speak TLS, ALPN decides for HTTP/2; nothing else is configured than who vouches for the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_passes_over_tls() {
+    let site = Site::new().unwrap();
+    let pair = Certificate::new(&site);
+    let (_server, address) = server(&site, &[&pair.key, &pair.chain]).await;
+    let port = reserve().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", address);
+    spec.more_yaml = service(port, &format!("https://localhost:{}", address.port()));
+    let _gateway = Gateway::start_with(&site, &spec, &[("SSL_CERT_FILE", &pair.chain)]).unwrap();
+    tokio::task::spawn_blocking(move || call_everything(port)).await.unwrap();
+}
+
+/// nginx as an upstream that speaks both, and curl as a client of either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_is_spoken_to_in_http2_and_a_tunnel_in_http1() {
+    let site = Site::new().unwrap();
+    let pair = Certificate::new(&site);
+    let folder = site.path("nginx.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("large"), vec![b'x'; 3_000_000]).unwrap();
+    let (at, folder) = (reserve().unwrap(), folder.display());
+    let config = format!(
+        "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
+         http {{ log_format spoken '$request_method $uri $server_protocol $http_upgrade'; access_log {folder}/spoken.log spoken;
+           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+           uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+           server {{ listen {at} ssl http2; ssl_certificate {}; ssl_certificate_key {}; root {folder};
+             location /echo {{ return 200 \"$http_x_ask $request_method\"; }} }} }}",
+        pair.chain, pair.key
+    );
+    std::fs::write(site.path("nginx.conf"), config).unwrap();
+    let mut nginx = Command::new("nginx");
+    nginx.arg("-c").arg(site.path("nginx.conf")).args(["-e", &format!("{folder}/error.log")]);
+    let _nginx = Process::start("nginx", nginx, &site.path("nginx.log")).unwrap();
+    eventually("nginx listens", async || std::net::TcpStream::connect(at).ok().map(drop)).await;
+
+    let port = reserve().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", at);
+    spec.more_yaml = service(port, &format!("https://localhost:{}", at.port()));
+    let _gateway = Gateway::start_with(&site, &spec, &[("SSL_CERT_FILE", &pair.chain)]).unwrap();
+    let curl = |args: &[&str], path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error"]).args(args).arg(format!("http://{port}{path}"));
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        assert_eq!(curl(&[version, "-H", "x-ask: a"], "/echo"), b"a GET");
+        assert_eq!(curl(&[version, "-d", "content"], "/echo"), b" POST");
+        assert_eq!(curl(&[version], "/large").len(), 3_000_000);
+        assert!(curl(&[version, "--head"], "/large").starts_with(b"HTTP/"));
+    }
+    let ask = ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-H", "sec-websocket-version: 13"];
+    curl(&[&["--http1.1", "-H", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="], &ask[..]].concat(), "/echo");
+    let spoken = || std::fs::read_to_string(format!("{folder}/spoken.log")).unwrap();
+    let lines =
+        eventually("nginx writes its log", async || Some(spoken()).filter(|log| log.lines().count() == 9)).await;
+    let (over_http2, tunnels) = lines.trim_end().rsplit_once('\n').unwrap();
+    assert!(over_http2.lines().all(|line| line.ends_with("HTTP/2.0 -")), "{lines}");
+    assert_eq!(tunnels, "GET /echo HTTP/1.1 websocket");
+}
+
+/// A certificate for `localhost` that is its own authority.
+struct Certificate {
+    key: String,
+    chain: String,
+}
+
+impl Certificate {
+    fn new(site: &Site) -> Self {
+        let path = |name: &str| site.path(name).display().to_string();
+        let pair = Self { key: path("own.key"), chain: path("own.pem") };
+        let mut make = Command::new("openssl");
+        make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        make.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        let output = make.args(["-keyout", &pair.key, "-out", &pair.chain]).output().expect("openssl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        pair
+    }
 }
