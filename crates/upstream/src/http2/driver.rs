@@ -7,7 +7,7 @@
 //! to say (gRPC, "Client-side Keepalive").
 
 use super::io::Heard;
-use super::session::Vital;
+use super::vital::Vital;
 use crate::descriptors::Descriptor;
 use bytes::Bytes;
 use h2::client::Connection;

@@ -1,6 +1,6 @@
 //! The bytes of a connection, with the time at which some have come last: what is quiet may be dead.
 
-use super::session::Vital;
+use super::vital::Vital;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;

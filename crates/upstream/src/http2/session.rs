@@ -2,6 +2,7 @@
 
 use super::driver::Driver;
 use super::io::Heard;
+use super::vital::Vital;
 use crate::descriptors::Descriptor;
 use crate::line::MAX_HEAD;
 use bytes::Bytes;
@@ -27,16 +28,6 @@ const CONNECTION_WINDOW: u32 = MOST_REQUESTS * STREAM_WINDOW;
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// A request that waited for so long without a byte from its peer makes its connection doubtful.
 const DOUBTFUL: Duration = Duration::from_secs(5);
-
-/// What a connection and its task know of each other.
-pub(super) struct Vital {
-    /// Requests that have a place.
-    pub(super) open: Cell<usize>,
-    /// When bytes have come last.
-    pub(super) heard: Cell<Instant>,
-    /// The task has ended.
-    pub(super) is_closed: Cell<bool>,
-}
 
 /// A connection.
 pub(crate) struct Session {
