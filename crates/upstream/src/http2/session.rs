@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::time::Instant as Clock;
 use weir_transport::Stream;
 
 /// Requests at once on one connection, whatever more its peer takes.
@@ -54,7 +55,7 @@ impl Session {
         fields: usize,
         descriptor: Descriptor,
     ) -> Result<Rc<Self>, Error> {
-        let now = Instant::now();
+        let now = Clock::now();
         let vital = Rc::new(Vital { open: Cell::new(0), heard: Cell::new(now), is_closed: Cell::new(false) });
         let scheme = if matches!(stream, Stream::Tls(_)) { Scheme::HTTPS } else { Scheme::HTTP };
         let heard = Heard::new(stream, Rc::clone(&vital));
@@ -75,7 +76,7 @@ impl Session {
             send: RefCell::new(send),
             vital,
             is_retired: Cell::new(false),
-            idle_since: Cell::new(now),
+            idle_since: Cell::new(now.into_std()),
         }))
     }
 
@@ -106,7 +107,7 @@ impl Session {
 /// A request's place on a connection, as long as this lives.
 pub(crate) struct Place {
     session: Rc<Session>,
-    since: Instant,
+    since: Clock,
     /// Something has come for it.
     pub(super) is_answered: bool,
 }
@@ -114,7 +115,7 @@ pub(crate) struct Place {
 impl Place {
     fn new(session: Rc<Session>) -> Self {
         session.vital.open.set(session.vital.open.get() + 1);
-        Self { session, since: Instant::now(), is_answered: false }
+        Self { session, since: Clock::now(), is_answered: false }
     }
 
     /// The peer.
@@ -137,9 +138,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let Session { vital, idle_since, .. } = &*self.session;
-        let now = Instant::now();
+        let now = Clock::now();
         vital.open.set(vital.open.get().saturating_sub(1));
-        idle_since.set(now);
+        idle_since.set(now.into_std());
         // Whoever waited has given up, and nothing has come for anybody: the peer may be gone without a word, which its
         // PING tells late. The next request does not wait for that.
         let was_silent = vital.heard.get() < self.since && now.saturating_duration_since(self.since) >= DOUBTFUL;

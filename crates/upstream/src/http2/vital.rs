@@ -1,7 +1,7 @@
 //! What a connection, its bytes and its task know of each other.
 
 use std::cell::Cell;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Whether anybody is there.
 pub(super) struct Vital {
