@@ -101,6 +101,10 @@ vocabulary! {
         UpstreamIdleTimeout = 71 "upstream_idle_timeout",
         /// The name server did not answer within the connect timeout.
         DnsTimeout = 72 "dns_timeout",
+        /// The time that a client of gRPC waits (`grpc-timeout`) ran out.
+        DeadlineExceeded = 75 "deadline_exceeded",
+        /// The upstream ended with a status of gRPC that is a server's error: 2, 4, 12, 13, 14 or 15, or with none.
+        GrpcError = 76 "grpc_error",
         /// A reason that this reader does not know yet.
         Unknown = 255 "unknown",
     } unknown Unknown
@@ -162,6 +166,8 @@ impl Reason {
             | Self::UpstreamHeadersTooLarge
             | Self::ResponseIncomplete
             | Self::DnsTimeout
+            | Self::DeadlineExceeded
+            | Self::GrpcError
             | Self::UpstreamIdleTimeout => Side::Upstream,
         }
     }
@@ -195,10 +201,13 @@ impl Reason {
             | Self::TlsCertificateError
             | Self::UpstreamProtocolError
             | Self::UpstreamHeadersTooLarge
+            | Self::GrpcError
             | Self::ResponseIncomplete => StatusCode::BAD_GATEWAY,
-            Self::ConnectionTimeout | Self::UpstreamTimeout | Self::UpstreamIdleTimeout | Self::DnsTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::ConnectionTimeout
+            | Self::UpstreamTimeout
+            | Self::UpstreamIdleTimeout
+            | Self::DeadlineExceeded
+            | Self::DnsTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -231,8 +240,8 @@ impl Reason {
             Self::ConnectionTerminated => "connection_terminated",
             Self::TlsProtocolError => "tls_protocol_error",
             Self::TlsCertificateError => "tls_certificate_error",
-            Self::UpstreamTimeout => "http_response_timeout",
-            Self::UpstreamProtocolError => "http_protocol_error",
+            Self::UpstreamTimeout | Self::DeadlineExceeded => "http_response_timeout",
+            Self::UpstreamProtocolError | Self::GrpcError => "http_protocol_error",
             Self::UpstreamHeadersTooLarge => "http_response_header_section_size",
             Self::ResponseIncomplete => "http_response_incomplete",
             Self::UpstreamIdleTimeout => "connection_read_timeout",

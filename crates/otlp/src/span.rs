@@ -260,7 +260,13 @@ impl Spans {
             _ => 0,
         };
         let to = kept.place(index);
-        let error = error_of_client(attempt.outcome(), status);
+        let error = match error_of_client(attempt.outcome(), status) {
+            // Of gRPC the status is behind the head.
+            None if is_last && status != 0 && event.reason() == Reason::GrpcError => {
+                Some(event.reason().as_str().to_owned())
+            }
+            error => error,
+        };
         full_url(to, (kept.path(), event.query), &mut self.url);
         let service = self.names.name(event.fixed.service);
         let place = open(out, field::SPANS);

@@ -10,6 +10,7 @@ use crate::escape::escaped;
 use crate::exchange::{ExchangeRef, Owner};
 use crate::flow::Flow;
 use crate::forwarded::{client_address, is_of};
+use crate::grpc;
 use crate::headers::Special;
 use crate::record::Closer;
 use crate::snapshot::Held;
@@ -98,6 +99,7 @@ pub(crate) fn accept(
         None => Ok(()),
     };
     let special = Special::of(&headers);
+    let grpc = (parts.version == Version::HTTP_2 && grpc::is_grpc(&headers)).then(|| grpc::timeout(&headers));
     let (line, hosts) = (headers.get_value(Known::Host), headers.get_all(Known::Host).count());
     let user_agent = headers.get_value(Known::UserAgent);
     let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
@@ -111,6 +113,9 @@ pub(crate) fn accept(
         .and_then(|()| host(&parts.method, &target.uri, (line, hosts), parts.version));
 
     let exchange = ExchangeRef::new(Rc::clone(&client), owner, Rc::clone(&snapshot));
+    if let Some(timeout) = grpc {
+        exchange.speaks_grpc(timeout);
+    }
     {
         let mut exchange = exchange.borrow_mut();
         describe(&mut exchange, &parts.method, parts.version, &client);

@@ -5,6 +5,7 @@
 
 use crate::body::Source;
 use crate::flow::Flow;
+use crate::grpc;
 use crate::reply::Reply;
 use bytes::Bytes;
 use http::StatusCode;
@@ -53,6 +54,9 @@ impl Refusal {
 
     /// Books the refusal and makes the answer.
     pub(crate) fn answer(self, flow: &mut Flow) -> Reply<Source> {
+        if flow.exchange.is_grpc() && self.status.as_u16() >= 400 {
+            return self.answer_grpc(flow);
+        }
         let mut exchange = flow.exchange.borrow_mut();
         exchange.blame(self.reason);
         exchange.status = self.status.as_u16();
@@ -68,6 +72,30 @@ impl Refusal {
         let mut reply = Reply::new(self.status, Source::fixed(body));
         reply.fields.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
         reply.fields.extend(self.headers);
+        if let Some(value) = proxy_status(&flow.exchange.snapshot().pseudonym, self.reason) {
+            reply.fields.put(Known::ProxyStatus, &value);
+        }
+        reply
+    }
+}
+
+impl Refusal {
+    /// The same for a client of gRPC: a head of HTTP that succeeds, with a status of gRPC and nothing else.
+    #[cold]
+    fn answer_grpc(self, flow: &Flow) -> Reply<Source> {
+        let detail = match self.body {
+            Body::Problem(detail) | Body::FlexProblem { detail, .. } => detail,
+            Body::Empty | Body::Json(_) | Body::Content(_) => self.status.canonical_reason().unwrap_or_default(),
+        };
+        let status = grpc::status_of_answer(self.status);
+        let mut exchange = flow.exchange.borrow_mut();
+        exchange.blame(self.reason);
+        exchange.status = StatusCode::OK.as_u16();
+        grpc::note(&mut exchange, status);
+        drop(exchange);
+        let mut reply = Reply::new(StatusCode::OK, Source::fixed(Bytes::new()));
+        reply.fields.extend(self.headers);
+        grpc::put_status(&mut reply.fields, status, detail);
         if let Some(value) = proxy_status(&flow.exchange.snapshot().pseudonym, self.reason) {
             reply.fields.put(Known::ProxyStatus, &value);
         }

@@ -6,13 +6,14 @@
 
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
+use crate::grpc;
 use crate::headers::only_content;
-use crate::patience::IdleTimer;
+use crate::patience::{IdleTimer, is_late};
 use crate::record::Closer;
 use crate::reply::Reply;
 use crate::upload::Incoming;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::error::Error;
 use std::fmt;
@@ -171,9 +172,26 @@ pub(crate) fn body(flow: Flow, reply: Reply<Source>) -> Reply<ResponseBody> {
     exchange.borrow_mut().status = status.as_u16();
     let idle = IdleTimer::new(exchange.snapshot().timeouts.stream_idle, exchange.progress());
     let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // A response of gRPC ends with its status: in trailers, unless its head has it.
+    let awaits_status = exchange.is_grpc()
+        && matches!(reply.content, Source::Upstream(_))
+        && status == StatusCode::OK
+        && grpc::is_grpc(&reply.fields)
+        && grpc::status_of_head(&reply.fields).is_none();
     reply.map(|source| {
-        let mut body = ResponseBody { source: Some(source), exchange, closer: Some(closer), lease, idle, waits: false };
+        let mut body = ResponseBody {
+            source: Some(source),
+            exchange,
+            closer: Some(closer),
+            lease,
+            idle,
+            waits: false,
+            awaits_status,
+        };
         if bodiless || body.is_end_stream() {
+            if body.awaits_status {
+                grpc::ended(&mut body.exchange.borrow_mut(), None);
+            }
             body.complete(Outcome::Completed);
             if bodiless {
                 body.source = None;
@@ -192,6 +210,8 @@ pub(crate) struct ResponseBody {
     idle: IdleTimer,
     /// The next frame was asked for and has not come.
     waits: bool,
+    /// The status of gRPC comes in trailers.
+    awaits_status: bool,
 }
 
 impl ResponseBody {
@@ -219,14 +239,19 @@ impl ResponseBody {
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(Source::Upstream(in_flight)) = &mut self.source else { return Poll::Ready(None) };
+        if is_late(&self.exchange) {
+            return Poll::Ready(Some(Ok(self.end_by_deadline())));
+        }
         match in_flight.poll_frame(cx) {
             Poll::Pending => {
                 let now = self.exchange.hand_to(Turn::Upstream);
                 if !std::mem::replace(&mut self.waits, true) {
                     self.idle.begin(now);
                 }
-                ready!(self.idle.poll_expired(cx, &self.exchange));
-                Poll::Ready(Some(Err(self.broke(Reason::UpstreamIdleTimeout))))
+                match ready!(self.idle.poll_expired(cx, &self.exchange)) {
+                    Reason::DeadlineExceeded => Poll::Ready(Some(Ok(self.end_by_deadline()))),
+                    reason => Poll::Ready(Some(Err(self.broke(reason)))),
+                }
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.handed_over(&frame);
@@ -235,7 +260,7 @@ impl ResponseBody {
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.broke(Reason::ResponseIncomplete)))),
             Poll::Ready(None) => {
                 self.exchange.tunnel_ends(Turn::Upstream);
-                self.complete(Outcome::Completed);
+                self.upstream_ended(None);
                 Poll::Ready(None)
             }
         }
@@ -253,8 +278,27 @@ impl ResponseBody {
         // Behind trailers nobody asks again, and they are the end.
         let ended = matches!(&self.source, Some(Source::Upstream(in_flight)) if in_flight.is_end());
         if ended || frame.is_trailers() {
-            self.complete(Outcome::Completed);
+            self.upstream_ended(frame.trailers_ref());
         }
+    }
+
+    /// The response is whole.
+    fn upstream_ended(&mut self, trailers: Option<&HeaderMap>) {
+        if std::mem::take(&mut self.awaits_status) {
+            grpc::ended(&mut self.exchange.borrow_mut(), trailers.and_then(grpc::status_of_trailers));
+        }
+        self.complete(Outcome::Completed);
+    }
+
+    /// The deadline of the client is over: the upstream is left, and the client has the status that says so.
+    #[cold]
+    fn end_by_deadline(&mut self) -> Frame<Bytes> {
+        self.exchange.hand_to(Turn::Gateway);
+        self.exchange.blame(Reason::DeadlineExceeded);
+        grpc::note(&mut self.exchange.borrow_mut(), grpc::DEADLINE_EXCEEDED);
+        self.complete(Outcome::Truncated);
+        self.source = None;
+        Frame::trailers(grpc::trailers(grpc::DEADLINE_EXCEEDED, "the deadline of the request is over"))
     }
 
     fn broke(&mut self, reason: Reason) -> Broken {

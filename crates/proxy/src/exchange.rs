@@ -1,6 +1,7 @@
 //! The exchange at hand, as the phases of its request, its bodies and its attempts share it.
 
 use crate::client::Client;
+use crate::grpc;
 use crate::snapshot::Held;
 use crate::worker::Worker;
 use bytes::Bytes;
@@ -44,6 +45,8 @@ struct Shared {
     progress: Cell<Instant>,
     /// Since when it is a tunnel, and who has ended it.
     tunnel: Cell<Option<(Instant, Option<Turn>)>>,
+    /// It is gRPC over HTTP/2, which may have a deadline.
+    grpc: Cell<Option<Option<Instant>>>,
 }
 
 /// Where in a snapshot a route stands.
@@ -75,6 +78,7 @@ impl ExchangeRef {
             request_whole: Cell::new(false),
             progress: Cell::new(now),
             tunnel: Cell::new(None),
+            grpc: Cell::new(None),
         }))
     }
 
@@ -168,6 +172,21 @@ impl ExchangeRef {
         self.0.request_done.get()
     }
 
+    /// It is gRPC over HTTP/2, and its client waits for so long, if it says so.
+    pub(crate) fn speaks_grpc(&self, timeout: Option<Duration>) {
+        let started = self.borrow().started;
+        self.0.grpc.set(Some(timeout.and_then(|timeout| started.checked_add(timeout))));
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.0.grpc.get().is_some()
+    }
+
+    /// Until when its client waits, of gRPC.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.grpc.get().flatten()
+    }
+
     /// Its handshake is over: the connection is a tunnel. How long that is open is no part of the request's time.
     pub(crate) fn is_tunnel(&self, now: Instant) {
         self.0.exchange.borrow_mut().meter.end(now);
@@ -192,6 +211,9 @@ impl ExchangeRef {
         let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
         if let Some((since, by)) = self.0.tunnel.get().filter(|_| !exchange.is_finished()) {
             describe_tunnel(&mut exchange, now.saturating_duration_since(since), by);
+        }
+        if outcome == Outcome::Cancelled && !exchange.is_finished() {
+            grpc::left(&mut exchange, self.deadline(), now);
         }
         if exchange.finish(outcome, now) {
             let snapshot = &self.0.snapshot;

@@ -11,6 +11,7 @@
 
 mod accept;
 mod answer;
+mod attempt;
 mod attempt_policies;
 mod attempts;
 mod body;
@@ -25,6 +26,7 @@ mod figures;
 mod flow;
 mod forwarded;
 mod gate;
+mod grpc;
 mod headers;
 mod link;
 mod listener;

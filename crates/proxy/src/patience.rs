@@ -78,6 +78,14 @@ fn least_bytes(rate: u64, spent: Duration) -> u64 {
 }
 
 fn deadline(exchange: &ExchangeRef, timeouts: &Timeouts) -> (Instant, Reason) {
+    let (until, reason) = idle_or_response(exchange, timeouts);
+    match exchange.deadline() {
+        Some(deadline) if deadline < until => (deadline, Reason::DeadlineExceeded),
+        _ => (until, reason),
+    }
+}
+
+fn idle_or_response(exchange: &ExchangeRef, timeouts: &Timeouts) -> (Instant, Reason) {
     match exchange.request_done() {
         Some(done) => (done + timeouts.upstream_response, Reason::UpstreamTimeout),
         None => {
@@ -107,21 +115,33 @@ impl IdleTimer {
         self.waiting_since = now;
     }
 
-    /// Ready when no frame has moved for the limit.
-    pub(crate) fn poll_expired(&mut self, cx: &mut Context<'_>, exchange: &ExchangeRef) -> Poll<()> {
+    /// Ready when no frame has moved for the limit, or the client's own deadline is over.
+    pub(crate) fn poll_expired(&mut self, cx: &mut Context<'_>, exchange: &ExchangeRef) -> Poll<Reason> {
         loop {
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until((Instant::now() + self.limit).into())));
+            let sleep = self.sleep.get_or_insert_with(|| {
+                let until = Instant::now() + self.limit;
+                Box::pin(sleep_until(exchange.deadline().map_or(until, |deadline| deadline.min(until)).into()))
+            });
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
+            }
+            if is_late(exchange) {
+                return Poll::Ready(Reason::DeadlineExceeded);
             }
             // From the last frame, or from when the client took it: a client that stalled is not the upstream's doing.
             let deadline = exchange.progress().max(self.waiting_since) + self.limit;
             if deadline <= Instant::now() {
-                return Poll::Ready(());
+                return Poll::Ready(Reason::UpstreamIdleTimeout);
             }
-            sleep.as_mut().reset(deadline.into());
+            let until = exchange.deadline().map_or(deadline, |own| own.min(deadline));
+            sleep.as_mut().reset(until.into());
         }
     }
+}
+
+/// Whether the client's own deadline is over. One that has none costs no look at the clock.
+pub(crate) fn is_late(exchange: &ExchangeRef) -> bool {
+    exchange.deadline().is_some_and(|deadline| deadline <= Instant::now())
 }
 
 #[cfg(test)]

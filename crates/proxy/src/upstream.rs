@@ -9,12 +9,14 @@
 
 use crate::accept::Head;
 use crate::answer::Refusal;
+use crate::attempt::{Trying, Way, detail, failed};
 use crate::attempt_policies::attempt_policies;
 use crate::attempts::{Attempts, Miss, host_of};
 use crate::body::{Broken, RequestBody, Source};
 use crate::exchange::ExchangeRef;
 use crate::flow::Flow;
 use crate::forwarded::{Forwarded, is_of};
+use crate::grpc;
 use crate::headers::{Special, passes};
 use crate::link::{self, Report};
 use crate::patience::patiently;
@@ -25,24 +27,18 @@ use crate::websocket;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::debug;
 use weir_config::UpstreamHost;
-use weir_event::{Attempt, Protocol, Reason, Turn, micros};
+use weir_event::{Protocol, Reason, Turn};
 use weir_http1::{Fields, Framing, HeadError, Known};
-use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
-
-/// The attribute of an exchange whose last attempt was over HTTP/2; without it that was HTTP/1.1.
-const OVER_HTTP2: (Bytes, Bytes) = (Bytes::from_static(b"upstream.protocol"), Bytes::from_static(b"2"));
+use weir_upstream::{Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
 
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
 
 /// How often a request is sent again that its upstream refuses to look at.
-const MOST_REFUSED: u32 = 3;
+const MOST_REFUSED: u32 = 5;
 
 /// Sends the request and waits for the response head: over a kept connection if there is one, and if that one has ended
 /// without a word, once more over a new one; and where the service's retries allow it, at another endpoint.
@@ -50,6 +46,10 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
     let mut attempts = Attempts::begin(&flow.exchange, &target.route().cluster, &head);
     let rewrite = flow.exchange.snapshot().upstream_host;
     let Prepared { method, mut fields, mut body, accept } = prepare(flow, target, *head, attempts.origin())?;
+    let is_grpc = flow.exchange.is_grpc();
+    if is_grpc && attempts.origin().is_http1() {
+        return Err(without_http2());
+    }
     let path = target.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut started = flow.exchange.hand_to(Turn::Upstream);
     let (mut is_fresh, mut refused) = (false, 0);
@@ -81,6 +81,12 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                 stamp(flow, sent_fields);
                 if connection.is_http2() {
                     trying.is_http2();
+                } else if is_grpc {
+                    // Its TLS has chosen HTTP/1.1.
+                    let now = flow.exchange.hand_to(Turn::Gateway);
+                    trying.end(Reason::UpstreamProtocolError, now);
+                    flow.exchange.worker().pool.give_back(connection, now);
+                    return Err(without_http2());
                 }
                 let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
                 let mut in_flight = InFlight::send(connection, (&method, path, sent_fields), body);
@@ -106,32 +112,17 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                         continue;
                     }
                     Ok(Err(why)) => {
-                        // Bytes that came back and are no response were an answer all the same; and what its client broke
-                        // off is over.
-                        let is_closed = matches!(why, Unanswered::Closed(_));
-                        let (is_unsent, is_whole) = (in_flight.is_unsent(), in_flight.has_content());
-                        let is_refused = matches!(why, Unanswered::Refused) && is_whole;
-                        refused += u32::from(is_refused);
-                        let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
-                        body = match in_flight.into_content() {
-                            Some(whole) if is_whole => whole,
-                            _ => RequestBody::empty(flow.exchange.clone()),
-                        };
-                        let is_stale = is_closed && is_kept && (is_unsent || attempts.is_repeatable());
-                        if is_stale || is_refused && refused <= MOST_REFUSED {
-                            // It was closed while it was idle, or is being closed: that says nothing of the endpoint.
-                            (is_fresh, started) = (true, flow.exchange.hand_to(Turn::Upstream));
-                            continue;
+                        let target = origin.address.to_string();
+                        let unanswered =
+                            Unheard::of(flow, (&attempts, &mut refused, is_kept), in_flight, (trying, target, why));
+                        body = unanswered.body;
+                        match unanswered.miss {
+                            Some(miss) => miss,
+                            None => {
+                                (is_fresh, started) = (true, flow.exchange.hand_to(Turn::Upstream));
+                                continue;
+                            }
                         }
-                        let reason = refusal.reason();
-                        (
-                            if is_refused || is_closed && is_unsent {
-                                Miss::Unsent(reason)
-                            } else {
-                                Miss::Sent(reason)
-                            },
-                            refusal,
-                        )
                     }
                     Err(reason) => {
                         trying.end(reason, now);
@@ -150,12 +141,52 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
     }
 }
 
+/// What is left of a request whose attempt brought no response.
+struct Unheard {
+    body: RequestBody,
+    /// How the attempt failed; `None` where that says nothing of the endpoint, and the request is sent there once more.
+    miss: Option<(Miss, Refusal)>,
+}
+
+impl Unheard {
+    fn of(
+        flow: &Flow,
+        (attempts, refused, is_kept): (&Attempts<'_>, &mut u32, bool),
+        in_flight: InFlight<RequestBody>,
+        (trying, target, why): (Trying, String, Unanswered<Broken>),
+    ) -> Self {
+        // Bytes that came back and are no response were an answer all the same; and what its client broke off is over.
+        let is_closed = matches!(why, Unanswered::Closed(_));
+        let (is_unsent, is_whole) = (in_flight.is_unsent(), in_flight.has_content());
+        let is_refused = matches!(why, Unanswered::Refused) && is_whole;
+        *refused += u32::from(is_refused);
+        let refusal = failed(flow, trying, &Failure::of_exchange(target, why));
+        let body = match in_flight.into_content() {
+            Some(whole) if is_whole => whole,
+            _ => RequestBody::empty(flow.exchange.clone()),
+        };
+        // It was closed while it was idle, or is being closed.
+        let is_stale = is_closed && is_kept && (is_unsent || attempts.is_repeatable());
+        if is_stale || is_refused && *refused <= MOST_REFUSED {
+            return Self { body, miss: None };
+        }
+        let reason = refusal.reason();
+        let miss = if is_refused || is_closed && is_unsent { Miss::Unsent(reason) } else { Miss::Sent(reason) };
+        Self { body, miss: Some((miss, refusal)) }
+    }
+}
+
 /// The next attempt goes to `origin`: over a kept connection, if there is one.
 fn next(flow: &Flow, (origin, rewrite): (&Origin, UpstreamHost), fields: &mut Fields) -> (bool, Instant) {
     if let Some(host) = host_of(origin, rewrite) {
         fields.put(Known::Host, host);
     }
     (false, flow.exchange.hand_to(Turn::Upstream))
+}
+
+/// gRPC needs HTTP/2 from end to end.
+fn without_http2() -> Refusal {
+    Refusal::new(Reason::UpstreamProtocolError, "the service is spoken to in HTTP/1.1, and gRPC needs HTTP/2")
 }
 
 /// Waits for the head of the response. Those of 1xx in front of it go to the client in their order, but for 100, which the
@@ -178,88 +209,6 @@ async fn final_head(
     Err(Unanswered::Head(HeadError::TooLarge))
 }
 
-/// A connection in hand, and the attempt that is made over it.
-struct Way {
-    connection: Connection,
-    trying: Trying,
-}
-
-impl Way {
-    // Inlined, so that it is made where it stays.
-    #[inline(always)]
-    fn over(flow: &Flow, connection: Connection, attempt: (Instant, usize)) -> Self {
-        let trying = Trying::begin(flow, connection.address(), attempt);
-        Self { connection, trying }
-    }
-
-    async fn open(flow: &Flow, origin: &Arc<Origin>, attempt: (Instant, usize)) -> Result<Self, Refusal> {
-        let mut trying = Trying::begin(flow, None, attempt);
-        let timeouts = flow.exchange.snapshot().upstream_timeouts();
-        match flow.exchange.worker().pool.connect(origin, &timeouts, &mut trying.attempt).await {
-            Ok(connection) => Ok(Self { connection, trying }),
-            Err(failure) => Err(failed(flow, trying, &failure)),
-        }
-    }
-}
-
-/// An attempt that is under way. Dropped with its end unsaid - the client gave up - it is booked as that: an upstream
-/// that hangs is known by the attempts that nobody waited for.
-struct Trying {
-    exchange: ExchangeRef,
-    attempt: Attempt,
-    started: Instant,
-    ended: bool,
-}
-
-impl Trying {
-    #[inline(always)]
-    fn begin(flow: &Flow, address: Option<SocketAddr>, (started, endpoint): (Instant, usize)) -> Self {
-        // It begins where the upstream's turn does, which is when the meter was last reported.
-        let start_us = micros(flow.exchange.borrow().meter.total());
-        let endpoint = u16::try_from(endpoint).unwrap_or(u16::MAX);
-        let attempt = Attempt { address, endpoint, start_us, ..Attempt::new() };
-        Self { exchange: flow.exchange.clone(), attempt, started, ended: false }
-    }
-
-    /// It goes over HTTP/2.
-    #[cold]
-    fn is_http2(&self) {
-        let attrs = &mut self.exchange.borrow_mut().attrs;
-        if !attrs.contains(&OVER_HTTP2) {
-            attrs.push(OVER_HTTP2);
-        }
-    }
-
-    /// Books one whose response is not wanted.
-    fn throw_away(mut self, status: StatusCode, now: Instant) {
-        self.attempt.status = status.as_u16();
-        self.book(Reason::None, now);
-    }
-
-    /// Books the attempt; `Reason::None` when a response head came.
-    fn end(mut self, outcome: Reason, now: Instant) {
-        self.book(outcome, now);
-    }
-
-    fn book(&mut self, outcome: Reason, now: Instant) {
-        self.ended = true;
-        self.attempt.outcome = outcome;
-        self.attempt.took = now.saturating_duration_since(self.started);
-        let mut exchange = self.exchange.borrow_mut();
-        exchange.upstream = self.attempt.address.or(exchange.upstream);
-        exchange.attempts.push(self.attempt);
-    }
-}
-
-impl Drop for Trying {
-    fn drop(&mut self) {
-        if !self.ended && !std::thread::panicking() {
-            let now = self.exchange.worker().clock.now();
-            self.book(Reason::ClientClosed, now);
-        }
-    }
-}
-
 fn answered(
     flow: &mut Flow,
     target: &Target,
@@ -278,6 +227,11 @@ fn answered(
         return Err(Refusal::new(Reason::UpstreamProtocolError, "the upstream switched protocols unasked"));
     }
     let special = Special::of(&fields);
+    if flow.exchange.is_grpc()
+        && let Some(status) = grpc::status_of_head(&fields)
+    {
+        grpc::ended(&mut flow.exchange.borrow_mut(), Some(status));
+    }
     let waited = trying.attempt.first_byte;
     trying.end(Reason::None, now);
     flow.exchange.borrow_mut().upstream_status = status.as_u16();
@@ -353,66 +307,13 @@ fn single_length(fields: &mut Fields) {
     debug_assert!(set.is_ok(), "a part of a value");
 }
 
-fn failed(flow: &Flow, trying: Trying, failure: &Failure) -> Refusal {
-    let now = flow.exchange.hand_to(Turn::Gateway);
-    debug!(reason = %failure.reason(), error = %failure, "upstream attempt failed");
-    // A request body that broke is why the attempt failed: the client is to blame then, not the upstream.
-    let blamed = flow.exchange.borrow().reason;
-    let reason = if blamed == Reason::None { failure.reason() } else { blamed };
-    trying.end(reason, now);
-    Refusal::new(reason, detail(reason))
-}
-
-fn detail(reason: Reason) -> &'static str {
-    match reason {
-        Reason::DnsError => "the upstream's name does not resolve",
-        Reason::DnsTimeout => "the name server did not answer in time",
-        Reason::FileDescriptorsExhausted => "the gateway has no file descriptor left for another connection",
-        Reason::LocalPortExhausted => "the gateway's machine has no port left for a connection to the upstream",
-        Reason::ConnectionRefused => "the upstream refused the connection",
-        Reason::ConnectionTimeout => "the upstream did not accept a connection in time",
-        Reason::ConnectionUnreachable => "there is no way to the upstream's address",
-        Reason::TlsProtocolError => "the TLS handshake with the upstream failed",
-        Reason::TlsCertificateError => "the upstream's certificate does not hold",
-        Reason::UpstreamProtocolError => "the upstream's response is not HTTP",
-        Reason::UpstreamHeadersTooLarge => "the head of the upstream's response is too large",
-        Reason::UpstreamTimeout => "no response came in time",
-        Reason::UpstreamIdleTimeout => "the upstream took nothing of the request for the stream idle time",
-        Reason::ClientIdleTimeout => "nothing of the request came for the stream idle time",
-        Reason::ClientTooSlow => {
-            "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
-        }
-        Reason::MalformedRequestBody => "the request body breaks its own framing",
-        Reason::ConnectionTerminated => "the upstream closed the connection before its response",
-        Reason::ResponseIncomplete => "the upstream's response broke off",
-        // No attempt ends with one of these. A new reason gets its sentence here, or does not compile.
-        Reason::None
-        | Reason::MalformedRequest
-        | Reason::HeadersTooLarge
-        | Reason::ClientClosed
-        | Reason::RequestHeadTimeout
-        | Reason::ClientFlood
-        | Reason::ConnectionBroken
-        | Reason::NoRoute
-        | Reason::AuthenticationFailed
-        | Reason::PolicyAnswered
-        | Reason::RateLimited
-        | Reason::MethodNotAllowed
-        | Reason::IpDenied
-        | Reason::GatewayPanic
-        | Reason::GatewayError
-        | Reason::LoopDetected
-        | Reason::GatewayDraining
-        | Reason::Overloaded
-        | Reason::IdentityProviderUnavailable
-        | Reason::Unknown => "the attempt failed",
-    }
-}
-
-/// The trace context of the attempt that comes next.
+/// The trace context of the attempt that comes next, and the time that is left for it.
 fn stamp(flow: &Flow, fields: &mut Fields) {
     let attempt = flow.exchange.borrow().attempts.len() + 1;
     flow.trace.inject(attempt, fields);
+    if let Some(deadline) = flow.exchange.deadline() {
+        grpc::put_timeout(fields, deadline.saturating_duration_since(flow.exchange.worker().clock.now()));
+    }
 }
 
 /// What goes to the upstream.

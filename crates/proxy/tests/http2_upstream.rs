@@ -180,7 +180,7 @@ fn what_is_refused_for_good_is_an_error_after_a_few_attempts() {
     let gateway = Gateway::start(&upstream.api(""));
     assert!(gateway.get("/").starts_with("HTTP/1.1 502"));
     let event = gateway.event();
-    assert_eq!((event.reason, event.attempts.len()), (Reason::ConnectionTerminated, 4));
+    assert_eq!((event.reason, event.attempts.len()), (Reason::ConnectionTerminated, 6));
 }
 
 #[test]

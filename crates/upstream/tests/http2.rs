@@ -14,6 +14,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use weir_config::{Scheme, UpstreamAddress};
@@ -434,4 +435,81 @@ async fn a_response_counts_though_its_request_was_not_taken() {
         assert!(poll_fn(|cx| sent.poll_frame(cx)).await.is_none());
     })
     .await;
+}
+
+/// A peer that is gone without a word: its machine has lost its power.
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_dead() {
+    LocalSet::new()
+        .run_until(async {
+            let upstream = Upstream::new().await;
+            let accepted = async { upstream.listener.accept().await.unwrap().0 };
+            let (connection, mut peer) = tokio::join!(upstream.connection(), accepted);
+            // Its settings, and that it has those of the client.
+            peer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
+            let mut read = [0; 24];
+            peer.read_exact(&mut read).await.unwrap();
+            tokio::time::pause();
+            let began = tokio::time::Instant::now();
+            let mut sent = send(connection, &Method::GET, Frames::default());
+            assert!(matches!(head(&mut sent).await, Err(Unanswered::Closed(_))));
+            assert_eq!(began.elapsed().as_secs(), 50, "30 s of silence, and 20 s for an answer");
+            assert!(upstream.pool.checkout(&upstream.origin, Instant::now(), &TIMEOUTS).is_none());
+            drop(peer);
+        })
+        .await;
+}
+
+/// A peer that has nothing to say for ten minutes, and is there: servers of gRPC bear a PING every five.
+#[tokio::test]
+async fn a_peer_that_answers_is_asked_seldom() {
+    LocalSet::new()
+        .run_until(async {
+            let upstream = Upstream::new().await;
+            let (connection, mut server) = upstream.both(Builder::new()).await;
+            let mut sent = send(connection, &Method::GET, Frames::default());
+            spawn_local(async move {
+                let (_request, mut respond) = server.accept().await.unwrap().unwrap();
+                tokio::time::pause();
+                let asked = tokio::time::timeout(Duration::from_secs(600), server.accept()).await;
+                assert!(asked.is_err(), "the connection goes on");
+                respond.send_response(ok(), true).unwrap();
+                while server.accept().await.is_some() {}
+            });
+            assert_eq!(head(&mut sent).await.unwrap().status, 200);
+        })
+        .await;
+}
+
+/// A request waited in vain and nothing has come for anybody: the next goes elsewhere.
+#[tokio::test]
+async fn a_silent_connection_is_left() {
+    LocalSet::new()
+        .run_until(async {
+            for (waited, leaves) in [(4, false), (6, true)] {
+                let upstream = Upstream::new().await;
+                let (connection, mut server) = upstream.both(Builder::new()).await;
+                let mut first = send(connection, &Method::GET, Frames::default());
+                spawn_local(async move {
+                    let (_, mut respond) = server.accept().await.unwrap().unwrap();
+                    respond.send_response(ok(), true).unwrap();
+                    let mut held = Vec::new();
+                    while let Some(Ok(more)) = server.accept().await {
+                        held.push(more);
+                    }
+                });
+                head(&mut first).await.unwrap();
+                drop(first);
+                turns(1000).await;
+                tokio::time::pause();
+                let mut sent = send(upstream.connection().await, &Method::GET, Frames::default());
+                let answered = tokio::time::timeout(Duration::from_secs(waited), head(&mut sent)).await;
+                assert!(answered.is_err());
+                drop(sent);
+                let place = upstream.pool.checkout(&upstream.origin, Instant::now(), &TIMEOUTS);
+                assert_eq!(place.is_none(), leaves, "{waited} s");
+                tokio::time::resume();
+            }
+        })
+        .await;
 }

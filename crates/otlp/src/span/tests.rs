@@ -292,3 +292,29 @@ fn spans_carry_the_state_that_the_trace_came_with() {
     let Some(Value::StringValue(url)) = url.and_then(|url| url.value) else { panic!("{spans:?}") };
     assert!(url.starts_with("http://stock.internal:8080/v1/orders/7?"), "{url}");
 }
+
+#[test]
+fn an_attempt_over_http2_says_so() {
+    let mut case = case();
+    let spoken = |case: &Case| {
+        let spans = case.spans();
+        let shown = shown(&spans.last().unwrap().attributes);
+        shown.into_iter().find(|(name, _)| name == "network.protocol.version").unwrap().1
+    };
+    assert_eq!(spoken(&case), "1.1");
+    case.exchange.attrs.push((Bytes::from_static(b"upstream.protocol"), Bytes::from_static(b"2")));
+    assert_eq!(spoken(&case), "2");
+}
+
+/// Its status of HTTP is 200 on both sides.
+#[test]
+fn an_error_of_grpc_is_one_of_both_spans() {
+    let mut case = case();
+    case.exchange.reason = Reason::GrpcError;
+    let spans = case.spans();
+    assert_eq!(spans.len(), 2);
+    for span in spans {
+        assert_eq!(get(&shown(&span.attributes), "error.type"), Some("grpc_error"));
+        assert_eq!(span.status.unwrap().code, 2);
+    }
+}

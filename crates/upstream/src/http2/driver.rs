@@ -7,7 +7,7 @@
 //! to say (gRPC, "Client-side Keepalive").
 
 use super::io::Heard;
-use super::session::Vital;
+use super::vital::Vital;
 use crate::descriptors::Descriptor;
 use bytes::Bytes;
 use h2::client::Connection;
@@ -16,8 +16,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-use tokio::time::{Sleep, sleep_until};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
 /// Requests wait and nothing comes: the peer is asked.
@@ -60,14 +60,14 @@ impl Driver {
                 return Poll::Pending;
             }
             let due = due(self.vital.heard.get(), self.asked);
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
-            if sleep.deadline() > due.into() {
-                sleep.as_mut().reset(due.into());
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if sleep.deadline() > due {
+                sleep.as_mut().reset(due);
             }
             // What was heard meanwhile moves the time only when it is over.
             ready!(sleep.as_mut().poll(cx));
             if due > Instant::now() {
-                sleep.as_mut().reset(due.into());
+                sleep.as_mut().reset(due);
                 continue;
             }
             let waits = self.asked.is_some_and(|asked| asked.answered.is_none());

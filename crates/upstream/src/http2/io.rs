@@ -1,12 +1,12 @@
 //! The bytes of a connection, with the time at which some have come last: what is quiet may be dead.
 
-use super::session::Vital;
+use super::vital::Vital;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use weir_transport::Stream;
 
 /// A stream that is listened to.

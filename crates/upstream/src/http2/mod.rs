@@ -9,6 +9,7 @@ mod head;
 mod io;
 mod session;
 mod stream;
+mod vital;
 
 pub(crate) use session::{Place, Session};
 pub(crate) use stream::Http2;

@@ -2,6 +2,7 @@
 
 use super::driver::Driver;
 use super::io::Heard;
+use super::vital::Vital;
 use crate::descriptors::Descriptor;
 use crate::lifetime::Lifetime;
 use crate::line::MAX_HEAD;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::time::Instant as Clock;
 use weir_transport::Stream;
 
 /// Requests at once on one connection, whatever more its peer takes.
@@ -28,16 +30,6 @@ const CONNECTION_WINDOW: u32 = MOST_REQUESTS * STREAM_WINDOW;
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// A request that waited for so long without a byte from its peer makes its connection doubtful.
 const DOUBTFUL: Duration = Duration::from_secs(5);
-
-/// What a connection and its task know of each other.
-pub(super) struct Vital {
-    /// Requests that have a place.
-    pub(super) open: Cell<usize>,
-    /// When bytes have come last.
-    pub(super) heard: Cell<Instant>,
-    /// The task has ended.
-    pub(super) is_closed: Cell<bool>,
-}
 
 /// A connection.
 pub(crate) struct Session {
@@ -64,7 +56,7 @@ impl Session {
         fields: usize,
         descriptor: Descriptor,
     ) -> Result<Rc<Self>, Error> {
-        let now = Instant::now();
+        let now = Clock::now();
         let vital = Rc::new(Vital { open: Cell::new(0), heard: Cell::new(now), is_closed: Cell::new(false) });
         let scheme = if matches!(stream, Stream::Tls(_)) { Scheme::HTTPS } else { Scheme::HTTP };
         let heard = Heard::new(stream, Rc::clone(&vital));
@@ -85,7 +77,7 @@ impl Session {
             send: RefCell::new(send),
             vital,
             is_retired: Cell::new(false),
-            idle_since: Cell::new(now),
+            idle_since: Cell::new(now.into_std()),
         }))
     }
 
@@ -117,7 +109,7 @@ impl Session {
 /// A request's place on a connection, as long as this lives.
 pub(crate) struct Place {
     session: Rc<Session>,
-    since: Instant,
+    since: Clock,
     /// Something has come for it.
     pub(super) is_answered: bool,
 }
@@ -125,7 +117,7 @@ pub(crate) struct Place {
 impl Place {
     fn new(session: Rc<Session>) -> Self {
         session.vital.open.set(session.vital.open.get() + 1);
-        Self { session, since: Instant::now(), is_answered: false }
+        Self { session, since: Clock::now(), is_answered: false }
     }
 
     /// The peer.
@@ -148,9 +140,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let Session { vital, idle_since, .. } = &*self.session;
-        let now = Instant::now();
+        let now = Clock::now();
         vital.open.set(vital.open.get().saturating_sub(1));
-        idle_since.set(now);
+        idle_since.set(now.into_std());
         // Whoever waited has given up, and nothing has come for anybody: the peer may be gone without a word, which its
         // PING tells late. The next request does not wait for that.
         let was_silent = vital.heard.get() < self.since && now.saturating_duration_since(self.since) >= DOUBTFUL;

@@ -1,0 +1,188 @@
+//! gRPC's own library on both sides of a gateway: every kind of call, and what is known of each afterwards.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use clickhouse::Row;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use weir_e2e::{Gateway, GatewaySpec, Part, Site, TestStack, eventually, reserve};
+use weir_testkit::process::Process;
+
+fn python(script: &str, args: &[&str]) -> Command {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new("python3");
+    command.arg(root.join("crates/e2e/tests/grpc").join(script)).args(args);
+    // `make tools` installs it.
+    command.env("PYTHONPATH", root.join(".tools/grpc")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A server, with a key and a certificate where it is to speak TLS.
+async fn server(site: &Site, tls: &[&str]) -> (Process, SocketAddr) {
+    let process = Process::start("python3", python("server.py", tls), &site.path("server.log")).unwrap();
+    let port: u16 = eventually("the server listens", async || {
+        site.log("server").lines().find_map(|line| line.strip_prefix("port ")?.parse().ok())
+    })
+    .await;
+    (process, SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn service(port: SocketAddr, address: &str) -> String {
+    format!(
+        "---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {{name: echo}}
+spec:
+  address: http://{port}
+  services: {{main: {{address: \"{address}\"}}}}
+"
+    )
+}
+
+fn call_everything(gateway: SocketAddr) {
+    let output = python("client.py", &[&gateway.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[derive(Debug, PartialEq, Eq, Row, Deserialize)]
+struct Call {
+    path: String,
+    status: u16,
+    reason: String,
+    side: String,
+    grpc: String,
+    count: u64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_call_passes_and_is_known() {
+    let mut stack = TestStack::start(None).await.unwrap();
+    let (_server, address) = server(&stack.site, &[]).await;
+    let port = reserve().unwrap();
+    stack.stop(Part::Gateway).unwrap();
+    stack.spec.more_yaml = service(port, &format!("h2://{address}"));
+    stack.start_part(Part::Gateway, None).unwrap();
+    tokio::task::spawn_blocking(move || call_everything(port)).await.unwrap();
+    let log = || stack.site.log("server");
+    eventually("calls end at the server", async || log().contains("ended gone").then_some(())).await;
+    assert!(log().contains("ended late with a deadline") && log().contains("ended gone without a deadline"));
+    stack.settle().await;
+
+    let statement = "SELECT path, status, reason, side, attrs['rpc.grpc.status_code'] AS grpc, count() AS count
+        FROM access_events WHERE api = 'echo' AND attrs['upstream.protocol'] = '2' GROUP BY ALL
+        ORDER BY path, toUInt8OrZero(grpc), reason";
+    let calls: Vec<Call> = stack.client().query(statement).fetch_all().await.unwrap();
+    let call = |name: &str, reason: &str, side: &str, grpc: &str, count| Call {
+        path: format!("/test.Echo/{name}"),
+        status: 200,
+        reason: reason.to_owned(),
+        side: side.to_owned(),
+        grpc: grpc.to_owned(),
+        count,
+    };
+    let mut wanted = vec![
+        call("Both", "", "", "0", 1),
+        call("Down", "", "", "0", 1),
+        call("Nothing", "grpc_error", "upstream", "12", 1),
+        call("Slow", "client_closed", "downstream", "", 1),
+        call("Slow", "deadline_exceeded", "upstream", "4", 1),
+        call("Unary", "", "", "0", 2),
+    ];
+    for status in 1..=16 {
+        let is_error = [2, 4, 12, 13, 14, 15].contains(&status);
+        let (reason, side) = if is_error { ("grpc_error", "upstream") } else { ("", "") };
+        wanted.push(call("Unary", reason, side, &status.to_string(), 1));
+    }
+    wanted.push(call("Up", "", "", "0", 1));
+    assert_eq!(calls, wanted);
+    // What has failed has done so in the roll-ups, too: seven statuses, and the deadline.
+    let failed = "SELECT sum(n) FROM requests_1m WHERE api = 'echo' AND side = 'upstream'";
+    let failed: u64 = stack.client().query(failed).fetch_one().await.unwrap();
+    assert_eq!(failed, 8);
+}
+
+/// Where both speak TLS, ALPN decides for HTTP/2; nothing else is configured than who vouches for the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_passes_over_tls() {
+    let site = Site::new().unwrap();
+    let pair = Certificate::new(&site);
+    let (_server, address) = server(&site, &[&pair.key, &pair.chain]).await;
+    let port = reserve().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", address);
+    spec.more_yaml = service(port, &format!("https://localhost:{}", address.port()));
+    let _gateway = Gateway::start_with(&site, &spec, &[("SSL_CERT_FILE", &pair.chain)]).unwrap();
+    tokio::task::spawn_blocking(move || call_everything(port)).await.unwrap();
+}
+
+/// nginx as an upstream that speaks both, and curl as a client of either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_is_spoken_to_in_http2_and_a_tunnel_in_http1() {
+    let site = Site::new().unwrap();
+    let pair = Certificate::new(&site);
+    let folder = site.path("nginx.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("large"), vec![b'x'; 3_000_000]).unwrap();
+    let (at, folder) = (reserve().unwrap(), folder.display());
+    let config = format!(
+        "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
+         http {{ log_format spoken '$request_method $uri $server_protocol $http_upgrade'; access_log {folder}/spoken.log spoken;
+           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+           uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+           server {{ listen {at} ssl http2; ssl_certificate {}; ssl_certificate_key {}; root {folder};
+             location /echo {{ return 200 \"$http_x_ask $request_method\"; }} }} }}",
+        pair.chain, pair.key
+    );
+    std::fs::write(site.path("nginx.conf"), config).unwrap();
+    let mut nginx = Command::new("nginx");
+    nginx.arg("-c").arg(site.path("nginx.conf")).args(["-e", &format!("{folder}/error.log")]);
+    let _nginx = Process::start("nginx", nginx, &site.path("nginx.log")).unwrap();
+    eventually("nginx listens", async || std::net::TcpStream::connect(at).ok().map(drop)).await;
+
+    let port = reserve().unwrap();
+    let mut spec = GatewaySpec::new("here", "edge", at);
+    spec.more_yaml = service(port, &format!("https://localhost:{}", at.port()));
+    let _gateway = Gateway::start_with(&site, &spec, &[("SSL_CERT_FILE", &pair.chain)]).unwrap();
+    let curl = |args: &[&str], path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error"]).args(args).arg(format!("http://{port}{path}"));
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        assert_eq!(curl(&[version, "-H", "x-ask: a"], "/echo"), b"a GET");
+        assert_eq!(curl(&[version, "-d", "content"], "/echo"), b" POST");
+        assert_eq!(curl(&[version], "/large").len(), 3_000_000);
+        assert!(curl(&[version, "--head"], "/large").starts_with(b"HTTP/"));
+    }
+    let ask = ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-H", "sec-websocket-version: 13"];
+    curl(&[&["--http1.1", "-H", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="], &ask[..]].concat(), "/echo");
+    let spoken = || std::fs::read_to_string(format!("{folder}/spoken.log")).unwrap();
+    let lines =
+        eventually("nginx writes its log", async || Some(spoken()).filter(|log| log.lines().count() == 9)).await;
+    let (over_http2, tunnels) = lines.trim_end().rsplit_once('\n').unwrap();
+    assert!(over_http2.lines().all(|line| line.ends_with("HTTP/2.0 -")), "{lines}");
+    assert_eq!(tunnels, "GET /echo HTTP/1.1 websocket");
+}
+
+/// A certificate for `localhost` that is its own authority.
+struct Certificate {
+    key: String,
+    chain: String,
+}
+
+impl Certificate {
+    fn new(site: &Site) -> Self {
+        let path = |name: &str| site.path(name).display().to_string();
+        let pair = Self { key: path("own.key"), chain: path("own.pem") };
+        let mut make = Command::new("openssl");
+        make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        make.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        let output = make.args(["-keyout", &pair.key, "-out", &pair.chain]).output().expect("openssl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        pair
+    }
+}
