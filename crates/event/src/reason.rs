@@ -47,6 +47,8 @@ vocabulary! {
         ConnectionBroken = 8 "connection_broken",
         /// The client sent its body slower than the lowest rate, or for longer than the longest time, that is configured.
         ClientTooSlow = 9 "client_too_slow",
+        /// The body is larger than a policy takes that has to see all of it.
+        RequestTooLarge = 10 "request_too_large",
         /// No API or route matches.
         NoRoute = 20 "no_route",
         /// Credentials are missing or wrong.
@@ -140,6 +142,7 @@ impl Reason {
             | Self::ClientFlood
             | Self::ConnectionBroken
             | Self::ClientTooSlow
+            | Self::RequestTooLarge
             | Self::NoRoute
             | Self::AuthenticationFailed
             | Self::RateLimited
@@ -181,6 +184,7 @@ impl Reason {
             Self::ClientClosed => CLIENT_CLOSED,
             Self::ClientIdleTimeout | Self::RequestHeadTimeout | Self::ClientTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ClientFlood => StatusCode::TOO_MANY_REQUESTS,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::AuthenticationFailed => StatusCode::UNAUTHORIZED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -222,6 +226,7 @@ impl Reason {
             | Self::ClientFlood
             | Self::ConnectionBroken
             | Self::ClientTooSlow
+            | Self::RequestTooLarge
             | Self::RequestHeadTimeout => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::AuthenticationFailed | Self::RateLimited | Self::MethodNotAllowed | Self::IpDenied => {

@@ -64,6 +64,16 @@ pub(crate) trait Compiled: Sized {
         Outcome::go_on().into()
     }
 
+    /// What it may ask for of a request's content: known at load.
+    fn needs(&self) -> Need {
+        Need::None
+    }
+
+    /// As [`Compiled::on_request`], which has answered [`Step::Content`], with all of it.
+    fn on_content(&self, _request: &mut RequestView<'_>, _content: &Bytes) -> Step {
+        Outcome::go_on().into()
+    }
+
     /// It may wait, as [`Compiled::on_request`] may; of its effects those that change the request's headers count, and they
     /// hold for this attempt.
     fn on_attempt(&self, _attempt: &mut AttemptView<'_>) -> Step {
@@ -155,6 +165,20 @@ pub enum Step {
     Done(Outcome),
     /// It asks somebody else, who may take his time: that is not the gateway's. Dropped when the client goes away.
     Wait(Waiting),
+    /// It must see the content of the request first, as its needs say. Answered at the stage of the request alone.
+    Content,
+}
+
+/// What a policy may ask for of the content of a request. Content that nobody asks for is streamed, and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    None,
+    /// All of it, before anything is sent on. Larger ones are refused.
+    Whole {
+        /// Bytes at most.
+        most: usize,
+    },
 }
 
 /// It has what it needs, and borrows nothing of the request: its effects name what it changes.

@@ -16,6 +16,7 @@ mod expression;
 mod header_injection;
 mod header_removal;
 mod ip_list;
+mod json_threat;
 mod jwt;
 mod limiter;
 mod message_logging;
@@ -25,12 +26,13 @@ mod services;
 mod testing;
 
 pub use contract::{
-    Answer, AttemptView, Authenticated, Body, Carried, Content, Decision, Effects, Message, Outcome, RequestView,
+    Answer, AttemptView, Authenticated, Body, Carried, Content, Decision, Effects, Message, Need, Outcome, RequestView,
     ResponseHeaders, ResponseView, Stages, Step, Waiting,
 };
 pub use services::Services;
 
 use basic_auth::BasicAuth;
+use bytes::Bytes;
 use client_id::ClientId;
 use contract::Compiled;
 use cors::Cors;
@@ -39,6 +41,7 @@ use direct_response::DirectResponse;
 use header_injection::HeaderInjection;
 use header_removal::HeaderRemoval;
 use ip_list::{IpAllowlist, IpBlocklist};
+use json_threat::JsonThreat;
 use jwt::Jwt;
 use message_logging::MessageLogging;
 use rate_limit::RateLimiter;
@@ -84,6 +87,20 @@ macro_rules! compiled {
                 }
             }
 
+            /// What it may ask for of a request's content.
+            pub fn needs(&self) -> Need {
+                match self {
+                    $(Self::$policy(policy) => policy.needs(),)+
+                }
+            }
+
+            /// With the route chosen, and the content of the request read.
+            pub fn on_content(&self, request: &mut RequestView<'_>, content: &Bytes) -> Step {
+                match self {
+                    $(Self::$policy(policy) => policy.on_content(request, content),)+
+                }
+            }
+
             /// Before the request is sent to an endpoint.
             pub fn on_attempt(&self, attempt: &mut AttemptView<'_>) -> Step {
                 match self {
@@ -111,6 +128,7 @@ compiled! {
     HttpBasicAuthentication: BasicAuth,
     IpAllowlist: IpAllowlist,
     IpBlocklist: IpBlocklist,
+    JsonThreatProtection: JsonThreat,
     JwtValidation: Jwt,
     MessageLogging: MessageLogging,
     RateLimiting: RateLimiter,

@@ -105,7 +105,7 @@ pub(crate) fn attempt(name: &str, config: &str, given: &[(&str, &str)]) -> Vec<(
 pub(crate) fn done(step: Step) -> Outcome {
     match step {
         Step::Done(outcome) => outcome,
-        Step::Wait(_) => panic!("it waits"),
+        Step::Wait(_) | Step::Content => panic!("it waits"),
     }
 }
 

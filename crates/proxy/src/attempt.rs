@@ -149,6 +149,7 @@ pub(crate) fn detail(reason: Reason) -> &'static str {
         | Reason::ClientClosed
         | Reason::RequestHeadTimeout
         | Reason::ClientFlood
+        | Reason::RequestTooLarge
         | Reason::ConnectionBroken
         | Reason::NoRoute
         | Reason::AuthenticationFailed

@@ -41,6 +41,8 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     /// What was given back because it was not sent, or not taken: the first frame last.
     unread: Vec<Frame<Bytes>>,
+    /// All of its data, where a policy wanted to see that: it is counted as received.
+    gathered: Option<Bytes>,
     exchange: ExchangeRef,
 }
 
@@ -54,23 +56,41 @@ impl RequestBody {
         if inner.length().is_some() {
             exchange.has_size();
         }
-        Self { inner: Some(inner), unread: Vec::new(), exchange }
+        Self { inner: Some(inner), unread: Vec::new(), gathered: None, exchange }
     }
 
     /// All that the client sends into a tunnel.
     pub(crate) fn tunnel(inner: Incoming, exchange: ExchangeRef) -> Self {
-        Self { inner: Some(inner), unread: Vec::new(), exchange }
+        Self { inner: Some(inner), unread: Vec::new(), gathered: None, exchange }
     }
 
     /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        Self { inner: None, unread: Vec::new(), exchange }
+        Self { inner: None, unread: Vec::new(), gathered: None, exchange }
+    }
+
+    /// What comes in of it, for whoever reads it whole and gives it back by [`Self::has_gathered`].
+    pub(crate) fn take_incoming(&mut self) -> Option<Incoming> {
+        if self.gathered.is_some() { None } else { self.inner.take() }
+    }
+
+    /// It was read whole: `data`, which `incoming` has once more.
+    pub(crate) fn has_gathered(&mut self, data: Bytes, incoming: Incoming) {
+        self.inner = Some(incoming);
+        self.gathered = Some(data);
+    }
+
+    /// All of its data, if it was read whole.
+    pub(crate) fn gathered(&self) -> Option<Bytes> {
+        self.gathered.clone()
     }
 
     fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
         let len = frame.data_ref().map_or(0, Bytes::len) as u64;
         let mut exchange = self.exchange.borrow_mut();
-        exchange.bytes_in += len;
+        if self.gathered.is_none() {
+            exchange.bytes_in += len;
+        }
         exchange.bytes_to_upstream += len;
         drop(exchange);
         // Behind trailers, or an end that is known, nobody asks again.

@@ -139,6 +139,14 @@ impl ExchangeRef {
         self.0.progress.set(now);
     }
 
+    /// Says whose turn it is from now on, and whether something has moved.
+    pub(crate) fn progressed_in(&self, turn: Turn, has_moved: bool) {
+        let now = self.hand_to(turn);
+        if has_moved {
+            self.progressed(now);
+        }
+    }
+
     pub(crate) fn progress(&self) -> Instant {
         self.0.progress.get()
     }

@@ -26,6 +26,7 @@ mod figures;
 mod flow;
 mod forwarded;
 mod gate;
+mod gather;
 mod grpc;
 mod headers;
 mod link;

@@ -5,13 +5,15 @@
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::flow::{Flow, Passed};
+use crate::gather::gather;
 use crate::policy_run::{self, Times, Wait, set};
 use crate::route::{Target, answered_early};
 use crate::snapshot::{ApiEntry, BoundPolicy};
+use bytes::Bytes;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use weir_event::RateLimitState;
-use weir_policies::{Authenticated, Decision, Outcome, RequestView, Stages, Step, Waiting};
+use weir_policies::{Authenticated, Decision, Need, Outcome, RequestView, Stages, Step, Waiting};
 
 /// The policies of an API, at one stage.
 struct Chain<'a> {
@@ -27,7 +29,8 @@ struct Asked {
     started: Instant,
     /// Since when it waits.
     since: Instant,
-    waiting: Waiting,
+    /// `None`: for the content of the request.
+    waiting: Option<Waiting>,
 }
 
 /// Runs those that are asked before the route is chosen.
@@ -104,13 +107,59 @@ impl Chain<'_> {
     ) -> Result<(), Refusal> {
         let mut next = Some(asked);
         while let Some(Asked { index, started, since, waiting }) = next {
-            let (exchange, policy) = (flow.exchange.clone(), self.api.policies[index].name);
-            let wait = Wait::begin(exchange, policy, started, since);
+            let bound = &self.api.policies[index];
+            let Some(waiting) = waiting else {
+                let content = self.content(bound, flow, head).await?;
+                next = match self.see(index, &content, flow, head, consumer)? {
+                    Some(asked) => Some(asked),
+                    None => self.ask_from(index + 1, flow, head, consumer)?,
+                };
+                continue;
+            };
+            let wait = Wait::begin(flow.exchange.clone(), bound.name, started, since);
             let outcome = waiting.await;
             self.settle(index, outcome, wait.end(), flow, head, consumer)?;
             next = self.ask_from(index + 1, flow, head, consumer)?;
         }
         Ok(())
+    }
+
+    /// Reads what the policy needs of the request's content.
+    async fn content(&self, bound: &BoundPolicy, flow: &mut Flow, head: &mut Head) -> Result<Bytes, Refusal> {
+        let most = match bound.policy.needs() {
+            Need::Whole { most } => most,
+            Need::None => 0,
+        };
+        let gathered = gather(&flow.exchange, &mut head.body, most).await;
+        if gathered.is_err() {
+            flow.exchange.borrow_mut().answered_by = bound.name;
+        }
+        gathered
+    }
+
+    /// Asks the policy that needed the content of the request, which is here. Answers where it waits for others now.
+    fn see(
+        &self,
+        index: usize,
+        content: &Bytes,
+        flow: &mut Flow,
+        head: &mut Head,
+        consumer: &mut Option<Authenticated>,
+    ) -> Result<Option<Asked>, Refusal> {
+        let bound = &self.api.policies[index];
+        let started = flow.exchange.worker().clock.now();
+        let step = self.look(flow, bound, head, consumer, started, Some(content));
+        let ended = flow.exchange.worker().clock.now();
+        match step {
+            Step::Done(outcome) => {
+                let times = Times { started, ended, waited: Duration::ZERO };
+                self.settle(index, outcome, times, flow, head, consumer)?;
+                Ok(None)
+            }
+            Step::Wait(waiting) => Ok(Some(Asked { index, started, since: ended, waiting: Some(waiting) })),
+            // It has seen it.
+            Step::Content => Ok(None),
+        }
     }
 
     /// Asks one after the other from the one at `first`, until one waits.
@@ -133,7 +182,10 @@ impl Chain<'_> {
                     let times = Times { started, ended, waited: Duration::ZERO };
                     self.settle(index, outcome, times, flow, head, consumer)?;
                 }
-                Step::Wait(waiting) => return Ok(Some(Asked { index, started, since: ended, waiting })),
+                Step::Wait(waiting) => {
+                    return Ok(Some(Asked { index, started, since: ended, waiting: Some(waiting) }));
+                }
+                Step::Content => return Ok(Some(Asked { index, started, since: ended, waiting: None })),
             }
         }
         Ok(None)
@@ -157,6 +209,19 @@ impl Chain<'_> {
         consumer: &Option<Authenticated>,
         now: Instant,
     ) -> Step {
+        self.look(flow, bound, head, consumer, now, None)
+    }
+
+    #[inline(always)]
+    fn look(
+        &self,
+        flow: &Flow,
+        bound: &BoundPolicy,
+        head: &mut Head,
+        consumer: &Option<Authenticated>,
+        now: Instant,
+        content: Option<&Bytes>,
+    ) -> Step {
         let exchange = flow.exchange.borrow();
         let mut messages = Vec::new();
         let mut request = RequestView {
@@ -169,10 +234,10 @@ impl Chain<'_> {
             now,
             messages: &mut messages,
         };
-        let step = if self.stage == Stages::REQUEST {
-            bound.policy.on_request(&mut request)
-        } else {
-            bound.policy.before_route(&mut request)
+        let step = match content {
+            Some(content) => bound.policy.on_content(&mut request, content),
+            None if self.stage == Stages::REQUEST => bound.policy.on_request(&mut request),
+            None => bound.policy.before_route(&mut request),
         };
         if !messages.is_empty() {
             flow.exchange.worker().log_messages(&exchange, bound.name, &messages);

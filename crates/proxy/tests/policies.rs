@@ -491,3 +491,84 @@ fn an_answer_of_the_configuration_needs_no_service() {
     assert_eq!(event.bytes_out, 11);
     assert!(upstream.try_request().is_none());
 }
+
+const JSON: &str = "{maxContainerDepth: 2, maxBodySize: 1KiB}";
+
+/// What a policy has to see whole is sent on as it came, and nothing before it is seen.
+#[test]
+fn content_is_read_whole_for_a_policy_that_needs_it_and_sent_on_as_it_came() {
+    let upstream = Upstream::answering(OK);
+    let gateway =
+        Gateway::start(&(api(upstream.address, "") + &binding("json", "json-threat-protection-flex", 1, JSON)));
+    let post = |more: &str, body: &str| {
+        let head = "POST /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n";
+        let answer = gateway.exchange(&format!("{head}{more}\r\n\r\n{body}"));
+        (answer, gateway.event())
+    };
+    let (answer, event) = post("content-length: 9", "{\"a\": 1 }");
+    assert_eq!((status(&answer), event.bytes_in, event.bytes_to_upstream), ("200", 9, 9));
+    let sent = upstream.request();
+    assert!(sent.ends_with("\r\n\r\n{\"a\": 1 }") && header(&sent, "content-length") == Some("9"), "{sent}");
+    let (answer, event) = post("transfer-encoding: chunked", "4\r\n[1, \r\n2\r\n2]\r\n0\r\nx-sum: 3\r\n\r\n");
+    assert_eq!((status(&answer), event.bytes_in, event.bytes_to_upstream), ("200", 6, 6));
+    let sent = upstream.request();
+    assert!(sent.ends_with("\r\n\r\n6\r\n[1, 2]\r\n0\r\nx-sum: 3\r\n\r\n"), "{sent}");
+    assert_eq!((header(&sent, "content-length"), header(&sent, "transfer-encoding")), (None, Some("chunked")));
+    for (more, body, told, reason) in [
+        ("content-length: 7", "[[[1]]]", "400", Reason::MalformedRequestBody),
+        ("content-length: 3", "{a}", "400", Reason::MalformedRequestBody),
+        ("content-length: 1025", "[", "413", Reason::RequestTooLarge),
+        (
+            "transfer-encoding: chunked",
+            &format!("401\r\n{}\r\n0\r\n\r\n", " ".repeat(1025)),
+            "413",
+            Reason::RequestTooLarge,
+        ),
+    ] {
+        let (answer, event) = post(more, body);
+        assert_eq!((status(&answer), event.reason), (told, reason), "{more}: {answer}");
+        assert_eq!((event.bytes_to_upstream, event.attempts.len()), (0, 0), "{more}");
+        assert!(upstream.try_request().is_none(), "{more}");
+        assert!(names(&gateway, &event).iter().all(|name| name == "json-threat-protection-flex"));
+    }
+    // Other content is streamed: its head goes on before it has come.
+    let mut client = gateway.connect();
+    client.send(b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 2000\r\n\r\n");
+    client.send(&[b'x'; 2000]);
+    assert!(client.read_until("\r\n\r\nok").starts_with("HTTP/1.1 200 "));
+    assert_eq!(gateway.event().bytes_to_upstream, 2000);
+}
+
+/// The wait for a client's content is the client's time, whoever wants to see it; and it may be given up.
+#[test]
+fn the_time_of_content_that_is_read_whole_is_the_clients() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::start(
+        &(api(upstream.address, "")
+            + &binding("json", "json-threat-protection-flex", 1, JSON)
+            + &common::timeouts(1, 60)),
+    );
+    let head = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 6\r\n\r\n[1,";
+    let mut client = gateway.connect();
+    client.send(head.as_bytes());
+    common::delay(std::time::Duration::from_millis(200));
+    client.send(b" 2]");
+    assert!(client.read_until("\r\n\r\nok").starts_with("HTTP/1.1 200 "));
+    let event = gateway.event();
+    let times = [weir_event::Turn::Client, weir_event::Turn::Gateway, weir_event::Turn::Upstream]
+        .map(|turn| event.meter.spent(turn).as_millis());
+    assert!(times[0] >= 180 && event.policies[0].took.as_millis() < 150, "{times:?} {:?}", event.policies);
+    assert_eq!(
+        event.overhead() + event.meter.spent(weir_event::Turn::Client) + event.meter.spent(weir_event::Turn::Upstream),
+        event.total()
+    );
+    let mut client = gateway.connect();
+    client.send(head.as_bytes());
+    assert!(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 408 "));
+    assert_eq!(gateway.event().reason, Reason::ClientIdleTimeout);
+    let mut client = gateway.connect();
+    client.send(head.as_bytes());
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    let event = gateway.event();
+    assert_eq!((event.reason, event.bytes_to_upstream), (Reason::ClientClosed, 0));
+}

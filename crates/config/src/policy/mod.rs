@@ -13,6 +13,7 @@ mod header_removal;
 mod headers;
 mod http_basic_authentication;
 mod ip_list;
+mod json_threat_protection;
 mod jwt_validation;
 mod message_logging;
 mod rate_limiting;
@@ -31,6 +32,7 @@ pub use header_injection::{HeaderInjection, HeaderValueOf, Injected};
 pub use header_removal::{HeaderRemoval, Removed};
 pub use http_basic_authentication::HttpBasicAuthentication;
 pub use ip_list::{IpAllowlist, IpBlocklist, IpList};
+pub use json_threat_protection::JsonThreatProtection;
 pub use jwt_validation::{JwtAlgorithm, JwtKeys, JwtValidation, KeySets, Mandatory, RequiredClaim};
 pub use message_logging::{Condition, LogLevel, LogText, LoggedMessage, MessageLogging, TextPart};
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
@@ -46,7 +48,7 @@ use definition::policies;
 
 policies! {
     ClientIdEnforcement, Cors, CredentialInjection, DirectResponse, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
-    JwtValidation, MessageLogging, RateLimiting,
+    JsonThreatProtection, JwtValidation, MessageLogging, RateLimiting,
 }
 
 /// A policy of the catalogue: its name and how its `config` is read.
@@ -110,7 +112,7 @@ const OTHER_NAMES: [(&str, &str); 2] =
     [(RequestLog::OF_FLEX, RequestLog::NAME), (TracingPolicy::OF_FLEX, TracingPolicy::NAME)];
 
 /// Policies of Flex that are still to come, without the `-flex` that most of them end in.
-const FLEX_UNSUPPORTED: [&str; 31] = [
+const FLEX_UNSUPPORTED: [&str; 30] = [
     "access-block",
     "agent-connection-telemetry",
     "circuit-breaker",
@@ -125,7 +127,6 @@ const FLEX_UNSUPPORTED: [&str; 31] = [
     "idle-timeout",
     "injection-protection",
     "intask-authorization-code-policy",
-    "json-threat-protection",
     "ldap-authentication",
     "message-logging-outbound",
     "native-aws-lambda",
