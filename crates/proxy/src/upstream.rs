@@ -98,7 +98,7 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                 refused <= MOST_REFUSED && in_flight.has_content()
             }
             // Bytes that came back and are no response were an answer all the same; and what its client broke off is over.
-            Unanswered::Head(_) | Unanswered::Content(_) => false,
+            Unanswered::Head(_) | Unanswered::Content(_) | Unanswered::Unsaid(_) => false,
         };
         let refusal = failed(flow, trying, &Failure::of_exchange(origin.address.to_string(), why));
         if !may_repeat {
@@ -336,6 +336,7 @@ fn detail(reason: Reason) -> &'static str {
         Reason::ClientTooSlow => {
             "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
         }
+        Reason::GatewayError => "the request cannot be said in HTTP/2",
         Reason::MalformedRequestBody => "the request body breaks its own framing",
         Reason::ConnectionTerminated => "the upstream closed the connection before its response",
         Reason::ResponseIncomplete => "the upstream's response broke off",
@@ -354,7 +355,6 @@ fn detail(reason: Reason) -> &'static str {
         | Reason::MethodNotAllowed
         | Reason::IpDenied
         | Reason::GatewayPanic
-        | Reason::GatewayError
         | Reason::LoopDetected
         | Reason::GatewayDraining
         | Reason::Overloaded
