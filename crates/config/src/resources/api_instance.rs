@@ -167,7 +167,7 @@ fn service(name: &str, at: &Cursor<'_>) -> Option<ServiceSpec> {
     let named = check_name(at, name);
     let mut fields = at.fields()?;
     fields.mean([
-        ("address", "`http://host:port` or `https://…`; a path is put before that of every request"),
+        ("address", "`http://host:port`, `https://…` or `h2://…` (HTTP/2 in clear text); a path is put before that of every request"),
         ("routes", "Which requests go to it; without any: all"),
     ]);
     let (address, prefix) = super::service::address(&mut fields);

@@ -20,7 +20,7 @@ pub(crate) struct ServiceDraft {
 
 pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<ServiceDraft> {
     let mut fields = spec.fields()?;
-    fields.mean([("address", "`http://host:port` or `https://…`; a path is put before that of every request")]);
+    fields.mean([("address", "`http://host:port`, `https://…` or `h2://…` (HTTP/2 in clear text); a path is put before that of every request")]);
     let (address, prefix) = address(&mut fields);
     let is_peer = is_peer(&mut fields);
     fields.finish();
