@@ -39,8 +39,9 @@ impl Error for Broken {}
 pub(crate) struct RequestBody {
     /// `None` of a request without a body.
     inner: Option<Incoming>,
-    /// What was given back because it was not sent, or not taken: the first frame last.
-    unread: Vec<Frame<Bytes>>,
+    /// What was given back because it was not sent, or not taken: the first frame last. Never empty.
+    #[expect(clippy::box_collection, reason = "a request that is sent once does not carry room for it")]
+    unread: Option<Box<Vec<Frame<Bytes>>>>,
     exchange: ExchangeRef,
 }
 
@@ -54,17 +55,17 @@ impl RequestBody {
         if inner.length().is_some() {
             exchange.has_size();
         }
-        Self { inner: Some(inner), unread: Vec::new(), exchange }
+        Self { inner: Some(inner), unread: None, exchange }
     }
 
     /// All that the client sends into a tunnel.
     pub(crate) fn tunnel(inner: Incoming, exchange: ExchangeRef) -> Self {
-        Self { inner: Some(inner), unread: Vec::new(), exchange }
+        Self { inner: Some(inner), unread: None, exchange }
     }
 
     /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        Self { inner: None, unread: Vec::new(), exchange }
+        Self { inner: None, unread: None, exchange }
     }
 
     fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
@@ -101,7 +102,10 @@ impl Content for RequestBody {
     type Error = Broken;
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(frame) = self.unread.pop() {
+        if let Some(mut unread) = self.unread.take()
+            && let Some(frame) = unread.pop()
+        {
+            self.unread = Some(unread).filter(|unread| !unread.is_empty());
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
@@ -132,21 +136,19 @@ impl Content for RequestBody {
     }
 
     fn is_end(&self) -> bool {
-        self.unread.is_empty() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
+        self.unread.is_none() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
     }
 
     fn length(&self) -> Option<u64> {
         let Some(inner) = &self.inner else { return Some(0) };
-        if self.unread.is_empty() {
-            return inner.length();
-        }
+        let Some(unread) = &self.unread else { return inner.length() };
         // The head that goes out once more says of the whole content how long it is, or that it does not say so.
-        let unread = self.unread.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let unread = unread.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
         inner.length().filter(|_| self.exchange.is_sized()).map(|left| left + unread)
     }
 
     fn unread(&mut self, frame: Frame<Bytes>) {
-        self.unread.push(frame);
+        self.unread.get_or_insert_default().push(frame);
     }
 }
 

@@ -79,7 +79,7 @@ impl Peer<'_> {
         let place = begun.ok().and_then(|session| session.place());
         let error =
             || Failure::Connect { target: origin.address.to_string(), error: io::ErrorKind::ConnectionAborted.into() };
-        place.map(|place| Connection(Either::Http2(place))).ok_or_else(error)
+        place.map(|place| Connection(Either::Http2(Box::new(place)))).ok_or_else(error)
     }
 }
 
