@@ -125,13 +125,14 @@ async fn nginx_is_spoken_to_in_http2_and_a_tunnel_in_http1() {
     let folder = site.path("nginx.d");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("large"), vec![b'x'; 3_000_000]).unwrap();
-    let (at, folder) = (reserve().unwrap(), folder.display());
+    let (at, old, folder) = (reserve().unwrap(), reserve().unwrap(), folder.display());
     let config = format!(
         "daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}
          http {{ log_format spoken '$request_method $uri $server_protocol $http_upgrade'; access_log {folder}/spoken.log spoken;
            client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
            uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-           server {{ listen {at} ssl http2; ssl_certificate {}; ssl_certificate_key {}; root {folder};
+           server {{ listen {old} ssl; ssl_certificate {0}; ssl_certificate_key {1}; root {folder}; }}
+           server {{ listen {at} ssl http2; ssl_certificate {0}; ssl_certificate_key {1}; root {folder};
              location /echo {{ return 200 \"$http_x_ask $request_method\"; }} }} }}",
         pair.chain, pair.key
     );
@@ -141,17 +142,19 @@ async fn nginx_is_spoken_to_in_http2_and_a_tunnel_in_http1() {
     let _nginx = Process::start("nginx", nginx, &site.path("nginx.log")).unwrap();
     eventually("nginx listens", async || std::net::TcpStream::connect(at).ok().map(drop)).await;
 
-    let port = reserve().unwrap();
+    let (port, old_port) = (reserve().unwrap(), reserve().unwrap());
     let mut spec = GatewaySpec::new("here", "edge", at);
-    spec.more_yaml = service(port, &format!("https://localhost:{}", at.port()));
+    spec.more_yaml = service(port, &format!("https://localhost:{}", at.port()))
+        + &service(old_port, &format!("https://localhost:{}", old.port())).replace("echo", "old");
     let _gateway = Gateway::start_with(&site, &spec, &[("SSL_CERT_FILE", &pair.chain)]).unwrap();
-    let curl = |args: &[&str], path: &str| {
+    let curl_at = |port: SocketAddr, args: &[&str], path: &str| {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error"]).args(args).arg(format!("http://{port}{path}"));
         let output = curl.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
+    let curl = |args: &[&str], path: &str| curl_at(port, args, path);
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         assert_eq!(curl(&[version, "-H", "x-ask: a"], "/echo"), b"a GET");
         assert_eq!(curl(&[version, "-d", "content"], "/echo"), b" POST");
@@ -160,12 +163,17 @@ async fn nginx_is_spoken_to_in_http2_and_a_tunnel_in_http1() {
     }
     let ask = ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-H", "sec-websocket-version: 13"];
     curl(&[&["--http1.1", "-H", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="], &ask[..]].concat(), "/echo");
+    // Who is offered both and chooses HTTP/1.1 is served in that, but for gRPC.
+    assert_eq!(curl_at(old_port, &["--http1.1"], "/large").len(), 3_000_000);
+    let grpc = ["--http2-prior-knowledge", "--dump-header", "-", "-d", "x", "-H", "content-type: application/grpc"];
+    let refused = String::from_utf8(curl_at(old_port, &grpc, "/a.B/C")).unwrap();
+    assert!(refused.starts_with("HTTP/2 200") && refused.contains("\ngrpc-status: 14\r\n"), "{refused}");
     let spoken = || std::fs::read_to_string(format!("{folder}/spoken.log")).unwrap();
     let lines =
-        eventually("nginx writes its log", async || Some(spoken()).filter(|log| log.lines().count() == 9)).await;
-    let (over_http2, tunnels) = lines.trim_end().rsplit_once('\n').unwrap();
-    assert!(over_http2.lines().all(|line| line.ends_with("HTTP/2.0 -")), "{lines}");
-    assert_eq!(tunnels, "GET /echo HTTP/1.1 websocket");
+        eventually("nginx writes its log", async || Some(spoken()).filter(|log| log.lines().count() == 10)).await;
+    let (over_http1, over_http2): (Vec<_>, Vec<_>) = lines.lines().partition(|line| line.contains(" HTTP/1.1 "));
+    assert!(over_http2.len() == 8 && over_http2.iter().all(|line| line.ends_with(" HTTP/2.0 -")), "{lines}");
+    assert_eq!(over_http1, ["GET /echo HTTP/1.1 websocket", "GET /large HTTP/1.1 -"]);
 }
 
 /// A certificate for `localhost` that is its own authority.

@@ -151,7 +151,7 @@ async fn a_service_is_spoken_to_as_its_binding_says() {
     let trusted = |name: &str| format!("    trustedCA: {}", pem(&dir, &format!("{name}.pem"), 6));
     let proof =
         format!("    certificate:\n      crt: {}      key: {}", pem(&dir, "leaf.pem", 8), pem(&dir, "leaf.key", 8));
-    // Only what the gateway speaks is offered.
+    // Both are offered; the server chooses neither, which is HTTP/1.1.
     let named = "    sni: localhost\n    alpn: [h2, http/1.1]\n";
     let cases = [
         ("whole", format!("{}{named}{proof}", trusted("known")), None),

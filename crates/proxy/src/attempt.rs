@@ -139,6 +139,7 @@ pub(crate) fn detail(reason: Reason) -> &'static str {
         Reason::ClientTooSlow => {
             "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
         }
+        Reason::GatewayError => "the request cannot be said in HTTP/2",
         Reason::MalformedRequestBody => "the request body breaks its own framing",
         Reason::ConnectionTerminated => "the upstream closed the connection before its response",
         Reason::ResponseIncomplete => "the upstream's response broke off",
@@ -158,7 +159,6 @@ pub(crate) fn detail(reason: Reason) -> &'static str {
         | Reason::MethodNotAllowed
         | Reason::IpDenied
         | Reason::GatewayPanic
-        | Reason::GatewayError
         | Reason::LoopDetected
         | Reason::GatewayDraining
         | Reason::Overloaded

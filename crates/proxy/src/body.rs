@@ -39,11 +39,18 @@ impl Error for Broken {}
 pub(crate) struct RequestBody {
     /// `None` of a request without a body.
     inner: Option<Incoming>,
+    /// Boxed: a request that is sent once, as it comes, does not carry room for it.
+    kept: Option<Box<Kept>>,
+    exchange: ExchangeRef,
+}
+
+/// What is kept of a request's body beside what comes in.
+#[derive(Default)]
+struct Kept {
     /// What was given back because it was not sent, or not taken: the first frame last.
     unread: Vec<Frame<Bytes>>,
     /// All of its data, where a policy wanted to see that: it is counted as received.
     gathered: Option<Bytes>,
-    exchange: ExchangeRef,
 }
 
 impl RequestBody {
@@ -56,39 +63,39 @@ impl RequestBody {
         if inner.length().is_some() {
             exchange.has_size();
         }
-        Self { inner: Some(inner), unread: Vec::new(), gathered: None, exchange }
+        Self { inner: Some(inner), kept: None, exchange }
     }
 
     /// All that the client sends into a tunnel.
     pub(crate) fn tunnel(inner: Incoming, exchange: ExchangeRef) -> Self {
-        Self { inner: Some(inner), unread: Vec::new(), gathered: None, exchange }
+        Self { inner: Some(inner), kept: None, exchange }
     }
 
     /// Of a request that is whole without one.
     pub(crate) fn empty(exchange: ExchangeRef) -> Self {
-        Self { inner: None, unread: Vec::new(), gathered: None, exchange }
+        Self { inner: None, kept: None, exchange }
     }
 
     /// What comes in of it, for whoever reads it whole and gives it back by [`Self::has_gathered`].
     pub(crate) fn take_incoming(&mut self) -> Option<Incoming> {
-        if self.gathered.is_some() { None } else { self.inner.take() }
+        if self.gathered().is_some() { None } else { self.inner.take() }
     }
 
     /// It was read whole: `data`, which `incoming` has once more.
     pub(crate) fn has_gathered(&mut self, data: Bytes, incoming: Incoming) {
         self.inner = Some(incoming);
-        self.gathered = Some(data);
+        self.kept.get_or_insert_default().gathered = Some(data);
     }
 
     /// All of its data, if it was read whole.
     pub(crate) fn gathered(&self) -> Option<Bytes> {
-        self.gathered.clone()
+        self.kept.as_ref().and_then(|kept| kept.gathered.clone())
     }
 
     fn handed_over(&self, frame: &Frame<Bytes>, now: Instant) {
         let len = frame.data_ref().map_or(0, Bytes::len) as u64;
         let mut exchange = self.exchange.borrow_mut();
-        if self.gathered.is_none() {
+        if self.kept.as_ref().is_none_or(|kept| kept.gathered.is_none()) {
             exchange.bytes_in += len;
         }
         exchange.bytes_to_upstream += len;
@@ -122,7 +129,7 @@ impl Content for RequestBody {
     type Error = Broken;
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(frame) = self.unread.pop() {
+        if let Some(frame) = self.kept.as_mut().and_then(|kept| kept.unread.pop()) {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
@@ -153,21 +160,22 @@ impl Content for RequestBody {
     }
 
     fn is_end(&self) -> bool {
-        self.unread.is_empty() && self.inner.as_ref().is_none_or(|inner| inner.is_end())
+        self.kept.as_ref().is_none_or(|kept| kept.unread.is_empty())
+            && self.inner.as_ref().is_none_or(|inner| inner.is_end())
     }
 
     fn length(&self) -> Option<u64> {
         let Some(inner) = &self.inner else { return Some(0) };
-        if self.unread.is_empty() {
+        let Some(Kept { unread, .. }) = self.kept.as_deref().filter(|kept| !kept.unread.is_empty()) else {
             return inner.length();
-        }
+        };
         // The head that goes out once more says of the whole content how long it is, or that it does not say so.
-        let unread = self.unread.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let unread = unread.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
         inner.length().filter(|_| self.exchange.is_sized()).map(|left| left + unread)
     }
 
     fn unread(&mut self, frame: Frame<Bytes>) {
-        self.unread.push(frame);
+        self.kept.get_or_insert_default().unread.push(frame);
     }
 }
 

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use weir_config::UpstreamHost;
 use weir_event::{Protocol, Reason, Turn};
 use weir_http1::{Fields, Framing, HeadError, Known};
-use weir_upstream::{Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
+use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
 
 /// Heads of 1xx in front of a response: more are no response.
 const MOST_INTERIM: usize = 64;
@@ -82,11 +82,7 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                 if connection.is_http2() {
                     trying.is_http2();
                 } else if is_grpc {
-                    // Its TLS has chosen HTTP/1.1.
-                    let now = flow.exchange.hand_to(Turn::Gateway);
-                    trying.end(Reason::UpstreamProtocolError, now);
-                    flow.exchange.worker().pool.give_back(connection, now);
-                    return Err(without_http2());
+                    return Err(chose_http1(flow, connection, trying));
                 }
                 let sent = if is_kept { started } else { flow.exchange.worker().clock.now() };
                 let mut in_flight = InFlight::send(connection, (&method, path, sent_fields), body);
@@ -187,6 +183,15 @@ fn next(flow: &Flow, (origin, rewrite): (&Origin, UpstreamHost), fields: &mut Fi
 /// gRPC needs HTTP/2 from end to end.
 fn without_http2() -> Refusal {
     Refusal::new(Reason::UpstreamProtocolError, "the service is spoken to in HTTP/1.1, and gRPC needs HTTP/2")
+}
+
+/// A connection of HTTP/1.1 for a request of gRPC: the TLS of a service that was offered both has chosen that.
+#[cold]
+fn chose_http1(flow: &Flow, connection: Connection, trying: Trying) -> Refusal {
+    let now = flow.exchange.hand_to(Turn::Gateway);
+    trying.end(Reason::UpstreamProtocolError, now);
+    flow.exchange.worker().pool.give_back(connection, now);
+    without_http2()
 }
 
 /// Waits for the head of the response. Those of 1xx in front of it go to the client in their order, but for 100, which the

@@ -39,6 +39,9 @@ pub enum Unanswered<E> {
     /// The connection, or the stream, ended.
     #[error(transparent)]
     Closed(#[from] io::Error),
+    /// The request cannot be said over HTTP/2: it was not sent.
+    #[error("the request cannot be said in HTTP/2: {0}")]
+    Unsaid(HeadError),
     /// The upstream says that it has not looked at the request: it may be sent again, whatever it is (RFC 9113 8.7).
     #[error("the upstream did not take the request")]
     Refused,

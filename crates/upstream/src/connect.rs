@@ -81,7 +81,7 @@ impl Peer {
         let begun = Session::begin(life, stream, fields, descriptor).await;
         let place = begun.ok().and_then(|session| session.place());
         let error = || Failure::Connect { target, error: io::ErrorKind::ConnectionAborted.into() };
-        place.map(|place| Connection(Either::Http2(place))).ok_or_else(error)
+        place.map(|place| Connection(Either::Http2(Box::new(place)))).ok_or_else(error)
     }
 }
 

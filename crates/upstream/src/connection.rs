@@ -9,7 +9,8 @@ pub struct Connection(pub(crate) Either);
 
 pub(crate) enum Either {
     Http1(Line),
-    Http2(Place),
+    /// Boxed: one of HTTP/1.1, which changes hands half a dozen times a request, does not carry room for it.
+    Http2(Box<Place>),
 }
 
 impl Connection {

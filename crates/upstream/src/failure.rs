@@ -27,6 +27,8 @@ pub enum Failure {
     Tls { target: String, error: io::Error },
     #[error("{target} is not speaking HTTP: {error}")]
     Protocol { target: String, error: HeadError },
+    #[error("the request to {target} cannot be said in HTTP/2: {error}")]
+    Unsaid { target: String, error: HeadError },
     #[error("{target} closed the connection before its response: {error}")]
     Terminated { target: String, error: io::Error },
 }
@@ -50,6 +52,7 @@ impl Failure {
                 error: HeadError::TooLarge | HeadError::LineTooLong | HeadError::TooManyFields, ..
             } => Reason::UpstreamHeadersTooLarge,
             Self::Protocol { .. } => Reason::UpstreamProtocolError,
+            Self::Unsaid { .. } => Reason::GatewayError,
             Self::Terminated { .. } => Reason::ConnectionTerminated,
         }
     }
@@ -59,6 +62,7 @@ impl Failure {
     pub fn of_exchange<E>(target: String, why: Unanswered<E>) -> Self {
         match why {
             Unanswered::Head(error) => Self::Protocol { target, error },
+            Unanswered::Unsaid(error) => Self::Unsaid { target, error },
             Unanswered::Closed(error) => Self::Terminated { target, error },
             Unanswered::Refused => Self::Terminated { target, error: io::ErrorKind::ConnectionRefused.into() },
             Unanswered::Content(_) => Self::Terminated { target, error: io::ErrorKind::ConnectionAborted.into() },

@@ -40,7 +40,7 @@ impl<C: Content> InFlight<C> {
     pub fn send(connection: Connection, request: (&Method, &str, &Fields), content: C) -> Self {
         Self(match connection.0 {
             Either::Http1(line) => Protocol::Http1(Http1::send(line, request, content)),
-            Either::Http2(place) => Protocol::Http2(Box::new(Http2::send(place, request, content))),
+            Either::Http2(place) => Protocol::Http2(Box::new(Http2::send(*place, request, content))),
         })
     }
 

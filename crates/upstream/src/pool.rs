@@ -52,7 +52,7 @@ impl Pool {
         if origin.speaks == Speaks::Http1 {
             return None;
         }
-        kept.sessions.place(now).map(|place| Connection(Either::Http2(place)))
+        kept.sessions.place(now).map(|place| Connection(Either::Http2(Box::new(place))))
     }
 
     /// Keeps a connection whose response is whole for the next request.
@@ -111,7 +111,7 @@ impl Pool {
             if let Some(place) = sessions.place(Instant::now()) {
                 attempt.connect_us = micros(started.elapsed());
                 attempt.address = place.address();
-                return Ok(Connection(Either::Http2(place)));
+                return Ok(Connection(Either::Http2(Box::new(place))));
             }
             sessions.is_http1
         };

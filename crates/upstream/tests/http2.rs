@@ -276,6 +276,18 @@ async fn what_is_no_response_has_its_reason() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_said_is_not_the_upstreams_fault() {
+    on_worker(async {
+        let upstream = Upstream::new().await;
+        let (connection, _server) = upstream.both(Builder::new()).await;
+        let mut sent = InFlight::send(connection, (&Method::GET, "/", &Fields::new()), Frames::default());
+        let why = head(&mut sent).await.err().unwrap();
+        assert_eq!(Failure::of_exchange("t".into(), why).reason(), Reason::GatewayError, "it has no Host");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn content_that_is_shorter_or_longer_than_said_breaks_off() {
     on_worker(async {
         for (said, data) in [("5", "four"), ("3", "four")] {

@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// `address`, or `addresses`, and the path that they have in common.
 pub(super) fn endpoints(fields: &mut Mapping<'_>) -> (Option<Vec<Endpoint>>, String) {
     fields.mean([
-        ("address", "`http://host:port` or `https://…`; a path is put before that of every request"),
+        ("address", "`http://host:port`, `https://…` or `h2://…` (HTTP/2 in clear text); a path is put before that of every request"),
         (
             "addresses",
             "Several in place of one, each a text as in `address`, or with a weight; all with one scheme and path",

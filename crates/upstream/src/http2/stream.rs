@@ -198,7 +198,7 @@ impl<C: Content> Http2<C> {
     /// Why there is no response.
     fn unanswered(&mut self, failed: Failed) -> Unanswered<C::Error> {
         let error = match failed {
-            Failed::Unsent(error) => return Unanswered::Head(error),
+            Failed::Unsent(error) => return Unanswered::Unsaid(error),
             Failed::Http2(error) => error,
         };
         if error.is_go_away() || error.is_io() {
