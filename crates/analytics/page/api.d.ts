@@ -321,6 +321,24 @@ mode?: TextMode, content?: string, };
 export type Property = { "id": "unit", "value": string } | { "id": "decimals", "value": number } | { "id": "displayName", "value": string } | { "id": "thresholds", "value": Thresholds } | { "id": "links", "value": Array<Link> } | { "id": "custom.cellOptions", "value": CellOptions };
 
 /**
+ * `GET /api/v1/reader`: who asks.
+ */
+export type ReaderIs = { 
+/**
+ * Empty where no token is asked for.
+ */
+name: string, role: ReaderRole, 
+/**
+ * What of the events is shown; `null` for all.
+ */
+organizations: Array<string> | null, environments: Array<string> | null, };
+
+/**
+ * What a reader may do.
+ */
+export type ReaderRole = "viewer" | "admin";
+
+/**
  * Which value of a column is shown.
  */
 export type ReduceOptions = { calcs: Array<Calculation>, fields: string, 
@@ -560,6 +578,7 @@ export type VariableValues = { values: Array<string>, };
  * Each query by its path: its parameters and its document.
  */
 export type Queries = {
+"/api/v1/reader": { parameters: { }, document: ReaderIs, },
 "/api/v1/overview": { parameters: { minutes?: number, }, document: Overview, },
 "/api/v1/series": { parameters: { minutes?: number, organization?: string, site?: string, gateway?: string, api?: string, }, document: Series, },
 "/api/v1/gateways": { parameters: { }, document: Gateways, },

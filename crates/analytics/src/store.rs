@@ -7,6 +7,7 @@
 pub use crate::error::{Class, StoreError};
 use crate::metrics::Metrics;
 use crate::schema::{Durability, Schema};
+use crate::scope::Scope;
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
 use clickhouse::{Client, RowOwned, RowRead, RowWrite};
@@ -129,6 +130,16 @@ impl Store {
             .with_setting("database", self.schema.database.clone())
             .with_setting("readonly", "2");
         Ok(Self { client, ..self.clone() })
+    }
+
+    /// The same for a reader who may see `scope` alone, whatever is asked.
+    #[must_use]
+    pub fn seen_by(&self, scope: &Scope) -> Self {
+        if scope.is_all() {
+            return self.clone();
+        }
+        let filters = scope.filters(&self.schema);
+        Self { client: self.client.clone().with_setting("additional_table_filters", filters), ..self.clone() }
     }
 
     /// Whether ClickHouse answers within `limit`.

@@ -25,10 +25,13 @@ pub enum Access {
     /// By whatever name of the server.
     Anybody,
     /// Who calls by a name of the server: no page of another site can.
+    Visitor,
+    /// As a visitor; at weir-analytics with a token of `--readers` or a session, where they are asked for.
     Reader,
     /// With a token of `--tokens`.
     Gateway,
-    /// With the token of `--admin-token-file`, or at the socket of a gateway's user.
+    /// With the token of `--admin-token-file`, one of an administrator among `--readers`, or at the socket of a gateway's
+    /// user.
     Administrator,
 }
 
@@ -95,6 +98,9 @@ pub enum Analytics {
     Page,
     DashboardPage,
     LivePage,
+    LoginPage,
+    Login,
+    Logout,
     OpenApi,
     Query(Query),
     Dashboards(Dashboards),
@@ -103,6 +109,13 @@ pub enum Analytics {
     DeadLetters,
     DeadLetterEvents,
     Replay,
+}
+
+impl Analytics {
+    /// Whether a browser shows it to somebody.
+    pub fn is_page(self) -> bool {
+        matches!(self, Self::Page | Self::DashboardPage | Self::LivePage)
+    }
 }
 
 /// What is only asked, in a place among the queries.
@@ -115,6 +128,8 @@ pub enum Query {
     Slow,
     Trace,
     Ledger,
+    /// Who asks.
+    Reader,
 }
 
 /// What is asked of the dashboards.
@@ -157,6 +172,7 @@ const VARIABLES: Parameter = Parameter {
     meaning: "a value of a variable, as `site:berlin`; one that is not given has the value of the dashboard",
 };
 
+const NEXT: Parameter = text("next", "the path where the session begins; `/` unless given");
 const OF_MINUTES: Parameter = whole("minutes", MINUTES, "of the last so many minutes");
 const CREATED: Parameter = Parameter {
     name: "created",
@@ -185,7 +201,7 @@ const fn operation<K>(
 
 /// Every operation of weir-analytics.
 pub const ANALYTICS: &[Operation<Analytics>] = {
-    use Access::{Administrator, Anybody, Gateway, Reader};
+    use Access::{Administrator, Anybody, Gateway, Reader, Visitor};
     use Analytics::*;
     use Method::{Get, Post};
     &[
@@ -196,7 +212,17 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         operation(Page, (Get, "/"), Reader, "the page", &[]),
         operation(DashboardPage, (Get, "/d/{id}"), Reader, "the page, with a dashboard", &[]),
         operation(LivePage, (Get, "/live"), Reader, "the page of the last hour's traffic, gateways and ledger", &[]),
+        operation(LoginPage, (Get, "/login"), Visitor, "the form that asks for a reader's token", &[NEXT]),
+        operation(Login, (Post, "/login"), Visitor, "begins a session, by a form with `token`", &[NEXT]),
+        operation(Logout, (Post, "/logout"), Visitor, "ends the session", &[]),
         operation(OpenApi, (Get, "/openapi.json"), Reader, "this description", &[]),
+        operation(
+            Query(self::Query::Reader),
+            (Get, "/api/v1/reader"),
+            Reader,
+            "who asks, and what of the events that is shown to",
+            &[],
+        ),
         operation(
             Query(self::Query::Overview),
             (Get, "/api/v1/overview"),
@@ -329,6 +355,11 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         ),
     ]
 };
+
+/// Who may call an operation of weir-analytics.
+pub fn access_of(kind: Analytics) -> Access {
+    ANALYTICS.iter().find(|operation| operation.kind == kind).map_or(Access::Administrator, |found| found.access)
+}
 
 /// Of a gateway's admin port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

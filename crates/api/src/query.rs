@@ -3,6 +3,29 @@
 
 use serde::{Deserialize, Serialize};
 
+/// `GET /api/v1/reader`: who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct ReaderIs {
+    /// Empty where no token is asked for.
+    pub name: String,
+    pub role: ReaderRole,
+    /// What of the events is shown; `null` for all.
+    pub organizations: Option<Vec<String>>,
+    pub environments: Option<Vec<String>>,
+}
+
+/// What a reader may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum ReaderRole {
+    /// Ask.
+    Viewer,
+    /// Ask, and call what changes state.
+    Admin,
+}
+
 /// `GET /api/v1/overview`: totals and percentiles of the last `minutes`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]

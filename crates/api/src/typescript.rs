@@ -70,6 +70,7 @@ fn of_document(query: Query, config: &Config) -> String {
         Query::Errors | Query::Slow => query::Requests::name(config),
         Query::Trace => "Trace".to_owned(),
         Query::Ledger => ledger::Ledger::name(config),
+        Query::Reader => query::ReaderIs::name(config),
     }
 }
 
@@ -107,6 +108,7 @@ fn the_types_of_the_page_are_current() {
     let config = Config::new().with_large_int("number");
     let mut needed = Needed { config: &config, seen: Vec::new(), declared: BTreeMap::new() };
     needed.visit::<ErrorDocument>();
+    needed.visit::<query::ReaderIs>();
     needed.visit::<query::Overview>();
     needed.visit::<query::Series>();
     needed.visit::<query::Gateways>();

@@ -80,7 +80,7 @@ pub(super) fn metrics(content_type: &'static str, body: Vec<u8>, gzip: bool) -> 
     answer
 }
 
-pub(super) fn html(body: &'static str) -> Answer {
+pub(super) fn html(body: impl Into<Bytes>) -> Answer {
     answer(StatusCode::OK, "text/html; charset=utf-8", body)
 }
 
