@@ -9,7 +9,7 @@ import { drawGraph } from "./graph";
 import { drawHeat } from "./heat";
 import { drawLines } from "./lines";
 import type { Context, Draw, Mark } from "./panel";
-import { addressOf, ask } from "./server";
+import { addressOf, ask, logout } from "./server";
 import { address, asked, read, type State } from "./state";
 import { interval, range, step, type Shown } from "./time";
 import { drawWaterfall } from "./waterfall";
@@ -179,6 +179,16 @@ function theme() {
   });
 }
 
+/** Who looks, where that is asked. */
+async function reader() {
+  const { name, role, organizations, environments } = await ask("/api/v1/reader", {});
+  const button = at("logout");
+  button.hidden = name === "";
+  const shown = (names: string[] | null, all: string) => names?.join(", ") ?? all;
+  button.textContent = `log out ${name}`;
+  button.title = `${role}: ${shown(organizations, "all organizations")}; ${shown(environments, "all environments")}`;
+}
+
 let page: Page | undefined;
 
 async function start() {
@@ -196,9 +206,11 @@ async function start() {
 }
 
 addEventListener("popstate", () => start());
+at("logout").addEventListener("click", () => logout());
 at("again").addEventListener("click", () => page?.refresh(true));
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) page?.refresh(false);
 });
 theme();
 start();
+reader().catch(() => undefined);
