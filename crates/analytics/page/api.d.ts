@@ -101,6 +101,36 @@ export type DrawStyle = "line" | "bars";
 export type ErrorDocument = { error: string, };
 
 /**
+ * What a list shows of an event. The fields are those of the event.
+ */
+export type EventLine = { 
+/**
+ * In microseconds since the Unix epoch.
+ */
+ts_us: number, 
+/**
+ * When weir-analytics received it, in milliseconds since the Unix epoch.
+ */
+received_ms: number, 
+/**
+ * 16 hex digits; with `seq` it is the event's name.
+ */
+stream: string, seq: number, site: string, gateway: string, api: string, route: string, consumer: string, method: string, path: string, status: number, reason: string, side: string, total_us: number, upstream: string, 
+/**
+ * 32 hex digits.
+ */
+trace_id: string, };
+
+/**
+ * `GET /api/v1/events`: the newest events that match.
+ */
+export type Events = { 
+/**
+ * The newest first.
+ */
+rows: Array<EventLine>, };
+
+/**
  * How values are shown, and which columns are shown otherwise.
  */
 export type FieldConfig = { defaults: FieldDefaults, overrides: Array<FieldOverride>, };
@@ -585,6 +615,7 @@ export type Queries = {
 "/api/v1/errors": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/slow": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/trace/{id}": { parameters: { id: string, from?: number, to?: number, }, document: Trace, },
+"/api/v1/events": { parameters: { format?: string, from?: number, to?: number, received?: number, limit?: number, var?: Array<string>, }, document: Events, },
 "/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
 "/api/v1/dashboards": { parameters: { }, document: Dashboards, },
 "/api/v1/dashboards/{id}": { parameters: { id: string, }, document: Dashboard, },

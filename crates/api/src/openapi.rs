@@ -69,6 +69,8 @@ enum Body {
     /// An event a line.
     Lines,
     Html,
+    /// A list of this schema, or a file.
+    Events(Schema),
     /// Of a form, with a token.
     Form,
     Bytes,
@@ -82,6 +84,8 @@ impl Body {
             Self::Text => json!({ "text/plain": text }),
             Self::Lines => json!({ "application/x-ndjson": text }),
             Self::Html => json!({ "text/html": text }),
+            Self::Events(schema) => json!({
+                "application/json": { "schema": schema }, "text/csv": text, "application/x-ndjson": text }),
             Self::Form => json!({ "application/x-www-form-urlencoded": { "schema": {
                 "type": "object", "properties": { "token": { "type": "string" } }, "required": ["token"] } } }),
             Self::Bytes => json!({ "application/octet-stream": {} }),
@@ -143,7 +147,9 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
         Analytics::Metrics => text(
             "text format 0.0.4, or OpenMetrics 1.0.0 where the client likes it better: dashboards/metrics-analytics.md",
         ),
-        Analytics::Page | Analytics::DashboardPage | Analytics::LivePage => (None, vec![(200, "the page", Body::Html)]),
+        Analytics::Page | Analytics::DashboardPage | Analytics::LivePage | Analytics::TailPage => {
+            (None, vec![(200, "the page", Body::Html)])
+        }
         Analytics::LoginPage => {
             (None, vec![(200, "the form", Body::Html), (303, "no token is asked for: to the page", Body::Text)])
         }
@@ -182,6 +188,12 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             answered(document, made)
         }
         Analytics::Query(Query::Ledger) => answered(made.subschema_for::<ledger::Ledger>(), made),
+        Analytics::Events => {
+            let document = made.subschema_for::<query::Events>();
+            let (body, mut answers) = answered(document.clone(), made);
+            answers[0].2 = Body::Events(document);
+            (body, answers)
+        }
         Analytics::Dashboards(query) => of_dashboards(query, made),
         Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
         Analytics::Acknowledge => {

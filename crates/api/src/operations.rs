@@ -98,11 +98,14 @@ pub enum Analytics {
     Page,
     DashboardPage,
     LivePage,
+    TailPage,
     LoginPage,
     Login,
     Logout,
     OpenApi,
     Query(Query),
+    /// A list, or a file.
+    Events,
     Dashboards(Dashboards),
     Verify,
     Acknowledge,
@@ -114,7 +117,7 @@ pub enum Analytics {
 impl Analytics {
     /// Whether a browser shows it to somebody.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Page | Self::DashboardPage | Self::LivePage)
+        matches!(self, Self::Page | Self::DashboardPage | Self::LivePage | Self::TailPage)
     }
 }
 
@@ -149,6 +152,8 @@ pub const MINUTES: Whole = Whole { least: 1, most: 44_640, default: Some(60) };
 pub const LEDGER_MINUTES: Whole = Whole { least: 1, most: 5_256_000, default: Some(1440) };
 /// How many rows.
 pub const LIMIT: Whole = Whole { least: 1, most: 1000, default: Some(50) };
+/// How many events: of a file.
+pub const EVENTS: Whole = Whole { least: 1, most: 1_000_000, default: None };
 /// A time in microseconds since the Unix epoch.
 pub const TIME_US: Whole = Whole { least: 0, most: 10_000_000_000_000_000, default: None };
 /// A sequence number.
@@ -212,6 +217,7 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         operation(Page, (Get, "/"), Reader, "the page", &[]),
         operation(DashboardPage, (Get, "/d/{id}"), Reader, "the page, with a dashboard", &[]),
         operation(LivePage, (Get, "/live"), Reader, "the page of the last hour's traffic, gateways and ledger", &[]),
+        operation(TailPage, (Get, "/tail"), Reader, "the page, with events as they arrive", &[]),
         operation(LoginPage, (Get, "/login"), Visitor, "the form that asks for a reader's token", &[NEXT]),
         operation(Login, (Post, "/login"), Visitor, "begins a session, by a form with `token`", &[NEXT]),
         operation(Logout, (Post, "/logout"), Visitor, "ends the session", &[]),
@@ -276,6 +282,27 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
                     "the earliest time, in microseconds since the Unix epoch; with both it is faster",
                 ),
                 whole("to", TIME_US, "the latest time, in microseconds since the Unix epoch"),
+            ],
+        ),
+        operation(
+            Events,
+            (Get, "/api/v1/events"),
+            Reader,
+            "the events that match what is chosen on the Events dashboard",
+            &[
+                text(
+                    "format",
+                    "`json` unless given: a list of the newest; `csv` (RFC 4180) or `ndjson` is a file with every field",
+                ),
+                FROM_MS,
+                TO_MS,
+                whole("received", TIME_MS, "received after this time alone, in milliseconds since the Unix epoch"),
+                whole(
+                    "limit",
+                    EVENTS,
+                    "so many rows: of a list at most 1,000, 200 unless given; a file has 100,000 unless given, and where more match there is none",
+                ),
+                VARIABLES,
             ],
         ),
         operation(

@@ -149,6 +149,41 @@ pub struct RequestLine {
     pub trace_id: String,
 }
 
+/// `GET /api/v1/events`: the newest events that match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Events {
+    /// The newest first.
+    pub rows: Vec<EventLine>,
+}
+
+/// What a list shows of an event. The fields are those of the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct EventLine {
+    /// In microseconds since the Unix epoch.
+    pub ts_us: i64,
+    /// When weir-analytics received it, in milliseconds since the Unix epoch.
+    pub received_ms: i64,
+    /// 16 hex digits; with `seq` it is the event's name.
+    pub stream: String,
+    pub seq: u64,
+    pub site: String,
+    pub gateway: String,
+    pub api: String,
+    pub route: String,
+    pub consumer: String,
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+    pub reason: String,
+    pub side: String,
+    pub total_us: u64,
+    pub upstream: String,
+    /// 32 hex digits.
+    pub trace_id: String,
+}
+
 /// `GET /api/v1/trace/{id}`: the events of one trace, in the order of their starts, at most 1,000. Whoever reads it says
 /// what it needs of an event: `docs/event-fields.md` has all fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ pub mod account;
 pub mod acknowledge;
 pub mod claims;
 pub mod dashboards;
+pub mod events;
 pub mod facts;
 pub mod ledger;
 pub mod overview;

@@ -36,13 +36,13 @@ pub(super) struct Question {
 }
 
 /// Why there is nothing to ask.
-enum Wrong {
+pub(super) enum Wrong {
     Params(String),
     NotThere(String),
 }
 
 impl Wrong {
-    fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> Answer {
         match self {
             Self::Params(why) => refused(StatusCode::BAD_REQUEST, why),
             Self::NotThere(what) => refused(StatusCode::NOT_FOUND, what),
@@ -198,10 +198,15 @@ fn question(query: Kind, uid: &str, params: &Params, scope: &Scope) -> Result<Qu
 }
 
 fn asked(params: &Params) -> Result<Asked, Wrong> {
-    let kept_s = KEPT.as_secs().cast_signed();
+    asked_of(params, now_us() / 1_000_000, KEPT.as_secs().cast_signed())
+}
+
+/// The time, in whole multiples of `kept_s` seconds, and the values that are asked for; the time ends at `now_s` where its
+/// end is not given.
+pub(super) fn asked_of(params: &Params, now_s: i64, kept_s: i64) -> Result<Asked, Wrong> {
     let seconds = |name| Ok::<_, Wrong>(params.whole(name, operations::TIME_MS)?.map(|ms| ms.cast_signed() / 1000));
     let rounded = |at_s: i64| at_s - at_s % kept_s;
-    let to_s = rounded(seconds("to")?.unwrap_or(now_us() / 1_000_000));
+    let to_s = rounded(seconds("to")?.unwrap_or(now_s));
     let from_s = seconds("from")?.map_or(to_s - USUAL_S, rounded);
     if from_s >= to_s {
         return Err(Wrong::Params(format!("`from` is before `to`, by {kept_s} s at least")));

@@ -11,6 +11,7 @@ mod dashboards;
 mod deadletters;
 mod document;
 mod entrance;
+mod events;
 mod guarded;
 mod health;
 mod ingest;
@@ -71,6 +72,9 @@ pub struct Server {
     reading: Store,
     /// As `reading`, for the queries of dashboards.
     reading_dashboards: Store,
+    /// For files of events.
+    reading_exports: Store,
+    exporting: Arc<Semaphore>,
     /// What those answered within the last seconds.
     shared: shared::Shared<dashboards::Question>,
     admin: Admin,
@@ -127,7 +131,10 @@ impl Server {
         let bounds = settings.bounds;
         let reading = store.for_readers(Costs::of_reader(settings.query_time))?;
         let reading_dashboards = store.for_dashboards(Costs::of_dashboards(settings.query_time))?;
+        let reading_exports = store.for_exports(Costs::of_export(settings.query_time))?;
         Ok(Self {
+            reading_exports,
+            exporting: Arc::new(Semaphore::new(events::FILES)),
             ingest,
             tokens,
             auditor: Auditor::new(store.clone()),
@@ -207,7 +214,7 @@ impl Server {
         match operation {
             Operation::Chunks => self.chunk(request).await,
             Operation::Streams => self.streams(request).await,
-            Operation::Page | Operation::DashboardPage => page::page(),
+            Operation::Page | Operation::DashboardPage | Operation::TailPage => page::page(),
             Operation::LivePage => page::live(),
             Operation::LoginPage => self.login_form(&params),
             Operation::Login => self.login(request, client).await,
@@ -225,6 +232,7 @@ impl Server {
             Operation::Dashboards(query @ (Asked::Panel | Asked::Annotation | Asked::Variable)) => {
                 self.dashboard(client, query, (id, &params), &reader.scope).await
             }
+            Operation::Events => self.events(client, &params, &reader.scope).await,
             Operation::Query(query) => {
                 let (server, id) = (Arc::clone(&self), id.to_owned());
                 self.queried(client, async move { server.api(query, &id, &params, &reader).await }).await

@@ -8,7 +8,7 @@ mod expand;
 mod run;
 mod shipped;
 
-pub use csv::csv;
+pub use csv::{csv, line as csv_line};
 pub use expand::{Asked, ExpandError, Statement, expand};
 pub use run::{answer, values};
 pub use shipped::{FILES, find, read, shipped};
