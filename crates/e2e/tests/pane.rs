@@ -1,0 +1,113 @@
+//! The page of weir-analytics in a real browser where readers have tokens: the login, events as they arrive, and files.
+//!
+//! Who may see what is a test of `crates/analytics/tests/readers.rs`, what the figures are one of `dashboards.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use serde_json::json;
+use weir_e2e::{Browser, Part, TestStack};
+use weir_testkit::get;
+
+const ANNA: &str = "token-of-anna-0001";
+const READERS: &str = "token-of-anna-0001 anna viewer acme *\n";
+
+/// Every panel has been drawn.
+const DRAWN: &str = "document.body.dataset.rounds >= 1 && document.querySelectorAll('.panel').length > 0
+  && [...document.querySelectorAll('.panel')].every((one) => one.dataset.drawn >= 1)";
+
+/// A gateway, and a weir-analytics that asks readers for a token.
+async fn started() -> TestStack {
+    let mut stack = TestStack::start(None).await.unwrap();
+    stack.stop(Part::Analytics).unwrap();
+    let readers = stack.site.path("readers");
+    std::fs::write(&readers, READERS).unwrap();
+    stack.analytics_args = vec!["--readers".to_owned(), readers.to_string_lossy().into_owned()];
+    stack.start_part(Part::Analytics, None).unwrap();
+    stack
+}
+
+fn log_in(browser: &mut Browser, token: &str) {
+    browser.wait_for("document.querySelector('#token') !== null").unwrap();
+    browser.evaluate(&format!("document.querySelector('#token').value = '{token}'")).unwrap();
+    browser.evaluate("void document.querySelector('button').click()").unwrap();
+}
+
+async fn sent(stack: &TestStack, path: &str) {
+    let _status = get(&format!("http://{}{path}", stack.gateway_at)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_logs_in_and_looks_on() {
+    let stack = started().await;
+    for _ in 0..5 {
+        sent(&stack, "/fast/before").await;
+    }
+    stack.settle().await;
+    let at = format!("http://{}", stack.analytics_at);
+    let mut browser = Browser::start(&stack.site.path("browser"), 1300, 900).unwrap();
+    browser.go(&format!("{at}/d/weir-events?var-search=before")).unwrap();
+    log_in(&mut browser, "a-token-that-nobody-has");
+    browser.wait_for("document.querySelector('#said').textContent.startsWith('nobody has this token')").unwrap();
+    log_in(&mut browser, ANNA);
+    browser.wait_for("location.pathname + location.search === '/d/weir-events?var-search=before'").unwrap();
+    browser.wait_for(DRAWN).unwrap();
+    browser.wait_for("document.querySelector('#logout').textContent === 'log out anna'").unwrap();
+    assert_eq!(browser.evaluate("document.cookie").unwrap(), "", "no script reads the session");
+    files_are_offered(&mut browser);
+
+    // A link on a page of another site: the browser sends no cookie with it, and the reader need not log in again.
+    let elsewhere = format!("http://localhost:{}", stack.analytics_at.port());
+    browser.go(&format!("{elsewhere}/login")).unwrap();
+    browser.wait_for("document.querySelector('#token') !== null").unwrap();
+    browser.evaluate(&format!("void location.assign('{at}/d/weir-fleet')")).unwrap();
+    browser.wait_for("location.hostname === '127.0.0.1' && location.pathname === '/d/weir-fleet'").unwrap();
+    browser.wait_for(DRAWN).unwrap();
+
+    drop(browser.complaints().unwrap());
+    events_arrive(&stack, &mut browser, &at).await;
+    assert_eq!(browser.complaints().unwrap(), [""; 0]);
+    browser.evaluate("void document.querySelector('#logout').click()").unwrap();
+    browser.wait_for("location.pathname === '/login' && document.querySelector('#token') !== null").unwrap();
+    browser.go(&format!("{at}/d/weir-fleet")).unwrap();
+    browser.wait_for("location.pathname === '/login' && document.querySelector('#token') !== null").unwrap();
+}
+
+/// The links above the list of events lead to all that match.
+fn files_are_offered(browser: &mut Browser) {
+    let of = |text: &str| {
+        format!("[...document.querySelectorAll('.files a')].find((one) => one.textContent === '{text}').href")
+    };
+    let lines = |text: &str| {
+        format!("fetch({}).then((one) => one.text()).then((all) => all.trim().split('\\n').length)", of(text))
+    };
+    assert_eq!(browser.evaluate(&lines("all as CSV")).unwrap(), 6, "names, and five events");
+    assert_eq!(browser.evaluate(&lines("all as JSON lines")).unwrap(), 5);
+    let tail = browser.evaluate(&format!("new URL({}).pathname", of("as they arrive"))).unwrap();
+    assert_eq!(tail, "/tail");
+}
+
+/// What happens is shown without anybody asking for it, unless it is paused; and only what is chosen.
+async fn events_arrive(stack: &TestStack, browser: &mut Browser, at: &str) {
+    browser.go(&format!("{at}/tail?var-search=arrives")).unwrap();
+    browser.wait_for("document.querySelector('#tail')?.dataset.drawn >= 1").unwrap();
+    let rows = "[...document.querySelectorAll('#tail tbody tr')].map((one) => one.cells[7].textContent)";
+    assert_eq!(browser.evaluate(rows).unwrap(), json!([]), "what was before does not match");
+    sent(stack, "/fast/arrives/1").await;
+    sent(stack, "/fast/other").await;
+    sent(stack, "/fast/arrives/2").await;
+    browser.wait_for(&format!("{rows}.length === 2")).unwrap();
+    assert_eq!(
+        browser.evaluate(rows).unwrap(),
+        json!(["/fast/arrives/2", "/fast/arrives/1"]),
+        "the newest first, each once"
+    );
+    browser.evaluate("void document.querySelector('#pause').click()").unwrap();
+    let drawn = browser.evaluate("document.querySelector('#tail').dataset.drawn").unwrap();
+    sent(stack, "/fast/arrives/3").await;
+    stack.settle().await;
+    assert_eq!(browser.evaluate("document.querySelector('#tail').dataset.drawn").unwrap(), drawn, "it is paused");
+    browser.evaluate("void document.querySelector('#pause').click()").unwrap();
+    browser.wait_for(&format!("{rows}.length === 3 && {rows}[0] === '/fast/arrives/3'")).unwrap();
+    let width = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.evaluate(width).unwrap(), 0, "nothing scrolls sideways");
+}
