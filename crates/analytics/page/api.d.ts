@@ -19,6 +19,71 @@ export type AnnotationTarget = { refId: string, editorType: string, format: numb
 export type Annotations = { list: Array<Annotation>, };
 
 /**
+ * `GET /api/v1/blame`: what changed when an API got worse.
+ */
+export type Blame = { api: string, 
+/**
+ * What got worse, or that nothing did by more than chance.
+ */
+sentence: string, 
+/**
+ * How many comparisons the p-values are corrected for (Bonferroni).
+ */
+comparisons: number, 
+/**
+ * Changes in the time asked for.
+ */
+found: number, 
+/**
+ * At most 50 of them, the least by chance first.
+ */
+changes: Array<BlameChange>, };
+
+/**
+ * A gateway began to serve by another generation of its configuration, or by another version of the program.
+ */
+export type BlameChange = { organization: string, environment: string, site: string, gateway: string, 
+/**
+ * The first request after it, in milliseconds since the Unix epoch.
+ */
+at_ms: number, before: BlameSide, after: BlameSide, errors: BlameErrors | null, times: BlameTimes | null, 
+/**
+ * What differs with a corrected p below 0.01.
+ */
+sentences: Array<string>, };
+
+/**
+ * Whether the share of errors differs. Both p-values are two-sided.
+ */
+export type BlameErrors = { test: ShareTestName, p: number, 
+/**
+ * Times the number of comparisons, 1 at most.
+ */
+adjusted_p: number, };
+
+/**
+ * What a gateway did in one state.
+ */
+export type BlameSide = { generation: number, 
+/**
+ * Empty where the process never sent a sample.
+ */
+version: string, 
+/**
+ * The first and the last request, in milliseconds since the Unix epoch.
+ */
+from_ms: number, to_ms: number, requests: number, failed: number, p95_us: number | null, };
+
+/**
+ * Whether the distribution of durations differs: a Kolmogorov-Smirnov test on buckets that are 9 % wide.
+ */
+export type BlameTimes = { 
+/**
+ * The largest difference of the two shares below a bucket's end.
+ */
+distance: number, p: number, adjusted_p: number, };
+
+/**
  * How many values become one.
  */
 export type Calculation = "lastNotNull";
@@ -419,6 +484,11 @@ export type Series = { minutes: number,
 point: [string, string, string], rows: Array<TrafficSeries>, };
 
 /**
+ * How shares are compared.
+ */
+export type ShareTestName = "z_test" | "fisher";
+
+/**
  * Whether the lines of a panel add up.
  */
 export type Stacking = { mode: StackingMode, group: string, };
@@ -615,6 +685,7 @@ export type Queries = {
 "/api/v1/errors": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/slow": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/trace/{id}": { parameters: { id: string, from?: number, to?: number, }, document: Trace, },
+"/api/v1/blame": { parameters: { from?: number, to?: number, var?: Array<string>, }, document: Blame, },
 "/api/v1/events": { parameters: { format?: string, from?: number, to?: number, received?: number, limit?: number, var?: Array<string>, }, document: Events, },
 "/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
 "/api/v1/dashboards": { parameters: { }, document: Dashboards, },

@@ -92,6 +92,7 @@ fn questions(range: &str) -> Vec<String> {
     let mut all: Vec<_> = shipped().iter().flat_map(|dashboard| of_dashboard(dashboard, range)).collect();
     all.extend(["overview", "series", "gateways", "errors?limit=1000", "slow"].map(|one| format!("/api/v1/{one}")));
     all.extend(["", "&format=csv", "&format=ndjson"].map(|format| format!("/api/v1/events?limit=1000{format}")));
+    all.push(format!("/api/v1/blame?var=api:orders{range}"));
     all.extend([trace, "/api/v1/ledger?minutes=all".to_owned()]);
     all
 }

@@ -171,6 +171,7 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             ],
         ),
         Analytics::OpenApi => (None, vec![(200, "OpenAPI 3.1", Body::Json(json_schema!({ "type": "object" })))]),
+        Analytics::Blame => answered(made.subschema_for::<query::Blame>(), made),
         Analytics::Query(Query::Reader) => answered(made.subschema_for::<query::ReaderIs>(), made),
         Analytics::Query(Query::Overview) => answered(made.subschema_for::<query::Overview>(), made),
         Analytics::Query(Query::Series) => answered(made.subschema_for::<query::Series>(), made),

@@ -104,6 +104,8 @@ pub enum Analytics {
     Logout,
     OpenApi,
     Query(Query),
+    /// What changed when an API got worse.
+    Blame,
     /// A list, or a file.
     Events,
     Dashboards(Dashboards),
@@ -283,6 +285,13 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
                 ),
                 whole("to", TIME_US, "the latest time, in microseconds since the Unix epoch"),
             ],
+        ),
+        operation(
+            Blame,
+            (Get, "/api/v1/blame"),
+            Reader,
+            "the changes of configuration and version of a time, each with whether errors and durations differ after it",
+            &[FROM_MS, TO_MS, VARIABLES],
         ),
         operation(
             Events,

@@ -90,6 +90,7 @@ fn queries(config: &Config) -> String {
         let document = match operation.kind {
             Analytics::Query(kind) => of_document(kind, config),
             Analytics::Dashboards(kind) => of_dashboards(kind, config),
+            Analytics::Blame => query::Blame::name(config),
             Analytics::Events => query::Events::name(config),
             _ => return None,
         };
@@ -115,6 +116,7 @@ fn the_types_of_the_page_are_current() {
     needed.visit::<query::Gateways>();
     needed.visit::<query::Requests>();
     needed.visit::<query::Events>();
+    needed.visit::<query::Blame>();
     needed.visit::<ledger::Ledger>();
     needed.visit::<dashboards::Dashboards>();
     needed.visit::<dashboards::Dashboard>();

@@ -64,6 +64,7 @@ async fn a_reader_logs_in_and_looks_on() {
     browser.wait_for(DRAWN).unwrap();
 
     drop(browser.complaints().unwrap());
+    what_changed_is_named(&mut browser, &at);
     events_arrive(&stack, &mut browser, &at).await;
     assert_eq!(browser.complaints().unwrap(), [""; 0]);
     browser.evaluate("void document.querySelector('#logout').click()").unwrap();
@@ -84,6 +85,17 @@ fn files_are_offered(browser: &mut Browser) {
     assert_eq!(browser.evaluate(&lines("all as JSON lines")).unwrap(), 5);
     let tail = browser.evaluate(&format!("new URL({}).pathname", of("as they arrive"))).unwrap();
     assert_eq!(tail, "/tail");
+}
+
+/// Below the API dashboard: that an API is to be chosen, and what there was of it.
+fn what_changed_is_named(browser: &mut Browser, at: &str) {
+    browser.go(&format!("{at}/d/weir-api?refresh=")).unwrap();
+    browser.wait_for("document.querySelector('#blame .nothing')?.textContent === 'Choose one API above.'").unwrap();
+    browser.go(&format!("{at}/d/weir-api?refresh=&var-api=api-0")).unwrap();
+    browser
+        .wait_for("document.querySelector('#blame .sentence')?.textContent.startsWith('no gateway changed')")
+        .unwrap();
+    browser.wait_for(DRAWN).unwrap();
 }
 
 /// What happens is shown without anybody asking for it, unless it is paused; and only what is chosen.

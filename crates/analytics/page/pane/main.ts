@@ -2,6 +2,7 @@
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import type * as api from "../api";
+import { Blame, OF_API } from "./blame";
 import { control, times } from "./controls";
 import { at, el } from "./dom";
 import { drawBars, drawStat, drawTable, drawText } from "./figures";
@@ -92,11 +93,15 @@ class Page {
   private round = new AbortController();
   private timer = 0;
   private readonly tail: Tail | undefined;
+  private readonly blame: Blame | undefined;
 
   constructor(private readonly dashboard: api.Dashboard, public state: State) {
     this.tail = state.path === TAIL ? new Tail() : undefined;
     this.tiles = this.tail ? [] : dashboard.panels.map((panel) => new Tile(panel));
-    at("panels").replaceChildren(...this.tiles.map((tile) => tile.root), ...(this.tail ? [this.tail.root] : []));
+    const end = Math.max(0, ...dashboard.panels.map(({ gridPos: { y, h } }) => y + h));
+    this.blame = dashboard.uid === OF_API ? new Blame(end) : undefined;
+    const more = [this.tail, this.blame].flatMap((one) => (one ? [one.root] : []));
+    at("panels").replaceChildren(...this.tiles.map((tile) => tile.root), ...more);
     const title = this.tail ? "Tail" : dashboard.title.replace(/^Weir \/ /, "");
     document.title = this.tail ? `Weir / ${title}` : dashboard.title;
     at("title").textContent = title;
@@ -121,7 +126,7 @@ class Page {
     if (all) this.tail?.begin(this.state);
     at("shown").textContent = this.tail ? `as they arrive (${zone()})` : `${moment(shown.from)} to ${moment(shown.to)} (${zone()})`;
     const marks = this.marks(shown, signal);
-    const drawn = await Promise.allSettled([...(all ? [this.values(shown, signal)] : []), ...this.tiles.map((tile) => tile.draw(this, marks, shown, signal))]);
+    const drawn = await Promise.allSettled([...(all ? [this.values(shown, signal)] : []), ...this.tiles.map((tile) => tile.draw(this, marks, shown, signal)), ...(this.blame ? [this.blame.draw(this.state, shown, signal)] : [])]);
     if (signal.aborted) return;
     const failed = drawn.filter((one) => one.status === "rejected");
     say(failed.length ? `${failed.length} of ${this.tiles.length} panels could not be drawn: ${messageOf(failed[0].reason)}` : `drawn at ${moment(Date.now())}`, failed.length > 0);

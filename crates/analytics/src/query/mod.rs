@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod acknowledge;
+pub mod blame;
 pub mod claims;
 pub mod dashboards;
 pub mod events;

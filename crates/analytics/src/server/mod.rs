@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod answer;
+mod blame;
 mod clock;
 mod dashboards;
 mod deadletters;
@@ -231,6 +232,10 @@ impl Server {
             Operation::Dashboards(Asked::One) => dashboards::one(id),
             Operation::Dashboards(query @ (Asked::Panel | Asked::Annotation | Asked::Variable)) => {
                 self.dashboard(client, query, (id, &params), &reader.scope).await
+            }
+            Operation::Blame => {
+                let server = Arc::clone(&self);
+                self.queried(client, async move { server.blame(&params, &reader.scope).await }).await
             }
             Operation::Events => self.events(client, &params, &reader.scope).await,
             Operation::Query(query) => {
