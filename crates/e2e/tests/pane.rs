@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use serde_json::json;
-use weir_e2e::{Browser, Part, TestStack};
+use weir_e2e::{Browser, Part, TestStack, axe};
 use weir_testkit::get;
 
 const ANNA: &str = "token-of-anna-0001";
@@ -46,6 +46,8 @@ async fn a_reader_logs_in_and_looks_on() {
     let at = format!("http://{}", stack.analytics_at);
     let mut browser = Browser::start(&stack.site.path("browser"), 1300, 900).unwrap();
     browser.go(&format!("{at}/d/weir-events?var-search=before")).unwrap();
+    browser.wait_for("document.querySelector('#token') !== null").unwrap();
+    assert_eq!(axe::findings(&mut browser).unwrap(), [""; 0], "the login");
     log_in(&mut browser, "a-token-that-nobody-has");
     browser.wait_for("document.querySelector('#said').textContent.startsWith('nobody has this token')").unwrap();
     log_in(&mut browser, ANNA);
@@ -63,6 +65,9 @@ async fn a_reader_logs_in_and_looks_on() {
     browser.wait_for("location.hostname === '127.0.0.1' && location.pathname === '/d/weir-fleet'").unwrap();
     browser.wait_for(DRAWN).unwrap();
 
+    browser.go(&format!("{at}/live")).unwrap();
+    browser.wait_for("document.querySelectorAll('tbody tr').length > 0").unwrap();
+    assert_eq!(axe::findings(&mut browser).unwrap(), [""; 0], "the last hour");
     drop(browser.complaints().unwrap());
     what_changed_is_named(&mut browser, &at);
     events_arrive(&stack, &mut browser, &at).await;
@@ -113,6 +118,7 @@ async fn events_arrive(stack: &TestStack, browser: &mut Browser, at: &str) {
         json!(["/fast/arrives/2", "/fast/arrives/1"]),
         "the newest first, each once"
     );
+    assert_eq!(axe::findings(browser).unwrap(), [""; 0], "the tail");
     browser.evaluate("void document.querySelector('#pause').click()").unwrap();
     let drawn = browser.evaluate("document.querySelector('#tail').dataset.drawn").unwrap();
     sent(stack, "/fast/arrives/3").await;
@@ -122,4 +128,16 @@ async fn events_arrive(stack: &TestStack, browser: &mut Browser, at: &str) {
     browser.wait_for(&format!("{rows}.length === 3 && {rows}[0] === '/fast/arrives/3'")).unwrap();
     let width = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.evaluate(width).unwrap(), 0, "nothing scrolls sideways");
+}
+
+#[test]
+fn a_page_that_some_cannot_use_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut browser = Browser::start(folder.path(), 800, 600).unwrap();
+    browser.go("data:text/html,<html lang=en><title>a</title><main><h1>a</h1><input type=text><p style='color:%23aaa;background:%23fff'>some words</p>").unwrap();
+    browser.wait_for("document.querySelector('input') !== null").unwrap();
+    let found = axe::findings(&mut browser).unwrap();
+    for rule in ["critical label", "serious color-contrast"] {
+        assert!(found.iter().any(|line| line.contains(rule)), "{rule}: {found:#?}");
+    }
 }
