@@ -8,12 +8,12 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units \
+  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units test-api \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-units, test-image"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -54,7 +54,7 @@ test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
 # What does not fit into the minutes of `make test`: what has a build of its own. The guard,
-# the fuzzers, the Collector, the dashboards, the units, and the images, built and run.
+# the fuzzers, the Collector, the dashboards, the query API, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
@@ -64,6 +64,7 @@ test-kits-run:
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-collector
 	@.ci/step "dashboards" $(MAKE) --no-print-directory test-dashboards
+	@.ci/step "the query API" $(MAKE) --no-print-directory test-api
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
@@ -91,6 +92,10 @@ test-dashboards: .ci/dashboards/node_modules/.package-lock.json
 .ci/dashboards/node_modules/.package-lock.json: .ci/dashboards/package-lock.json
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix .ci/dashboards
 	@touch $@
+
+# The query API against its own description, by schemathesis: what it answers is what it says that it does.
+test-api: test-build .tools/schemathesis/installed $(ENGINE)
+	@.ci/api
 
 # The units, as systemd reads them.
 test-units:
@@ -210,6 +215,12 @@ fuzz-run:
 	  echo "== fuzzing $$target, $(FUZZ_SECONDS) s"; \
 	  $(FUZZ_ENV) cargo fuzz run $(FUZZ_FLAGS) $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 || exit 1; \
 	done
+
+# What calls an API in every way that its description allows.
+.tools/schemathesis/installed: .ci/api.txt
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
+	  --only-binary :all: --target $(@D) -r $< && touch $@
 
 # What extends cargo, as PyPI has it built; compiled (minutes) where there is none for this machine.
 .tools/cargo/installed: .ci/cargo-tools.txt

@@ -196,7 +196,12 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             (body, answers)
         }
         Analytics::Dashboards(query) => of_dashboards(query, made),
-        Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
+        Analytics::Verify => {
+            let (body, mut answers) = answered(made.subschema_for::<ledger::Audited>(), made);
+            let why = "readers have tokens, and this is not an administrator's, or the call comes from a page of another site";
+            answers.push((403, why, Body::Json(made.subschema_for::<ErrorDocument>())));
+            (body, answers)
+        }
         Analytics::Acknowledge => {
             let request = made.subschema_for::<ledger::Acknowledge>();
             let document = made.subschema_for::<ledger::Acknowledged>();
