@@ -7,11 +7,12 @@ PAGE_CHECK := crates/analytics/page/node_modules/typescript/package.json
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
-.PHONY: help demo test test-needs test-format test-build test-run \
+.PHONY: help demo screenshots test test-needs test-format test-build test-run \
   test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units test-api \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
+	@echo "make screenshots   the pictures of the README, of the demo"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
 	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
@@ -35,6 +36,16 @@ demo: $(ENGINE)
 	@echo "== building the programs (minutes the first time, seconds after that)"
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
+
+# The pictures of the README, of a demo that has run for DEMO_SECONDS; docs/images is committed.
+DEMO_SECONDS ?= 240
+screenshots: $(ENGINE) tools
+	cargo build --profile demo --bins
+	cargo test --no-run -p weir-e2e --test screenshots
+	@target/demo/weir-testkit demo --dir target/screenshots --seconds $$(($(DEMO_SECONDS) + 120)) > target/screenshots.log & demo=$$!; \
+	  trap "kill $$demo; wait $$demo" EXIT; sleep $(DEMO_SECONDS); \
+	  WEIR_DEMO=$$(sed -n 's|^  the page *\(http://[^/]*\)/.*|\1|p' target/screenshots.log) \
+	  cargo test -p weir-e2e --test screenshots -- --ignored
 
 # What the tests need is fetched beside the build. What each step took is reported at the end, also of a run that fails.
 test:
