@@ -16,6 +16,8 @@ const ABOUT = "Each gateway's traffic of this API after it began to serve anothe
   + "p is corrected for the number of comparisons. It says what happened at the same time, not why; requests that fail together make it smaller than it should be.";
 
 const HEADS = ["gateway", "changed at", "generation", "version", "requests", "errors before", "after", "p", "95th percentile before", "after", "p"];
+/** From this column on they are numbers. */
+const NUMBERS = 4;
 
 const share = ({ failed, requests }: api.BlameSide) => `${written(requests ? failed / requests : null, "percentunit")} (${failed})`;
 const change = (before: string | number, after: string | number) => (before === after ? String(after || "–") : `${before || "–"} → ${after || "–"}`);
@@ -67,7 +69,7 @@ export class Blame {
 
   private show({ sentence, changes, found }: api.Blame) {
     const more = found > changes.length ? [el("p", { class: "soft" }, `${changes.length} of ${found} changes`)] : [];
-    const table = el("table", {}, el("thead", {}, el("tr", {}, ...HEADS.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, ...changes.map(line)));
+    const table = el("table", {}, el("thead", {}, el("tr", {}, ...HEADS.map((head, index) => el("th", { scope: "col", class: index < NUMBERS ? "" : "n" }, head)))), el("tbody", {}, ...changes.map(line)));
     this.body.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "changes and what was before and after them" }, el("p", { class: "sentence" }, `${sentence}.`), ...(changes.length ? [table] : []), ...more));
   }
 }

@@ -192,7 +192,8 @@ fn question(query: Kind, uid: &str, params: &Params, scope: &Scope) -> Result<Qu
             &target.ok_or_else(|| not_there(format!("panel {number} with a query `{ref_id}`")))?.raw_sql
         }
     };
-    let statement = dashboards::expand(dashboard, sql, &asked)?;
+    let (sql, asked) = dashboards::by_hours(sql, &asked, now_us() / 1_000_000);
+    let statement = dashboards::expand(dashboard, &sql, &asked)?;
     let shown = (asked.from_s, asked.to_s, asked.step_s);
     Ok(Question { statement, scope: scope.clone(), shown, is_variable: query == Kind::Variable })
 }
