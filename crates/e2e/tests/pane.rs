@@ -7,6 +7,7 @@
 use serde_json::json;
 use weir_e2e::{Browser, Part, TestStack, axe};
 use weir_testkit::get;
+use weir_testkit::process::program;
 
 const ANNA: &str = "token-of-anna-0001";
 const READERS: &str = "token-of-anna-0001 anna viewer acme *\n";
@@ -128,6 +129,39 @@ async fn events_arrive(stack: &TestStack, browser: &mut Browser, at: &str) {
     browser.wait_for(&format!("{rows}.length === 3 && {rows}[0] === '/fast/arrives/3'")).unwrap();
     let width = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.evaluate(width).unwrap(), 0, "nothing scrolls sideways");
+}
+
+/// What `weirctl` ends with, and what it says.
+fn weirctl(stack: &TestStack, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(program("weirctl").unwrap());
+    command.args(["--analytics", &format!("http://{}", stack.analytics_at)]).args(arguments);
+    command.env_remove("WEIR_READER_TOKEN").env_remove("WEIR_ADMIN_TOKEN").envs(variables.iter().copied());
+    let ended = command.output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weirctl_shows_its_token_to_weir_analytics() {
+    let stack = started().await;
+    sent(&stack, "/fast/before").await;
+    stack.settle().await;
+    let file = stack.site.path("reader-token");
+    std::fs::write(&file, format!("{ANNA}\n")).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let (code, said) = weirctl(&stack, &[], &["ledger"]);
+    assert!(code == Some(3) && said.contains("401") && said.contains("reader's token"), "{code:?} {said}");
+    let (code, said) = weirctl(&stack, &[("WEIR_READER_TOKEN", ANNA)], &["ledger"]);
+    assert!(matches!(code, Some(0 | 4)) && said.contains("here/edge"), "{code:?} {said}");
+    let (code, said) = weirctl(&stack, &[], &["ledger", "--reader-token-file", &file]);
+    assert!(matches!(code, Some(0 | 4)) && said.contains("here/edge"), "{code:?} {said}");
+    let (code, said) = weirctl(&stack, &[("WEIR_READER_TOKEN", ANNA)], &["ledger", "--verify"]);
+    assert!(code == Some(3) && said.contains("`anna` is a viewer"), "{code:?} {said}");
+    // Whoever may change the account may read it.
+    let (code, said) =
+        weirctl(&stack, &[("WEIR_ADMIN_TOKEN", "a-token-of-the-administrator")], &["ledger", "--verify"]);
+    assert!(matches!(code, Some(0 | 4)) && said.contains("here/edge"), "{code:?} {said}");
+    let (code, said) = weirctl(&stack, &[], &["ledger", "--reader-token-file", "/nowhere/token"]);
+    assert!(code == Some(2) && said.contains("cannot read the token"), "{code:?} {said}");
 }
 
 #[test]
