@@ -34,8 +34,7 @@ fn sampled(analytics: &Analytics, engine: &Engine, of: &Stream, version: &str, c
         "site": identity.site, "gateway": identity.gateway, "replica": identity.replica, "boot": of.boot.to_string(),
         "worker": 0, "accepted": 1, "counted_ms": now_us() / 1000, "gauges": gauges,
     });
-    assert_eq!(analytics.report(&json!([line])).status, 200);
-    common::until("the sample is stored", || engine.number("SELECT count() FROM weir.gateway_gauges") == count);
+    common::report_sample(analytics, engine, &line, count);
 }
 
 fn blame(analytics: &Analytics, more: &str) -> Value {

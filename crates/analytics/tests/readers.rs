@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Analytics, Engine, Reply, chunk_of, exchange, now_us, request, stream, until};
+use common::{Analytics, Engine, Reply, chunk_of, exchange, now_us, report_sample, request, stream, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -61,8 +61,7 @@ fn filled(analytics: &Analytics, engine: &Engine) {
         "site": identity.site, "gateway": identity.gateway, "replica": identity.replica, "boot": of.boot.to_string(),
         "worker": 0, "accepted": 97, "counted_ms": now_us() / 1000, "gauges": gauges,
     });
-    assert_eq!(analytics.report(&json!([line])).status, 200);
-    until("the sample is stored", || engine.number("SELECT count() FROM weir.gateway_gauges") == 1);
+    report_sample(analytics, engine, &line, 1);
     assert_eq!(engine.number("SELECT count() FROM weir.dead_letters"), 1);
     assert_eq!(engine.number("SELECT count() FROM weir.gaps"), 1);
 }
