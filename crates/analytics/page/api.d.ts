@@ -19,6 +19,71 @@ export type AnnotationTarget = { refId: string, editorType: string, format: numb
 export type Annotations = { list: Array<Annotation>, };
 
 /**
+ * `GET /api/v1/blame`: what changed when an API got worse.
+ */
+export type Blame = { api: string, 
+/**
+ * What got worse, or that nothing did by more than chance.
+ */
+sentence: string, 
+/**
+ * How many comparisons the p-values are corrected for (Bonferroni).
+ */
+comparisons: number, 
+/**
+ * Changes in the time asked for.
+ */
+found: number, 
+/**
+ * At most 50 of them, the least by chance first.
+ */
+changes: Array<BlameChange>, };
+
+/**
+ * A gateway began to serve by another generation of its configuration, or by another version of the program.
+ */
+export type BlameChange = { organization: string, environment: string, site: string, gateway: string, 
+/**
+ * The first request after it, in milliseconds since the Unix epoch.
+ */
+at_ms: number, before: BlameSide, after: BlameSide, errors: BlameErrors | null, times: BlameTimes | null, 
+/**
+ * What differs with a corrected p below 0.01.
+ */
+sentences: Array<string>, };
+
+/**
+ * Whether the share of errors differs. Both p-values are two-sided.
+ */
+export type BlameErrors = { test: ShareTestName, p: number, 
+/**
+ * Times the number of comparisons, 1 at most.
+ */
+adjusted_p: number, };
+
+/**
+ * What a gateway did in one state.
+ */
+export type BlameSide = { generation: number, 
+/**
+ * Empty where the process never sent a sample.
+ */
+version: string, 
+/**
+ * The first and the last request, in milliseconds since the Unix epoch.
+ */
+from_ms: number, to_ms: number, requests: number, failed: number, p95_us: number | null, };
+
+/**
+ * Whether the distribution of durations differs: a Kolmogorov-Smirnov test on buckets that are 9 % wide.
+ */
+export type BlameTimes = { 
+/**
+ * The largest difference of the two shares below a bucket's end.
+ */
+distance: number, p: number, adjusted_p: number, };
+
+/**
  * How many values become one.
  */
 export type Calculation = "lastNotNull";
@@ -99,6 +164,36 @@ export type DrawStyle = "line" | "bars";
  * Why a call was not carried out, and what to do. The answer to most calls that fail.
  */
 export type ErrorDocument = { error: string, };
+
+/**
+ * What a list shows of an event. The fields are those of the event.
+ */
+export type EventLine = { 
+/**
+ * In microseconds since the Unix epoch.
+ */
+ts_us: number, 
+/**
+ * When weir-analytics received it, in milliseconds since the Unix epoch.
+ */
+received_ms: number, 
+/**
+ * 16 hex digits; with `seq` it is the event's name.
+ */
+stream: string, seq: number, site: string, gateway: string, api: string, route: string, consumer: string, method: string, path: string, status: number, reason: string, side: string, total_us: number, upstream: string, 
+/**
+ * 32 hex digits.
+ */
+trace_id: string, };
+
+/**
+ * `GET /api/v1/events`: the newest events that match.
+ */
+export type Events = { 
+/**
+ * The newest first.
+ */
+rows: Array<EventLine>, };
 
 /**
  * How values are shown, and which columns are shown otherwise.
@@ -321,6 +416,24 @@ mode?: TextMode, content?: string, };
 export type Property = { "id": "unit", "value": string } | { "id": "decimals", "value": number } | { "id": "displayName", "value": string } | { "id": "thresholds", "value": Thresholds } | { "id": "links", "value": Array<Link> } | { "id": "custom.cellOptions", "value": CellOptions };
 
 /**
+ * `GET /api/v1/reader`: who asks.
+ */
+export type ReaderIs = { 
+/**
+ * Empty where no token is asked for.
+ */
+name: string, role: ReaderRole, 
+/**
+ * What of the events is shown; `null` for all.
+ */
+organizations: Array<string> | null, environments: Array<string> | null, };
+
+/**
+ * What a reader may do.
+ */
+export type ReaderRole = "viewer" | "admin";
+
+/**
  * Which value of a column is shown.
  */
 export type ReduceOptions = { calcs: Array<Calculation>, fields: string, 
@@ -369,6 +482,11 @@ export type Series = { minutes: number,
  * What the members of a point are.
  */
 point: [string, string, string], rows: Array<TrafficSeries>, };
+
+/**
+ * How shares are compared.
+ */
+export type ShareTestName = "z_test" | "fisher";
 
 /**
  * Whether the lines of a panel add up.
@@ -560,12 +678,15 @@ export type VariableValues = { values: Array<string>, };
  * Each query by its path: its parameters and its document.
  */
 export type Queries = {
+"/api/v1/reader": { parameters: { }, document: ReaderIs, },
 "/api/v1/overview": { parameters: { minutes?: number, }, document: Overview, },
 "/api/v1/series": { parameters: { minutes?: number, organization?: string, site?: string, gateway?: string, api?: string, }, document: Series, },
 "/api/v1/gateways": { parameters: { }, document: Gateways, },
 "/api/v1/errors": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/slow": { parameters: { minutes?: number, limit?: number, }, document: Requests, },
 "/api/v1/trace/{id}": { parameters: { id: string, from?: number, to?: number, }, document: Trace, },
+"/api/v1/blame": { parameters: { from?: number, to?: number, var?: Array<string>, }, document: Blame, },
+"/api/v1/events": { parameters: { format?: string, from?: number, to?: number, received?: number, limit?: number, var?: Array<string>, }, document: Events, },
 "/api/v1/ledger": { parameters: { minutes?: number | "all", }, document: Ledger, },
 "/api/v1/dashboards": { parameters: { }, document: Dashboards, },
 "/api/v1/dashboards/{id}": { parameters: { id: string, }, document: Dashboard, },

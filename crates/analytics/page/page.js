@@ -42,6 +42,7 @@ async function ask(path, parameters) {
   const answer = await fetch(where + "?" + query, { signal: AbortSignal.timeout(15000) });
   const body = await answer.json();
   if (answer.ok) return body;
+  if (answer.status === 401) location.assign("/login?" + new URLSearchParams({ next: location.pathname }));
   /** @type {api.ErrorDocument} */
   const refused = body;
   throw new Error(refused.error || "status " + answer.status);

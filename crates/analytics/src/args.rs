@@ -21,7 +21,7 @@ use weir_program::log::LogOptions;
 Examples:
   weir-analytics --clickhouse http://127.0.0.1:8123 --tokens /etc/weir/tokens --state /var/lib/weir/analytics
   WEIR_ANALYTICS_PASSWORD=secret weir-analytics --clickhouse https://ch.example.com:8443 --user weir --cluster main
-  weir-analytics --listen 0.0.0.0:8686 --tokens /etc/weir/tokens --tls-certificate /etc/weir/tls.pem --tls-key /etc/weir/tls.key
+  weir-analytics --listen 0.0.0.0:8686 --tokens /etc/weir/tokens --readers /etc/weir/readers --tls-certificate /etc/weir/tls.pem --tls-key /etc/weir/tls.key
   curl -s http://127.0.0.1:8686/healthz
 
 Exit codes:
@@ -90,6 +90,12 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
+    /// File of who may read: lines `token name role organizations environments`, the role `viewer` or `admin`, names as
+    /// `acme,bolt`, `*` for all. Read again when it changes. Without it whoever is on this machine reads, and nobody where
+    /// the port is not on loopback
+    #[arg(long, env = "WEIR_ANALYTICS_READERS", value_name = "FILE")]
+    pub readers: Option<PathBuf>,
+
     /// Folder of what must survive a crash; made if it is not there. One program at a time
     #[arg(long, env = "WEIR_ANALYTICS_STATE", default_value = "/var/lib/weir/analytics", value_name = "DIR")]
     pub state: PathBuf,
@@ -143,12 +149,12 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_QUERY_TIME", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub query_time: Duration,
 
-    /// File with the token of who may change the account (acknowledge, replay), 16 characters or more in its first line;
-    /// without it nobody may
+    /// File with the token of who may change the account (acknowledge, replay) and read all, 16 characters or more in its
+    /// first line; without it administrators of --readers alone may
     #[arg(long, alias = "admin-token", env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// A name besides loopback under which an administrator reaches this server; may be given more than once
+    /// A name besides loopback under which readers and administrators reach this server; may be given more than once
     #[arg(long = "host", env = "WEIR_ANALYTICS_HOST", value_delimiter = ',', value_name = "NAME")]
     pub hosts: Vec<String>,
 

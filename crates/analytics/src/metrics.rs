@@ -40,6 +40,8 @@ weir_metrics::catalogue! {
     QUERIES Gauge "weir_analytics_queries" "{query}" [] "Queries that ClickHouse works on for readers.";
     QUERIES_REFUSED Counter "weir_analytics_queries_refused_total" "{query}" []
         "Queries of readers that found no place in time.";
+    WRONG_TOKENS Counter "weir_analytics_wrong_tokens_total" "{token}" []
+        "Tokens of readers and administrators that nobody has, each answered after a second.";
     LOG_DROPPED Counter "weir_log_lines_dropped_total" "{line}" [] "Lines of the log that nobody read in time.";
     BUILD_INFO Info "weir_build_info" "1" ["version"] "Always 1; the version is its label.";
 }

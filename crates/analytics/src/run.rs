@@ -17,10 +17,11 @@ use weir_analytics::ingest::intent::{Intents, StateError};
 use weir_analytics::ingest::lease::{Lease, Watching};
 use weir_analytics::ingest::repair::{self, RepairError};
 use weir_analytics::ingest::{Ingest, Limits, SettleError};
+use weir_analytics::readers::{ReaderTokens, ReadersError};
 use weir_analytics::schema::{Durability, MigrateError, migrate};
 use weir_analytics::server::admin::{Admin, AdminError};
 use weir_analytics::server::tls::TlsError;
-use weir_analytics::server::{Bounds, Server, Settings, Tls};
+use weir_analytics::server::{Bounds, People, ReaderFile, Server, Settings, Tls};
 use weir_analytics::store::{Class, Store, StoreError};
 use weir_analytics::tokens::{Tokens, TokensError};
 use weir_program::ending::{Signals, tell_hurry};
@@ -36,6 +37,8 @@ const COMMITTING: Duration = Duration::from_secs(30);
 pub enum RunError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Readers(#[from] ReadersError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -138,7 +141,7 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     // Their own way would be to end the program.
     let kinds = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()];
     let _ignored = kinds.map(signal);
-    let tokens = tokens(args, &stop)?;
+    let (tokens, readers) = (tokens(args, &stop)?, readers(args, &stop)?);
     let tls = certificates(args, &stop)?;
     let intents = Arc::new(Intents::open(&args.state)?);
     let admin = Admin::new(args.admin_token_file.as_deref(), args.hosts.clone(), &args.state)?;
@@ -164,7 +167,11 @@ async fn serve(args: &Args, store: Store) -> Result<(), RunError> {
     let _nobody_reads = std::io::stdout().flush();
     tracing::info!(%address, clickhouse = store.url(), "weir-analytics is up");
     let settings = Settings { max_clock_difference: args.max_clock_difference, bounds, query_time: args.query_time };
-    let server = Server::new(ingest, store, tokens, admin, settings)?;
+    let is_local = address.ip().is_loopback();
+    if readers.is_none() && !is_local {
+        tracing::warn!(%address, "nobody reads here without the administrator's token: give --readers FILE");
+    }
+    let server = Server::new(ingest, store, People { tokens, readers, admin, is_local }, settings)?;
     let served = async {
         server.serve(listener, tls, stop).await;
         if tokio::time::timeout(COMMITTING, committing).await.is_err() {
@@ -332,6 +339,17 @@ fn tokens(args: &Args, stop: &watch::Receiver<bool>) -> Result<watch::Receiver<A
     let load = move || Tokens::load(&path).map(Arc::new);
     let first = load()?;
     watched("tokens", files, (first, seen), load, stop.clone()).map_err(RunError::Runtime)
+}
+
+/// The readers, as they are now, where there is a file of them.
+fn readers(args: &Args, stop: &watch::Receiver<bool>) -> Result<Option<ReaderFile>, RunError> {
+    let Some(path) = args.readers.clone() else { return Ok(None) };
+    let files = vec![path.clone()];
+    let seen = content(&files);
+    let load = move || ReaderTokens::load(&path).map(Arc::new);
+    let first = load()?;
+    let watched = watched("readers", files, (first, seen), load, stop.clone());
+    watched.map(Some).map_err(RunError::Runtime)
 }
 
 /// The certificates, as they are now, where TLS is spoken.

@@ -7,8 +7,11 @@
 pub use crate::error::{Class, StoreError};
 use crate::metrics::Metrics;
 use crate::schema::{Durability, Schema};
+use crate::scope::Scope;
+use bytes::Bytes;
 use clickhouse::error::Error;
 use clickhouse::insert_formatted::CompressedData;
+use clickhouse::query::BytesCursor;
 use clickhouse::{Client, RowOwned, RowRead, RowWrite};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
@@ -16,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use weir_transport::{client_tls, connector};
 
 /// A handle on one database; clones share connections.
@@ -52,6 +56,11 @@ impl Costs {
     /// Of the API and the page.
     pub fn of_reader(time: Duration) -> Self {
         Self { time, rows: 1_000_000, bytes: 256 << 20, memory: 1 << 30, threads: 2 }
+    }
+
+    /// Of a file of events: its client takes it as fast as it can.
+    pub fn of_export(time: Duration) -> Self {
+        Self { time: time * 10, bytes: 4 << 30, ..Self::of_reader(time) }
     }
 
     /// Of a query of a dashboard: what a panel can show.
@@ -125,10 +134,29 @@ impl Store {
         let reading = self.for_readers(costs)?;
         let client = reading
             .client
+            .clone()
             .with_setting("prefer_column_name_to_alias", "0")
             .with_setting("database", self.schema.database.clone())
             .with_setting("readonly", "2");
-        Ok(Self { client, ..self.clone() })
+        Ok(Self { client, ..reading })
+    }
+
+    /// The same for a reader who may see `scope` alone, whatever is asked.
+    #[must_use]
+    pub fn seen_by(&self, scope: &Scope) -> Self {
+        if scope.is_all() {
+            return self.clone();
+        }
+        let filters = scope.filters(&self.schema);
+        Self { client: self.client.clone().with_setting("additional_table_filters", filters), ..self.clone() }
+    }
+
+    /// As [`Store::for_dashboards`], for all events that match: sorted on disk where they are many.
+    pub fn for_exports(&self, costs: Costs) -> Result<Self, StoreError> {
+        let reading = self.for_dashboards(costs)?;
+        let client =
+            reading.client.clone().with_setting("max_bytes_before_external_sort", (costs.memory / 4).to_string());
+        Ok(Self { client, ..reading })
     }
 
     /// Whether ClickHouse answers within `limit`.
@@ -205,6 +233,16 @@ impl Store {
         Ok(self.within(self.statement, answered).await?.to_vec())
     }
 
+    /// A result in any format, as it comes.
+    pub fn pieces(&self, sql: &str, args: &[(&str, String)], format: &str) -> Result<Pieces, StoreError> {
+        let query = self
+            .query(sql, args)
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            .with_setting("output_format_json_validate_utf8", "1");
+        let cursor = query.fetch_bytes(format).map_err(|error| self.sort(error))?;
+        Ok(Pieces { cursor, ends: Instant::now() + self.statement, store: self.clone() })
+    }
+
     /// Inserts one block under `token`. After an error, whether it is stored is not known.
     pub async fn insert_block(
         &self,
@@ -273,6 +311,37 @@ impl Store {
             Error::TimedOut => StoreError::TimedOut { url, after: self.statement },
             other => StoreError::Answer { text: chain(&other) },
         }
+    }
+}
+
+/// A result that is read while ClickHouse makes it.
+pub struct Pieces {
+    cursor: BytesCursor,
+    ends: Instant,
+    store: Store,
+}
+
+impl Pieces {
+    /// The next bytes; `None` after the last. An error means that there would be more.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let limit = self.ends.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(limit, self.cursor.next()).await {
+            Ok(Ok(None)) => {
+                self.store.metrics.answered(None);
+                Ok(None)
+            }
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(self.failed(self.store.sort(error))),
+            Err(_) => {
+                let error = StoreError::TimedOut { url: self.store.url.clone(), after: self.store.statement };
+                Err(self.failed(error))
+            }
+        }
+    }
+
+    fn failed(&self, error: StoreError) -> StoreError {
+        self.store.metrics.answered(Some(&error));
+        error
     }
 }
 

@@ -389,6 +389,41 @@ async fn a_value_is_compared_as_it_is() {
     assert!(refused.contains("readonly"), "{refused}");
 }
 
+/// The sum of a column of an answer.
+fn summed(answer: &Value, column: &str) -> f64 {
+    let columns = answer["columns"].as_array().unwrap();
+    let at = columns.iter().position(|one| one["name"] == column).unwrap_or_else(|| panic!("{column}: {answer}"));
+    answer["rows"].as_array().unwrap().iter().filter_map(|row| row[at].as_f64()).sum()
+}
+
+#[test]
+fn a_long_time_is_read_by_hours_and_its_figures_are_the_same() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let now_s = now_us() / 1_000_000;
+    let of = stream("on-prem", "edge", 0);
+    for day in 0..4 {
+        // In the middle of an hour that is over.
+        let begin_us = (now_s / 3600 * 3600 - day * 86_400 - 1800) * 1_000_000;
+        let first = day as u64 * 90;
+        analytics.store(&chunk(&of, first..first + 90, begin_us - first as i64 * 1000, 1000));
+    }
+    let ask = |panel: u32, days: i64| {
+        let (from, to) = ((now_s - days * 86_400) * 1000, now_s * 1000);
+        analytics.api(&format!("dashboards/weir-fleet/panel?panel={panel}&from={from}&to={to}&step=3600"))
+    };
+    assert_eq!((summed(&ask(2, 4), "requests"), summed(&ask(2, 6), "requests")), (360.0, 360.0));
+    let lines = ask(7, 6);
+    assert_eq!(lines["step_s"], 3600);
+    let whole_hours = summed(&lines, "requests") * 3600.0;
+    assert!((whole_hours - 360.0).abs() < 1e-6, "each line is a rate of a whole hour: {whole_hours}");
+    engine.sql("TRUNCATE TABLE weir.requests_1m");
+    // Another end: answers are shared for some seconds.
+    let (from, to) = ((now_s - 7 * 86_400) * 1000, now_s * 1000);
+    let old = analytics.api(&format!("dashboards/weir-fleet/panel?panel=2&from={from}&to={to}"));
+    assert_eq!(summed(&old, "requests"), 360.0, "what minutes are not kept for any more is there");
+}
+
 #[test]
 fn the_api_runs_what_is_shipped_and_nothing_else() {
     let engine = Engine::start();

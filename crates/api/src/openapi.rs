@@ -69,6 +69,10 @@ enum Body {
     /// An event a line.
     Lines,
     Html,
+    /// A list of this schema, or a file.
+    Events(Schema),
+    /// Of a form, with a token.
+    Form,
     Bytes,
 }
 
@@ -80,6 +84,10 @@ impl Body {
             Self::Text => json!({ "text/plain": text }),
             Self::Lines => json!({ "application/x-ndjson": text }),
             Self::Html => json!({ "text/html": text }),
+            Self::Events(schema) => json!({
+                "application/json": { "schema": schema }, "text/csv": text, "application/x-ndjson": text }),
+            Self::Form => json!({ "application/x-www-form-urlencoded": { "schema": {
+                "type": "object", "properties": { "token": { "type": "string" } }, "required": ["token"] } } }),
             Self::Bytes => json!({ "application/octet-stream": {} }),
         }
     }
@@ -139,8 +147,32 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
         Analytics::Metrics => text(
             "text format 0.0.4, or OpenMetrics 1.0.0 where the client likes it better: dashboards/metrics-analytics.md",
         ),
-        Analytics::Page | Analytics::DashboardPage | Analytics::LivePage => (None, vec![(200, "the page", Body::Html)]),
+        Analytics::Page | Analytics::DashboardPage | Analytics::LivePage | Analytics::TailPage => {
+            (None, vec![(200, "the page", Body::Html)])
+        }
+        Analytics::LoginPage => {
+            (None, vec![(200, "the form", Body::Html), (303, "no token is asked for: to the page", Body::Text)])
+        }
+        Analytics::Login => (
+            Some(Body::Form),
+            vec![
+                (303, "the session has begun: a cookie, and where to go on", Body::Text),
+                (400, "there is no token", Body::Json(made.subschema_for::<ErrorDocument>())),
+                (401, "nobody has this token: the form again", Body::Html),
+                (403, "the form is of another site", Body::Json(made.subschema_for::<ErrorDocument>())),
+                (429, "wrong tokens came from this address; with `Retry-After`: the form again", Body::Html),
+            ],
+        ),
+        Analytics::Logout => (
+            None,
+            vec![
+                (303, "the session has ended", Body::Text),
+                (403, "the call is of another site", Body::Json(made.subschema_for::<ErrorDocument>())),
+            ],
+        ),
         Analytics::OpenApi => (None, vec![(200, "OpenAPI 3.1", Body::Json(json_schema!({ "type": "object" })))]),
+        Analytics::Blame => answered(made.subschema_for::<query::Blame>(), made),
+        Analytics::Query(Query::Reader) => answered(made.subschema_for::<query::ReaderIs>(), made),
         Analytics::Query(Query::Overview) => answered(made.subschema_for::<query::Overview>(), made),
         Analytics::Query(Query::Series) => answered(made.subschema_for::<query::Series>(), made),
         Analytics::Query(Query::Gateways) => answered(made.subschema_for::<query::Gateways>(), made),
@@ -157,8 +189,19 @@ fn of_analytics(kind: Analytics, made: &mut SchemaGenerator) -> Bodies {
             answered(document, made)
         }
         Analytics::Query(Query::Ledger) => answered(made.subschema_for::<ledger::Ledger>(), made),
+        Analytics::Events => {
+            let document = made.subschema_for::<query::Events>();
+            let (body, mut answers) = answered(document.clone(), made);
+            answers[0].2 = Body::Events(document);
+            (body, answers)
+        }
         Analytics::Dashboards(query) => of_dashboards(query, made),
-        Analytics::Verify => answered(made.subschema_for::<ledger::Audited>(), made),
+        Analytics::Verify => {
+            let (body, mut answers) = answered(made.subschema_for::<ledger::Audited>(), made);
+            let why = "readers have tokens, and this is not an administrator's, or the call comes from a page of another site";
+            answers.push((403, why, Body::Json(made.subschema_for::<ErrorDocument>())));
+            (body, answers)
+        }
         Analytics::Acknowledge => {
             let request = made.subschema_for::<ledger::Acknowledge>();
             let document = made.subschema_for::<ledger::Acknowledged>();
@@ -296,9 +339,13 @@ fn parameter(parameter: &Parameter) -> Value {
     json!({ "name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema })
 }
 
+/// Why a reader is not answered.
+const UNKNOWN: &str = "a reader's token or a session is needed, where the port is open to others or has readers";
+
 /// The document of one server.
 fn document<K: Copy + std::fmt::Debug>(
     title: &str,
+    has_readers: bool,
     operations: &[Operation<K>],
     bodies: impl Fn(K, &mut SchemaGenerator) -> Bodies,
 ) -> Value {
@@ -318,7 +365,17 @@ fn document<K: Copy + std::fmt::Debug>(
         let answer = |(status, meaning, body): (u16, &str, Body)| {
             (status.to_string(), json!({ "description": meaning, "content": body.content() }))
         };
-        let answers: Map<_, _> = answers.into_iter().map(answer).collect();
+        let mut answers: Map<_, _> = answers.into_iter().map(answer).collect();
+        if has_readers && matches!(operation.access, Access::Reader | Access::Administrator) {
+            let error = made.subschema_for::<ErrorDocument>();
+            for (status, why) in [(401, UNKNOWN), (429, "wrong tokens came from this address; with `Retry-After`")] {
+                let described = json!({ "description": why, "content": Body::Json(error.clone()).content() });
+                answers.entry(status.to_string()).or_insert(described);
+            }
+            if format!("{:?}", operation.kind).ends_with("Page") {
+                answers.insert("303".to_owned(), json!({ "description": "to the form, where a session is needed" }));
+            }
+        }
         let mut described = json!({
             "operationId": format!("{:?}", operation.kind).replace("Query(", "").replace(['(', ')'], ""),
             "summary": operation.summary,
@@ -329,12 +386,16 @@ fn document<K: Copy + std::fmt::Debug>(
             described["requestBody"] = json!({ "required": true, "content": body.content() });
         }
         let scheme = match operation.access {
-            Access::Anybody | Access::Reader => None,
-            Access::Gateway => Some("gateway"),
-            Access::Administrator => Some("administrator"),
+            Access::Anybody | Access::Visitor => None,
+            Access::Reader => has_readers.then(|| json!([{}, { "reader": [] }, { "session": [] }])),
+            Access::Gateway => Some(json!([{ "gateway": [] }])),
+            Access::Administrator if has_readers => {
+                Some(json!([{ "administrator": [] }, { "reader": [] }, { "session": [] }]))
+            }
+            Access::Administrator => Some(json!([{ "administrator": [] }])),
         };
         if let Some(scheme) = scheme {
-            described["security"] = json!([{ scheme: [] }]);
+            described["security"] = scheme;
         }
         let method = match operation.method {
             Method::Get => "get",
@@ -345,16 +406,21 @@ fn document<K: Copy + std::fmt::Debug>(
         path[method] = described;
     }
     let bearer = |what: &str| json!({ "type": "http", "scheme": "bearer", "description": what });
+    let mut schemes = json!({
+        "gateway": bearer("a token of --tokens"),
+        "administrator": bearer("the token of --admin-token-file"),
+    });
+    if has_readers {
+        schemes["reader"] = bearer("a token of --readers, or the administrator's");
+        schemes["session"] = json!({ "type": "apiKey", "in": "cookie", "name": "weir_session" });
+    }
     json!({
         "openapi": "3.1.0",
         "info": { "title": title, "version": env!("CARGO_PKG_VERSION"), "license": { "name": "Apache-2.0" } },
         "paths": paths,
         "components": {
             "schemas": made.take_definitions(true),
-            "securitySchemes": {
-                "gateway": bearer("a token of --tokens"),
-                "administrator": bearer("the token of --admin-token-file"),
-            },
+            "securitySchemes": schemes,
         },
     })
 }
@@ -365,12 +431,12 @@ fn written(document: &Value) -> String {
 
 #[test]
 fn the_description_of_weir_analytics_is_current() {
-    let made = document("weir-analytics", operations::ANALYTICS, of_analytics);
+    let made = document("weir-analytics", true, operations::ANALYTICS, of_analytics);
     expect_file!["../openapi/analytics.json"].assert_eq(&written(&made));
 }
 
 #[test]
 fn the_description_of_the_gateway_is_current() {
-    let made = document("weir: the admin port", operations::ADMIN, of_admin);
+    let made = document("weir: the admin port", false, operations::ADMIN, of_admin);
     expect_file!["../openapi/gateway.json"].assert_eq(&written(&made));
 }

@@ -25,10 +25,13 @@ pub enum Access {
     /// By whatever name of the server.
     Anybody,
     /// Who calls by a name of the server: no page of another site can.
+    Visitor,
+    /// As a visitor; at weir-analytics with a token of `--readers` or a session, where they are asked for.
     Reader,
     /// With a token of `--tokens`.
     Gateway,
-    /// With the token of `--admin-token-file`, or at the socket of a gateway's user.
+    /// With the token of `--admin-token-file`, one of an administrator among `--readers`, or at the socket of a gateway's
+    /// user.
     Administrator,
 }
 
@@ -95,14 +98,29 @@ pub enum Analytics {
     Page,
     DashboardPage,
     LivePage,
+    TailPage,
+    LoginPage,
+    Login,
+    Logout,
     OpenApi,
     Query(Query),
+    /// What changed when an API got worse.
+    Blame,
+    /// A list, or a file.
+    Events,
     Dashboards(Dashboards),
     Verify,
     Acknowledge,
     DeadLetters,
     DeadLetterEvents,
     Replay,
+}
+
+impl Analytics {
+    /// Whether a browser shows it to somebody.
+    pub fn is_page(self) -> bool {
+        matches!(self, Self::Page | Self::DashboardPage | Self::LivePage | Self::TailPage)
+    }
 }
 
 /// What is only asked, in a place among the queries.
@@ -115,6 +133,8 @@ pub enum Query {
     Slow,
     Trace,
     Ledger,
+    /// Who asks.
+    Reader,
 }
 
 /// What is asked of the dashboards.
@@ -134,6 +154,8 @@ pub const MINUTES: Whole = Whole { least: 1, most: 44_640, default: Some(60) };
 pub const LEDGER_MINUTES: Whole = Whole { least: 1, most: 5_256_000, default: Some(1440) };
 /// How many rows.
 pub const LIMIT: Whole = Whole { least: 1, most: 1000, default: Some(50) };
+/// How many events: of a file.
+pub const EVENTS: Whole = Whole { least: 1, most: 1_000_000, default: None };
 /// A time in microseconds since the Unix epoch.
 pub const TIME_US: Whole = Whole { least: 0, most: 10_000_000_000_000_000, default: None };
 /// A sequence number.
@@ -157,6 +179,7 @@ const VARIABLES: Parameter = Parameter {
     meaning: "a value of a variable, as `site:berlin`; one that is not given has the value of the dashboard",
 };
 
+const NEXT: Parameter = text("next", "the path where the session begins; `/` unless given");
 const OF_MINUTES: Parameter = whole("minutes", MINUTES, "of the last so many minutes");
 const CREATED: Parameter = Parameter {
     name: "created",
@@ -185,7 +208,7 @@ const fn operation<K>(
 
 /// Every operation of weir-analytics.
 pub const ANALYTICS: &[Operation<Analytics>] = {
-    use Access::{Administrator, Anybody, Gateway, Reader};
+    use Access::{Administrator, Anybody, Gateway, Reader, Visitor};
     use Analytics::*;
     use Method::{Get, Post};
     &[
@@ -196,7 +219,18 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         operation(Page, (Get, "/"), Reader, "the page", &[]),
         operation(DashboardPage, (Get, "/d/{id}"), Reader, "the page, with a dashboard", &[]),
         operation(LivePage, (Get, "/live"), Reader, "the page of the last hour's traffic, gateways and ledger", &[]),
+        operation(TailPage, (Get, "/tail"), Reader, "the page, with events as they arrive", &[]),
+        operation(LoginPage, (Get, "/login"), Visitor, "the form that asks for a reader's token", &[NEXT]),
+        operation(Login, (Post, "/login"), Visitor, "begins a session, by a form with `token`", &[NEXT]),
+        operation(Logout, (Post, "/logout"), Visitor, "ends the session", &[]),
         operation(OpenApi, (Get, "/openapi.json"), Reader, "this description", &[]),
+        operation(
+            Query(self::Query::Reader),
+            (Get, "/api/v1/reader"),
+            Reader,
+            "who asks, and what of the events that is shown to",
+            &[],
+        ),
         operation(
             Query(self::Query::Overview),
             (Get, "/api/v1/overview"),
@@ -250,6 +284,34 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
                     "the earliest time, in microseconds since the Unix epoch; with both it is faster",
                 ),
                 whole("to", TIME_US, "the latest time, in microseconds since the Unix epoch"),
+            ],
+        ),
+        operation(
+            Blame,
+            (Get, "/api/v1/blame"),
+            Reader,
+            "the changes of configuration and version of a time, each with whether errors and durations differ after it",
+            &[FROM_MS, TO_MS, VARIABLES],
+        ),
+        operation(
+            Events,
+            (Get, "/api/v1/events"),
+            Reader,
+            "the events that match what is chosen on the Events dashboard",
+            &[
+                text(
+                    "format",
+                    "`json` unless given: a list of the newest; `csv` (RFC 4180) or `ndjson` is a file with every field",
+                ),
+                FROM_MS,
+                TO_MS,
+                whole("received", TIME_MS, "received after this time alone, in milliseconds since the Unix epoch"),
+                whole(
+                    "limit",
+                    EVENTS,
+                    "so many rows: of a list at most 1,000, 200 unless given; a file has 100,000 unless given, and where more match there is none",
+                ),
+                VARIABLES,
             ],
         ),
         operation(
@@ -329,6 +391,11 @@ pub const ANALYTICS: &[Operation<Analytics>] = {
         ),
     ]
 };
+
+/// Who may call an operation of weir-analytics.
+pub fn access_of(kind: Analytics) -> Access {
+    ANALYTICS.iter().find(|operation| operation.kind == kind).map_or(Access::Administrator, |found| found.access)
+}
 
 /// Of a gateway's admin port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

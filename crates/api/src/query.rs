@@ -3,6 +3,29 @@
 
 use serde::{Deserialize, Serialize};
 
+/// `GET /api/v1/reader`: who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct ReaderIs {
+    /// Empty where no token is asked for.
+    pub name: String,
+    pub role: ReaderRole,
+    /// What of the events is shown; `null` for all.
+    pub organizations: Option<Vec<String>>,
+    pub environments: Option<Vec<String>>,
+}
+
+/// What a reader may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum ReaderRole {
+    /// Ask.
+    Viewer,
+    /// Ask, and call what changes state.
+    Admin,
+}
+
 /// `GET /api/v1/overview`: totals and percentiles of the last `minutes`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
@@ -115,6 +138,130 @@ pub struct RequestLine {
     pub gateway: String,
     pub api: String,
     pub route: String,
+    pub method: String,
+    pub path: String,
+    pub status: u16,
+    pub reason: String,
+    pub side: String,
+    pub total_us: u64,
+    pub upstream: String,
+    /// 32 hex digits.
+    pub trace_id: String,
+}
+
+/// `GET /api/v1/blame`: what changed when an API got worse.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Blame {
+    pub api: String,
+    /// What got worse, or that nothing did by more than chance.
+    pub sentence: String,
+    /// How many comparisons the p-values are corrected for (Bonferroni).
+    pub comparisons: u64,
+    /// Changes in the time asked for.
+    pub found: u64,
+    /// At most 50 of them, the least by chance first.
+    pub changes: Vec<BlameChange>,
+}
+
+/// A gateway began to serve by another generation of its configuration, or by another version of the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct BlameChange {
+    pub organization: String,
+    pub environment: String,
+    pub site: String,
+    pub gateway: String,
+    /// The first request after it, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    pub before: BlameSide,
+    pub after: BlameSide,
+    pub errors: Option<BlameErrors>,
+    pub times: Option<BlameTimes>,
+    /// What differs with a corrected p below 0.01.
+    pub sentences: Vec<String>,
+}
+
+/// What a gateway did in one state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct BlameSide {
+    pub generation: u32,
+    /// Empty where the process never sent a sample.
+    pub version: String,
+    /// The first and the last request, in milliseconds since the Unix epoch.
+    pub from_ms: i64,
+    pub to_ms: i64,
+    pub requests: u64,
+    pub failed: u64,
+    pub p95_us: Option<f64>,
+}
+
+/// Whether the share of errors differs. Both p-values are two-sided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct BlameErrors {
+    pub test: ShareTestName,
+    pub p: f64,
+    /// Times the number of comparisons, 1 at most.
+    pub adjusted_p: f64,
+}
+
+/// How shares are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum ShareTestName {
+    /// Of two proportions.
+    ZTest,
+    /// Fisher's exact test.
+    Fisher,
+}
+
+impl ShareTestName {
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ZTest => "two-proportion z-test",
+            Self::Fisher => "Fisher's exact test",
+        }
+    }
+}
+
+/// Whether the distribution of durations differs: a Kolmogorov-Smirnov test on buckets that are 9 % wide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct BlameTimes {
+    /// The largest difference of the two shares below a bucket's end.
+    pub distance: f64,
+    pub p: f64,
+    pub adjusted_p: f64,
+}
+
+/// `GET /api/v1/events`: the newest events that match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Events {
+    /// The newest first.
+    pub rows: Vec<EventLine>,
+}
+
+/// What a list shows of an event. The fields are those of the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct EventLine {
+    /// In microseconds since the Unix epoch.
+    pub ts_us: i64,
+    /// When weir-analytics received it, in milliseconds since the Unix epoch.
+    pub received_ms: i64,
+    /// 16 hex digits; with `seq` it is the event's name.
+    pub stream: String,
+    pub seq: u64,
+    pub site: String,
+    pub gateway: String,
+    pub api: String,
+    pub route: String,
+    pub consumer: String,
     pub method: String,
     pub path: String,
     pub status: u16,

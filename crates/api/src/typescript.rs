@@ -70,6 +70,7 @@ fn of_document(query: Query, config: &Config) -> String {
         Query::Errors | Query::Slow => query::Requests::name(config),
         Query::Trace => "Trace".to_owned(),
         Query::Ledger => ledger::Ledger::name(config),
+        Query::Reader => query::ReaderIs::name(config),
     }
 }
 
@@ -89,6 +90,8 @@ fn queries(config: &Config) -> String {
         let document = match operation.kind {
             Analytics::Query(kind) => of_document(kind, config),
             Analytics::Dashboards(kind) => of_dashboards(kind, config),
+            Analytics::Blame => query::Blame::name(config),
+            Analytics::Events => query::Events::name(config),
             _ => return None,
         };
         let of_path = operation.path.contains("{id}").then(|| "id: string, ".to_owned());
@@ -107,10 +110,13 @@ fn the_types_of_the_page_are_current() {
     let config = Config::new().with_large_int("number");
     let mut needed = Needed { config: &config, seen: Vec::new(), declared: BTreeMap::new() };
     needed.visit::<ErrorDocument>();
+    needed.visit::<query::ReaderIs>();
     needed.visit::<query::Overview>();
     needed.visit::<query::Series>();
     needed.visit::<query::Gateways>();
     needed.visit::<query::Requests>();
+    needed.visit::<query::Events>();
+    needed.visit::<query::Blame>();
     needed.visit::<ledger::Ledger>();
     needed.visit::<dashboards::Dashboards>();
     needed.visit::<dashboards::Dashboard>();

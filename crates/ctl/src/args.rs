@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::admin::{self, AdminOptions};
+use crate::admin::{self, AdminOptions, Analytics, ReaderOptions, TokenError};
 use crate::probe_args::ProbeOptions;
 use crate::spool_args::{SpoolCommand, SpoolOptions};
 use crate::tls::TlsOptions;
@@ -47,6 +47,8 @@ pub struct Args {
     /// The address of weir-analytics.
     #[arg(long, default_value = "http://127.0.0.1:8686", value_name = "URL", env = "WEIR_ANALYTICS", global = true)]
     pub analytics: String,
+    #[command(flatten)]
+    pub reader: ReaderOptions,
     #[command(flatten)]
     pub tls: TlsOptions,
     #[command(subcommand)]
@@ -257,6 +259,11 @@ Examples:
 }
 
 impl Args {
+    /// weir-analytics, with the token of whoever asks.
+    pub fn asked(&self) -> Result<Analytics, TokenError> {
+        Ok(Analytics { address: self.analytics.clone(), token: self.reader.token()? })
+    }
+
     /// The gateways to ask.
     pub fn gateways(&self) -> Vec<String> {
         if self.admin.is_empty() { vec![ADMIN.to_owned()] } else { self.admin.clone() }

@@ -11,7 +11,7 @@ pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outco
     match command {
         Deadletters::List(options) => {
             let token = admin::token(options.admin.token_file.as_deref())?;
-            let (url, body) = fetch::get_as_admin(analytics, "/api/v1/deadletters", &token).await?;
+            let (url, body) = fetch::get_as(analytics, "/api/v1/deadletters", Some(&token)).await?;
             let list = serde_json::from_str(&body).and_then(|list| DeadLetters::deserialize(shown(list)));
             let list = list.map_err(|error| Failure::Answer { url, error })?;
             if options.json { say_json(body.trim_end()) } else { say(table(&list)) }?;
@@ -20,7 +20,7 @@ pub async fn deadletters(analytics: &str, command: &Deadletters) -> Result<Outco
             let token = admin::token(options.admin.token_file.as_deref())?;
             let (stream, from, limit) = (&options.stream, options.from, options.limit);
             let path = format!("/api/v1/deadletters/show?stream={stream}&from={from}&limit={limit}");
-            let (url, body) = fetch::get_as_admin(analytics, &path, &token).await?;
+            let (url, body) = fetch::get_as(analytics, &path, Some(&token)).await?;
             let _is_one: DeadLetterEvents =
                 serde_json::from_str(&body).map_err(|error| Failure::Answer { url, error })?;
             say_json(body.trim_end())?;

@@ -4,6 +4,7 @@
 use crate::terminal::excerpt;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::request::Builder;
 use http::uri::Scheme;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -145,9 +146,26 @@ pub async fn get(base: &str, path: &str) -> Result<(String, StatusCode, String),
     whole(url, response, LIMIT).await
 }
 
-/// A whole answer that must be 200, to a call that only the administrator may make.
-pub async fn get_as_admin(base: &str, path: &str, token: &str) -> Result<(String, String), FetchError> {
-    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+/// As [`get`], with a token where there is one.
+pub async fn get_any_as(
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(String, StatusCode, String), FetchError> {
+    let (url, response) = ask(base, path, LIMIT, with_token(Request::get("/"), token).body(Full::default())).await?;
+    whole(url, response, LIMIT).await
+}
+
+fn with_token(request: Builder, token: Option<&str>) -> Builder {
+    match token {
+        Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    }
+}
+
+/// A whole answer that must be 200, with a token where there is one.
+pub async fn get_as(base: &str, path: &str, token: Option<&str>) -> Result<(String, String), FetchError> {
+    let request = with_token(Request::get("/"), token);
     let (url, response) = ask(base, path, ANSWER, request.body(Full::default())).await?;
     let (url, status, body) = whole(url, response, ANSWER).await?;
     accepted(url, status, body)
@@ -183,10 +201,7 @@ async fn posted(
     token: Option<&str>,
     body: String,
 ) -> Result<(String, StatusCode, String), FetchError> {
-    let mut request = Request::post("/").header(CONTENT_TYPE, "application/json");
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-    }
+    let request = with_token(Request::post("/").header(CONTENT_TYPE, "application/json"), token);
     let (url, response) = ask(base, path, LONG, request.body(Full::from(body))).await?;
     whole(url, response, LONG).await
 }
@@ -207,9 +222,7 @@ async fn whole(
 
 /// A whole answer that must be 200.
 pub async fn get_ok(base: &str, path: &str) -> Result<(String, String), FetchError> {
-    let (url, response) = ask(base, path, ANSWER, Request::get("/").body(Full::default())).await?;
-    let (url, status, body) = whole(url, response, ANSWER).await?;
-    accepted(url, status, body)
+    get_as(base, path, None).await
 }
 
 fn accepted(url: String, status: StatusCode, body: String) -> Result<(String, String), FetchError> {

@@ -1,5 +1,6 @@
 //! `weirctl ledger`: the account of every event that every gateway has accepted.
 
+use crate::admin::Analytics;
 use crate::args::LedgerOptions;
 use crate::terminal::{say, say_json, shown, tell};
 use crate::{Failure, Outcome, admin, fetch};
@@ -8,15 +9,19 @@ use std::fmt::Write;
 use weir_api::ledger::{Acknowledge, Acknowledged, Ledger, LedgerState, StreamAccount, StreamState};
 
 /// Prints the ledger, after what was asked to be done first.
-pub async fn ledger(analytics: &str, options: &LedgerOptions) -> Result<Outcome, Failure> {
+pub async fn ledger(asked: &Analytics, options: &LedgerOptions) -> Result<Outcome, Failure> {
+    let analytics = asked.address.as_str();
+    let admin = admin::token_if_any(options.admin.token_file.as_deref())?;
+    // Whoever may change the account may read it.
+    let reader = asked.token.as_deref().or(admin.as_deref());
     if options.verify {
-        fetch::post(analytics, "/api/v1/ledger/verify", None, String::new()).await?;
+        fetch::post(analytics, "/api/v1/ledger/verify", admin.as_deref().or(reader), String::new()).await?;
     }
     if let Some(stream) = &options.acknowledge {
         acknowledge(analytics, options, stream).await?;
     }
     let minutes = if options.all { "all".to_owned() } else { options.since.to_string() };
-    let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/ledger?minutes={minutes}")).await?;
+    let (url, body) = fetch::get_as(analytics, &format!("/api/v1/ledger?minutes={minutes}"), reader).await?;
     let ledger = serde_json::from_str(&body).and_then(|ledger| Ledger::deserialize(shown(ledger)));
     let ledger = ledger.map_err(|error| Failure::Answer { url, error })?;
     if options.json {

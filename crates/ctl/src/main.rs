@@ -113,9 +113,9 @@ async fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Tail(options) => tail::tail(&args.gateways(), options).await,
         Command::Top(options) => top::top(&args.gateways(), options).await,
-        Command::Trace(options) => trace::trace(&args.analytics, options).await,
+        Command::Trace(options) => trace::trace(&args.asked()?, options).await,
         Command::Probe(options) => probe::probe(args, options).await,
-        Command::Ledger(options) => ledger::ledger(&args.analytics, options).await,
+        Command::Ledger(options) => ledger::ledger(&args.asked()?, options).await,
         Command::Spool(options) => spool::spool(options),
         Command::Deadletters(command) => deadletters::deadletters(&args.analytics, command).await,
         Command::Reload(options) => change::reload(&args.administered(&options.change.admin), options).await,

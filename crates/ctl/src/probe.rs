@@ -16,7 +16,7 @@ pub async fn probe(args: &Args, options: &ProbeOptions) -> Result<Outcome, Failu
         (Check::Readiness, true) => asked(args, options, "readiness", "/probes/readiness?allowAPIErrors=true").await,
         (Check::Pipeline, _) => {
             let gateways = args.administered(&options.pipeline.admin);
-            pipeline(&gateways, &args.analytics, options).await
+            pipeline(&gateways, &args.asked()?, options).await
         }
     }
 }

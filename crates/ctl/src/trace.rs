@@ -1,5 +1,6 @@
 //! `weirctl trace`: one trace, from the events of every gateway that it passed.
 
+use crate::admin::Analytics;
 use crate::args::TraceOptions;
 use crate::terminal::{say, say_json, shown, tell};
 use crate::waterfall::{Span, render};
@@ -9,7 +10,7 @@ use serde_json::json;
 use weir_api::query::Trace;
 
 /// Fetches and draws the trace. The answer is no when nobody has an event of it.
-pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, Failure> {
+pub async fn trace(analytics: &Analytics, options: &TraceOptions) -> Result<Outcome, Failure> {
     // An x-request-id is `<trace id>-<span id>`.
     let id = options.id.split('-').next().unwrap_or_default().to_ascii_lowercase();
     if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -21,7 +22,8 @@ pub async fn trace(analytics: &str, options: &TraceOptions) -> Result<Outcome, F
         tell(why);
         return Ok(Outcome::No);
     }
-    let (url, body) = fetch::get_ok(analytics, &format!("/api/v1/trace/{id}")).await?;
+    let (url, body) =
+        fetch::get_as(&analytics.address, &format!("/api/v1/trace/{id}"), analytics.token.as_deref()).await?;
     let answer = serde_json::from_str(&body).and_then(|answer| Trace::<Span>::deserialize(shown(answer)));
     let answer = answer.map_err(|error| Failure::Answer { url, error })?;
     let found = !answer.events.is_empty();

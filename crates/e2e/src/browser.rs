@@ -76,7 +76,17 @@ impl Browser {
 
     /// The whole page as an image.
     pub fn screenshot(&mut self, file: &Path) -> io::Result<()> {
-        let taken = self.call("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))?;
+        self.captured(file, json!({"format": "png", "captureBeyondViewport": true}))
+    }
+
+    /// The upper part of the page, of this size in pixels, as an image.
+    pub fn picture(&mut self, file: &Path, width: u32, height: u32) -> io::Result<()> {
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        self.captured(file, json!({"format": "png", "captureBeyondViewport": true, "clip": clip}))
+    }
+
+    fn captured(&mut self, file: &Path, how: Value) -> io::Result<()> {
+        let taken = self.call("Page.captureScreenshot", how)?;
         let image = taken["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
         std::fs::write(file, image.ok_or_else(|| io::Error::other("no image"))?)
     }

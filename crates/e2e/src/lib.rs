@@ -2,6 +2,7 @@
 //! each with a configuration and a folder of its own, in front of real upstreams.
 
 mod account;
+pub mod axe;
 mod browser;
 mod certificates;
 mod claim;

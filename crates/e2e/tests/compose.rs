@@ -431,6 +431,8 @@ async fn its_gateways_analytics_and_clickhouse_work_together() {
         let mut ledger = Command::new(program("weirctl").unwrap());
         ledger.args(["--analytics", &format!("https://localhost:{}", running.analytics.port()), "--tls-ca"]);
         ledger.arg(running.folder.path(".compose/trusted/authority.pem")).arg("ledger");
+        let token = std::fs::read_to_string(running.folder.path(".compose/reader-token")).unwrap();
+        ledger.env("WEIR_READER_TOKEN", token.trim());
         ledger.output().unwrap().status.success().then_some(())
     })
     .await;

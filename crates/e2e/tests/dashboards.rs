@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use weir_e2e::{Browser, Gateway, GatewaySpec, Part, TestStack, eventually, now_ms};
+use weir_e2e::{Browser, Gateway, GatewaySpec, Part, TestStack, axe, eventually, now_ms};
 use weir_testkit::witness::{Line, Plan, State, Witness, read_log};
 use weir_testkit::{get, get_with};
 
@@ -345,6 +345,7 @@ async fn page_is_true(chain: &Chain, browser: &mut Browser, (range, from_s, to_s
         let shown = browser.evaluate(FIGURES).unwrap();
         browser.screenshot(&pictures().join(format!("{uid}.png"))).unwrap();
         assert_eq!(browser.complaints().unwrap(), [""; 0], "{uid}");
+        assert_eq!(axe::findings(browser).unwrap(), [""; 0], "{uid}");
         if OF_SAMPLES.contains(&uid.as_str()) {
             continue;
         }

@@ -39,6 +39,11 @@ impl Token {
         Self(Sha256::digest(token).into())
     }
 
+    /// Whether this is the SHA-256 of it, in a time that tells nothing of it.
+    pub fn has_digest(&self, digest: &[u8; 32]) -> bool {
+        self.0.ct_eq(digest).into()
+    }
+
     /// Whether an `Authorization` field has it, in a time that tells nothing of it.
     pub fn is_in(&self, authorization: Option<&str>) -> bool {
         let given = authorization.and_then(bearer).unwrap_or_default();

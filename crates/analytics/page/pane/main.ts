@@ -2,6 +2,7 @@
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import type * as api from "../api";
+import { Blame, OF_API } from "./blame";
 import { control, times } from "./controls";
 import { at, el } from "./dom";
 import { drawBars, drawStat, drawTable, drawText } from "./figures";
@@ -9,8 +10,9 @@ import { drawGraph } from "./graph";
 import { drawHeat } from "./heat";
 import { drawLines } from "./lines";
 import type { Context, Draw, Mark } from "./panel";
-import { addressOf, ask } from "./server";
-import { address, asked, read, type State } from "./state";
+import { addressOf, ask, logout } from "./server";
+import { address, asked, EVENTS, read, TAIL, type State } from "./state";
+import { Tail } from "./tail";
 import { interval, range, step, type Shown } from "./time";
 import { drawWaterfall } from "./waterfall";
 import { moment, zone } from "./units";
@@ -27,6 +29,12 @@ const FIRST = "weir-fleet";
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** Links to all events that match. */
+function allEvents(state: State, { from, to }: Shown): HTMLElement[] {
+  const file = (format: string, text: string) => el("a", { class: "file", download: "", href: addressOf("/api/v1/events", { format, from, to, var: asked(state) }) }, text);
+  return [file("csv", "all as CSV"), file("ndjson", "all as JSON lines"), el("a", { class: "file", href: address({ ...state, path: TAIL }) }, "as they arrive")];
+}
+
 /** A panel on the page. */
 class Tile {
   readonly root: HTMLElement;
@@ -34,6 +42,8 @@ class Tile {
   private readonly problem = el("p", { class: "problem", role: "status" });
   /** The rows as a file: of tables. */
   private readonly file = el("a", { class: "file", download: "" }, "CSV");
+  /** All events that match, and the same as they arrive: of the list of events. */
+  private readonly all = el("span", { class: "files" });
   private gone: (() => void) | void = undefined;
   private hasFigures = false;
 
@@ -43,7 +53,7 @@ class Tile {
     this.problem.hidden = true;
     this.file.hidden = true;
     this.root = el("section", { class: `panel ${panel.type}`, id: `panel-${panel.id}`, "aria-labelledby": `title-${panel.id}` },
-      el("header", {}, el("h2", { id: `title-${panel.id}` }, panel.title), this.file, about), this.problem, this.body);
+      el("header", {}, el("h2", { id: `title-${panel.id}` }, panel.title), this.file, this.all, about), this.problem, this.body);
     this.root.style.gridColumn = `${x + 1} / span ${w}`;
     this.root.style.gridRow = `${y + 1} / span ${h}`;
     this.root.style.setProperty("--rows", String(h));
@@ -56,6 +66,7 @@ class Tile {
       const query = { id: state.uid, panel: this.panel.id, from: shown.from, to: shown.to, step: step(shown, this.body.clientWidth), var: asked(state) };
       this.file.hidden = this.panel.type !== "table";
       this.file.href = addressOf("/api/v1/dashboards/{id}/panel", { ...query, format: "csv" });
+      if (this.panel.type === "table" && this.panel.title === "Events" && state.uid === EVENTS) this.all.replaceChildren(...allEvents(state, shown));
       const frames = await Promise.all(this.panel.targets.map(({ refId }) => ask("/api/v1/dashboards/{id}/panel", { ...query, target: refId }, signal)));
       const happened = this.panel.type === "timeseries" ? await marks : [];
       if (signal.aborted) return;
@@ -81,12 +92,19 @@ class Page {
   private readonly known = new Map<string, string[]>();
   private round = new AbortController();
   private timer = 0;
+  private readonly tail: Tail | undefined;
+  private readonly blame: Blame | undefined;
 
   constructor(private readonly dashboard: api.Dashboard, public state: State) {
-    this.tiles = dashboard.panels.map((panel) => new Tile(panel));
-    at("panels").replaceChildren(...this.tiles.map((tile) => tile.root));
-    document.title = dashboard.title;
-    at("title").textContent = dashboard.title.replace(/^Weir \/ /, "");
+    this.tail = state.path === TAIL ? new Tail() : undefined;
+    this.tiles = this.tail ? [] : dashboard.panels.map((panel) => new Tile(panel));
+    const end = Math.max(0, ...dashboard.panels.map(({ gridPos: { y, h } }) => y + h));
+    this.blame = dashboard.uid === OF_API ? new Blame(end) : undefined;
+    const more = [this.tail, this.blame].flatMap((one) => (one ? [one.root] : []));
+    at("panels").replaceChildren(...this.tiles.map((tile) => tile.root), ...more);
+    const title = this.tail ? "Tail" : dashboard.title.replace(/^Weir \/ /, "");
+    document.title = this.tail ? `Weir / ${title}` : dashboard.title;
+    at("title").textContent = title;
     at("about").textContent = dashboard.description;
   }
 
@@ -105,20 +123,22 @@ class Page {
     const { signal } = this.round;
     const shown = range(this.state.from, this.state.to, Date.now());
     if (all) this.controls(shown);
-    at("shown").textContent = `${moment(shown.from)} to ${moment(shown.to)} (${zone()})`;
+    if (all) this.tail?.begin(this.state);
+    at("shown").textContent = this.tail ? `as they arrive (${zone()})` : `${moment(shown.from)} to ${moment(shown.to)} (${zone()})`;
     const marks = this.marks(shown, signal);
-    const drawn = await Promise.allSettled([...(all ? [this.values(shown, signal)] : []), ...this.tiles.map((tile) => tile.draw(this, marks, shown, signal))]);
+    const drawn = await Promise.allSettled([...(all ? [this.values(shown, signal)] : []), ...this.tiles.map((tile) => tile.draw(this, marks, shown, signal)), ...(this.blame ? [this.blame.draw(this.state, shown, signal)] : [])]);
     if (signal.aborted) return;
     const failed = drawn.filter((one) => one.status === "rejected");
     say(failed.length ? `${failed.length} of ${this.tiles.length} panels could not be drawn: ${messageOf(failed[0].reason)}` : `drawn at ${moment(Date.now())}`, failed.length > 0);
     document.body.dataset.rounds = String(Number(document.body.dataset.rounds ?? 0) + 1);
-    this.later(interval(this.state.refresh) || (failed.length ? AFTER_FAILURE : 0));
+    this.later((this.tail ? 0 : interval(this.state.refresh)) || (failed.length ? AFTER_FAILURE : 0));
   }
 
   /** Ends what is under way: another page takes its place. */
   stop() {
     clearTimeout(this.timer);
     this.round.abort();
+    this.tail?.end();
   }
 
   private later(every: number) {
@@ -131,7 +151,7 @@ class Page {
     const variables = this.dashboard.templating.list.filter((variable) => variable.type !== "datasource" && variable.hide !== 2);
     at("variables").replaceChildren(...variables.map((variable) => control(variable, this.state.values.get(variable.name) ?? [], this.known.get(variable.name) ?? [], change)));
     document.querySelector(`#variables details[data-variable="${open}"]`)?.setAttribute("open", "");
-    at("times").replaceChildren(...times(this.state, shown, change));
+    at("times").replaceChildren(...(this.tail ? [] : times(this.state, shown, change)));
   }
 
   private async values(shown: Shown, signal: AbortSignal) {
@@ -179,13 +199,24 @@ function theme() {
   });
 }
 
+/** Who looks, where that is asked. */
+async function reader() {
+  const { name, role, organizations, environments } = await ask("/api/v1/reader", {});
+  const button = at("logout");
+  button.hidden = name === "";
+  const shown = (names: string[] | null, all: string) => names?.join(", ") ?? all;
+  button.textContent = `log out ${name}`;
+  button.title = `${role}: ${shown(organizations, "all organizations")}; ${shown(environments, "all environments")}`;
+}
+
 let page: Page | undefined;
 
 async function start() {
-  const uid = /^\/d\/([^/]+)/.exec(location.pathname)?.[1] ?? FIRST;
+  const isTail = location.pathname === TAIL;
+  const uid = isTail ? EVENTS : (/^\/d\/([^/]+)/.exec(location.pathname)?.[1] ?? FIRST);
   try {
     const [list, dashboard] = await Promise.all([ask("/api/v1/dashboards", {}), ask("/api/v1/dashboards/{id}", { id: uid })]);
-    at("nav").replaceChildren(...list.rows.map((row) => el("a", { href: `/d/${row.uid}`, title: row.description, "aria-current": row.uid === uid ? "page" : undefined }, row.title.replace(/^Weir \/ /, ""))), el("a", { href: "/live", title: "the last hour, the gateways and the ledger, as they go on" }, "Live"));
+    at("nav").replaceChildren(...list.rows.map((row) => el("a", { href: `/d/${row.uid}`, title: row.description, "aria-current": row.uid === uid && !isTail ? "page" : undefined }, row.title.replace(/^Weir \/ /, ""))), el("a", { href: TAIL, title: "single events as they arrive", "aria-current": isTail ? "page" : undefined }, "Tail"), el("a", { href: "/live", title: "the last hour, the gateways and the ledger, as they go on" }, "Live"));
     page?.stop();
     page = new Page(dashboard, read(dashboard, new URL(location.href)));
     await page.refresh(true);
@@ -196,9 +227,11 @@ async function start() {
 }
 
 addEventListener("popstate", () => start());
+at("logout").addEventListener("click", () => logout());
 at("again").addEventListener("click", () => page?.refresh(true));
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) page?.refresh(false);
 });
 theme();
 start();
+reader().catch(() => undefined);

@@ -42,6 +42,17 @@ export async function ask<P extends keyof api.Queries>(path: P, parameters: api.
   }
 }
 
+/** To the form that asks for a token, and back here from there. */
+function login() {
+  location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
+}
+
+/** Ends the session, where there is one. */
+export async function logout() {
+  await fetch("/logout", { method: "POST" });
+  login();
+}
+
 /** Asks again where the server is crowded. */
 async function fetched(address: string, signal: AbortSignal | undefined, attempt = 1): Promise<any> {
   signal?.throwIfAborted();
@@ -52,6 +63,7 @@ async function fetched(address: string, signal: AbortSignal | undefined, attempt
     return fetched(address, signal, attempt + 1);
   }
   if (answer.ok) return answer.json();
+  if (answer.status === 401) login();
   const refused: Partial<api.ErrorDocument> = await answer.json().catch(() => ({}));
   throw new Error(refused.error ?? `status ${answer.status}`);
 }

@@ -3,8 +3,14 @@ import type * as api from "../api";
 
 export const ALL = "$__all";
 
+/** Where events are shown as they arrive, and the dashboard whose variables say which. */
+export const TAIL = "/tail";
+export const EVENTS = "weir-events";
+
 export interface State {
   uid: string;
+  /** Where it is shown. */
+  path: string;
   from: string;
   to: string;
   refresh: string;
@@ -23,6 +29,7 @@ export function read(dashboard: api.Dashboard, address: URL): State {
   }
   return {
     uid: dashboard.uid,
+    path: address.pathname === TAIL ? TAIL : `/d/${dashboard.uid}`,
     from: given.get("from") ?? dashboard.time.from,
     to: given.get("to") ?? dashboard.time.to,
     refresh: given.get("refresh") ?? dashboard.refresh,
@@ -37,7 +44,7 @@ export function address(state: State): string {
   query.set("from", state.from);
   query.set("to", state.to);
   query.set("refresh", state.refresh);
-  return `/d/${state.uid}?${query}`;
+  return `${state.path}?${query}`;
 }
 
 /** The values as the query API takes them. */

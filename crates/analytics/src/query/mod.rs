@@ -2,8 +2,10 @@
 
 pub mod account;
 pub mod acknowledge;
+pub mod blame;
 pub mod claims;
 pub mod dashboards;
+pub mod events;
 pub mod facts;
 pub mod ledger;
 pub mod overview;

@@ -25,9 +25,13 @@ fn shown(field: &Field) -> String {
     }
 }
 
+/// Every field of an event, of a table that is called `e`.
+pub(super) fn all_shown() -> String {
+    FIELDS.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
 fn select(store: &Store, rest: &str) -> String {
-    let fields: Vec<_> = FIELDS.iter().map(shown).collect();
-    format!("SELECT {} FROM {} AS e {rest}", fields.join(", "), store.schema().all("access_events"))
+    format!("SELECT {} FROM {} AS e {rest}", all_shown(), store.schema().all("access_events"))
 }
 
 /// Every event of a trace, in the order of their starts. `between` are times in microseconds since the Unix epoch

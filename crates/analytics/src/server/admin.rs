@@ -1,13 +1,16 @@
 //! Calls that change state: who may make them, and the line that each leaves.
 //!
-//! The administrator's token is not one of the gateways' tokens. A page in a browser cannot make these calls: it does not
+//! An administrator is in the file of readers, or has the token of `--admin-token-file`, which is not one of the gateways' tokens. A page in a browser cannot make these calls: it does not
 //! know the token, a foreign `Origin` is refused, and so is a `Host` that is neither an address nor a name that was
 //! configured (a name can be bound again to this machine by whoever owns it). The line is in the audit log, synced,
 //! before the change begins.
 
 use super::answer::{Answer, refused};
+use super::entrance::{Caller, asking};
+use super::origin::own_page;
 use crate::ingest::now_us;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use crate::readers::{Reader, Role};
+use http::header::{AUTHORIZATION, HOST};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -15,7 +18,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use weir_program::operator::{Names, Token, TokenError, is_same_origin};
+use weir_program::operator::{Names, Token, TokenError};
 
 /// Why there is no administrator.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +40,16 @@ pub struct Admin {
 /// Whoever made a call.
 #[derive(Clone, Debug)]
 pub struct Operator {
+    /// `administrator` for the token of `--admin-token-file`.
+    name: String,
     peer: Option<IpAddr>,
 }
 
 impl std::fmt::Display for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.peer {
-            Some(peer) => write!(f, "administrator at {peer}"),
-            None => f.write_str("administrator"),
+            Some(peer) => write!(f, "{} at {peer}", self.name),
+            None => f.write_str(&self.name),
         }
     }
 }
@@ -62,7 +67,8 @@ impl Denied {
     }
 
     pub(super) fn answer(self) -> Answer {
-        refused(self.status, &self.why)
+        let answer = refused(self.status, &self.why);
+        if self.status == StatusCode::UNAUTHORIZED { asking(answer) } else { answer }
     }
 }
 
@@ -81,24 +87,40 @@ impl Admin {
         }
     }
 
-    /// Whether the sender of `request` may change state.
+    /// The token of `--admin-token-file`.
+    pub(super) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// Whether the sender of `request` may change state: an administrator of the file of readers, whom the entrance has
+    /// recognised, or whoever has the administrator's token.
     pub(super) fn check<T>(&self, request: &Request<T>) -> Result<Operator, Denied> {
-        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let host = header(HOST).unwrap_or_default();
         self.called(request)?;
-        let origin = request.headers().get(ORIGIN);
-        if origin.is_some_and(|origin| !origin.to_str().is_ok_and(|origin| is_same_origin(origin, host))) {
+        if own_page(request).is_err() {
             return Err(Denied::new(StatusCode::FORBIDDEN, "a page of another origin may not change anything here"));
         }
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        match request.extensions().get::<Caller>() {
+            Some(Caller::Known(reader)) if reader.role == Role::Admin => {
+                return Ok(Operator { name: reader.name.clone(), peer });
+            }
+            Some(Caller::Known(reader)) => {
+                let why = format!("this needs an administrator's token; `{}` is a viewer", reader.name);
+                return Err(Denied::new(StatusCode::FORBIDDEN, &why));
+            }
+            Some(Caller::Nobody) | None => {}
+        }
         let Some(token) = &self.token else {
-            let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE";
+            let why = "nobody may change anything here: start weir-analytics with --admin-token-file FILE, or an \
+                       administrator in --readers FILE";
             return Err(Denied::new(StatusCode::FORBIDDEN, why));
         };
-        if !token.is_in(header(AUTHORIZATION)) {
+        let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if !token.is_in(authorization) {
             let why = "this needs the administrator's token: `Authorization: Bearer TOKEN`";
             return Err(Denied::new(StatusCode::UNAUTHORIZED, why));
         }
-        Ok(Operator { peer: request.extensions().get::<Peer>().map(|peer| peer.0.ip()) })
+        Ok(Operator { name: Reader::administrator().name, peer })
     }
 
     /// Refuses a request that calls this program by a name which was not configured: a page in a browser could read what is
@@ -133,6 +155,7 @@ impl Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     const TOKEN: &str = "a-token-of-the-administrator";
 
@@ -172,10 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn an_administrator_of_the_readers_may_and_a_viewer_may_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let admin = self::admin(folder.path(), false);
+        let status = |role, origin: &str| {
+            let reader = Reader { name: "anna".to_owned(), role, ..Reader::administrator() };
+            let request = Request::post("/").header("host", "127.0.0.1:8686").header("origin", origin);
+            let request = request.extension(Caller::Known(Arc::new(reader))).body(()).unwrap();
+            admin.check(&request).map_or_else(|denied| denied.status.as_u16(), |_| 200)
+        };
+        assert_eq!(status(Role::Admin, "http://127.0.0.1:8686"), 200);
+        assert_eq!(status(Role::Admin, "http://evil.example"), 403, "a session does not help a page of another site");
+        assert_eq!(status(Role::Viewer, "http://127.0.0.1:8686"), 403);
+    }
+
+    #[test]
     fn every_change_leaves_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let admin = admin(folder.path(), true);
-        let operator = Operator { peer: Some([127, 0, 0, 1].into()) };
+        let operator = Operator { name: "administrator".to_owned(), peer: Some([127, 0, 0, 1].into()) };
         admin.note(&operator, "acknowledge", &json!({ "stream": "all" })).unwrap();
         let line: Value =
             serde_json::from_str(&std::fs::read_to_string(folder.path().join("audit.log")).unwrap()).unwrap();

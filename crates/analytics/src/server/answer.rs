@@ -1,19 +1,58 @@
 //! Answers: JSON, text, errors with a fix.
 
+use crate::query::events::FileKind;
+use crate::store::StoreError;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use serde::Serialize;
 use std::io::Write;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
 use weir_api::{ErrorDocument, OPENAPI_ANALYTICS};
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<AnswerBody>;
+
+/// What is answered: known from the beginning, or made while it is read.
+pub(super) enum AnswerBody {
+    Whole(Full<Bytes>),
+    /// It ends with the channel. An error breaks the connection off, so that nobody takes a part for the whole.
+    Pieces(mpsc::Receiver<Result<Bytes, StoreError>>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Pieces(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Pieces(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
 
 fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(AnswerBody::Whole(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -54,8 +93,22 @@ pub(super) fn json_bytes(body: Bytes) -> Answer {
 
 /// A file of comma-separated values. Its name is ours: letters, digits and dashes.
 pub(super) fn csv(name: &str, body: String) -> Answer {
-    let mut answer = answer(StatusCode::OK, "text/csv; charset=utf-8; header=present", body);
-    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}.csv\"")) {
+    attached(answer(StatusCode::OK, "text/csv; charset=utf-8; header=present", body), &format!("{name}.csv"))
+}
+
+/// A file that is made while it is read.
+pub(super) fn file(kind: FileKind, name: &str, pieces: mpsc::Receiver<Result<Bytes, StoreError>>) -> Answer {
+    let (content_type, ending) = match kind {
+        FileKind::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
+        FileKind::Lines => ("application/x-ndjson", "ndjson"),
+    };
+    let mut answer = attached(answer(StatusCode::OK, content_type, ""), &format!("{name}.{ending}"));
+    *answer.body_mut() = AnswerBody::Pieces(pieces);
+    answer
+}
+
+fn attached(mut answer: Answer, name: &str) -> Answer {
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         answer.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
     answer
@@ -80,7 +133,7 @@ pub(super) fn metrics(content_type: &'static str, body: Vec<u8>, gzip: bool) -> 
     answer
 }
 
-pub(super) fn html(body: &'static str) -> Answer {
+pub(super) fn html(body: impl Into<Bytes>) -> Answer {
     answer(StatusCode::OK, "text/html; charset=utf-8", body)
 }
 

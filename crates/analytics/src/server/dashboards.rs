@@ -9,6 +9,7 @@ use super::queries::{Params, QueryError};
 use super::shared::KEPT;
 use crate::ingest::now_us;
 use crate::query::dashboards::{self, Asked, ExpandError, Statement};
+use crate::scope::Scope;
 use bytes::Bytes;
 use http::StatusCode;
 use std::collections::BTreeMap;
@@ -27,19 +28,21 @@ const USUAL_S: i64 = 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     statement: Statement,
+    /// Of whoever asks: nobody is given the answer of somebody who sees more.
+    scope: Scope,
     /// Of the answer: the time that it names.
     shown: (i64, i64, u32),
     is_variable: bool,
 }
 
 /// Why there is nothing to ask.
-enum Wrong {
+pub(super) enum Wrong {
     Params(String),
     NotThere(String),
 }
 
 impl Wrong {
-    fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> Answer {
         match self {
             Self::Params(why) => refused(StatusCode::BAD_REQUEST, why),
             Self::NotThere(what) => refused(StatusCode::NOT_FOUND, what),
@@ -86,9 +89,15 @@ fn find(uid: &str) -> Result<&'static Dashboard, Wrong> {
 
 impl Server {
     /// What a query of a dashboard answers, shared with all who ask the same.
-    pub(super) async fn dashboard(self: Arc<Self>, client: Client, query: Kind, uid: &str, params: &str) -> Answer {
+    pub(super) async fn dashboard(
+        self: Arc<Self>,
+        client: Client,
+        query: Kind,
+        (uid, params): (&str, &str),
+        scope: &Scope,
+    ) -> Answer {
         let params = Params::parse(params);
-        let asked = question(query, uid, &params).and_then(|question| Ok((question, format(&params)?)));
+        let asked = question(query, uid, &params, scope).and_then(|question| Ok((question, format(&params)?)));
         let (question, format) = match asked {
             Ok(asked) => asked,
             Err(wrong) => return wrong.answer(),
@@ -121,7 +130,7 @@ impl Server {
     }
 
     async fn answered(&self, question: &Question) -> Result<Bytes, QueryError> {
-        let store = &self.reading_dashboards;
+        let store = &self.reading_dashboards.seen_by(&question.scope);
         let (from_s, to_s, step_s) = question.shown;
         let body = if question.is_variable {
             serde_json::to_vec(&dashboards::values(store, &question.statement).await?)
@@ -153,7 +162,7 @@ fn file_name(uid: &str, params: &Params) -> String {
     format!("{uid}-{}", params.get("panel").unwrap_or("rows"))
 }
 
-fn question(query: Kind, uid: &str, params: &Params) -> Result<Question, Wrong> {
+fn question(query: Kind, uid: &str, params: &Params, scope: &Scope) -> Result<Question, Wrong> {
     let dashboard = find(uid)?;
     let asked = asked(params)?;
     let named = |kind: &str| {
@@ -183,16 +192,22 @@ fn question(query: Kind, uid: &str, params: &Params) -> Result<Question, Wrong> 
             &target.ok_or_else(|| not_there(format!("panel {number} with a query `{ref_id}`")))?.raw_sql
         }
     };
-    let statement = dashboards::expand(dashboard, sql, &asked)?;
+    let (sql, asked) = dashboards::by_hours(sql, &asked, now_us() / 1_000_000);
+    let statement = dashboards::expand(dashboard, &sql, &asked)?;
     let shown = (asked.from_s, asked.to_s, asked.step_s);
-    Ok(Question { statement, shown, is_variable: query == Kind::Variable })
+    Ok(Question { statement, scope: scope.clone(), shown, is_variable: query == Kind::Variable })
 }
 
 fn asked(params: &Params) -> Result<Asked, Wrong> {
-    let kept_s = KEPT.as_secs().cast_signed();
+    asked_of(params, now_us() / 1_000_000, KEPT.as_secs().cast_signed())
+}
+
+/// The time, in whole multiples of `kept_s` seconds, and the values that are asked for; the time ends at `now_s` where its
+/// end is not given.
+pub(super) fn asked_of(params: &Params, now_s: i64, kept_s: i64) -> Result<Asked, Wrong> {
     let seconds = |name| Ok::<_, Wrong>(params.whole(name, operations::TIME_MS)?.map(|ms| ms.cast_signed() / 1000));
     let rounded = |at_s: i64| at_s - at_s % kept_s;
-    let to_s = rounded(seconds("to")?.unwrap_or(now_us() / 1_000_000));
+    let to_s = rounded(seconds("to")?.unwrap_or(now_s));
     let from_s = seconds("from")?.map_or(to_s - USUAL_S, rounded);
     if from_s >= to_s {
         return Err(Wrong::Params(format!("`from` is before `to`, by {kept_s} s at least")));

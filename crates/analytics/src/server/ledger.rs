@@ -16,8 +16,8 @@ const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Server {
-    /// Counts every day that is kept by stream, and compacts. It changes no row of an event and no claim that was true,
-    /// so it needs no token.
+    /// Counts every day that is kept by stream, and compacts. It changes no row of an event and no claim that was true, so
+    /// that it needs no administrator where readers need no token.
     pub(super) async fn verify(&self) -> Answer {
         match self.audit_all().await {
             Ok(found) => json(StatusCode::OK, &found),

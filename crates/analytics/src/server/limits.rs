@@ -40,7 +40,8 @@ impl Fixture {
             query_time: Duration::from_secs(30),
         };
         let tokens = watch::Sender::new(Arc::new(Tokens::load(&tokens).unwrap())).subscribe();
-        let server = Server::new(ingest, store, tokens, admin, settings).unwrap();
+        let people = People { tokens, readers: None, admin, is_local: true };
+        let server = Server::new(ingest, store, people, settings).unwrap();
         Self { server: Arc::new(server), _state: state, _clickhouse: clickhouse, stop: watch::Sender::new(false) }
     }
 
@@ -49,7 +50,13 @@ impl Fixture {
         let (mut client, stream) = tokio::io::duplex(1 << 20);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let place = Arc::new(self.server.places.take(peer.ip()));
-        tokio::spawn(connection(Arc::clone(&self.server), stream, peer, place, self.stop.subscribe()));
+        tokio::spawn(connection(
+            Arc::clone(&self.server),
+            stream,
+            Way { peer, over_tls: false },
+            place,
+            self.stop.subscribe(),
+        ));
         client.write_all(text.as_bytes()).await.unwrap();
         client
     }

@@ -70,6 +70,7 @@ impl Server {
         let (queries, refused) = self.readers.counts();
         out.gauge(&catalogue::QUERIES, &[], queries as f64);
         out.counter(&catalogue::QUERIES_REFUSED, &[], refused);
+        out.counter(&catalogue::WRONG_TOKENS, &[], self.entrance.failed());
         let mut text = Exposition::of(format);
         text.families(out);
         let codings = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());

@@ -6,31 +6,40 @@
 
 pub mod admin;
 mod answer;
+mod blame;
 mod clock;
 mod dashboards;
 mod deadletters;
 mod document;
+mod entrance;
+mod events;
 mod guarded;
 mod health;
 mod ingest;
 mod ledger;
 #[cfg(test)]
 mod limits;
+mod login;
 mod metrics;
+mod origin;
 mod page;
 mod places;
 mod queries;
 mod readers;
+mod sessions;
 mod shared;
 pub mod tls;
 
 use crate::audit::Auditor;
 use crate::gauges::GaugesSink;
 use crate::ingest::Ingest;
+use crate::readers::{Reader, Role};
 use crate::store::{Costs, Store, StoreError};
 use crate::tokens::Tokens;
 use admin::Admin;
 use answer::{Answer, again, described, not_allowed, refused, text};
+pub use entrance::ReaderFile;
+use entrance::{Caller, Entrance};
 use guarded::Guarded;
 use health::Health;
 use http::{Request, StatusCode};
@@ -51,7 +60,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use weir_api::operations::{ANALYTICS, Analytics as Operation, Dashboards as Asked};
+use weir_api::operations::{self, ANALYTICS, Access, Analytics as Operation, Dashboards as Asked};
 use weir_api::routes::{Found, Routes};
 
 /// What the server serves from.
@@ -64,9 +73,13 @@ pub struct Server {
     reading: Store,
     /// As `reading`, for the queries of dashboards.
     reading_dashboards: Store,
+    /// For files of events.
+    reading_exports: Store,
+    exporting: Arc<Semaphore>,
     /// What those answered within the last seconds.
     shared: shared::Shared<dashboards::Question>,
     admin: Admin,
+    entrance: Entrance,
     room: Arc<Semaphore>,
     clock: clock::ClockWatch,
     answered: metrics::Answered,
@@ -78,6 +91,17 @@ pub struct Server {
     verifying: Arc<Semaphore>,
     health: Health,
     routes: Routes<Operation>,
+}
+
+/// Who may do what.
+pub struct People {
+    /// Of gateways.
+    pub tokens: watch::Receiver<Arc<Tokens>>,
+    /// Of readers; without a file only this machine reads.
+    pub readers: Option<ReaderFile>,
+    pub admin: Admin,
+    /// Whether the port is on loopback.
+    pub is_local: bool,
 }
 
 /// What an operator decides.
@@ -103,21 +127,20 @@ const DRAIN: Duration = Duration::from_secs(30);
 impl Server {
     /// # Errors
     /// The machine has no root certificates, and ClickHouse is spoken to by `https`.
-    pub fn new(
-        ingest: Ingest,
-        store: Store,
-        tokens: watch::Receiver<Arc<Tokens>>,
-        admin: Admin,
-        settings: Settings,
-    ) -> Result<Self, StoreError> {
+    pub fn new(ingest: Ingest, store: Store, people: People, settings: Settings) -> Result<Self, StoreError> {
+        let People { tokens, readers, admin, is_local } = people;
         let bounds = settings.bounds;
         let reading = store.for_readers(Costs::of_reader(settings.query_time))?;
         let reading_dashboards = store.for_dashboards(Costs::of_dashboards(settings.query_time))?;
+        let reading_exports = store.for_exports(Costs::of_export(settings.query_time))?;
         Ok(Self {
+            reading_exports,
+            exporting: Arc::new(Semaphore::new(events::FILES)),
             ingest,
             tokens,
             auditor: Auditor::new(store.clone()),
             admin,
+            entrance: Entrance::new(readers, is_local),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock: clock::ClockWatch::new(settings.max_clock_difference),
             answered: metrics::Answered::default(),
@@ -171,7 +194,7 @@ impl Server {
         }
     }
 
-    async fn route(self: Arc<Self>, request: Request<Incoming>, client: Client) -> Answer {
+    async fn route(self: Arc<Self>, mut request: Request<Incoming>, client: Client) -> Answer {
         let path = request.uri().path().to_owned();
         let found = self.routes.find(request.method().as_str(), &path);
         // Gateways call by whatever name leads here, and show a token; so do probes and Prometheus, which read no event.
@@ -184,11 +207,19 @@ impl Server {
             Found::OtherMethods(allowed) => return not_allowed(&allowed),
             Found::Nothing => return text(StatusCode::NOT_FOUND, "nothing is here; the page is at /"),
         };
+        let reader = match self.admitted(&mut request, operation, client).await {
+            Ok(reader) => reader,
+            Err(answer) => return *answer,
+        };
+        let params = request.uri().query().unwrap_or_default().to_owned();
         match operation {
             Operation::Chunks => self.chunk(request).await,
             Operation::Streams => self.streams(request).await,
-            Operation::Page | Operation::DashboardPage => page::page(),
+            Operation::Page | Operation::DashboardPage | Operation::TailPage => page::page(),
             Operation::LivePage => page::live(),
+            Operation::LoginPage => self.login_form(&params),
+            Operation::Login => self.login(request, client).await,
+            Operation::Logout => self.logout(&request),
             Operation::OpenApi => described(),
             Operation::Health => self.health().await,
             Operation::Metrics => self.metrics(&request),
@@ -196,30 +227,74 @@ impl Server {
             Operation::DeadLetterEvents => self.dead_letter_events(&request).await,
             Operation::Replay => self.dead_replay(&request).await,
             Operation::Acknowledge => self.acknowledge(request).await,
-            Operation::Verify => {
-                let Ok(alone) = Arc::clone(&self.verifying).try_acquire_owned() else {
-                    return again("an audit of every day is under way; ask again when it is done", 10);
-                };
-                let server = Arc::clone(&self);
-                let verify = async move {
-                    let answer = server.verify().await;
-                    drop(alone);
-                    answer
-                };
-                self.queried(client, verify).await
-            }
+            Operation::Verify => self.verify_all(client).await,
             Operation::Dashboards(Asked::List) => dashboards::list(),
             Operation::Dashboards(Asked::One) => dashboards::one(id),
             Operation::Dashboards(query @ (Asked::Panel | Asked::Annotation | Asked::Variable)) => {
-                let (uid, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());
-                self.dashboard(client, query, &uid, &params).await
+                self.dashboard(client, query, (id, &params), &reader.scope).await
             }
-            Operation::Query(query) => {
-                let (id, params) = (id.to_owned(), request.uri().query().unwrap_or_default().to_owned());
+            Operation::Blame => {
                 let server = Arc::clone(&self);
-                self.queried(client, async move { server.api(query, &id, &params).await }).await
+                self.queried(client, async move { server.blame(&params, &reader.scope).await }).await
+            }
+            Operation::Events => self.events(client, &params, &reader.scope).await,
+            Operation::Query(query) => {
+                let (server, id) = (Arc::clone(&self), id.to_owned());
+                self.queried(client, async move { server.api(query, &id, &params, &reader).await }).await
             }
         }
+    }
+
+    /// Whose questions these are, or why they are not answered. Who it is stays with the request, for what only an
+    /// administrator may.
+    async fn admitted(
+        &self,
+        request: &mut Request<Incoming>,
+        operation: Operation,
+        client: Client,
+    ) -> Result<Arc<Reader>, Box<Answer>> {
+        let access = operations::access_of(operation);
+        let nobody = || Ok(Arc::new(Reader::of_this_machine()));
+        if !matches!(access, Access::Reader | Access::Administrator) {
+            return nobody();
+        }
+        if operation == Operation::Verify
+            && let Err(foreign) = origin::own_page(request)
+        {
+            return Err(foreign);
+        }
+        if self.entrance.is_open() && access == Access::Reader {
+            return nobody();
+        }
+        let caller = self.entrance.caller(request.headers(), client, self.admin.token()).await;
+        let caller = caller.map_err(|failed| Box::new(failed.answer()))?;
+        request.extensions_mut().insert(caller.clone());
+        match caller {
+            Caller::Known(reader) if operation == Operation::Verify && reader.role != Role::Admin => {
+                self.admin.check(request).map(|_| Arc::clone(&reader)).map_err(|denied| Box::new(denied.answer()))
+            }
+            Caller::Known(reader) => Ok(reader),
+            Caller::Nobody if access == Access::Administrator => nobody(),
+            Caller::Nobody if operation.is_page() => {
+                let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+                Err(Box::new(login::to_login(target)))
+            }
+            Caller::Nobody => Err(Box::new(self.entrance.closed(self.admin.token().is_some()))),
+        }
+    }
+
+    /// An audit of every day, one at a time.
+    async fn verify_all(self: Arc<Self>, client: Client) -> Answer {
+        let Ok(alone) = Arc::clone(&self.verifying).try_acquire_owned() else {
+            return again("an audit of every day is under way; ask again when it is done", 10);
+        };
+        let server = Arc::clone(&self);
+        let verify = async move {
+            let answer = server.verify().await;
+            drop(alone);
+            answer
+        };
+        self.queried(client, verify).await
     }
 
     /// What `query` answers, in a place of `client` among the queries. It goes on where the client leaves, since
@@ -262,17 +337,24 @@ async fn placed(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: wa
 async fn shaken(server: Arc<Server>, socket: Socket, place: Arc<Place>, stop: watch::Receiver<bool>) {
     let Socket { stream, peer, tls } = socket;
     let stream = Guarded::new(stream, Arc::clone(&place.shared));
-    let Some(tls) = tls else { return connection(server, stream, peer, place, stop).await };
+    let Some(tls) = tls else { return connection(server, stream, Way { peer, over_tls: false }, place, stop).await };
     match TlsAcceptor::from(tls).accept(stream).await {
-        Ok(stream) => connection(server, stream, peer, place, stop).await,
+        Ok(stream) => connection(server, stream, Way { peer, over_tls: true }, place, stop).await,
         Err(error) => tracing::info!(client = %peer.ip(), %error, "a TLS handshake failed"),
     }
+}
+
+/// How a connection comes here.
+#[derive(Clone, Copy)]
+struct Way {
+    peer: SocketAddr,
+    over_tls: bool,
 }
 
 async fn connection(
     server: Arc<Server>,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: SocketAddr,
+    Way { peer, over_tls }: Way,
     place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -280,6 +362,9 @@ async fn connection(
         let busy = place.asked();
         request.extensions_mut().insert(admin::Peer(peer));
         request.extensions_mut().insert(Arc::clone(&place));
+        if over_tls {
+            request.extensions_mut().insert(login::OverTls);
+        }
         let server = Arc::clone(&server);
         async move {
             let answer = server.route(request, peer.ip().into()).await;

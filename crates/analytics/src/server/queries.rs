@@ -3,21 +3,22 @@
 use super::Server;
 use super::answer::{Answer, again, json, refused};
 use crate::query::{ledger, overview, streams, trace};
-use crate::store::StoreError;
+use crate::readers::{Reader, Role};
+use crate::store::{Store, StoreError};
 use http::StatusCode;
 use serde_json::Value;
 use weir_api::operations::{self, Query, Whole};
-use weir_api::query::Trace;
+use weir_api::query::{ReaderIs, ReaderRole, Trace};
 use weir_event::TraceId;
 
 impl Server {
     /// What is only asked, and has parameters.
-    pub(super) async fn api(&self, query: Query, id: &str, params: &str) -> Answer {
-        self.asked(query, id, &Params::parse(params)).await.unwrap_or_else(|error| error.answer())
+    pub(super) async fn api(&self, query: Query, id: &str, params: &str, reader: &Reader) -> Answer {
+        self.asked(query, id, &Params::parse(params), reader).await.unwrap_or_else(|error| error.answer())
     }
 
-    async fn asked(&self, query: Query, id: &str, params: &Params) -> Result<Answer, QueryError> {
-        let store = &self.reading;
+    async fn asked(&self, query: Query, id: &str, params: &Params, reader: &Reader) -> Result<Answer, QueryError> {
+        let store = &self.reading.seen_by(&reader.scope);
         let ok = StatusCode::OK;
         Ok(match query {
             Query::Overview => json(ok, &overview::overview(store, params.minutes()?).await?),
@@ -25,26 +26,39 @@ impl Server {
             Query::Gateways => json(ok, &streams::gateways(store).await?),
             Query::Errors => json(ok, &trace::errors(store, params.minutes()?, params.limit()?).await?),
             Query::Slow => json(ok, &trace::slow(store, params.minutes()?, params.limit()?).await?),
-            Query::Trace => json(ok, &self.trace(id, params).await?),
-            Query::Ledger => json(ok, &self.ledger(params).await?),
+            Query::Trace => json(ok, &traced(store, id, params).await?),
+            Query::Ledger => json(ok, &self.ledger(store, params).await?),
+            Query::Reader => json(ok, &described(reader)),
         })
     }
 
     /// Of the last day, of `minutes`, or of all time with `minutes=all`. The rows are looked at first.
-    async fn ledger(&self, params: &Params) -> Result<weir_api::ledger::Ledger, QueryError> {
+    async fn ledger(&self, store: &Store, params: &Params) -> Result<weir_api::ledger::Ledger, QueryError> {
         let minutes = match params.get("minutes") {
             Some("all") => None,
             _ => params.whole("minutes", operations::LEDGER_MINUTES)?,
         };
         self.auditor.glance().await?;
-        Ok(ledger::ledger(&self.reading, minutes, self.auditor.audited_ms()).await?)
+        Ok(ledger::ledger(store, minutes, self.auditor.audited_ms()).await?)
     }
+}
 
-    async fn trace(&self, id: &str, params: &Params) -> Result<Trace<Value>, QueryError> {
-        let id = TraceId::from_hex(id.as_bytes())
-            .ok_or_else(|| QueryError::Params("a trace id is 32 digits of lower-case hex".to_owned()))?;
-        let time = |name| Ok::<_, QueryError>(params.whole(name, operations::TIME_US)?.map(u64::cast_signed));
-        Ok(trace::trace(&self.reading, id, (time("from")?, time("to")?)).await?)
+async fn traced(store: &Store, id: &str, params: &Params) -> Result<Trace<Value>, QueryError> {
+    let id = TraceId::from_hex(id.as_bytes())
+        .ok_or_else(|| QueryError::Params("a trace id is 32 digits of lower-case hex".to_owned()))?;
+    let time = |name| Ok::<_, QueryError>(params.whole(name, operations::TIME_US)?.map(u64::cast_signed));
+    Ok(trace::trace(store, id, (time("from")?, time("to")?)).await?)
+}
+
+fn described(reader: &Reader) -> ReaderIs {
+    ReaderIs {
+        name: reader.name.clone(),
+        role: match reader.role {
+            Role::Viewer => ReaderRole::Viewer,
+            Role::Admin => ReaderRole::Admin,
+        },
+        organizations: reader.scope.organizations.clone(),
+        environments: reader.scope.environments.clone(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! not, so that leaving early cannot be used to have more. A page asks several things at once: a few may wait their turn
 //! for a moment. Whoever comes beyond that is refused at once.
 
-use super::answer::{Answer, again};
+use super::answer::{Answer, AnswerBody, again};
 use super::places::{Bounds, Client};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -172,11 +172,13 @@ impl AsRef<[u8]> for Held {
 /// Has `answer` hold `place` until its last byte is written, or its connection is gone.
 pub(super) async fn holding(answer: Answer, place: QueryPlace) -> Answer {
     let (head, body) = answer.into_parts();
+    let AnswerBody::Whole(body) = body else { return Answer::from_parts(head, body) };
     let bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(never) => match never {},
     };
-    Answer::from_parts(head, Full::new(Bytes::from_owner(Held { bytes, _place: place })))
+    let held = Full::new(Bytes::from_owner(Held { bytes, _place: place }));
+    Answer::from_parts(head, AnswerBody::Whole(held))
 }
 
 #[cfg(test)]

@@ -175,6 +175,19 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Reports `line` until samples of so many processes are stored. A sample that ClickHouse does not take at once is given up,
+/// and a gateway sends the next one after ten seconds.
+pub fn report_sample(analytics: &Analytics, engine: &Engine, line: &serde_json::Value, processes: u64) {
+    let mut reported: Option<Instant> = None;
+    until("the sample is stored", || {
+        if reported.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
+            assert_eq!(analytics.report(&serde_json::json!([line])).status, 200);
+            reported = Some(Instant::now());
+        }
+        engine.number("SELECT uniqExact(boot) FROM weir.gateway_gauges") == processes
+    });
+}
+
 pub const TOKEN: &str = "a-token-of-acme";
 
 /// The ingestor, with its state.

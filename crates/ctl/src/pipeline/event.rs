@@ -2,6 +2,7 @@
 //! way.
 
 use super::leg::{Leg, Look, Search};
+use crate::admin::Analytics;
 use crate::fetch::{self, FetchError};
 use crate::terminal::excerpt;
 use http::StatusCode;
@@ -12,7 +13,7 @@ use weir_api::admin::{PipelineMark, Status};
 const NAME: &str = "event";
 
 /// Looks for the event of `trace`.
-pub async fn look(mark: &PipelineMark, admin: &str, analytics: &str, trace: &str, search: Search) -> Leg {
+pub async fn look(mark: &PipelineMark, admin: &str, analytics: &Analytics, trace: &str, search: Search) -> Leg {
     let Some(ships_to) = &mark.analytics else {
         return Leg::not_configured(NAME, "the gateway ships no events: its configuration has no `analytics`");
     };
@@ -22,9 +23,10 @@ pub async fn look(mark: &PipelineMark, admin: &str, analytics: &str, trace: &str
     Leg::failed(NAME, why + &shipping.unwrap_or_default())
 }
 
-async fn asked(analytics: &str, trace: &str) -> Look {
-    match fetch::get(analytics, &format!("/api/v1/trace/{trace}")).await {
-        Ok((_, status, body)) => read(analytics, status, &body),
+async fn asked(analytics: &Analytics, trace: &str) -> Look {
+    let (address, token) = (analytics.address.as_str(), analytics.token.as_deref());
+    match fetch::get_any_as(address, &format!("/api/v1/trace/{trace}"), token).await {
+        Ok((_, status, body)) => read(address, status, &body),
         Err(error @ FetchError::Url { .. }) => Look::Never(error.to_string()),
         Err(error) => Look::Not(format!("weir-analytics: {error} (--analytics)")),
     }

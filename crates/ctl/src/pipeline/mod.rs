@@ -9,6 +9,7 @@ mod leg;
 mod request;
 mod span;
 
+use crate::admin::Analytics;
 use crate::exposition::{samples, scrape};
 use crate::probe_args::ProbeOptions;
 use crate::terminal::{excerpt, say, say_json};
@@ -23,7 +24,7 @@ use weir_api::admin::PipelineMark;
 const COUNT: &str = "weir_probe_requests_total";
 
 /// Probes the first gateway, and says what was found. Nobody there is a no as well.
-pub async fn pipeline(gateways: &[String], analytics: &str, options: &ProbeOptions) -> Result<Outcome, Failure> {
+pub async fn pipeline(gateways: &[String], analytics: &Analytics, options: &ProbeOptions) -> Result<Outcome, Failure> {
     let gateway = gateways.first().map_or("", String::as_str);
     let token = admin::token_if_any(options.pipeline.admin.token_file.as_deref())?;
     let (trace, legs) = match begin(gateway, token.as_deref(), options).await {

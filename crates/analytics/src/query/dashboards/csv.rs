@@ -10,16 +10,18 @@ use weir_api::dashboards::{ColumnKind, Frame};
 /// The names of the columns, and a line for each row. Lines end with CR LF.
 pub fn csv(frame: &Frame) -> String {
     let mut out = String::new();
-    line(&mut out, frame.columns.iter().map(|column| quoted(&harmless(&column.name))));
+    let names: Vec<_> = frame.columns.iter().map(|column| Value::String(column.name.clone())).collect();
+    line(&mut out, names.iter().map(|name| (name, ColumnKind::Text)));
     for row in &frame.rows {
-        let cells = row.iter().zip(&frame.columns);
-        line(&mut out, cells.map(|(value, column)| cell(value, column.kind)));
+        line(&mut out, row.iter().zip(frame.columns.iter().map(|column| column.kind)));
     }
     out
 }
 
-fn line(out: &mut String, cells: impl Iterator<Item = String>) {
-    let _ = write!(out, "{}\r\n", cells.collect::<Vec<_>>().join(","));
+/// One line, with its end.
+pub fn line<'v>(out: &mut String, cells: impl Iterator<Item = (&'v Value, ColumnKind)>) {
+    let cells: Vec<_> = cells.map(|(value, kind)| cell(value, kind)).collect();
+    let _ = write!(out, "{}\r\n", cells.join(","));
 }
 
 fn cell(value: &Value, kind: ColumnKind) -> String {

@@ -5,10 +5,12 @@
 
 mod csv;
 mod expand;
+mod hours;
 mod run;
 mod shipped;
 
-pub use csv::csv;
+pub use csv::{csv, line as csv_line};
 pub use expand::{Asked, ExpandError, Statement, expand};
+pub use hours::by_hours;
 pub use run::{answer, values};
 pub use shipped::{FILES, find, read, shipped};
