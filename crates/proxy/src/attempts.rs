@@ -87,13 +87,11 @@ impl<'a> Attempts<'a> {
         self.lease
     }
 
-    /// How long the response is waited for.
+    /// How long the response is waited for, where that is less than of all requests.
     #[inline]
-    pub(crate) fn timeouts(&self, of_all: &Timeouts) -> Timeouts {
-        match self.cluster.retries().attempt_timeout {
-            Some(limit) => Timeouts { upstream_response: of_all.upstream_response.min(limit), ..*of_all },
-            None => *of_all,
-        }
+    pub(crate) fn timeouts(&self, of_all: &Timeouts) -> Option<Timeouts> {
+        let limit = self.cluster.retries().attempt_timeout?;
+        Some(Timeouts { upstream_response: of_all.upstream_response.min(limit), ..*of_all })
     }
 
     /// A response head came. Its status is one that is thrown away where another attempt can be made.

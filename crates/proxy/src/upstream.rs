@@ -88,8 +88,9 @@ pub(crate) async fn upstream(flow: &mut Flow, target: &Target, head: Box<Head>) 
                 let mut in_flight = InFlight::send(connection, (&method, path, sent_fields), body);
                 let waited = {
                     let waiting = pin!(final_head(&flow.exchange, &mut in_flight));
-                    let timeouts = attempts.timeouts(&flow.exchange.snapshot().timeouts);
-                    patiently(&flow.exchange, &timeouts, sent, waiting).await
+                    let of_all = &flow.exchange.snapshot().timeouts;
+                    let own = attempts.timeouts(of_all);
+                    patiently(&flow.exchange, own.as_ref().unwrap_or(of_all), sent, waiting).await
                 };
                 let now = flow.exchange.hand_to(Turn::Gateway);
                 match waited {

@@ -40,16 +40,17 @@ struct Budget {
 
 /// The endpoints that one request has tried.
 #[derive(Default)]
-pub struct Tried(SmallVec<[usize; 4]>);
+pub struct Tried(SmallVec<[u16; 4]>);
 
 impl Tried {
     /// Adds one.
     pub fn add(&mut self, index: usize) {
-        self.0.push(index);
+        // There are 256 endpoints at most.
+        self.0.extend(u16::try_from(index));
     }
 
     fn has(&self, index: usize) -> bool {
-        self.0.contains(&index)
+        u16::try_from(index).is_ok_and(|index| self.0.contains(&index))
     }
 }
 
