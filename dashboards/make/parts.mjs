@@ -226,6 +226,28 @@ ORDER BY time LIMIT 200`,
   },
 });
 
+/** Where a gateway began to run another version of the program. */
+const upgrades = (variables) => ({
+  name: "version changes",
+  enable: true,
+  hide: false,
+  iconColor: "blue",
+  datasource: DATASOURCE,
+  target: {
+    refId: "Anno",
+    editorType: "sql",
+    format: 1,
+    rawSql: `SELECT min(t) AS time, concat(site, '/', gateway, ': version ', version) AS text,
+  arrayStringConcat([organization, environment, site, gateway], ',') AS tags
+FROM gateway_gauges
+WHERE $__timeFilter(t)
+  AND ${scope(...["organization", "environment", "site", "gateway"].filter((name) => variables.includes(name)))}
+GROUP BY organization, environment, site, gateway, replica, version
+HAVING time > $__fromTime + 60
+ORDER BY time LIMIT 200`,
+  },
+});
+
 /** The places of panels: one after the other, in rows of 24 columns. */
 function placed(panels) {
   let [x, y, tallest] = [0, 0, 0];
@@ -259,7 +281,7 @@ export const dashboard = (name, title, description, variables, panels, { more = 
     refresh: "30s",
     time: { from: time, to: "now" },
     templating: { list: [datasource, ...variables.map((variable, index) => values(variable, variables.slice(0, index))), ...more] },
-    annotations: { list: [changes(variables)] },
+    annotations: { list: [changes(variables), upgrades(variables)] },
     links: [OTHERS],
     panels: placed(panels),
   },
