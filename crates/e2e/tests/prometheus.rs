@@ -488,7 +488,7 @@ fn the_tools_of_prometheus_accept_the_kit() {
         said
     };
     let rules = run("promtool", &["check", "rules", RULES[0], RULES[1], RULES[2]]);
-    assert!(rules.contains("SUCCESS: 30 rules") && !rules.contains("WARN"), "{rules}");
+    assert!(rules.contains("SUCCESS: 31 rules") && !rules.contains("WARN"), "{rules}");
     run("promtool", &["check", "config", "prometheus.yml"]);
     run("promtool", &["test", "rules", "tests/alerts.yml", "tests/slo.yml"]);
     run("amtool", &["check-config", "alertmanager.yml"]);

@@ -245,8 +245,13 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// Closes the exchange and, where the response is whole, keeps its connection for the next.
     fn complete(&mut self, outcome: Outcome) {
+        let now = self.exchange.worker().clock.now();
+        self.complete_at(outcome, now);
+    }
+
+    fn complete_at(&mut self, outcome: Outcome, now: Instant) {
         let Some(closer) = self.closer.take() else { return };
-        let now = closer.close(outcome);
+        closer.close(outcome, now);
         self.lease = None;
         let whole = outcome == Outcome::Completed && matches!(self.source, Some(Source::Upstream(_)));
         if whole
@@ -288,7 +293,8 @@ impl ResponseBody {
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.broke(Reason::ResponseIncomplete)))),
             Poll::Ready(None) => {
                 self.exchange.tunnel_ends(Turn::Upstream);
-                self.upstream_ended(None);
+                let now = self.exchange.worker().clock.now();
+                self.upstream_ended(None, now);
                 Poll::Ready(None)
             }
         }
@@ -306,16 +312,16 @@ impl ResponseBody {
         // Behind trailers nobody asks again, and they are the end.
         let ended = matches!(&self.source, Some(Source::Upstream(in_flight)) if in_flight.is_end());
         if ended || frame.is_trailers() {
-            self.upstream_ended(frame.trailers_ref());
+            self.upstream_ended(frame.trailers_ref(), now);
         }
     }
 
     /// The response is whole.
-    fn upstream_ended(&mut self, trailers: Option<&HeaderMap>) {
+    fn upstream_ended(&mut self, trailers: Option<&HeaderMap>, now: Instant) {
         if std::mem::take(&mut self.awaits_status) {
             grpc::ended(&mut self.exchange.borrow_mut(), trailers.and_then(grpc::status_of_trailers));
         }
-        self.complete(Outcome::Completed);
+        self.complete_at(Outcome::Completed, now);
     }
 
     /// The deadline of the client is over: the upstream is left, and the client has the status that says so.

@@ -208,9 +208,8 @@ impl ExchangeRef {
         }
     }
 
-    /// Closes it, and answers now.
-    pub(crate) fn close(&self, outcome: Outcome) -> Instant {
-        let now = self.0.client.worker.clock.now();
+    /// Closes it at `now`.
+    pub(crate) fn close(&self, outcome: Outcome, now: Instant) {
         let mut exchange = self.0.exchange.borrow_mut();
         if !self.0.request_whole.get() && !exchange.is_finished() && outcome == Outcome::Completed {
             exchange.attrs.push(PARTIAL);
@@ -231,7 +230,6 @@ impl ExchangeRef {
             self.0.snapshot.open.fetch_sub(1, Ordering::Relaxed);
             self.0.owner.ended(now);
         }
-        now
     }
 }
 

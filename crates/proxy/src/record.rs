@@ -19,10 +19,10 @@ impl Closer {
         Self { exchange, paid: false }
     }
 
-    /// Closes the exchange, and answers when that was.
-    pub(crate) fn close(mut self, outcome: Outcome) -> Instant {
+    /// Closes the exchange at `now`.
+    pub(crate) fn close(mut self, outcome: Outcome, now: Instant) {
         self.paid = true;
-        self.exchange.close(outcome)
+        self.exchange.close(outcome, now);
     }
 }
 
@@ -41,7 +41,8 @@ impl Drop for Closer {
         {
             exchange.blame(Reason::GatewayDraining);
         }
-        self.exchange.close(Outcome::Cancelled);
+        let now = self.exchange.worker().clock.now();
+        self.exchange.close(Outcome::Cancelled, now);
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn an_exchange_is_recorded_once_however_often_it_ends() {
         let (exchange, events) = open();
-        Closer::new(exchange.clone()).close(Outcome::Completed);
+        Closer::new(exchange.clone()).close(Outcome::Completed, Instant::now());
         drop(Closer::new(exchange));
         assert_eq!(events.try_iter().map(|(_, event)| event.outcome).collect::<Vec<_>>(), [Outcome::Completed]);
     }

@@ -222,3 +222,30 @@ fn who_expects_a_100_gets_it_or_an_answer() {
     });
     assert_eq!(gateway.event().bytes_in, 10);
 }
+
+/// Who is refused while it still sends a little is not reset: there are clients that take that for a failure, and do not
+/// show the answer.
+#[test]
+fn the_end_of_a_small_upload_that_was_answered_early_is_taken() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let gateway = Gateway::start(&api(upstream.address, "").replace("http://127.0.0.1:0", "http://127.0.0.1:0/api"));
+    run(async {
+        let (client, _connection) = connect(gateway.address).await;
+        let (response, mut sending) = upload(&client).await;
+        assert_eq!(response.await.unwrap().status(), StatusCode::NOT_FOUND);
+        assert_eq!(send(&mut sending, 1000, false).await, 1000);
+        // Whatever was reset would be by the time that another request is answered.
+        let mut other = client.clone();
+        assert_eq!(ask(&mut other, get(gateway.address, "/")).await.status(), StatusCode::NOT_FOUND);
+        let is_reset = poll_fn(|cx| std::task::Poll::Ready(sending.poll_reset(cx).is_ready())).await;
+        assert!(!is_reset, "it is still sending");
+        assert_eq!(send(&mut sending, 1000, true).await, 1000);
+        // Much is not taken: the window of the connection comes back, and the stream ends.
+        let (response, mut sending) = upload(&client).await;
+        assert_eq!(response.await.unwrap().status(), StatusCode::NOT_FOUND);
+        let sent = send(&mut sending, 10_000_000, true).await;
+        assert!(sent < 1_000_000, "{sent}");
+        let code = poll_fn(|cx| sending.poll_reset(cx)).await.unwrap();
+        assert_eq!(code, Code::NO_ERROR);
+    });
+}

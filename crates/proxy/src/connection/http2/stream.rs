@@ -24,8 +24,14 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::timeout;
 use weir_event::Reason;
 use weir_http1::Fields;
+
+/// What is read of a request that is answered, and for how long.
+const MOST_WASTED: usize = 64 * 1024;
+const WASTING: Duration = Duration::from_secs(1);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -55,9 +61,22 @@ pub(super) fn spawn(
         }
         let served = Box::pin(pipeline::serve(Rc::clone(&connection.client), owner, arrived, body));
         // Whatever ends early resets the stream: it is dropped with its end unsaid.
-        serve((&connection, &frames, &stream), served, respond, &over.0).await;
+        if serve((&connection, &frames, &stream), served, respond, &over.0).await.is_some() {
+            waste(&over.0).await;
+        }
     };
     tokio::task::spawn_local(StreamTask { future, entered });
+}
+
+/// Takes a little of what is left of a request that is answered.
+async fn waste(upload: &Handle) {
+    let mut left = MOST_WASTED;
+    let wasted = poll_fn(|cx| upload.poll_waste(&mut left, cx));
+    // Usually there is nothing left, and no timer is made.
+    let mut wasted = pin!(wasted);
+    if poll_fn(|cx| Poll::Ready(wasted.as_mut().poll(cx).is_pending())).await {
+        timeout(WASTING, wasted).await.unwrap_or_default();
+    }
 }
 
 /// The stream's end, however it comes: its request is not read any more.

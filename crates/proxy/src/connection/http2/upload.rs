@@ -128,6 +128,24 @@ impl Handle {
         self.0.reader.borrow().is_some() && self.0.expects.replace(false)
     }
 
+    /// Reads what is left of a request whose response is whole, and wastes it: at most `left` bytes. A client that is still
+    /// sending would take the reset of its stream for a failure, though it says that there is none (RFC 9113 8.1).
+    pub(super) fn poll_waste(&self, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.ended.get() {
+            return Poll::Ready(());
+        }
+        let mut recv = self.0.recv.borrow_mut();
+        let Some(stream) = recv.as_mut() else { return Poll::Ready(()) };
+        while let Some(Ok(data)) = ready!(stream.poll_data(cx)) {
+            stream.flow_control().release_capacity(data.len()).unwrap_or_default();
+            match left.checked_sub(data.len()) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// The stream is over: nobody reads the rest, and whoever would have is reported.
     pub(super) fn close(&self) {
         self.0.recv.take();
