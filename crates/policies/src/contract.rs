@@ -95,6 +95,8 @@ pub struct RequestView<'a> {
     /// Whom a policy before this one has identified.
     pub consumer: Option<&'a Authenticated>,
     pub now: Instant,
+    /// Whether content comes behind its head.
+    pub has_content: bool,
     /// What the policy wants written in the log of requests.
     pub messages: &'a mut Vec<Message>,
 }
@@ -167,13 +169,26 @@ pub enum Step {
     Wait(Waiting),
     /// It must see the content of the request first, as its needs say. Answered at the stage of the request alone.
     Content,
+    /// Go on, and this looks at the content of the request as it passes. Answered at the stage of the request alone.
+    Stream(Box<dyn ContentReader>),
 }
 
-/// What a policy may ask for of the content of a request. Content that nobody asks for is streamed, and no more.
+/// What looks at the content of one request as it passes.
+pub trait ContentReader {
+    /// The next bytes, in their order.
+    ///
+    /// # Errors
+    /// Why the request ends here. Its attempt is broken off; where the response has begun, so is that.
+    fn data(&mut self, data: &Bytes) -> Result<(), Reason>;
+}
+
+/// What a policy may ask for of the content of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Nothing.
     None,
+    /// Each piece, as it passes.
+    Stream,
     /// All of it, before anything is sent on. Larger ones are refused.
     Whole {
         /// Bytes at most.
@@ -228,6 +243,11 @@ impl Outcome {
     /// Go on, and that is all.
     pub(crate) fn go_on() -> Self {
         Effects::default().go_on()
+    }
+
+    /// What a policy has said that goes on and looks at the content as it passes.
+    pub fn passed() -> Self {
+        Self::go_on()
     }
 
     /// Go on, as this consumer.

@@ -21,13 +21,14 @@ mod jwt;
 mod limiter;
 mod message_logging;
 mod rate_limit;
+mod request_size_limit;
 mod services;
 #[cfg(test)]
 mod testing;
 
 pub use contract::{
-    Answer, AttemptView, Authenticated, Body, Carried, Content, Decision, Effects, Message, Need, Outcome, RequestView,
-    ResponseHeaders, ResponseView, Stages, Step, Waiting,
+    Answer, AttemptView, Authenticated, Body, Carried, Content, ContentReader, Decision, Effects, Message, Need,
+    Outcome, RequestView, ResponseHeaders, ResponseView, Stages, Step, Waiting,
 };
 pub use services::Services;
 
@@ -45,6 +46,7 @@ use json_threat::JsonThreat;
 use jwt::Jwt;
 use message_logging::MessageLogging;
 use rate_limit::RateLimiter;
+use request_size_limit::RequestSizeLimit;
 use weir_config::{Api, PolicyBinding};
 
 /// The enum of all policies, each under the name of its configuration.
@@ -132,4 +134,5 @@ compiled! {
     JwtValidation: Jwt,
     MessageLogging: MessageLogging,
     RateLimiting: RateLimiter,
+    RequestSizeLimit: RequestSizeLimit,
 }

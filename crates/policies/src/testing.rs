@@ -49,6 +49,7 @@ impl Request {
             client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             consumer: self.consumer.as_ref(),
             now: self.now,
+            has_content: self.method != Method::GET,
             messages: &mut self.messages,
         }
     }
@@ -105,7 +106,7 @@ pub(crate) fn attempt(name: &str, config: &str, given: &[(&str, &str)]) -> Vec<(
 pub(crate) fn done(step: Step) -> Outcome {
     match step {
         Step::Done(outcome) => outcome,
-        Step::Wait(_) | Step::Content => panic!("it waits"),
+        Step::Wait(_) | Step::Content | Step::Stream(_) => panic!("it has not done"),
     }
 }
 

@@ -139,6 +139,7 @@ pub(crate) fn detail(reason: Reason) -> &'static str {
         Reason::ClientTooSlow => {
             "the request came slower than limits.uploadMinRate, or took longer than limits.uploadMaxTime"
         }
+        Reason::RequestTooLarge => "the content of the request is larger than this API takes",
         Reason::GatewayError => "the request cannot be said in HTTP/2",
         Reason::MalformedRequestBody => "the request body breaks its own framing",
         Reason::ConnectionTerminated => "the upstream closed the connection before its response",
@@ -150,7 +151,6 @@ pub(crate) fn detail(reason: Reason) -> &'static str {
         | Reason::ClientClosed
         | Reason::RequestHeadTimeout
         | Reason::ClientFlood
-        | Reason::RequestTooLarge
         | Reason::ConnectionBroken
         | Reason::NoRoute
         | Reason::AuthenticationFailed

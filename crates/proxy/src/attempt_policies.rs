@@ -41,7 +41,7 @@ pub(crate) async fn attempt_policies(
         let (outcome, times) = match step {
             Step::Done(outcome) => (outcome, Times { started, ended, waited: Duration::ZERO }),
             // It is streamed by now: there is nothing to be seen.
-            Step::Content => continue,
+            Step::Content | Step::Stream(_) => continue,
             Step::Wait(waiting) => {
                 let wait = Wait::begin(flow.exchange.clone(), *name, started, ended);
                 (waiting.await, wait.end())

@@ -20,7 +20,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use weir_event::{Outcome, Reason, Turn};
+use weir_event::{NameId, Outcome, Reason, Turn};
+use weir_policies::ContentReader;
 use weir_upstream::{Content, InFlight, Lease};
 
 /// Why a body ends before its end: it closes the connection that it is written to.
@@ -51,6 +52,8 @@ struct Kept {
     unread: Vec<Frame<Bytes>>,
     /// All of its data, where a policy wanted to see that: it is counted as received.
     gathered: Option<Bytes>,
+    /// What looks at the data as it passes, with the policy that it is of.
+    readers: Vec<(NameId, Box<dyn ContentReader>)>,
 }
 
 impl RequestBody {
@@ -85,6 +88,23 @@ impl RequestBody {
     pub(crate) fn has_gathered(&mut self, data: Bytes, incoming: Incoming) {
         self.inner = Some(incoming);
         self.kept.get_or_insert_default().gathered = Some(data);
+    }
+
+    /// Its data is looked at as it passes.
+    pub(crate) fn watch(&mut self, policy: NameId, reader: Box<dyn ContentReader>) {
+        self.kept.get_or_insert_default().readers.push((policy, reader));
+    }
+
+    /// Shows data to whoever looks at it; why the request ends here.
+    fn show(&mut self, frame: &Frame<Bytes>) -> Result<(), Reason> {
+        let (Some(kept), Some(data)) = (&mut self.kept, frame.data_ref()) else { return Ok(()) };
+        for (policy, reader) in &mut kept.readers {
+            if let Err(reason) = reader.data(data) {
+                self.exchange.borrow_mut().answered_by = *policy;
+                return Err(reason);
+            }
+        }
+        Ok(())
     }
 
     /// All of its data, if it was read whole.
@@ -142,6 +162,10 @@ impl Content for RequestBody {
                 let now = self.exchange.hand_to(Turn::Upstream);
                 match next {
                     Some(Ok(mut frame)) => {
+                        if let Err(reason) = self.show(&frame) {
+                            self.exchange.borrow_mut().bytes_in += frame.data_ref().map_or(0, Bytes::len) as u64;
+                            return Poll::Ready(Some(Err(self.broke(reason))));
+                        }
                         self.handed_over(&frame, now);
                         if let Some(trailers) = frame.trailers_mut() {
                             only_content(trailers);

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use weir_event::RateLimitState;
 use weir_policies::{Authenticated, Decision, Need, Outcome, RequestView, Stages, Step, Waiting};
+use weir_upstream::Content as _;
 
 /// The policies of an API, at one stage.
 struct Chain<'a> {
@@ -128,7 +129,7 @@ impl Chain<'_> {
     async fn content(&self, bound: &BoundPolicy, flow: &mut Flow, head: &mut Head) -> Result<Bytes, Refusal> {
         let most = match bound.policy.needs() {
             Need::Whole { most } => most,
-            Need::None => 0,
+            Need::None | Need::Stream => 0,
         };
         let gathered = gather(&flow.exchange, &mut head.body, most).await;
         if gathered.is_err() {
@@ -158,7 +159,7 @@ impl Chain<'_> {
             }
             Step::Wait(waiting) => Ok(Some(Asked { index, started, since: ended, waiting: Some(waiting) })),
             // It has seen it.
-            Step::Content => Ok(None),
+            Step::Content | Step::Stream(_) => Ok(None),
         }
     }
 
@@ -186,6 +187,11 @@ impl Chain<'_> {
                     return Ok(Some(Asked { index, started, since: ended, waiting: Some(waiting) }));
                 }
                 Step::Content => return Ok(Some(Asked { index, started, since: ended, waiting: None })),
+                Step::Stream(reader) => {
+                    head.body.watch(bound.name, reader);
+                    let times = Times { started, ended, waited: Duration::ZERO };
+                    self.settle(index, Outcome::passed(), times, flow, head, consumer)?;
+                }
             }
         }
         Ok(None)
@@ -232,6 +238,7 @@ impl Chain<'_> {
             client: exchange.client,
             consumer: consumer.as_ref(),
             now,
+            has_content: !head.body.is_end(),
             messages: &mut messages,
         };
         let step = match content {

@@ -572,3 +572,34 @@ fn the_time_of_content_that_is_read_whole_is_the_clients() {
     let event = gateway.event();
     assert_eq!((event.reason, event.bytes_to_upstream), (Reason::ClientClosed, 0));
 }
+
+#[test]
+fn content_that_is_too_large_is_refused_at_once_or_ends_where_it_is_too_much() {
+    let upstream = Upstream::answering(OK);
+    let limit = binding("size", "request-size-limit", 1, "{maxBodySize: 10B}");
+    let gateway = Gateway::start(&(api(upstream.address, "") + &limit));
+    let post = |more: &str, body: &str| {
+        let answer =
+            gateway.exchange(&format!("POST /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n\r\n{body}"));
+        (answer, gateway.event())
+    };
+    let chunks = |pieces: &[usize]| {
+        let all: String = pieces.iter().map(|len| format!("{len:x}\r\n{}\r\n", "x".repeat(*len))).collect();
+        all + "0\r\n\r\n"
+    };
+    assert_eq!(status(&post("content-length: 10", "0123456789").0), "200");
+    assert!(upstream.request().ends_with("0123456789"));
+    let (answer, event) = post("content-length: 11", "0123456789x");
+    assert_eq!((status(&answer), event.reason, event.attempts.len()), ("413", Reason::RequestTooLarge, 0));
+    let (answer, event) = post("transfer-encoding: chunked", &chunks(&[4, 6]));
+    assert_eq!((status(&answer), event.bytes_to_upstream, event.reason), ("200", 10, Reason::None));
+    assert_eq!(event.policies[0].verdict, Verdict::Continue);
+    assert!(upstream.request().contains("xxxx"));
+    let (answer, event) = post("transfer-encoding: chunked", &chunks(&[4, 6, 1]));
+    assert_eq!((status(&answer), event.reason, event.side()), ("413", Reason::RequestTooLarge, Side::Downstream));
+    assert!(answer.contains("larger than this API takes"), "{answer}");
+    assert_eq!((event.bytes_in, event.bytes_to_upstream), (11, 10));
+    assert_eq!(gateway.registry.names.name(event.answered_by).unwrap().to_string(), "request-size-limit");
+    assert!(upstream.try_request().is_none(), "what came of it was never whole");
+    assert_eq!(status(&get(&gateway, "").0), "200", "a request without content has no size");
+}

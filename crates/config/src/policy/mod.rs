@@ -17,6 +17,7 @@ mod json_threat_protection;
 mod jwt_validation;
 mod message_logging;
 mod rate_limiting;
+mod request_size_limit;
 mod route;
 mod tls;
 mod tls_outbound;
@@ -36,6 +37,7 @@ pub use json_threat_protection::JsonThreatProtection;
 pub use jwt_validation::{JwtAlgorithm, JwtKeys, JwtValidation, KeySets, Mandatory, RequiredClaim};
 pub use message_logging::{Condition, LogLevel, LogText, LoggedMessage, MessageLogging, TextPart};
 pub use rate_limiting::{LimitKey, RateLimit, RateLimiting};
+pub use request_size_limit::RequestSizeLimit;
 pub(crate) use route::{Reference, RouteTo, name_or_none};
 pub use tls::{Alpn, Cipher, ClientCertificates, Tls, TlsOffer, TlsVersion};
 pub use tls_outbound::{TlsOutbound, Verify};
@@ -48,7 +50,7 @@ use definition::policies;
 
 policies! {
     ClientIdEnforcement, Cors, CredentialInjection, DirectResponse, HeaderInjection, HeaderRemoval, HttpBasicAuthentication, IpAllowlist, IpBlocklist,
-    JsonThreatProtection, JwtValidation, MessageLogging, RateLimiting,
+    JsonThreatProtection, JwtValidation, MessageLogging, RateLimiting, RequestSizeLimit,
 }
 
 /// A policy of the catalogue: its name and how its `config` is read.

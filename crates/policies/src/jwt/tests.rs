@@ -332,7 +332,7 @@ impl Site {
         request.now += later;
         match self.policy.on_request(&mut request.view()) {
             Step::Done(outcome) => (status(&outcome), false),
-            Step::Content => panic!("it reads no content"),
+            Step::Content | Step::Stream(_) => panic!("it reads no content"),
             Step::Wait(waiting) => (status(&self.worker.block_on(waiting)), true),
         }
     }
