@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use serde_json::json;
-use weir_e2e::{Browser, Part, TestStack, axe};
+use weir_e2e::{Browser, Part, TestStack, axe, eventually};
 use weir_testkit::get;
 use weir_testkit::process::program;
 
@@ -150,8 +150,12 @@ async fn weirctl_shows_its_token_to_weir_analytics() {
     let file = file.to_string_lossy().into_owned();
     let (code, said) = weirctl(&stack, &[], &["ledger"]);
     assert!(code == Some(3) && said.contains("401") && said.contains("reader's token"), "{code:?} {said}");
-    let (code, said) = weirctl(&stack, &[("WEIR_READER_TOKEN", ANNA)], &["ledger"]);
-    assert!(matches!(code, Some(0 | 4)) && said.contains("here/edge"), "{code:?} {said}");
+    // Whose a stream is comes with its gateway's report, ten seconds apart.
+    eventually("the viewer sees the stream", async || {
+        let (code, said) = weirctl(&stack, &[("WEIR_READER_TOKEN", ANNA)], &["ledger"]);
+        (matches!(code, Some(0 | 4)) && said.contains("here/edge")).then_some(())
+    })
+    .await;
     let (code, said) = weirctl(&stack, &[], &["ledger", "--reader-token-file", &file]);
     assert!(matches!(code, Some(0 | 4)) && said.contains("here/edge"), "{code:?} {said}");
     let (code, said) = weirctl(&stack, &[("WEIR_READER_TOKEN", ANNA)], &["ledger", "--verify"]);
