@@ -65,6 +65,7 @@ fn decide(bencher: Bencher, policy: &str) {
             headers,
             client,
             consumer,
+            has_content: false,
             now,
             messages: &mut Vec::new(),
         }));

@@ -75,6 +75,7 @@ fn decide(policy: &Policy) {
             headers,
             client,
             consumer,
+            has_content: false,
             now,
             messages: &mut Vec::new(),
         }));
