@@ -705,7 +705,7 @@ export type Trace = { trace_id: string, events: Array<Event>, };
  */
 export type Event = {
 /**
- * when the request head was in, by the gateway's clock
+ * when the request head had arrived, by the gateway's clock
  */
 ts: string,
 /**
@@ -725,11 +725,11 @@ site: string,
  */
 gateway: string,
 /**
- * identity: one process of several of one gateway
+ * identity: one of several processes of a gateway
  */
 replica: string,
 /**
- * one life of the process
+ * id of one run of the process
  */
 boot: string,
 /**
@@ -817,7 +817,7 @@ tls_version: string,
  */
 tls_cipher: string,
 /**
- * real client: peer, or what a trusted peer says
+ * address of the client: the peer of the connection, or what a trusted peer forwards
  */
 client_ip: string,
 /**
@@ -833,7 +833,7 @@ status: number,
  */
 upstream_status: number,
 /**
- * why it did not simply pass
+ * why it failed, was refused or was answered by the gateway; empty if none of these
  */
 reason: string,
 /**
@@ -861,11 +861,11 @@ cache: string,
  */
 rate_limit: string,
 /**
- * head in to last frame handed over
+ * from the request head to the last frame handed over for writing
  */
 total_us: number,
 /**
- * part of total in which neither other was waited for
+ * part of total spent waiting for neither the upstream nor the client
  */
 gateway_us: number,
 /**
@@ -877,7 +877,7 @@ upstream_us: number,
  */
 client_us: number,
 /**
- * way to and from the next gateway, where that one reported its time
+ * time on the link to and from the next gateway, if that one reported its time
  */
 link_us: number,
 /**
@@ -957,15 +957,15 @@ kept: string,
  */
 sample_interval: number,
 /**
- * configured extras
+ * further attributes, such as configured labels
  */
 attrs: { [key in string]?: string },
 /**
- * the block that carried it in
+ * id of the block that it was inserted in
  */
 block: string,
 /**
- * when the ingestor had it
+ * when weir-analytics received it
  */
 ts_received: string,
 /**

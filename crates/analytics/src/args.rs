@@ -34,12 +34,11 @@ pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
 
-    /// Address and port to serve on; port 0 takes a free one. Not loopback only with --tokens
+    /// Address and port to serve on; port 0 takes a free one. An address that is not loopback needs --tokens
     #[arg(long, env = "WEIR_ANALYTICS_LISTEN", default_value = "127.0.0.1:8686", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
 
-    /// PEM file of the certificate to serve https with, and those that vouch for it; with --tls-key. Read again when it
-    /// changes
+    /// PEM file of the certificate and its chain, for https; with --tls-key. Read again when it changes
     #[arg(long, env = "WEIR_ANALYTICS_TLS_CERTIFICATE", requires = "tls_key", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
 
@@ -47,11 +46,11 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_TLS_KEY", requires = "tls_certificate", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// PEM file of the authorities that vouch for clients: every client must show a certificate then, probes and browsers too
+    /// PEM file of the authorities for client certificates: every client must then have one, probes and browsers too
     #[arg(long, env = "WEIR_ANALYTICS_TLS_CLIENT_CA", requires = "tls_certificate", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// ClickHouse's HTTP address: a server, or weir-chdb. A user and a password in it stand for --user and --password
+    /// ClickHouse's HTTP address: a server, or weir-chdb. A user and a password in it replace --user and --password
     #[arg(
         long,
         global = true,
@@ -85,13 +84,13 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_CLUSTER", value_name = "NAME")]
     pub cluster: Option<String>,
 
-    /// File of who may send: lines `token organization environment site gateway`, `*` for any in the last three.
+    /// File of the gateways that may send: lines `token organization environment site gateway`, `*` for any in the last three.
     /// Read again when it changes. Without it nobody may send
     #[arg(long, env = "WEIR_ANALYTICS_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
-    /// File of who may read: lines `token name role organizations environments`, the role `viewer` or `admin`, names as
-    /// `acme,bolt`, `*` for all. Read again when it changes. Without it whoever is on this machine reads, and nobody where
+    /// File of the readers: lines `token name role organizations environments`, the role `viewer` or `admin`, names as
+    /// `acme,bolt`, `*` for all. Read again when it changes. Without it everyone on this machine may read, and nobody if
     /// the port is not on loopback
     #[arg(long, env = "WEIR_ANALYTICS_READERS", value_name = "FILE")]
     pub readers: Option<PathBuf>,
@@ -120,7 +119,7 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_SPOOL_MAX_AGE", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub spool_max_age: Duration,
 
-    /// How far a gateway's clock may differ from this machine's before nothing is taken from it
+    /// How far a gateway's clock may differ from this machine's; beyond that its events are not accepted
     #[arg(long, env = "WEIR_ANALYTICS_MAX_CLOCK_DIFFERENCE", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub max_clock_difference: Duration,
 
@@ -129,7 +128,7 @@ pub struct Args {
     #[arg(long, global = true, env = "WEIR_ANALYTICS_DURABLE_INSERTS", default_value = "fsync", value_name = "HOW")]
     pub durable_inserts: Durability,
 
-    /// After how long without a sign of the weir-analytics that writes another one takes over
+    /// Time without a sign of the writing weir-analytics after which another one takes over
     #[arg(long, global = true, env = "WEIR_ANALYTICS_LEASE", default_value = "15s", value_parser = duration, value_name = "TIME")]
     pub lease: Duration,
 
@@ -141,7 +140,7 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_QUERIES", default_value_t = Bounds::default().queries, value_parser = at_least::<1>, value_name = "N")]
     pub queries: usize,
 
-    /// Of these, those of one client address
+    /// Of these, queries of one client address
     #[arg(long, env = "WEIR_ANALYTICS_QUERIES_PER_CLIENT", default_value_t = Bounds::default().queries_per_client, value_parser = at_least::<1>, value_name = "N")]
     pub queries_per_client: usize,
 
@@ -149,8 +148,8 @@ pub struct Args {
     #[arg(long, env = "WEIR_ANALYTICS_QUERY_TIME", default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub query_time: Duration,
 
-    /// File with the token of who may change the account (acknowledge, replay) and read all, 16 characters or more in its
-    /// first line; without it administrators of --readers alone may
+    /// File with the administrator's token, 16 characters or more in its first line: for changing the account (acknowledge,
+    /// replay) and for reading everything; without it only administrators of --readers may
     #[arg(long, alias = "admin-token", env = "WEIR_ANALYTICS_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 

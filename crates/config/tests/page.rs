@@ -16,8 +16,9 @@ const KINDS: [(&str, &str); 5] = [
     ("Contract", "A client of an API: its id and secret."),
     (
         "Configuration",
-        "The gateway itself. Several resources may each set a part; each setting is there once. `identity`, `admin`, `probe`, \
-         `metrics.address`, `analytics`, `spool` and the outputs and the level of `logging` are read at the start only; the rest takes effect with the next load.",
+        "The gateway itself. Several resources may each set a part; each setting may be set once. `identity`, `admin`, `probe`, \
+         `metrics.address`, `metrics.otlp`, `metrics.exportInterval`, `analytics`, `spool`, `tracing.provider`, and of `logging` the `outputs`, \
+         `runtimeLogs` and `accessLogs.outputs` are read at the start only; everything else takes effect with the next load.",
     ),
 ];
 
@@ -46,7 +47,7 @@ fn the_page_of_the_configuration_is_current() {
         table(&mut page, &definitions[kind]["properties"]["spec"], &|_| true);
     }
     assert_eq!(KINDS.len(), schema["oneOf"].as_array().unwrap().len(), "a kind that the page does not have");
-    page.push_str("\n## Environment variables\nFlex\'s own. What a resource sets counts before them.\n\n| variable | what it sets |\n|---|---|\n");
+    page.push_str("\n## Environment variables\nThose of Flex and of OpenTelemetry. A resource takes precedence over them.\n\n| variable | what it sets |\n|---|---|\n");
     for (name, meaning) in view::variables() {
         writeln!(page, "| `{name}` | {meaning} |").unwrap();
     }

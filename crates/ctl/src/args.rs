@@ -13,10 +13,11 @@ const ADMIN: &str = "http://127.0.0.1:9901";
 /// Where its socket is unless its configuration or its command line say otherwise.
 const SOCKET: &str = "/var/lib/weir/spool.state/admin.sock";
 
-/// Asks Weir's gateways and its analytics, and says what they say.
+/// The command-line client for Weir's gateways and weir-analytics.
 ///
-/// A gateway is asked at its admin address (tail, top, probe, reload, rollback, dump, cardinality), weir-analytics at its own
-/// (trace, ledger, deadletters); spool reads a folder; validate and schema ask nobody. What programs are to read comes with --json.
+/// tail, top, probe, reload, rollback, debug, dump and cardinality use the admin address of a gateway; trace, ledger and
+/// deadletters use the address of weir-analytics; spool reads a folder; validate and schema need no server. --json prints
+/// JSON for programs.
 #[derive(Parser)]
 #[command(
     name = "weirctl",
@@ -59,8 +60,8 @@ pub struct Args {
 pub enum Command {
     /// Show events as they happen, from one gateway or several.
     ///
-    /// Two lines an event: what was asked, how it ended and whose time it took; and its trace. A terminal that is slower
-    /// than the gateway is informed how many events it missed; no request waits for it.
+    /// Two lines an event: what was asked, how it ended and whose time it took; and its trace. If the terminal is slower
+    /// than the gateway, it shows how many events were missed; requests never wait for it.
     #[command(after_long_help = "\
 Examples:
   weirctl tail --failed
@@ -132,7 +133,7 @@ Exit codes:
   3  weir-analytics could not be reached
   4  nothing is known to be missing, and something is unknown: a silent gateway, an open end, no data yet")]
     Ledger(LedgerOptions),
-    /// Look into a gateway's spool: what waits, and what cannot be shipped; retry, export or drop that.
+    /// Show what waits in a gateway's spool, and what cannot be shipped; retry, export or drop the latter.
     ///
     /// Works on the folder itself, whether the gateway runs or not, as the user that the gateway runs as. Each request
     /// leaves a line in `audit.log` of the folder.
@@ -157,7 +158,7 @@ Examples:
   weirctl deadletters show 8f3a5c0e1d2b4a69 --token-file /etc/weir/admin-token
   weirctl deadletters replay --token-file /etc/weir/admin-token")]
     Deadletters(Deadletters),
-    /// Have gateways load what is in their folders now, and print the generation that they serve then.
+    /// Make gateways load their folders now, and print the generation that they then serve.
     ///
     /// Takes effect at once, whatever `spec.reload` of the configuration says and whatever the change takes away: whoever
     /// asks says that the files are complete. What could not be run before is tried again. Needs the administrator's token
@@ -175,7 +176,7 @@ Exit codes:
   1  the configuration is refused, or a worker does not serve it in time: standard error says why
   3  a gateway could not be reached, or does not let this user reload")]
     Reload(ReloadOptions),
-    /// Have gateways load a generation that they kept: the one before what runs, or the one that is given.
+    /// Make gateways load a kept generation: the previous one, or the given one.
     ///
     /// A gateway keeps its last three good generations; `reloads.kept` of its /status lists them. What is in the folders
     /// is not loaded by itself afterwards, until it changes or somebody asks for a reload. A rollback that would take a
@@ -190,7 +191,7 @@ Exit codes:
   1  there is no such generation, it is refused, or nobody confirmed it
   3  a gateway could not be reached, or does not let this user roll back")]
     Rollback(RollbackOptions),
-    /// Have the traces of a header, a consumer or an API kept for some minutes, whatever is sampled.
+    /// Keep all traces of a header, a consumer or an API for some minutes, whatever is sampled.
     ///
     /// For a gateway that makes spans (docs/tracing.md). The sampled flag goes on to the services, too. Rules end by
     /// themselves and with the process; who added and ended them is in the audit log.
@@ -317,10 +318,10 @@ pub struct TailOptions {
     /// One JSON object a line, with every field.
     #[arg(long)]
     pub json: bool,
-    /// End after so many events.
+    /// End after this many events.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Only events with a reason: what did not simply pass.
+    /// Only events with a reason, such as failures and refusals.
     #[arg(long)]
     pub failed: bool,
 }
@@ -330,13 +331,13 @@ pub struct TopOptions {
     /// One JSON object a line: {seconds, open, connections, cores, events_given_up, apis: [{api, requests_per_second, …}]}.
     #[arg(long)]
     pub json: bool,
-    /// Seconds between two looks.
+    /// Seconds between two updates.
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
-    /// End after so many.
+    /// End after this many updates.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// So many APIs at most.
+    /// Maximum number of APIs.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub limit: usize,
 }
@@ -346,10 +347,10 @@ pub struct CardinalityOptions {
     /// One JSON document: {series, metrics: [{name, series, grown, labels: [{name, values}]}]}.
     #[arg(long)]
     pub json: bool,
-    /// So many metrics at most.
+    /// Maximum number of metrics.
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub limit: usize,
-    /// Look again after so many seconds (60 unless said), and show what has grown most.
+    /// Measure again after this many seconds (60 unless given), and show what has grown most.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub again: Option<u32>,
@@ -357,7 +358,7 @@ pub struct CardinalityOptions {
 
 #[derive(clap::Args)]
 pub struct TraceOptions {
-    /// The trace id: 32 hex digits. An `x-request-id` will do, too.
+    /// The trace id: 32 hex digits. An `x-request-id` is accepted as well.
     pub id: String,
     /// The events as JSON, as weir-analytics gives them: {events: […]}.
     #[arg(long)]
@@ -376,11 +377,11 @@ pub struct LedgerOptions {
     /// List the accounts of all time.
     #[arg(long, conflicts_with = "since")]
     pub all: bool,
-    /// Count the rows of every day that is kept first, instead of those days that give cause.
+    /// First count the rows of every kept day, instead of only those of days that may have changed.
     #[arg(long)]
     pub verify: bool,
-    /// Take note of what is missing or unknown of this stream (16 hex digits), or of `all`: it stays in the account, and
-    /// no longer decides its state. Needs the administrator's token.
+    /// Acknowledge the missing and unknown events of this stream (16 hex digits), or of `all`: they stay in the account, but
+    /// no longer affect its state. Needs the administrator's token.
     #[arg(long, requires = "reason", value_name = "STREAM|all")]
     pub acknowledge: Option<String>,
     /// Why it is accepted, for whoever reads the account later.
@@ -392,7 +393,7 @@ pub struct LedgerOptions {
 
 #[derive(clap::Args)]
 pub struct ChangeOptions {
-    /// Return when every worker serves the generation, or after so many seconds (30 unless said).
+    /// Return when every worker serves the generation, or after this many seconds (30 unless given).
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub wait: Option<u32>,
@@ -414,7 +415,7 @@ pub struct RollbackOptions {
     /// The generation to load.
     #[arg(long, value_name = "N")]
     pub to: Option<u32>,
-    /// Confirm whatever the rollback takes away or brings back.
+    /// Confirm everything that the rollback removes or restores.
     #[arg(long)]
     pub yes: bool,
     #[command(flatten)]

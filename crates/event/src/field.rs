@@ -63,13 +63,13 @@ macro_rules! fields {
 
 fields! {
     since 1 {
-        "ts" "DateTime64(6, 'UTC')" "Delta(8), ZSTD(1)" "" "k" "" "when the request head was in, by the gateway's clock";
+        "ts" "DateTime64(6, 'UTC')" "Delta(8), ZSTD(1)" "" "k" "" "when the request head had arrived, by the gateway's clock";
         "organization" "LowCardinality(String)" "" "" "k" "" "identity: organization";
         "environment" "LowCardinality(String)" "" "" "k" "deployment.environment.name" "identity: environment";
         "site" "LowCardinality(String)" "" "" "k" "" "identity: site";
         "gateway" "LowCardinality(String)" "" "" "k" "service.name" "identity: gateway";
-        "replica" "LowCardinality(String)" "" "" "" "service.instance.id" "identity: one process of several of one gateway";
-        "boot" "FixedString(16)" "ZSTD(1)" "" "" "" "one life of the process";
+        "replica" "LowCardinality(String)" "" "" "" "service.instance.id" "identity: one of several processes of a gateway";
+        "boot" "FixedString(16)" "ZSTD(1)" "" "" "" "id of one run of the process";
         "worker" "UInt16" "ZSTD(1)" "" "" "" "the worker thread";
         "stream" "UInt64" "ZSTD(1)" "" "" "" "hash of identity, boot and worker: the scope of `seq`";
         "seq" "UInt64" "Delta(8), ZSTD(1)" "" "" "" "number in the stream, from 0, without holes";
@@ -91,22 +91,22 @@ fields! {
         "protocol" "LowCardinality(String)" "" "" "" "network.protocol.version" "HTTP version of the client";
         "tls_version" "LowCardinality(String)" "" "" "" "tls.protocol.version" "TLS version of the client's connection";
         "tls_cipher" "LowCardinality(String)" "" "" "" "tls.cipher" "cipher suite of the client's connection";
-        "client_ip" "IPv6" "ZSTD(1)" "" "" "client.address" "real client: peer, or what a trusted peer says";
+        "client_ip" "IPv6" "ZSTD(1)" "" "" "client.address" "address of the client: the peer of the connection, or what a trusted peer forwards";
         "user_agent" "LowCardinality(String)" "" "" "" "user_agent.original" "User-Agent, cut at 256 bytes";
         "status" "UInt16" "ZSTD(1)" "" "k" "http.response.status_code" "status sent; 499 when the client left before";
         "upstream_status" "UInt16" "ZSTD(1)" "" "" "" "status that the upstream sent; 0 if none";
-        "reason" "LowCardinality(String)" "" "" "k" "error.type" "why it did not simply pass";
+        "reason" "LowCardinality(String)" "" "" "k" "error.type" "why it failed, was refused or was answered by the gateway; empty if none of these";
         "side" "LowCardinality(String)" "" "" "k" "" "who was at fault: downstream, gateway, upstream";
         "outcome" "LowCardinality(String)" "" "" "" "" "completed, truncated, cancelled";
         "answered_by" "LowCardinality(String)" "" "" "" "" "the policy that answered";
         "retries" "UInt8" "ZSTD(1)" "" "" "http.request.resend_count" "upstream attempts past the first";
         "cache" "LowCardinality(String)" "" "" "" "" "what the response cache did";
         "rate_limit" "LowCardinality(String)" "" "" "" "" "what the rate limiter did";
-        "total_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "head in to last frame handed over";
-        "gateway_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total in which neither other was waited for";
+        "total_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "from the request head to the last frame handed over for writing";
+        "gateway_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total spent waiting for neither the upstream nor the client";
         "upstream_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total spent waiting for the upstream";
         "client_us" "UInt64" "T64, ZSTD(1)" "us" "s" "" "part of total spent waiting for the client";
-        "link_us" "UInt32" "T64, ZSTD(1)" "us" "s" "" "way to and from the next gateway, where that one reported its time";
+        "link_us" "UInt32" "T64, ZSTD(1)" "us" "s" "" "time on the link to and from the next gateway, if that one reported its time";
         "connect_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: resolving and connecting";
         "tls_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: TLS handshake";
         "first_byte_us" "UInt32" "T64, ZSTD(1)" "us" "" "" "last attempt: hand-over to response head";
@@ -126,9 +126,9 @@ fields! {
         "sampled" "UInt8" "ZSTD(1)" "" "" "" "the sampled flag sent on";
         "kept" "LowCardinality(String)" "" "" "" "weir.kept" "why its spans were kept";
         "sample_interval" "UInt32" "ZSTD(1)" "" "" "" "requests that this event stands for; 0: none, it is a probe of `weirctl`";
-        "attrs" "Map(LowCardinality(String), String)" "ZSTD(1)" "" "" "" "configured extras";
-        "block" "UUID" "ZSTD(1)" "" "" "" "the block that carried it in";
-        "ts_received" "DateTime64(3, 'UTC')" "Delta(8), ZSTD(1)" "" "" "" "when the ingestor had it";
+        "attrs" "Map(LowCardinality(String), String)" "ZSTD(1)" "" "" "" "further attributes, such as configured labels";
+        "block" "UUID" "ZSTD(1)" "" "" "" "id of the block that it was inserted in";
+        "ts_received" "DateTime64(3, 'UTC')" "Delta(8), ZSTD(1)" "" "" "" "when weir-analytics received it";
     }
     since 2 {
         "entry" "UInt8" "ZSTD(1)" "" "k" "" "1: entered the fleet at this gateway; 0: came from a peer gateway";

@@ -37,17 +37,17 @@ vocabulary! {
         ClientClosed = 3 "client_closed",
         /// The client neither sent its body nor read its response for the stream idle time.
         ClientIdleTimeout = 4 "client_idle_timeout",
-        /// The request body broke its own framing.
+        /// The request body broke its own framing, or is not the JSON that a policy requires.
         MalformedRequestBody = 5 "malformed_request_body",
         /// The head did not arrive within the connection idle time.
         RequestHeadTimeout = 6 "request_head_timeout",
         /// The client sent HTTP/2 frames that move nothing, faster than any client needs (RFC 9113 10.5).
         ClientFlood = 7 "client_flood",
-        /// The request's HTTP/2 connection had to be closed for what another request on it, or its framing, broke.
+        /// The request's HTTP/2 connection was closed because another request on it, or its framing, was invalid.
         ConnectionBroken = 8 "connection_broken",
         /// The client sent its body slower than the lowest rate, or for longer than the longest time, that is configured.
         ClientTooSlow = 9 "client_too_slow",
-        /// The body is larger than a policy takes that has to see all of it.
+        /// The body is larger than the limit of a policy that reads it completely.
         RequestTooLarge = 10 "request_too_large",
         /// No API or route matches.
         NoRoute = 20 "no_route",
@@ -55,11 +55,11 @@ vocabulary! {
         AuthenticationFailed = 21 "authentication_failed",
         /// A policy answered in the upstream's place.
         PolicyAnswered = 22 "policy_answered",
-        /// More requests than a rate limit lets pass.
+        /// A rate limit is exceeded.
         RateLimited = 23 "rate_limited",
         /// A method that this gateway serves for no API: TRACE and CONNECT.
         MethodNotAllowed = 24 "method_not_allowed",
-        /// A policy lets no request from the client's address pass, or cannot read the address.
+        /// A policy refuses the client's address, or cannot read it.
         IpDenied = 25 "ip_denied",
         /// The handler of the request panicked.
         GatewayPanic = 40 "gateway_panic",
@@ -93,7 +93,7 @@ vocabulary! {
         TlsCertificateError = 66 "tls_certificate_error",
         /// No response head within the response timeout.
         UpstreamTimeout = 67 "upstream_timeout",
-        /// The response is not HTTP.
+        /// The response is not HTTP, or the service uses HTTP/1.1 for a gRPC request.
         UpstreamProtocolError = 68 "upstream_protocol_error",
         /// The response head is larger than the gateway takes.
         UpstreamHeadersTooLarge = 69 "upstream_headers_too_large",
@@ -103,9 +103,9 @@ vocabulary! {
         UpstreamIdleTimeout = 71 "upstream_idle_timeout",
         /// The name server did not answer within the connect timeout.
         DnsTimeout = 72 "dns_timeout",
-        /// The time that a client of gRPC waits (`grpc-timeout`) ran out.
+        /// The deadline of a gRPC request (`grpc-timeout`) passed.
         DeadlineExceeded = 75 "deadline_exceeded",
-        /// The upstream ended with a status of gRPC that is a server's error: 2, 4, 12, 13, 14 or 15, or with none.
+        /// The upstream ended with a gRPC status that is a server error (2, 4, 12, 13, 14 or 15), or without a status.
         GrpcError = 76 "grpc_error",
         /// A reason that this reader does not know yet.
         Unknown = 255 "unknown",

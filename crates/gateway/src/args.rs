@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use weir_program::Completions;
 use weir_program::log::LogOptions;
 
-/// Weir, an API gateway that records everything that passes.
+/// Weir, an API gateway that records every request.
 ///
 /// It reads the YAML resources of Flex Gateway from folders, serves their APIs, and leaves one event of every request
 /// in its spool, from where weir-analytics takes it to ClickHouse. `weirctl` asks a running one.
@@ -98,15 +98,15 @@ pub struct RunOptions {
     /// The name of this replica, where several processes run one gateway; the host's name, unless said.
     #[arg(long, value_name = "REPLICA", env = "FLEX_NAME")]
     pub name: Option<String>,
-    /// Start with the last good generation where the folders are broken, or empty. It says so in its log, in /status and
-    /// as a metric, and loads the folders once they are well.
+    /// Start with the last good generation if the folders are invalid or empty. It reports so in its log, in /status and
+    /// as a metric, and loads the folders once they are valid.
     #[arg(long, env = "WEIR_LAST_GOOD")]
     pub last_good: bool,
     /// The folder of the last good generations and of the audit log; beside `spool.path`, as SPOOL.state, unless said.
     #[arg(long, value_name = "DIR", env = "WEIR_STATE")]
     pub state: Option<PathBuf>,
-    /// File with the token of who may reload and roll back at the admin address, 16 characters or more in its first line.
-    /// Without it only who may open the admin socket may: the user of the gateway, and root.
+    /// File with the administrator's token for reload and rollback at the admin address, 16 characters or more in its first
+    /// line. Without it only users that may open the admin socket can: the user of the gateway, and root.
     #[arg(long, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
     /// The Unix socket at which the user of the gateway, and root, administer it without a token; admin.sock in the folder

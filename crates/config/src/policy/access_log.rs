@@ -19,8 +19,8 @@ impl RequestLog {
         let mut fields = at.fields()?;
         fields.mean([
             ("enabled", "`false`: no request of the API has a line"),
-            ("filters", "Which requests have a line: those that one of the filters takes; without any: all"),
-            ("perSecond", "The most lines a second; how many were left out is reported"),
+            ("filters", "Which requests have a line: those that match one of the filters; without any: all"),
+            ("perSecond", "Maximum number of lines a second; the number of omitted lines is logged"),
             ("format", "Flex's; has no effect: how a line is written belongs to its output"),
         ]);
         let enabled = fields.optional("enabled", Cursor::boolean);

@@ -154,9 +154,9 @@ impl Tls {
         let mut fields = at.fields()?;
         fields.mean([
             ("certificate", "`crt` or `crtFile`, `key` or `keyFile`; read again when the files change"),
-            ("certificates", "Several of them: the client's server name picks one"),
+            ("certificates", "Several certificates: the server name (SNI) of the client selects one"),
             ("requireClientCertificate", "Only clients with a certificate of `trustedCA` are served"),
-            ("trustedCA", "Authorities in PEM that vouch for clients"),
+            ("trustedCA", "Certification authorities for client certificates, in PEM"),
             ("trustedCAFile", "The same, in a file"),
         ]);
         let certificates = certificates(&mut fields);

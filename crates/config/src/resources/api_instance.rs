@@ -163,7 +163,10 @@ fn service(name: &str, at: &Cursor<'_>) -> Option<ServiceSpec> {
 
 fn route(at: &Cursor<'_>) -> Option<RouteSpec> {
     let mut fields = at.fields()?;
-    fields.mean([("rules", "A request that meets one of them takes the route"), ("config", "How it is sent on")]);
+    fields.mean([
+        ("rules", "A request that matches one of them takes the route"),
+        ("config", "How requests are sent on"),
+    ]);
     let rules = fields.optional("rules", rules).unwrap_or_default();
     let destination_path = fields.optional("config", route_config).flatten();
     fields.finish();
@@ -172,7 +175,7 @@ fn route(at: &Cursor<'_>) -> Option<RouteSpec> {
 
 fn route_config(at: &Cursor<'_>) -> Option<Option<String>> {
     let mut fields = at.fields()?;
-    fields.mean([("destinationPath", "Put before the path that is sent on")]);
+    fields.mean([("destinationPath", "Prefix of the path that is sent on")]);
     let path = fields.optional("destinationPath", |at| at.parse_with_hint(address::base_path));
     fields.finish();
     Some(path.filter(|path| !path.is_empty()))

@@ -62,7 +62,7 @@ pub(super) fn read(at: &Cursor<'_>, fields: &mut Mapping<'_>) -> Option<Bound> {
     fields.mean([
         ("policyRef", "Which policy it is"),
         ("config", "Its settings (`docs/policies.md`); `$NAME` is an environment variable"),
-        ("rules", "For requests that meet one of them; without any: all"),
+        ("rules", "The policy applies to requests that match one of them; without rules, to all"),
     ]);
     let reference = fields.required("policyRef", policy_ref);
     let config = fields.take_map("config").with_env();

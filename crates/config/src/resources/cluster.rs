@@ -24,7 +24,7 @@ pub(super) fn endpoints(fields: &mut Mapping<'_>) -> (Option<Vec<Endpoint>>, Str
         ("address", "`http://host:port`, `https://…` or `h2://…` (HTTP/2 in clear text); a path is put before that of every request"),
         (
             "addresses",
-            "Several in place of one, each a text as in `address`, or with a weight; all with one scheme and path",
+            "Several addresses in place of one, at most 256: each as in `address`, or with a weight; all with the same scheme and path",
         ),
     ]);
     let one = fields.take("address");
@@ -90,7 +90,10 @@ fn endpoint(at: &Cursor<'_>) -> Option<((UpstreamAddress, String), u16)> {
         }
     }
     let mut fields = at.fields()?;
-    fields.mean([("address", "As in `address`"), ("weight", "Its part of the requests; default 1")]);
+    fields.mean([
+        ("address", "As in `address`"),
+        ("weight", "Its share of the requests, relative to the other weights; default 1"),
+    ]);
     let address = fields.required("address", at_address);
     let weight = fields.take("weight");
     let weight = weight.map_or(Some(1), |at| number(&at, 1..=1000));
@@ -102,18 +105,17 @@ fn endpoint(at: &Cursor<'_>) -> Option<((UpstreamAddress, String), u16)> {
 pub(super) fn settings(fields: &mut Mapping<'_>, endpoints: usize) -> Cluster {
     fields.mean([
         ("balancing", "Which of several addresses a request goes to"),
-        ("retries", "Which failed attempts are made once more"),
+        ("retries", "Which failed attempts are retried"),
         (
             "maxConnectionAge",
-            "How long a connection is used at most, less up to a tenth by lot; 1 s to 1 d; default `10m`",
+            "Maximum age of a connection, less a random part of up to a tenth; 1 s to 1 d; default `10m`",
         ),
         (
             "dnsTtl",
-            "How long the addresses of a name hold: then it is asked for again, and connections to addresses that it \
-             no longer has are used no more; 1 s to 1 h; default: each new connection asks",
+            "How long resolved addresses are used before the name is resolved again; connections to addresses that it no longer has get no further requests; 1 s to 1 h; default: the name is resolved for each new connection",
         ),
-        ("healthChecks", "Asks each address now and then; one that fails gets no requests"),
-        ("outlierEjection", "Leaves out an address for a while whose requests fail"),
+        ("healthChecks", "Checks each address regularly; one that fails gets no requests"),
+        ("outlierEjection", "Stops sending requests to an address for a while if its requests fail"),
     ]);
     let default = Cluster::default();
     let attempts = u8::from(endpoints > 1);
@@ -134,8 +136,8 @@ pub(super) fn settings(fields: &mut Mapping<'_>, endpoints: usize) -> Cluster {
 fn balancing(at: &Cursor<'_>) -> Option<Balancing> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("algorithm", "`leastRequests` (of two drawn by lot; default), `roundRobin`, or `hash`: the same address for the same key"),
-        ("hashOn", "The key of `hash`"),
+        ("algorithm", "`leastRequests` (the less busy of two drawn at random; default), `roundRobin`, or `hash`: the same address for the same key"),
+        ("hashOn", "What the key of `hash` is; required for `hash`"),
         ("hashKey", "The name of the header or the cookie"),
     ]);
     let algorithms = [(Balancing::LEAST_REQUESTS, 0), (Balancing::ROUND_ROBIN, 1), (Balancing::HASH, 2)];
@@ -176,17 +178,16 @@ fn balancing(at: &Cursor<'_>) -> Option<Balancing> {
 fn retries(at: &Cursor<'_>, attempts: u8) -> Option<Retries> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("attempts", "Attempts after the first; default 1"),
+        ("attempts", "Maximum number of retries; default 1 (with one address and without `retries`: 0)"),
         (
             "on",
-            "Failures: `connectFailure` (of any request), and of requests with an idempotent method and without a body \
-             also `reset` and `timeout`; default `connectFailure` and `reset`",
+            "Failures that are retried: `connectFailure` for any request, `reset` and `timeout` for requests with an idempotent method and without a body; default `connectFailure` and `reset`",
         ),
-        ("statuses", "Statuses of responses, 500 to 599, that are thrown away for another attempt; default none"),
-        ("budgetPercent", "Retries in per cent of the requests of a worker, beside three a second; default 20"),
+        ("statuses", "Statuses, 500 to 599, for which the response is discarded and the request is retried, if it is idempotent and has no body; default none"),
+        ("budgetPercent", "Maximum number of retries, in percent of a worker's requests, plus three a second; default 20"),
         (
             "attemptTimeout",
-            "From sending an attempt to the head of its response; 10 ms to 1 h; default: `upstreamResponseSeconds`",
+            "Timeout from sending an attempt to the head of its response; 10 ms to 1 h; default: `upstreamResponseSeconds`",
         ),
     ]);
     let default = Retries { attempts: attempts.max(1), ..Retries::default() };
@@ -212,12 +213,12 @@ fn retries(at: &Cursor<'_>, attempts: u8) -> Option<Retries> {
 fn health(at: &Cursor<'_>) -> Option<HealthCheck> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("path", "What is asked for with GET; without it, a connection is enough"),
-        ("interval", "From one check to the next; 100 ms to 1 h; default `5s`"),
-        ("timeout", "For the connection and the answer; 10 ms to 1 h; default `2s`"),
+        ("path", "Path of the GET request; without it, a connection is enough"),
+        ("interval", "Time between two checks; 100 ms to 1 h; default `5s`"),
+        ("timeout", "Timeout for connection and response together; 10 ms to 1 h; default `2s`"),
         ("unhealthyThreshold", "Failures in a row until an address gets no requests; default 3"),
-        ("healthyThreshold", "Successes in a row until it does again; default 2"),
-        ("statuses", "What counts as success; default 200 to 299"),
+        ("healthyThreshold", "Successes in a row until it gets requests again; default 2"),
+        ("statuses", "Statuses that count as success; default 200 to 299"),
     ]);
     let path = fields.take("path");
     let path = path.map_or(Some(None), |at| at.parse(origin_form, "as in `/health`").map(Some));
@@ -242,13 +243,13 @@ fn ejection(at: &Cursor<'_>) -> Option<OutlierEjection> {
     fields.mean([
         (
             "consecutiveFailures",
-            "So many requests in a row without a response, or with a status of 500 to 599; default 5",
+            "How many requests in a row must fail: no response, or a status of 500 to 599; default 5",
         ),
         (
             "ejectionTime",
-            "For how long it gets no requests, times how often it happened lately; 100 ms to 1 h; default `30s`",
+            "How long the address gets no requests; the second time in a row twice as long, up to ten times; 100 ms to 1 h; default `30s`",
         ),
-        ("maxEjectedPercent", "Of the addresses, at most; one of several always may be; default 50"),
+        ("maxEjectedPercent", "Maximum share of the addresses that are ejected at once; one of several always may be; default 50"),
     ]);
     let failures = fields.optional("consecutiveFailures", |at| number(at, 1..=10_000));
     let period = fields.optional("ejectionTime", |at| period(at, 100 * MILLISECOND..=HOUR));

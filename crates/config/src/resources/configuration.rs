@@ -36,7 +36,9 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
     let mut all = Section::new(fields, settings);
     all.section_of_weir("identity", |section| {
         let mut row = |name, meaning, field| section.row(name, meaning, field, identity);
-        row("organization", "Whose gateway it is", |values| &mut values.config.startup.identity.organization);
+        row("organization", "The organization that the gateway belongs to", |values| {
+            &mut values.config.startup.identity.organization
+        });
         row("environment", "Such as production or staging", |values| &mut values.config.startup.identity.environment);
         row("site", "Where it runs: a data centre, a region of a cloud", |values| {
             &mut values.config.startup.identity.site
@@ -56,40 +58,43 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
     all.section_of_weir("lifecycle", |section| {
         section.row(
             "workerTimeout",
-            "Liveness fails when a worker has stood still for this long (`docs/lifecycle.md`)",
+            "Liveness fails when a worker has not run for this long (`docs/lifecycle.md`)",
             |values| &mut values.config.lifecycle.worker_timeout,
             |at| period(at, 2000),
         );
         section.row(
             "drainDelay",
-            "From SIGTERM until ports close; requests are served meanwhile",
+            "Time from SIGTERM until the ports close; requests are served meanwhile",
             |values| &mut values.config.lifecycle.drain_delay,
             |at| period(at, 0),
         );
     });
     all.row_of_weir(
         "upstreamHost",
-        "What `Host` says to upstreams: `authority` (host and port, RFC 9110 7.2), `name` (without the port), `original` \
+        "`Host` of requests to upstreams: `authority` (host and port, RFC 9110 7.2), `name` (without the port), `original` \
          (what the client sent)",
         |values| &mut values.config.upstream_host,
         |at| at.choice(&UpstreamHost::NAMES),
     );
     all.row_of_weir(
         "trustedPeers",
-        "Networks whose `X-Forwarded-*` and `Forwarded` are believed",
+        "Networks whose `X-Forwarded-*` and `Forwarded` are used",
         |values| &mut values.config.trusted_peers,
         |at| at.items(network),
     );
     all.row_of_weir(
         "peerGateways",
-        "Other Weir gateways, by network or by client certificate: what comes from them entered the fleet there (`entry` of the \
-         event is 0), and they are sent what the time on the link is computed from",
+        "Other Weir gateways, by network or by client certificate: requests from them have `entry` 0 in the event, and responses to them carry the time from which the time on the link is computed",
         |values| &mut values.config.peer_gateways,
         |at| at.items(peer_gateway),
     );
     all.section("timeouts", |section| {
         let mut row = |name, meaning, field| section.row_of_seconds(name, meaning, field, seconds);
-        row("streamIdleSeconds", "No byte either way", |values| &mut values.config.timeouts.stream_idle);
+        row(
+            "streamIdleSeconds",
+            "Time without a byte in either direction, after which the exchange is ended",
+            |values| &mut values.config.timeouts.stream_idle,
+        );
         row(
             "upstreamResponseSeconds",
             "From the end of the request to the head of the upstream's response",
@@ -100,7 +105,7 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
         });
     });
     all.section("tracing", super::tracing::tracing);
-    all.row("probe", "A port for the probes alone", |values| &mut values.config.startup.probe, probe);
+    all.row("probe", "A port for the probes only", |values| &mut values.config.startup.probe, probe);
     all.section("logging", super::logging::logging);
     all.fields().not_yet(&FLEX_ONLY);
     if let Some(at) = all.fields().take("platformConnection") {
@@ -112,19 +117,19 @@ pub(crate) fn read(spec: &Cursor<'_>, settings: &mut Settings) {
 fn metrics(section: &mut Section<'_, '_>) {
     section.row(
         "address",
-        "A port for `/metrics` alone, so that a Prometheus elsewhere needs no way to the admin port",
+        "A port for `/metrics` only, so that Prometheus on another machine needs no access to the admin port",
         |values| &mut values.config.startup.metrics,
         |at| at.parse_with_hint(address::socket).map(Some),
     );
     section.row(
         "token",
-        "The bearer token that a scrape there must show; without it whoever reaches the port may scrape",
+        "The bearer token that a scrape must send; without it everyone who reaches the port may scrape",
         |values| &mut values.config.scraping.token,
         |at| at.secret().map(Some),
     );
     section.row(
         "tls",
-        "How that port speaks TLS; without it in clear text",
+        "TLS of that port; without it, clear text",
         |values| &mut values.config.scraping.tls,
         |at| Tls::read_of_operators(at).map(|tls| Some(Arc::new(tls))),
     );
@@ -136,7 +141,7 @@ fn metrics(section: &mut Section<'_, '_>) {
     );
     section.row(
         "otlp",
-        "Where metrics are sent by OTLP, beside being scraped; without it, and without `OTEL_METRICS_EXPORTER=otlp`, they are not",
+        "Where metrics are also sent by OTLP; without it, and without `OTEL_METRICS_EXPORTER=otlp`, they are not sent",
         |values| &mut values.metric_export,
         |at| target(at, Signal::Metrics),
     );
@@ -164,11 +169,11 @@ fn analytics(section: &mut Section<'_, '_>) {
         |values| &mut values.endpoint,
         |at| at.parse(check_endpoint, "as in `https://analytics.example.com`").map(Some),
     );
-    let meaning = "The bearer token that names this gateway to weir-analytics";
+    let meaning = "The bearer token of this gateway for weir-analytics";
     section.row("token", meaning, |values| &mut values.token, |at| at.secret().map(Some));
     section.row(
         "tls",
-        "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`",
+        "TLS settings, with the keys of `tls-outbound`",
         |values| &mut values.analytics_tls,
         |at| tls_of_client(at).map(Some),
     );
@@ -183,31 +188,31 @@ fn spool(section: &mut Section<'_, '_>) {
     );
     section.row(
         "maxBytes",
-        "Past this size of all chunk files the oldest is given up; at least 1 MiB",
+        "Maximum size of all chunk files; beyond it the oldest are dropped; at least 1 MiB",
         |values| &mut values.config.startup.spool.max_bytes,
         |at| size(at, ByteSize::mib(1)..=ByteSize::new(u64::MAX)),
     );
     section.row(
         "maxAge",
-        "Past this age a chunk is given up, once it has been offered; at least 1 min",
+        "Maximum age of a chunk; older ones are dropped once they have been offered; at least 1 min",
         |values| &mut values.config.startup.spool.max_age,
         age,
     );
     section.row(
         "ringBytes",
-        "Of one worker's ring: a multiple of 4096, 64 KiB to 4 GiB",
+        "Size of each worker's ring: a multiple of 4096, 64 KiB to 4 GiB",
         |values| &mut values.config.startup.spool.ring_bytes,
         ring_bytes,
     );
     section.row(
         "chunkBytes",
-        "Of one request to weir-analytics: below what a proxy in between lets pass; 64 KiB to 16 MiB",
+        "Maximum size of one request to weir-analytics; keep it below the limit of proxies in between; 64 KiB to 16 MiB",
         |values| &mut values.config.startup.spool.chunk_bytes,
         |at| size(at, ByteSize::kib(64)..=ByteSize::mib(16)),
     );
     section.row(
         "syncInterval",
-        "How long an event may be in the ring alone: what a power failure may cost; 50 ms to 1 min",
+        "How long an event may exist only in the ring: a power failure may lose the events of this time; 50 ms to 1 min",
         |values| &mut values.config.startup.spool.sync_interval,
         sync_interval,
     );
@@ -240,8 +245,7 @@ fn limits(section: &mut Section<'_, '_>) {
     );
     section.row(
         "uploadMinRate",
-        "Bytes a second that a client must send of a request whose length it has said, the first 30 s not counted; slower: \
-         408; `0`: no limit",
+        "Bytes a second that a client must send of a request with `Content-Length`, after the first 30 s; slower: 408; `0`: no limit",
         |values| &mut values.config.limits.upload_min_rate,
         |at| size(at, ByteSize::new(0)..=ByteSize::gib(1)),
     );
@@ -256,7 +260,7 @@ fn limits(section: &mut Section<'_, '_>) {
 fn reload(section: &mut Section<'_, '_>) {
     section.row(
         "mode",
-        "`watch`: files are loaded when they rest; `explicit`: when somebody asks (`docs/configuration-loading.md`)",
+        "`watch`: files are loaded after `quietPeriod`; `explicit`: only on request (`docs/configuration-loading.md`)",
         |values| &mut values.config.reload.mode,
         |at| at.choice(&ReloadMode::NAMES),
     );
@@ -356,7 +360,7 @@ fn peer_gateway(at: &Cursor<'_>) -> Option<PeerGateway> {
     }
     let mut fields = at.fields()?;
     fields.mean([
-        ("network", "From where it connects"),
+        ("network", "The network that it connects from"),
         ("certificate", "A DNS name or a URI among the subject alternative names of its client certificate, which `trustedCA` vouches for"),
         ("port", "Only on this port; by default on each"),
     ]);
@@ -395,7 +399,10 @@ fn seconds(at: &Cursor<'_>) -> Option<Duration> {
 
 fn probe(at: &Cursor<'_>) -> Option<Option<SocketAddr>> {
     let mut fields = at.fields()?;
-    fields.mean([("enabled", "Whether it is open"), ("port", "Of all addresses of the machine, IPv4 and IPv6")]);
+    fields.mean([
+        ("enabled", "Whether it is open"),
+        ("port", "The port, on all addresses of the machine, IPv4 and IPv6"),
+    ]);
     let enabled = fields.required("enabled", Cursor::boolean);
     let port = fields.optional("port", |at| at.integer(0..=65535));
     if enabled == Some(true) && port.is_none() {

@@ -58,13 +58,13 @@ pub(super) fn logging(section: &mut Section<'_, '_>) {
         );
         section.row_of_weir(
             "filters",
-            "Which requests have a line: those that one of the filters takes",
+            "Which requests have a line: those that match one of the filters",
             |values| &mut values.config.access_log.log.filters,
             filters,
         );
         section.row_of_weir(
             "perSecond",
-            "The most lines a second; how many were left out is reported",
+            "Maximum number of lines a second; the number of omitted lines is logged",
             |values| &mut values.config.access_log.log.per_second,
             |at| count(at).map(Some),
         );
@@ -90,7 +90,7 @@ enum Kind {
 fn output(at: &Cursor<'_>) -> Option<OutputDraft> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("name", "By which `runtimeLogs.outputs` and `accessLogs.outputs` name it"),
+        ("name", "The name for `runtimeLogs.outputs` and `accessLogs.outputs`"),
         ("type", "`file`, `stdout` or `otlp`"),
         ("parameters", "Where the file or the receiver is, and how a line is written"),
     ]);
@@ -159,7 +159,7 @@ fn parameters(at: &Cursor<'_>) -> Option<Parameters> {
         ("file", "Where lines are appended; it may be rotated at any time"),
         ("format", "`json` (the default) or `template`"),
         ("template", "One line, in which `{status}` stands for a field of the event"),
-        ("fields", "Of a JSON line: which fields of the event it has, and in which order"),
+        ("fields", "For JSON lines and log records: the fields of the event, in this order"),
     ]);
     let folder = fields.take("path").map_or(Some(None), |at| at.filled().map(Some));
     let file = fields.take("file").map_or(Some(None), |at| at.filled().map(Some));
@@ -227,10 +227,10 @@ pub(crate) fn filters(at: &Cursor<'_>) -> Option<Vec<LineFilter>> {
 fn filter(at: &Cursor<'_>) -> Option<LineFilter> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("status", "Its status is among these, as in `[404, 5xx, 400-403]`"),
-        ("minDuration", "It took at least so long, as in `500ms`"),
-        ("reason", "Why it did not simply pass is among these (`docs/reasons.md`)"),
-        ("sampling", "So many percent of them, chosen by the trace's id"),
+        ("status", "The status is one of these, as in `[404, 5xx, 400-403]`"),
+        ("minDuration", "It took at least this long, as in `500ms`"),
+        ("reason", "The reason is one of these (`docs/reasons.md`)"),
+        ("sampling", "This percentage of them, chosen by the trace id"),
     ]);
     let statuses = fields.optional("status", |at| at.items(statuses));
     let min_duration = fields.optional("minDuration", |at| at.parse(parse_duration, "as in `500ms`"));

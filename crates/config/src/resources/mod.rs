@@ -254,10 +254,10 @@ pub(crate) fn describe_metadata(at: &Cursor<'_>) {
 fn metadata(at: &Cursor<'_>) -> Option<Metadata> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("name", "1 to 253 of letters, digits, `.`, `_` and `-`; once a kind and namespace"),
+        ("name", "1 to 253 of letters, digits, `.`, `_` and `-`; unique within its kind and namespace"),
         ("namespace", "Default `default`"),
-        ("labels", "What selectors look for"),
-        ("annotations", "Notes of other tools, without an effect"),
+        ("labels", "Labels for selectors"),
+        ("annotations", "Notes of other tools; no effect"),
     ]);
     let name = fields.required("name", |at| Some((name(at)?, at.place())));
     let namespace = fields.optional("namespace", self::name).unwrap_or_else(|| "default".to_owned());

@@ -38,11 +38,11 @@ fn target_of(fields: &mut Mapping<'_>, signal: Signal, address: Option<Uri>) -> 
         ("address", "`http://`, `https://` or Flex's `h2://`, with host and port"),
         ("serviceType", "`grpc` (the default) or `http`"),
         ("serviceName", "`service.name`; by default the gateway's name"),
-        ("timeout", "Of one request to the Collector; 10 s"),
+        ("timeout", "Timeout of one request to the Collector; default 10 s"),
         ("resourceAttributes", "Attributes of the resource"),
-        ("headers", "Fields of each request to the Collector, such as `authorization`"),
+        ("headers", "Header fields of each request to the Collector, such as `authorization`"),
         ("compression", "`gzip` or `none`"),
-        ("tls", "Whom it trusts, and what it proves itself by, in the words of `tls-outbound`"),
+        ("tls", "TLS settings, with the keys of `tls-outbound`"),
     ]);
     let protocol = fields.take("serviceType").map_or(Some(OtlpProtocol::Grpc), |at| at.choice(&OtlpProtocol::NAMES));
     let service_name = fields.optional("serviceName", Cursor::filled);

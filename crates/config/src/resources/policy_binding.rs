@@ -58,7 +58,7 @@ const KINDS: [(&str, Kind); 3] = [("ApiInstance", Kind::Api), ("Service", Kind::
 fn target(at: &Cursor<'_>) -> Option<Target> {
     let mut fields = at.fields()?;
     fields.mean([
-        ("kind", "`ApiInstance` (default), `Service` (for `tls-outbound`), or `Selector`"),
+        ("kind", "`ApiInstance` (default), `Service` (for `tls-outbound` and `credential-injection-basic-auth-flex`), or `Selector`"),
         ("name", "Of an ApiInstance or a Service"),
         ("namespace", "Its namespace; by default that of the binding"),
         ("selector", "Every API that it finds"),

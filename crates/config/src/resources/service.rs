@@ -48,7 +48,7 @@ pub(super) fn read(spec: &Cursor<'_>, metadata: Option<Metadata>) -> Option<Serv
 fn is_peer(fields: &mut Mapping<'_>) -> bool {
     fields.mean([(
         "peerGateway",
-        "Whether a Weir gateway answers there: the time on the way to it is measured (`docs/tracing.md`)",
+        "Whether the service is a Weir gateway: the time on the link to it is measured (`docs/tracing.md`)",
     )]);
     fields.take_weir("peerGateway").and_then(|at| at.boolean()).unwrap_or(false)
 }

@@ -36,14 +36,13 @@ pub(super) fn tracing(section: &mut Section<'_, '_>) {
     );
     section.row_of_weir(
         "parent",
-        "`follow`: a caller's sampled flag decides of its trace; `ignore`: the gateway samples by itself",
+        "`follow`: the sampled flag of the caller decides; `ignore`: only the gateway's own sampling decides",
         |values| &mut values.config.tracing.parent,
         |at| at.choice(&ParentDecision::NAMES),
     );
     section.row_of_weir(
         "callersPerSecond",
-        "How many traces a second callers that are neither `trustedPeers` nor `peerGateways` may have sampled by their flag \
-         or by `x-client-trace-id`; all others count as if they had not asked",
+        "Traces a second that callers other than `trustedPeers` and `peerGateways` may have sampled by their flag or by `x-client-trace-id`; further ones are treated as not requested",
         |values| &mut values.config.tracing.callers_per_second,
         count,
     );
@@ -62,7 +61,7 @@ pub(super) fn tracing(section: &mut Section<'_, '_>) {
         );
         section.row(
             "perSecond",
-            "How many of these are kept a second, of one route",
+            "Maximum number of these a second, for each route",
             |values| &mut values.config.tracing.keep.per_second,
             count,
         );
@@ -75,7 +74,7 @@ pub(super) fn tracing(section: &mut Section<'_, '_>) {
     );
     section.row_of_weir(
         "serverTiming",
-        "Whether responses say in `Server-Timing` what the gateway and the upstream took, and the trace's id",
+        "Whether responses have `Server-Timing` with the times of the gateway and the upstream, and the trace id",
         |values| &mut values.config.tracing.edge.server_timing,
         Cursor::boolean,
     );
