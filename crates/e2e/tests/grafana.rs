@@ -225,11 +225,13 @@ async fn of_pipeline(stack: &TestStack, title: &str) -> Vec<Value> {
     run(stack, &sql).await.unwrap()["data"].as_array().unwrap().clone()
 }
 
-/// What a calm gateway has none of: losses, dead letters, a certificate.
+/// What a calm gateway has none of: losses, dead letters, a certificate. That is another process's, whose next sample does
+/// not take its place.
 async fn add_what_is_rare(stack: &TestStack) {
     for sql in [
         "INSERT INTO gateway_gauges SELECT * REPLACE (now64(3) AS t, toDateTime('2027-01-01 00:00:00') AS tls_expires, \
-         '127.0.0.1:8443' AS tls_listener) FROM gateway_gauges ORDER BY t DESC LIMIT 1",
+         '127.0.0.1:8443' AS tls_listener, toFixedString(repeat('b', 16), 16) AS boot) \
+         FROM gateway_gauges ORDER BY t DESC LIMIT 1",
         "INSERT INTO gaps SELECT stream, 1000000, 1000009, 'ring_full', now64(3) FROM stream_reports LIMIT 1",
         "INSERT INTO dead_letters (stream, seq, reason, ts, received, event, lease) \
          SELECT stream, 1000010, 'too_old', now64(6), now64(3), '{}', lease FROM access_events LIMIT 1",
