@@ -13,6 +13,7 @@ mod held;
 pub mod otlp;
 mod power;
 mod promtool;
+pub mod python;
 mod rollups;
 mod site;
 mod test_stack;

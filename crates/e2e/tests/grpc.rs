@@ -5,29 +5,9 @@
 use clickhouse::Row;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
-use weir_e2e::{Gateway, GatewaySpec, Part, Site, TestStack, eventually, reserve};
+use weir_e2e::{Gateway, GatewaySpec, Part, Site, TestStack, eventually, python, reserve};
 use weir_testkit::process::Process;
-
-fn python(script: &str, args: &[&str]) -> Command {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new("python3");
-    command.arg(root.join("crates/e2e/tests/grpc").join(script)).args(args);
-    // `make tools` installs it.
-    command.env("PYTHONPATH", root.join(".tools/grpc")).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-/// A server, with a key and a certificate where it is to speak TLS.
-async fn server(site: &Site, tls: &[&str]) -> (Process, SocketAddr) {
-    let process = Process::start("python3", python("server.py", tls), &site.path("server.log")).unwrap();
-    let port: u16 = eventually("the server listens", async || {
-        site.log("server").lines().find_map(|line| line.strip_prefix("port ")?.parse().ok())
-    })
-    .await;
-    (process, SocketAddr::from(([127, 0, 0, 1], port)))
-}
 
 fn service(port: SocketAddr, address: &str) -> String {
     format!(
@@ -43,7 +23,7 @@ spec:
 }
 
 fn call_everything(gateway: SocketAddr) {
-    let output = python("client.py", &[&gateway.to_string()]).output().unwrap();
+    let output = python::script("grpc", "client.py", &[&gateway.to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -60,7 +40,7 @@ struct Call {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_call_passes_and_is_known() {
     let mut stack = TestStack::start(None).await.unwrap();
-    let (_server, address) = server(&stack.site, &[]).await;
+    let (_server, address) = python::server(&stack.site, "grpc", &[]).await;
     let port = reserve().unwrap();
     stack.stop(Part::Gateway).unwrap();
     stack.spec.more_yaml = service(port, &format!("h2://{address}"));
@@ -109,7 +89,7 @@ async fn every_kind_of_call_passes_and_is_known() {
 async fn grpc_passes_over_tls() {
     let site = Site::new().unwrap();
     let pair = Certificate::new(&site);
-    let (_server, address) = server(&site, &[&pair.key, &pair.chain]).await;
+    let (_server, address) = python::server(&site, "grpc", &[&pair.key, &pair.chain]).await;
     let port = reserve().unwrap();
     let mut spec = GatewaySpec::new("here", "edge", address);
     spec.more_yaml = service(port, &format!("https://localhost:{}", address.port()));

@@ -4,29 +4,7 @@
 
 use clickhouse::Row;
 use serde::Deserialize;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
-use weir_e2e::{Part, Site, TestStack, eventually, reserve};
-use weir_testkit::process::Process;
-
-fn python(script: &str, args: &[&str]) -> Command {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new("python3");
-    command.arg(root.join("crates/e2e/tests/websockets").join(script)).args(args);
-    // `make tools` installs it.
-    command.env("PYTHONPATH", root.join(".tools/websockets")).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-async fn server(site: &Site) -> (Process, SocketAddr) {
-    let process = Process::start("python3", python("server.py", &[]), &site.path("server.log")).unwrap();
-    let port: u16 = eventually("the server listens", async || {
-        site.log("server").lines().find_map(|line| line.strip_prefix("port ")?.parse().ok())
-    })
-    .await;
-    (process, SocketAddr::from(([127, 0, 0, 1], port)))
-}
+use weir_e2e::{Part, TestStack, python, reserve};
 
 #[derive(Debug, PartialEq, Eq, Row, Deserialize)]
 struct Tunnel {
@@ -41,7 +19,7 @@ struct Tunnel {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_and_ends_of_every_kind_pass_and_are_known() {
     let mut stack = TestStack::start(None).await.unwrap();
-    let (_server, address) = server(&stack.site).await;
+    let (_server, address) = python::server(&stack.site, "websockets", &[]).await;
     let port = reserve().unwrap();
     stack.stop(Part::Gateway).unwrap();
     stack.spec.more_yaml = format!(
@@ -59,7 +37,10 @@ spec:
 "
     );
     stack.start_part(Part::Gateway, None).unwrap();
-    let output = tokio::task::spawn_blocking(move || python("client.py", &[&port.to_string()]).output().unwrap()).await;
+    let output = tokio::task::spawn_blocking(move || {
+        python::script("websockets", "client.py", &[&port.to_string()]).output().unwrap()
+    })
+    .await;
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     stack.settle().await;

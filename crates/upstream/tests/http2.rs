@@ -83,6 +83,14 @@ where
     });
 }
 
+/// Sends what of `sent` is not yet sent, until the server has its request: what answers it.
+async fn accepted(server: &mut Server, sent: &mut InFlight<Frames>) -> SendResponse<Bytes> {
+    tokio::select! {
+        response = head(sent) => panic!("a response before the request: {:?}", response.map(|head| head.status)),
+        accepted = server.accept() => accepted.unwrap().unwrap().1,
+    }
+}
+
 fn ok() -> Response<()> {
     Response::new(())
 }
@@ -176,11 +184,7 @@ async fn a_connection_that_is_let_go_is_closed_behind_its_last_request() {
         let upstream = Upstream::new().await;
         let (connection, mut server) = upstream.both(Builder::new()).await;
         let mut sent = send(connection, &Method::GET, Frames::default());
-        let (_, mut respond) = {
-            let waiting = async { head(&mut sent).await.map(drop).unwrap() };
-            let accepted = async { server.accept().await.unwrap().unwrap() };
-            tokio::select! { () = waiting => panic!("no response yet"), accepted = accepted => accepted }
-        };
+        let mut respond = accepted(&mut server, &mut sent).await;
         upstream.pool.evict(Instant::now() + Duration::from_secs(3600), &TIMEOUTS);
         respond.send_response(ok(), true).unwrap();
         let serving = spawn_local(async move { server.accept().await.is_none() });
@@ -216,11 +220,7 @@ async fn what_a_goaway_leaves_out_is_sent_elsewhere_and_the_rest_is_served() {
         let upstream = Upstream::new().await;
         let (connection, mut server) = upstream.both(Builder::new()).await;
         let mut served = send(connection, &Method::GET, Frames::default());
-        let (_, mut respond) = {
-            let waiting = async { head(&mut served).await.map(drop).unwrap() };
-            let accepted = async { server.accept().await.unwrap().unwrap() };
-            tokio::select! { () = waiting => panic!("no response yet"), accepted = accepted => accepted }
-        };
+        let mut respond = accepted(&mut server, &mut served).await;
         let late = upstream.connection().await;
         server.graceful_shutdown();
         let serving = spawn_local(async move { while server.accept().await.is_some() {} });
@@ -413,11 +413,7 @@ async fn a_request_that_is_given_up_is_cancelled() {
         let upstream = Upstream::new().await;
         let (connection, mut server) = upstream.both(Builder::new()).await;
         let mut sent = send(connection, &Method::GET, Frames::default());
-        let (_, mut respond) = {
-            let waiting = async { head(&mut sent).await.map(drop).unwrap() };
-            let accepted = async { server.accept().await.unwrap().unwrap() };
-            tokio::select! { () = waiting => panic!("no response yet"), accepted = accepted => accepted }
-        };
+        let mut respond = accepted(&mut server, &mut sent).await;
         spawn_local(async move { while server.accept().await.is_some() {} });
         drop(sent);
         let code = poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
