@@ -4,6 +4,8 @@
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
+/// So far a colon is looked for: all names that are known, and nearly all others. Bytes.
+const LONGEST_NAME: usize = 64;
 
 /// `tchar` of RFC 9110 5.6.2.
 static TOKEN: [bool; 256] = {
@@ -61,6 +63,51 @@ pub(crate) fn end_of_target(bytes: &[u8]) -> usize {
 #[inline]
 pub(crate) fn end_of_value(bytes: &[u8]) -> usize {
     scan(bytes, |word| less_than(word, 0x20), |byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
+}
+
+/// Where the first control character is, the tab included.
+#[inline]
+pub(crate) fn first_control(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let marks = controls(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return Some(at * 8 + first(marks));
+        }
+    }
+    let before = bytes.len() - rest.len();
+    rest.iter().position(u8::is_ascii_control).map(|at| before + at)
+}
+
+/// Where the first colon is, within [`LONGEST_NAME`], and whether a control character stands before it.
+#[inline]
+pub(crate) fn until_colon(bytes: &[u8]) -> Option<(usize, bool)> {
+    let mut before = 0;
+    let (words, rest) = bytes[..bytes.len().min(LONGEST_NAME)].as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let colons = zeros(word ^ (ONES * u64::from(b':'))) & HIGH;
+        if colons != 0 {
+            // Of the bytes that come first the lowest bits are.
+            before |= controls(word) & (colons & colons.wrapping_neg()).wrapping_sub(1);
+            return Some((at * 8 + first(colons), before != 0));
+        }
+        before |= controls(word);
+    }
+    let at = rest.iter().position(|byte| *byte == b':')?;
+    Some((words.len() * 8 + at, before != 0 || rest[..at].iter().any(u8::is_ascii_control)))
+}
+
+/// Its highest bits mark control characters; the lowest mark is exact.
+#[inline(always)]
+fn controls(word: u64) -> u64 {
+    (less_than(word, 0x20) | zeros(word ^ (ONES * 0x7f))) & HIGH
+}
+
+/// Which byte the lowest mark is of.
+#[inline(always)]
+fn first(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
 }
 
 /// Whether all of it may be in a field value: [`end_of_value`] without the place, in half the instructions.
@@ -125,6 +172,27 @@ mod tests {
             }
         }
         assert_eq!(end_of_value(b"a\tbcdefg\tijk\x7f"), 12);
+    }
+
+    #[test]
+    fn a_colon_and_a_control_character_are_found_where_they_stand() {
+        for len in 1..35 {
+            for (colon, other, byte) in (0..len)
+                .flat_map(|colon| (0..len).flat_map(move |other| (0..=u8::MAX).map(move |byte| (colon, other, byte))))
+            {
+                for filler in [b'!', b'9', 0xff] {
+                    let mut bytes = vec![filler; len];
+                    bytes[colon] = b':';
+                    bytes[other] = byte;
+                    let control = bytes.iter().position(u8::is_ascii_control);
+                    assert_eq!(first_control(&bytes), control);
+                    let found = bytes.iter().position(|byte| *byte == b':');
+                    let is_before = |colon| control.is_some_and(|control| control < colon);
+                    assert_eq!(until_colon(&bytes), found.map(|colon| (colon, is_before(colon))), "{bytes:?}");
+                }
+            }
+        }
+        assert_eq!(until_colon(&[b'a'; 100]), None);
     }
 
     #[test]
