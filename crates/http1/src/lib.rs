@@ -34,7 +34,7 @@ mod reader;
 mod section;
 mod target;
 
-pub use body::{Decoder, Encoder, Frame, Piece, Step};
+pub use body::{Decoder, Encoder, Frame, Piece, Step, content_only};
 pub use connection::{Expectation, Options, Upgrade};
 pub use error::{BodyError, EditError, EncodeError, HeadError};
 pub use fields::{Field, Fields, Name};

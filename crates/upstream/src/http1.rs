@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use http_body::Frame;
 use std::io;
 use std::task::{Context, Poll, ready};
-use weir_http1::{Asked, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, write_request};
+use weir_http1::{Asked, Decoder, Encoder, Fields, Frame as Piece, Framing, HeadError, content_only, write_request};
 
 /// So much of a request is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
@@ -113,7 +113,7 @@ impl<C: Content> Http1<C> {
             }
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                self.end(Some(&trailers))?;
+                self.end(Some(trailers))?;
             }
             None => self.end(None)?,
         }
@@ -121,13 +121,10 @@ impl<C: Content> Http1<C> {
     }
 
     /// All of the content is handed over.
-    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Stop<C::Error>> {
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Stop<C::Error>> {
         let State { io, progress: Progress { encoder, .. }, .. } = &mut *self.connection.0;
-        let trailers = trailers.and_then(|map| Fields::of_map(map).ok());
-        // Fields that frame or route are left out with all others (RFC 9110 6.5.1): a reader may ignore trailers.
-        if encoder.end(trailers.as_ref(), io.output()).is_err() {
-            encoder.end(None, io.output()).map_err(disagrees)?;
-        }
+        let trailers = trailers.and_then(|map| Fields::of_map(&content_only(map)).ok());
+        encoder.end(trailers.as_ref(), io.output()).map_err(disagrees)?;
         self.content = None;
         Ok(())
     }

@@ -122,18 +122,23 @@ async fn a_message_passes_whole_both_ways() {
             let early = Response::builder().status(103).header("link", "x").body(()).unwrap();
             respond.send_informational(early).unwrap();
             let data = all_of(request.body_mut()).await.unwrap();
-            let sum = request.body_mut().trailers().await.unwrap().unwrap();
+            let mut sum = request.body_mut().trailers().await.unwrap().unwrap();
+            assert_eq!((sum.len(), sum.get("expect")), (1, None));
+            sum.insert("expect", HeaderValue::from_static("100-continue"));
             let mut send = respond.send_response(ok(), false).unwrap();
             send.send_data(data.into(), false).unwrap();
             send.send_trailers(sum).unwrap();
         });
         let mut frames = Frames::of(&["one", "", "three"]);
-        frames.0.push_back(Frame::trailers(trailers("x-sum", "8")));
+        let mut sum = trailers("x-sum", "8");
+        sum.insert("expect", HeaderValue::from_static("100-continue"));
+        frames.0.push_back(Frame::trailers(sum));
         let mut sent = send(connection, &Method::POST, frames);
         // `head` passes over the 103, and fails without its field.
         assert_eq!(head(&mut sent).await.unwrap().status, 200);
         let (data, sum) = content(&mut sent).await;
         assert_eq!((data.as_slice(), sum.get("x-sum").unwrap().as_bytes()), (&b"onethree"[..], &b"8"[..]));
+        assert_eq!(sum.len(), 1, "an expectation is no trailer");
         assert!(sent.is_end() && sent.finish().is_none());
     })
     .await;

@@ -7,3 +7,4 @@ mod trailers;
 
 pub use decode::{Decoder, Frame, Piece, Step};
 pub use encode::Encoder;
+pub use trailers::content_only;

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use weir_http1::{Fields, HeadError};
+use weir_http1::{Fields, HeadError, content_only};
 
 /// So much of a request's content is kept until its response begins, so that it can be sent again. Bytes.
 const KEPT: usize = 64 * 1024;
@@ -140,8 +140,9 @@ impl<C: Content> Http2<C> {
         let Some(mut upload) = self.upload.take() else { return };
         upload.reserve_capacity(0);
         // Fails where the stream is over, which its response tells.
-        let ended = match trailers.filter(|trailers| !trailers.is_empty()) {
-            Some(trailers) => upload.send_trailers(content_only(trailers)),
+        let trailers = trailers.map(content_only).filter(|trailers| !trailers.is_empty());
+        let ended = match trailers {
+            Some(trailers) => upload.send_trailers(trailers),
             None => upload.send_data(Bytes::new(), true),
         };
         drop(ended);
@@ -286,13 +287,4 @@ impl<C: Content> Http2<C> {
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
-}
-
-/// Without what would frame or route another message if it stood in a head (RFC 9110 6.5.1, RFC 9113 8.2.2).
-fn content_only(mut trailers: HeaderMap) -> HeaderMap {
-    use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-    for name in [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
-        trailers.remove(name);
-    }
-    trailers
 }

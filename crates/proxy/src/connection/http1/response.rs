@@ -10,7 +10,7 @@ use http_body::Body;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use weir_http1::{EncodeError, Encoder, Fields, Framing, Known, ReasonPhrase, write_status};
+use weir_http1::{EncodeError, Encoder, Fields, Framing, Known, ReasonPhrase, content_only, write_status};
 
 /// So much of a response is collected before it is written. Bytes.
 const COLLECTED: usize = 16 * 1024;
@@ -174,13 +174,7 @@ impl Sending<'_> {
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Stop> {
-        let trailers = trailers.and_then(|map| Fields::of_map(&map).ok());
-        self.wire
-            .with_output(|io| {
-                // Those that frame or route are left out with all others (RFC 9110 6.5.1): a reader may ignore trailers.
-                let ended = self.encoder.end(trailers.as_ref(), io.output());
-                if ended == Err(EncodeError::TrailerForbidden) { self.encoder.end(None, io.output()) } else { ended }
-            })
-            .map_err(|_| Stop::Broken)
+        let trailers = trailers.and_then(|map| Fields::of_map(&content_only(map)).ok());
+        self.wire.with_output(|io| self.encoder.end(trailers.as_ref(), io.output())).map_err(|_| Stop::Broken)
     }
 }
