@@ -78,14 +78,24 @@ impl Buffered {
     /// # Errors
     /// Those of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.drained && self.input.capacity() - self.input.len() < self.room {
-            // No memory is taken for what has not come.
-            ready!(self.stream.socket().poll_read_ready(cx))?;
+        let is_plain = matches!(self.stream, Stream::Plain(_));
+        let is_short = self.input.capacity() - self.input.len() < self.room;
+        let waits = is_plain || self.drained && is_short;
+        // No memory is taken for what has not come.
+        if waits && self.stream.socket().poll_read_ready(cx)?.is_pending() {
+            if self.input.is_empty() && !(self.drained && is_short) {
+                self.input = BytesMut::new();
+            }
+            self.drained = true;
+            return Poll::Pending;
         }
         self.input.reserve(self.room);
         let room = self.input.capacity() - self.input.len();
-        // It has no state: what it has not read, the next one reads.
-        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        let read = match &mut self.stream {
+            Stream::Plain(socket) => socket.poll_read_more(&mut self.input, cx),
+            // It has no state: what it has not read, the next one reads.
+            Stream::Tls(tls) => pin!(tls.read_buf(&mut self.input)).poll(cx),
+        };
         // Of TLS the end may have come with the last data: nothing tells but another read.
         self.drained = match read {
             Poll::Pending => true,
@@ -104,7 +114,7 @@ impl Buffered {
     /// without being asked - a session ticket of TLS - is passed over.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        if self.drained && self.stream.socket().poll_read_ready(&mut cx).is_pending() {
+        if self.drained && !self.stream.socket().is_readable() {
             return self.input.is_empty();
         }
         self.poll_fill(&mut cx).is_pending() && self.input.is_empty()

@@ -3,12 +3,15 @@
 //! `writev` costs the kernel 0.25 µs more than `send` (loopback, 300 to 4,000 bytes), and a proxied request writes twice: a
 //! head, or a head and a body that often is small. So one piece is sent, and several small ones are copied into one;
 //! what is larger goes out as it lies.
+//!
+//! What can be done at once is done without asking the runtime to wait for it first, which costs 70 instructions a call.
 
+use bytes::BytesMut;
 use smallvec::SmallVec;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes that are copied rather than written where they lie: about 0.05 µs.
@@ -32,6 +35,45 @@ impl Socket {
         self.0.poll_read_ready(cx)
     }
 
+    /// Whether a read would not wait, as far as the runtime knows. Nobody is woken.
+    pub fn is_readable(&self) -> bool {
+        self.0.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    /// Reads what there is room for in `buf`, after [`Self::poll_read_ready`], where a task yields that has had its share
+    /// (`tokio::task::coop`). Answers how many bytes; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(crate) fn poll_read_more(&self, buf: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match self.0.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_read_ready(cx))?,
+                Ok(len) => {
+                    if len > 0 && buf.len() < buf.capacity() {
+                        self.is_drained();
+                    }
+                    return Poll::Ready(Ok(len));
+                }
+                failed => return Poll::Ready(failed),
+            }
+        }
+    }
+
+    /// A read that was not filled has taken all that had come: the next one waits for the kernel's word, in place of
+    /// asking it in vain.
+    fn is_drained(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        self.0.try_io(Interest::READABLE, nothing).unwrap_or_default();
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.0.try_write(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(&mut self.0).poll_write(cx, buf),
+            done => Poll::Ready(done),
+        }
+    }
+
     /// Waits until a read would not wait.
     ///
     /// # Errors
@@ -49,7 +91,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+        self.get_mut().poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -57,16 +99,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let tcp = Pin::new(&mut self.get_mut().0);
+        let socket = self.get_mut();
         if let [only] = bufs {
-            return tcp.poll_write(cx, only);
+            return socket.poll_write(cx, only);
         }
         if bufs.iter().map(|buf| buf.len()).sum::<usize>() > SMALL {
-            return tcp.poll_write_vectored(cx, bufs);
+            return Pin::new(&mut socket.0).poll_write_vectored(cx, bufs);
         }
         let mut whole: SmallVec<[u8; SMALL]> = SmallVec::new();
         bufs.iter().for_each(|buf| whole.extend_from_slice(buf));
-        tcp.poll_write(cx, &whole)
+        socket.poll_write(cx, &whole)
     }
 
     fn is_write_vectored(&self) -> bool {
