@@ -65,6 +65,14 @@ impl Fields {
     /// The options of all lines of `Connection`.
     pub fn options(&self) -> Options {
         let mut options = Options::default();
+        if !self.has(Known::Connection) {
+            return options;
+        }
+        // What nearly every line says that is there.
+        if self.only(Known::Connection).is_some_and(|line| line.eq_ignore_ascii_case(b"keep-alive")) {
+            options.keep_alive = true;
+            return options;
+        }
         for option in self.members(Known::Connection) {
             options.close |= option.eq_ignore_ascii_case(b"close");
             options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -80,6 +88,10 @@ impl Fields {
     /// # Errors
     /// The head is larger than 4 GiB.
     pub fn end_hop(&mut self) -> Result<(), EditError> {
+        // What nearly every message says that says something.
+        if !self.has(Known::Te) && self.has(Known::Connection) {
+            self.remove_only(Known::Connection, [b"keep-alive", b"close"]);
+        }
         let takes_trailers = self.present().meets(LOOKED_AT) && self.remove_named();
         self.remove_all(HOP_BY_HOP);
         if takes_trailers {
@@ -93,12 +105,9 @@ impl Fields {
     fn remove_named(&mut self) -> bool {
         let takes_trailers =
             self.has(Known::Te) && self.members(Known::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-        // What nearly every message says, and no name of a field.
+        // No names of fields.
         let is_plain =
             |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
-        if self.only(Known::Connection).is_some_and(is_plain) {
-            return takes_trailers;
-        }
         let mut named = Vec::new();
         for option in self.members(Known::Connection).filter(|option| !is_plain(option)).take(MOST_NAMED) {
             let name = Name::from(option).resolved();

@@ -133,8 +133,9 @@ fn length(fields: &Fields, may_repeat: bool) -> Result<u64, HeadError> {
     let mut lines = lines(fields, Known::ContentLength);
     let first = lines.next().ok_or(HeadError::Length)??;
     let second = lines.next();
-    if second.is_none() && (!may_repeat || !first.contains(&b',')) {
-        return number(first);
+    let number_of_first = number(first);
+    if second.is_none() && (!may_repeat || number_of_first.is_ok()) {
+        return number_of_first;
     }
     let mut found = None;
     for line in std::iter::once(Ok(first)).chain(second).chain(lines) {
@@ -151,10 +152,13 @@ fn length(fields: &Fields, may_repeat: bool) -> Result<u64, HeadError> {
 
 /// `1*DIGIT` of RFC 9110 8.6, in 64 bits.
 fn number(digits: &[u8]) -> Result<u64, HeadError> {
-    if digits.is_empty() || digits.len() > MOST_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > MOST_DIGITS {
         return Err(HeadError::Length);
     }
-    let add = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    let add = |number: u64, byte: &u8| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
+    };
     digits.iter().try_fold(0, add).ok_or(HeadError::Length)
 }
 

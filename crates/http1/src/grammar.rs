@@ -33,13 +33,38 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
+/// What most names of hosts and all IPv4 addresses are made of: letters, digits, dash and dot.
+static HOST: [bool; 256] = {
+    let (mut map, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        let char = byte as u8;
+        map[byte] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'.');
+        byte += 1;
+    }
+    map
+};
+
+#[inline]
+pub(crate) fn is_host_byte(byte: u8) -> bool {
+    HOST[usize::from(byte)]
+}
+
 /// A blank of RFC 9110 5.6.3.
 pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// `bytes` without blanks at its ends.
-pub(crate) fn trimmed(mut bytes: &[u8]) -> &[u8] {
+#[inline]
+pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [first, .., last] if !is_blank(*first) && !is_blank(*last) => bytes,
+        _ => without_blanks(bytes),
+    }
+}
+
+#[cold]
+fn without_blanks(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_blank(*first)
     {

@@ -1,11 +1,25 @@
 //! What a host is: the authority of RFC 3986 3.2 without user information (RFC 9110 4.2.4), for a password in it would
 //! be recorded and sent on.
 
+use crate::grammar::is_host_byte;
 use std::net::Ipv6Addr;
 
 /// Whether `bytes` are a host and a port, or a host alone. A host is a name, an IPv4 address or an IPv6 address in
 /// brackets, and not empty (RFC 9110 4.2.1).
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
+    is_plain_authority(bytes) || is_other_authority(bytes)
+}
+
+/// Whether `bytes` are a name of letters, digits, dashes and dots or an IPv4 address, with or without a port: nearly every
+/// authority, and not worth a parser.
+pub fn is_plain_authority(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| !is_host_byte(*byte)).unwrap_or(bytes.len());
+    let is_port = |port: &[u8]| matches!(port, [b':', digits @ ..] if !digits.is_empty() && is_port(digits));
+    end > 0 && (end == bytes.len() || is_port(&bytes[end..]))
+}
+
+#[cold]
+fn is_other_authority(bytes: &[u8]) -> bool {
     let (host, port) = divided(bytes);
     is_host(host) && port.is_none_or(is_port)
 }
@@ -29,12 +43,10 @@ fn is_host(host: &[u8]) -> bool {
     if let [b'[', address @ .., b']'] = host {
         return std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
     }
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !host.is_empty() && (host.iter().all(plain) || is_name(host))
+    !host.is_empty() && is_name(host)
 }
 
 /// `reg-name` of RFC 3986 3.2.2.
-#[cold]
 fn is_name(host: &[u8]) -> bool {
     let mut rest = host;
     while let [first, tail @ ..] = rest {

@@ -150,6 +150,11 @@ impl KnownSet {
         self.0 |= 1 << name as u8;
     }
 
+    #[inline]
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
     pub(crate) fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
     }

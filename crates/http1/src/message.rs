@@ -141,13 +141,12 @@ impl Request {
 
     /// One host, and a valid one (RFC 9112 3.2). An empty one is refused as well: http and https have none (RFC 9110 4.2.1).
     pub(crate) fn check_host(&self) -> Result<(), HeadError> {
-        let mut lines = self.fields.get_all(Known::Host);
-        match (lines.next(), lines.next()) {
-            (_, Some(_)) => Err(HeadError::HostRepeated),
-            (Some(host), None) if crate::host::is_authority(host) => Ok(()),
-            (Some(_), None) => Err(HeadError::Host),
-            (None, None) if self.version == Version::Http10 => Ok(()),
-            (None, None) => Err(HeadError::HostMissing),
+        match self.fields.only(Known::Host) {
+            Some(host) if crate::host::is_authority(host) => Ok(()),
+            Some(_) => Err(HeadError::Host),
+            None if self.fields.has(Known::Host) => Err(HeadError::HostRepeated),
+            None if self.version == Version::Http10 => Ok(()),
+            None => Err(HeadError::HostMissing),
         }
     }
 }

@@ -43,6 +43,7 @@ impl Fields {
         Ok(())
     }
 
+    #[inline]
     fn replace(&mut self, name: Name<'_>, entry: Entry) {
         match self.position(name) {
             None => self.push(entry),
@@ -154,6 +155,7 @@ impl Fields {
     }
 
     /// Of a value that is sound and has no blanks at its ends.
+    #[inline]
     fn sound_line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Entry, EditError> {
         self.furnish();
         let (known, text) = match name {
@@ -164,7 +166,6 @@ impl Fields {
         self.make_room(text.len() + value.len() + 4)?;
         let added = &mut self.store.added;
         let at = added.len() as u32;
-        added.reserve(text.len() + value.len() + 4);
         added.extend_from_slice(text);
         added.extend_from_slice(b": ");
         added.extend_from_slice(value);
@@ -175,11 +176,17 @@ impl Fields {
     }
 
     /// Ranges are of 32 bits.
-    fn make_room(&self, more: usize) -> Result<(), EditError> {
-        let len = self.store.added.len().checked_add(more).and_then(|len| u32::try_from(len).ok());
-        len.map(|_| ()).ok_or(EditError::TooLarge)
+    #[inline]
+    pub(super) fn make_room(&mut self, more: usize) -> Result<(), EditError> {
+        // No slice is longer than half of all memory, so that three of them do not overflow.
+        if self.store.added.len().saturating_add(more) > u32::MAX as usize {
+            return Err(EditError::TooLarge);
+        }
+        self.store.added.reserve(more);
+        Ok(())
     }
 
+    #[inline]
     fn push(&mut self, entry: Entry) {
         if let Some(known) = entry.known {
             self.present.add(known);
@@ -187,14 +194,10 @@ impl Fields {
         self.entries.push(entry);
     }
 
-    fn position(&self, name: Name<'_>) -> Option<usize> {
-        match name {
-            Name::Known(known) if !self.has(known) => None,
-            _ => self.entries.iter().position(|entry| self.is(entry, name)),
-        }
-    }
-
     fn remove_from(&mut self, from: usize, name: Name<'_>) {
+        if !self.entries[from..].iter().any(|entry| self.is(entry, name)) {
+            return;
+        }
         let mut kept = from;
         for at in from..self.entries.len() {
             let entry = self.entries[at];
@@ -208,8 +211,18 @@ impl Fields {
 
     /// The value of the line with this name, if there is one such line.
     pub(crate) fn only(&self, name: Known) -> Option<&[u8]> {
-        let mut lines = self.entries.iter().filter(|entry| entry.known == Some(name));
-        let line = lines.next()?;
-        lines.next().is_none().then(|| self.value(line))
+        let at = self.position(Name::Known(name))?;
+        let is_one = |entry: &Entry| entry.known == Some(name);
+        (!self.entries[at + 1..].iter().any(is_one)).then(|| self.value(&self.entries[at]))
+    }
+
+    /// Removes the line with this name, where its value is one of `values` in any case and there is no other such line.
+    pub(crate) fn remove_only(&mut self, name: Known, values: [&[u8]; 2]) -> bool {
+        let is_one = self.only(name).is_some_and(|value| values.iter().any(|one| value.eq_ignore_ascii_case(one)));
+        if is_one && let Some(at) = self.position(Name::Known(name)) {
+            self.entries.remove(at);
+            self.present.remove(KnownSet::new(&[name]));
+        }
+        is_one
     }
 }

@@ -159,6 +159,11 @@ impl Fields {
         self.entries.iter().map(|entry| self.field(entry))
     }
 
+    /// The lines whose names have no number, in their order.
+    pub fn others(&self) -> impl Iterator<Item = Field<'_>> {
+        self.entries.iter().filter(|entry| entry.known.is_none()).map(|entry| self.field(entry))
+    }
+
     /// Whether a line has this name.
     #[inline]
     pub fn has(&self, name: Known) -> bool {
@@ -213,8 +218,19 @@ impl Fields {
         self.present = KnownSet::default();
     }
 
+    #[inline]
     fn find(&self, name: Name<'_>) -> Option<&Entry> {
-        self.may_have(name).then(|| self.entries.iter().find(|entry| self.is(entry, name)))?
+        self.position(name).map(|at| &self.entries[at])
+    }
+
+    /// Which line is the first with this name.
+    #[inline]
+    pub(super) fn position(&self, name: Name<'_>) -> Option<usize> {
+        match name {
+            Name::Known(known) if !self.has(known) => None,
+            Name::Known(known) => self.entries.iter().position(|entry| entry.known == Some(known)),
+            Name::Other(_) => self.entries.iter().position(|entry| self.is(entry, name)),
+        }
     }
 
     fn may_have(&self, name: Name<'_>) -> bool {
@@ -224,7 +240,7 @@ impl Fields {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is(&self, entry: &Entry, name: Name<'_>) -> bool {
         match name {
             Name::Known(known) => entry.known == Some(known),
