@@ -180,6 +180,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange that begins at `now` and, until something else is said, was cancelled.
+    #[inline]
     pub fn new(now: Instant, started_us: i64) -> Self {
         Self {
             started: now,

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use weir_event::ids::hex_into;
 use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
-use weir_http1::{Fields, Known};
+use weir_http1::{Fields, Known, is_plain_authority};
 use weir_telemetry::Continuation;
 
 /// A request head larger than this, in bytes, is 431: Flex's limit.
@@ -331,7 +331,7 @@ fn host(
 /// An authority without user information (RFC 9110 4.2.4): a password in it would be recorded, and sent on.
 pub(crate) fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    is_plain_host(bytes)
+    is_plain_authority(bytes)
         || !bytes.contains(&b'@') && http::uri::Authority::try_from(bytes).is_ok_and(|it| has_port(&it))
 }
 
@@ -350,15 +350,6 @@ fn is_same_authority(host: &HeaderValue, authority: &str, uri: &Uri) -> bool {
         name.to_ascii_lowercase()
     };
     bare(host.as_bytes()) == bare(authority.as_bytes())
-}
-
-/// A name or an IPv4 address, with or without a port: nearly every one, and not worth a parser.
-fn is_plain_host(bytes: &[u8]) -> bool {
-    let name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    let end = bytes.iter().position(|byte| !name(byte)).unwrap_or(bytes.len());
-    let port = bytes[end..].strip_prefix(b":");
-    end > 0
-        && port.map_or(end == bytes.len(), |port| matches!(port.len(), 1..=5) && port.iter().all(u8::is_ascii_digit))
 }
 
 /// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its
@@ -390,7 +381,7 @@ mod tests {
         for _ in 0..50_000 {
             let count = rng.usize(0..6);
             let host: String = (0..count).filter_map(|_| rng.choice(PIECES)).collect();
-            if is_plain_host(host.as_bytes()) {
+            if is_plain_authority(host.as_bytes()) {
                 plain += 1;
                 assert!(!host.contains('@') && http::uri::Authority::try_from(host.as_bytes()).is_ok(), "{host}");
             }

@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, as all requests on it know it.
 
+use crate::forwarded::both;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use http::HeaderValue;
@@ -9,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use weir_config::PeerGateway;
-use weir_event::TlsVersion;
+use weir_event::{Scheme, TlsVersion};
+use weir_http1::Lines;
 
 /// A client, and where it came in.
 pub(crate) struct Client {
@@ -19,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) peer: IpAddr,
     /// The peer's address as text, made once for all requests.
     pub(crate) peer_text: HeaderValue,
+    /// What is said of it to upstreams.
+    forwarded: OnceCell<Lines>,
     /// What to shake hands with; `None` in the clear.
     pub(crate) acceptor: Option<Arc<ServerConfig>>,
     /// A generation of the configuration, and whether by it requests of the peer enter the fleet here.
@@ -44,6 +48,7 @@ impl Client {
             listener,
             peer,
             peer_text,
+            forwarded: OnceCell::new(),
             acceptor,
             entry: Cell::new((0, true)),
             tls: Cell::new((TlsVersion::None, "")),
@@ -61,6 +66,17 @@ impl Client {
 
     pub(crate) fn tls(&self) -> (TlsVersion, &'static str) {
         self.tls.get()
+    }
+
+    /// The scheme by which it asks. It stays, for it is first looked at behind the handshake.
+    pub(crate) fn proto(&self) -> &'static str {
+        let scheme = if self.tls.get().0 == TlsVersion::None { Scheme::Http } else { Scheme::Https };
+        scheme.as_str()
+    }
+
+    /// What upstreams are told of it where it says nothing itself.
+    pub(crate) fn forwarded(&self) -> &Lines {
+        self.forwarded.get_or_init(|| Lines::from(&both(&self.peer_text, self.proto())))
     }
 
     /// The port speaks TLS and the client does not.

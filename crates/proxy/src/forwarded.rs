@@ -7,7 +7,7 @@ use crate::headers::{Special, is_claim};
 use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use weir_http1::{Fields, Known};
+use weir_http1::{Fields, Known, Lines};
 
 /// Flex's default is SANITIZE: nobody's word on a client certificate is passed on.
 const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
@@ -57,14 +57,41 @@ pub(crate) struct Forwarded<'a> {
     /// The peer's address as text, made once a connection.
     pub(crate) peer: &'a HeaderValue,
     pub(crate) proto: &'static str,
+    /// What of both is said of a client that says nothing of them itself.
+    pub(crate) lines: &'a Lines,
     pub(crate) host: &'a HeaderValue,
     /// What is in the headers that are written to.
     pub(crate) special: Special,
 }
 
+/// The fields that say who sends and by which scheme.
+pub(crate) fn both(peer: &HeaderValue, proto: &str) -> Fields {
+    let mut fields = Fields::new();
+    fields.put(Known::XForwardedFor, peer);
+    let set = fields.set(Known::XForwardedProto, proto.as_bytes());
+    debug_assert!(set.is_ok(), "a scheme");
+    fields
+}
+
 impl Forwarded<'_> {
     /// Writes the `X-Forwarded-*` fields.
     pub(crate) fn write(&self, fields: &mut Fields) {
+        if fields.present().meets(self.lines.present()) {
+            self.write_both(fields);
+        } else {
+            fields.append_lines(self.lines);
+        }
+        if self.special.has_claims() {
+            self.remove_claims(fields);
+        }
+        if !self.trusted || !fields.has(Known::XForwardedHost) {
+            fields.put(Known::XForwardedHost, self.host);
+        }
+    }
+
+    /// Address and scheme, where one of them is there.
+    #[cold]
+    fn write_both(&self, fields: &mut Fields) {
         match self.trusted.then(|| self.chain(fields)).flatten() {
             Some(chain) => {
                 let set = fields.set(Known::XForwardedFor, &chain);
@@ -72,15 +99,9 @@ impl Forwarded<'_> {
             }
             None => fields.put(Known::XForwardedFor, self.peer),
         }
-        if self.special.has_claims() {
-            self.remove_claims(fields);
-        }
         if !self.trusted || !fields.has(Known::XForwardedProto) {
             let set = fields.set(Known::XForwardedProto, self.proto.as_bytes());
             debug_assert!(set.is_ok(), "a scheme");
-        }
-        if !self.trusted || !fields.has(Known::XForwardedHost) {
-            fields.put(Known::XForwardedHost, self.host);
         }
     }
 
@@ -169,7 +190,8 @@ mod tests {
             headers.append(X_FORWARDED_CLIENT_CERT, b"Subject=\"CN=root\"").unwrap();
             headers.append("x-forwarded-proto", b"https").unwrap();
             let special = Special::of(&headers);
-            Forwarded { trusted, peer: &peer, proto: "http", host: &host, special }.write(&mut headers);
+            let lines = Lines::from(&both(&peer, "http"));
+            Forwarded { trusted, peer: &peer, proto: "http", lines: &lines, host: &host, special }.write(&mut headers);
             assert_eq!(headers.get_all(Known::XForwardedFor).collect::<Vec<_>>(), [expected.as_bytes()]);
             for claim in CLAIMS {
                 assert_eq!(headers.contains(claim), trusted && !claim.contains('_'), "{claim}");

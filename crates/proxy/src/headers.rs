@@ -32,8 +32,7 @@ impl Special {
     pub(crate) fn of(fields: &Fields) -> Self {
         let known = fields.present();
         let flags = KNOWN.iter().filter(|(names, _)| known.meets(*names)).fold(0, |seen, (_, flag)| seen | flag);
-        let others = fields.iter().filter(|field| field.known.is_none());
-        Self(others.fold(flags, |seen, field| seen | Self::flag(field.name)))
+        Self(fields.others().fold(flags, |seen, field| seen | Self::flag(field.name)))
     }
 
     #[inline(always)]

@@ -8,7 +8,6 @@ use crate::marks::Marks;
 use crate::registry::Registry;
 use crate::tls::validities;
 use crate::tracing::Tracer;
-use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
@@ -21,6 +20,7 @@ use weir_config::{
     Validity,
 };
 use weir_event::{NameId, Protocol};
+use weir_http1::{Fields, Known, Lines};
 use weir_policies::{Policy, Stages};
 use weir_router::{PolicyRules, Router};
 use weir_telemetry::LineRule;
@@ -66,18 +66,23 @@ pub struct Snapshot {
 /// This gateway's member of `Via`, for each version that a request may come in (RFC 9110 7.6.3).
 #[derive(Debug)]
 pub(crate) struct Via {
-    http10: HeaderValue,
-    http11: HeaderValue,
-    http2: HeaderValue,
+    http10: Lines,
+    http11: Lines,
+    http2: Lines,
 }
 
 impl Via {
     fn new(pseudonym: &str) -> Option<Self> {
-        let member = |version: &str| HeaderValue::from_str(&format!("{version} {pseudonym}")).ok();
+        let member = |version: &str| {
+            let mut line = Fields::new();
+            line.append(Known::Via, format!("{version} {pseudonym}").as_bytes()).ok()?;
+            Some(Lines::from(&line))
+        };
         Some(Self { http10: member("1.0")?, http11: member("1.1")?, http2: member("2.0")? })
     }
 
-    pub(crate) fn received(&self, protocol: Protocol) -> &HeaderValue {
+    /// The line for a message that came over `protocol`.
+    pub(crate) fn received(&self, protocol: Protocol) -> &Lines {
         match protocol {
             Protocol::Http10 => &self.http10,
             Protocol::Http2 => &self.http2,

@@ -348,11 +348,13 @@ fn prepare(flow: &Flow, target: &Target, head: Head, origin: &Origin) -> Result<
         let set = fields.set_framing(Framing::Chunked);
         debug_assert!(set.is_ok(), "a head of 4 GiB");
     }
-    fields.add(Known::Via, snapshot.via.received(flow.exchange.borrow().protocol));
+    let client = flow.exchange.client();
+    fields.append_lines(snapshot.via.received(flow.exchange.borrow().protocol));
     Forwarded {
-        trusted: is_of(flow.exchange.client().peer, &snapshot.trusted_peers),
-        peer: &flow.exchange.client().peer_text,
-        proto: flow.exchange.borrow().scheme.as_str(),
+        trusted: is_of(client.peer, &snapshot.trusted_peers),
+        peer: &client.peer_text,
+        proto: client.proto(),
+        lines: client.forwarded(),
         host: &host,
         special,
     }
