@@ -146,8 +146,8 @@ impl KnownSet {
     }
 
     #[inline]
-    pub(crate) fn add(&mut self, name: Known) {
-        self.0 |= 1 << name as u8;
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     #[inline]
@@ -155,6 +155,7 @@ impl KnownSet {
         self.0 |= other.0;
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
     }
@@ -269,7 +270,7 @@ mod tests {
     fn a_set_has_what_was_put_into_it() {
         let mut set = KnownSet::new(&[Known::Accept, Known::XRequestId]);
         assert!(set.has(Known::Accept) && set.has(Known::XRequestId) && !set.has(Known::Via));
-        set.add(Known::Via);
+        set.add_all(KnownSet::new(&[Known::Via]));
         assert!(set.meets(KnownSet::new(&[Known::Via, Known::Te])) && !set.meets(KnownSet::new(&[Known::Te])));
         set.remove(KnownSet::new(&[Known::Via]));
         assert!(!set.has(Known::Via));

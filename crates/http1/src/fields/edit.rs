@@ -1,6 +1,6 @@
 //! Changes to a list of fields. What would make another message of it is refused (response splitting).
 
-use super::list::{Entry, Field, Fields, Name, Place, Span};
+use super::list::{Entry, Field, Fields, Name, Names, Place, Span};
 use crate::error::EditError;
 use crate::grammar::{is_token, is_value, trimmed};
 use crate::known::{Known, KnownSet};
@@ -49,7 +49,7 @@ impl Fields {
             None => self.push(entry),
             Some(first) => {
                 self.entries[first] = entry;
-                self.remove_from(first + 1, name);
+                self.remove_behind(first, name);
             }
         }
     }
@@ -97,18 +97,19 @@ impl Fields {
     pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> bool {
         let name = name.into().resolved();
         let Some(first) = self.position(name) else { return false };
-        self.remove_from(first, name);
+        self.remove_behind(first, name);
+        self.entries.remove(first);
         if let Name::Known(known) = name {
-            self.present.remove(KnownSet::new(&[known]));
+            self.names.forget(KnownSet::new(&[known]));
         }
         true
     }
 
     /// Removes all lines with one of these names, in one pass.
     pub fn remove_all(&mut self, names: KnownSet) {
-        if self.present.meets(names) {
+        if self.names.present.meets(names) {
             self.entries.retain(|entry| !entry.known.is_some_and(|known| names.has(known)));
-            self.present.remove(names);
+            self.names.forget(names);
         }
     }
 
@@ -126,8 +127,8 @@ impl Fields {
     }
 
     fn see_present(&mut self) {
-        self.present = KnownSet::default();
-        self.entries.iter().filter_map(|entry| entry.known).for_each(|known| self.present.add(known));
+        self.names = Names::default();
+        self.entries.iter().filter_map(|entry| entry.known).for_each(|known| self.names.note(known));
     }
 
     /// Keeps the lines of which `keep` says so.
@@ -189,17 +190,23 @@ impl Fields {
     #[inline]
     fn push(&mut self, entry: Entry) {
         if let Some(known) = entry.known {
-            self.present.add(known);
+            self.names.note(known);
         }
         self.entries.push(entry);
     }
 
-    fn remove_from(&mut self, from: usize, name: Name<'_>) {
-        if !self.entries[from..].iter().any(|entry| self.is(entry, name)) {
-            return;
+    /// Removes the lines with this name that stand behind the one with the number `first`.
+    #[inline]
+    fn remove_behind(&mut self, first: usize, name: Name<'_>) {
+        if !matches!(name, Name::Known(known) if !self.names.repeated.has(known)) {
+            self.remove_others(first, name);
         }
-        let mut kept = from;
-        for at in from..self.entries.len() {
+    }
+
+    #[cold]
+    fn remove_others(&mut self, first: usize, name: Name<'_>) {
+        let mut kept = first + 1;
+        for at in first + 1..self.entries.len() {
             let entry = self.entries[at];
             if !self.is(&entry, name) {
                 self.entries[kept] = entry;
@@ -212,8 +219,9 @@ impl Fields {
     /// The value of the line with this name, if there is one such line.
     pub(crate) fn only(&self, name: Known) -> Option<&[u8]> {
         let at = self.position(Name::Known(name))?;
-        let is_one = |entry: &Entry| entry.known == Some(name);
-        (!self.entries[at + 1..].iter().any(is_one)).then(|| self.value(&self.entries[at]))
+        let is_same = |entry: &Entry| entry.known == Some(name);
+        let is_only = !self.names.repeated.has(name) || !self.entries[at + 1..].iter().any(is_same);
+        is_only.then(|| self.value(&self.entries[at]))
     }
 
     /// Removes the line with this name, where its value is one of `values` in any case and there is no other such line.
@@ -221,7 +229,7 @@ impl Fields {
         let is_one = self.only(name).is_some_and(|value| values.iter().any(|one| value.eq_ignore_ascii_case(one)));
         if is_one && let Some(at) = self.position(Name::Known(name)) {
             self.entries.remove(at);
-            self.present.remove(KnownSet::new(&[name]));
+            self.names.forget(KnownSet::new(&[name]));
         }
         is_one
     }

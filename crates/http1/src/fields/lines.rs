@@ -1,6 +1,6 @@
 //! Lines that are the same in many messages: made once, and added to each by one copy.
 
-use super::list::{Entry, Fields, Place};
+use super::list::{Entry, Fields, Names, Place};
 use crate::known::KnownSet;
 
 /// Lines to add to other lists.
@@ -9,13 +9,13 @@ pub struct Lines {
     text: Box<[u8]>,
     /// Where they stand in the text.
     entries: Box<[Entry]>,
-    present: KnownSet,
+    names: Names,
 }
 
 impl Lines {
     /// The well-known names that they have.
     pub fn present(&self) -> KnownSet {
-        self.present
+        self.names.present
     }
 }
 
@@ -27,11 +27,7 @@ impl From<&Fields> for Lines {
             let added = only.append(field.name, field.value);
             debug_assert!(added.is_ok(), "it is in a list");
         }
-        Self {
-            text: only.store.added.as_slice().into(),
-            entries: only.entries.as_slice().into(),
-            present: only.present,
-        }
+        Self { text: only.store.added.as_slice().into(), entries: only.entries.as_slice().into(), names: only.names }
     }
 }
 
@@ -46,7 +42,8 @@ impl Fields {
         }
         self.store.added.extend_from_slice(&lines.text);
         self.entries.extend(lines.entries.iter().map(|entry| entry.behind(at)));
-        self.present.add_all(lines.present);
+        self.names.note_all(lines.names.present);
+        self.names.repeated.add_all(lines.names.repeated);
     }
 }
 

@@ -80,7 +80,37 @@ pub(crate) struct Entry {
 pub struct Fields {
     pub(crate) store: Store,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) names: Names,
+}
+
+/// Which well-known names a list has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
     pub(crate) present: KnownSet,
+    /// Those that more than one line may have: of all others nobody looks for a second line.
+    pub(crate) repeated: KnownSet,
+}
+
+impl Names {
+    /// A line with this name is there, too.
+    #[inline]
+    pub(crate) fn note(&mut self, known: Known) {
+        self.note_all(KnownSet::new(&[known]));
+    }
+
+    /// A line of each of these is there, too.
+    #[inline]
+    pub(crate) fn note_all(&mut self, names: KnownSet) {
+        self.repeated.add_all(self.present.and(names));
+        self.present.add_all(names);
+    }
+
+    /// No line has one of these names any more.
+    #[inline]
+    pub(crate) fn forget(&mut self, names: KnownSet) {
+        self.present.remove(names);
+        self.repeated.remove(names);
+    }
 }
 
 /// A field.
@@ -167,12 +197,12 @@ impl Fields {
     /// Whether a line has this name.
     #[inline]
     pub fn has(&self, name: Known) -> bool {
-        self.present.has(name)
+        self.names.present.has(name)
     }
 
     /// Which well-known names there are.
     pub fn present(&self) -> KnownSet {
-        self.present
+        self.names.present
     }
 
     /// The value of the first line with this name.
@@ -215,7 +245,7 @@ impl Fields {
         self.store.head = Bytes::new();
         self.store.added.clear();
         self.entries.clear();
-        self.present = KnownSet::default();
+        self.names = Names::default();
     }
 
     #[inline]
@@ -224,18 +254,22 @@ impl Fields {
     }
 
     /// Which line is the first with this name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn position(&self, name: Name<'_>) -> Option<usize> {
         match name {
             Name::Known(known) if !self.has(known) => None,
-            Name::Known(known) => self.entries.iter().position(|entry| entry.known == Some(known)),
+            Name::Known(known) => self.position_of_known(known),
             Name::Other(_) => self.entries.iter().position(|entry| self.is(entry, name)),
         }
     }
 
+    fn position_of_known(&self, known: Known) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.known == Some(known))
+    }
+
     fn may_have(&self, name: Name<'_>) -> bool {
         match name {
-            Name::Known(known) => self.present.has(known),
+            Name::Known(known) => self.names.present.has(known),
             Name::Other(_) => true,
         }
     }

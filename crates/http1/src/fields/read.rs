@@ -6,10 +6,10 @@
 //! two readers see two messages (RFC 9112 2.2), so each line's end is looked at again. It is never told to allow folded
 //! lines or blanks before a colon (RFC 9112 5.1, 5.2).
 
-use super::list::{Entry, Fields, Place, Span};
+use super::list::{Entry, Fields, Names, Place, Span};
 use crate::error::HeadError;
 use crate::grammar::{first_control, is_blank, is_token, is_token_byte, until_colon};
-use crate::known::{Known, KnownSet};
+use crate::known::Known;
 use httparse::{EMPTY_HEADER, Header, Status};
 
 /// Fields of nearly every message. More need memory for the time of parsing.
@@ -29,7 +29,7 @@ impl Fields {
     fn read_plain(&mut self, bytes: &[u8], from: usize, most: usize) -> Option<usize> {
         self.furnish();
         self.entries.clear();
-        self.present = KnownSet::default();
+        self.names = Names::default();
         let mut at = from;
         loop {
             let line = &bytes[at..];
@@ -49,7 +49,7 @@ impl Fields {
                 return None;
             }
             if let Some(known) = known {
-                self.present.add(known);
+                self.names.note(known);
             }
             let (name, value) = (Span::new(at, name), Span::new(at + name + 2, end));
             self.entries.push(Entry { name, value, place: Place::Head, known, is_plain: true });
@@ -88,7 +88,7 @@ impl Fields {
         self.furnish();
         self.entries.clear();
         self.entries.reserve(headers.len());
-        self.present = KnownSet::default();
+        self.names = Names::default();
         let offset = |text: &[u8]| text.as_ptr() as usize - bytes.as_ptr() as usize;
         // Where the line in front of the next one has its last byte that counts.
         let mut before = from;
@@ -97,7 +97,7 @@ impl Fields {
             let value = Span::new(offset(header.value), header.value.len());
             let known = Known::of_token(header.name.as_bytes());
             if let Some(known) = known {
-                self.present.add(known);
+                self.names.note(known);
             }
             self.end_line(bytes, before, name.at as usize)?;
             let gap = value.at.wrapping_sub(name.end());
@@ -199,7 +199,7 @@ mod tests {
     ];
 
     fn listed(fields: &Fields) -> String {
-        format!("{:?} {:?}", fields.entries, fields.present)
+        format!("{:?} {:?}", fields.entries, fields.names)
     }
 
     /// What the plain way reads, the other reads in the same way.
