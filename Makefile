@@ -8,7 +8,7 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo screenshots test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-units test-api \
+  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-image-built test-units test-api \
   bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
@@ -71,17 +71,16 @@ test-kits:
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
 
 test-kits-run:
-	@$(MAKE) --no-print-directory test-guard
+	@$(MAKE) --no-print-directory test-guard test-image
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-collector
 	@.ci/step "dashboards" $(MAKE) --no-print-directory test-dashboards
 	@.ci/step "the query API" $(MAKE) --no-print-directory test-api
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
-	@.ci/step "images" $(MAKE) --no-print-directory test-image
 
-test-guard: test-build tools
-	@.ci/step "building the guard's gateway" cargo build --quiet --locked --profile demo -p weir-gateway
-	@.ci/step "instructions a request" target/debug/weir-bench guard --program target/demo/weir
+# Of the gateway that the images have: no other release build is made for it.
+test-guard: test-build tools test-image-built
+	@.ci/step "instructions a request" target/debug/weir-bench guard --profile release --program target/image/target/release/weir
 
 test-fuzz:
 	@.ci/step "building the fuzz targets" $(MAKE) --no-print-directory fuzz-build
@@ -93,8 +92,11 @@ test-collector: test-build tools $(ENGINE) .tools/cargo/installed
 	@.ci/step "the Collector's tests" env $(LINTED) $(NEXTEST) run -p weir-e2e --run-ignored only -E 'binary(/^collector/) + test(/^collector_/)' --no-tests fail
 
 # The Dockerfile's images, by buildah and podman, on bases of Debian's packages; as root.
-test-image:
-	@.ci/image
+test-image: test-image-built
+	@.ci/step "images, run" .ci/image --run
+
+test-image-built:
+	@.ci/step "images, built" .ci/image --build
 
 # The dashboards against Grafana's own types and units; 170 MB of its packages, fetched once.
 test-dashboards: .ci/dashboards/node_modules/.package-lock.json
@@ -166,11 +168,13 @@ pgo: tools
 	@echo "target/pgo/weir"
 
 # The release code without fat LTO: minutes to build the first time, seconds after that. What counts it may be any build.
-# `ARGS="--with traces-1,traces,access-log,off"` says what these cost, beside the same load without.
+# `PROFILE=release` is the code of the images. `ARGS="--with traces-1,traces,access-log,off"` says what these cost, beside
+# the same load without.
+PROFILE = demo
 guard: tools
-	cargo build --profile demo -p weir-gateway
-	$(if $(findstring off,$(ARGS)),cargo build --profile demo $(WEIR_OFF))
-	cargo run --quiet -p weir-loadtests --bin weir-bench -- guard --program target/demo/weir $(ARGS)
+	cargo build --profile $(PROFILE) -p weir-gateway
+	$(if $(findstring off,$(ARGS)),cargo build --profile $(PROFILE) $(WEIR_OFF))
+	cargo run --quiet -p weir-loadtests --bin weir-bench -- guard --profile $(PROFILE) --program target/$(PROFILE)/weir $(ARGS)
 
 # The OpenTelemetry Collector with the components of the kit, by the Collector Builder of the same version. The file has all
 # versions; only the binary is kept.

@@ -44,6 +44,30 @@ pub enum With {
     Off,
 }
 
+/// How the program is built. What a release build links as a whole has fewer instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    Demo,
+    Release,
+}
+
+impl Profile {
+    fn file(self) -> &'static Path {
+        Path::new(match self {
+            Self::Demo => "loadtests/guard.json",
+            Self::Release => "loadtests/guard-release.json",
+        })
+    }
+
+    /// The command that records its figure.
+    fn recording(self) -> &'static str {
+        match self {
+            Self::Demo => "make guard ARGS=--record",
+            Self::Release => "make guard PROFILE=release ARGS=--record",
+        }
+    }
+}
+
 /// The recorded figures.
 #[derive(Serialize, Deserialize)]
 struct Recorded {
@@ -73,8 +97,8 @@ struct Load<'a> {
     keep: Option<&'a Path>,
 }
 
-/// Counts, and compares with the figure in `file` or records it there. False when there are too many.
-pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path>) -> io::Result<bool> {
+/// Counts, and compares with the figure of `profile` or records it. False when there are too many.
+pub fn run(record: bool, profile: Profile, program: Option<&Path>, keep: Option<&Path>) -> io::Result<bool> {
     let program = program.map_or_else(contenders::release, |path| Ok(path.to_owned()))?;
     let counted = count(&Load { program: &program, signals: Signals::Usual, settle: Duration::ZERO, keep })?;
     let compiler = String::from_utf8_lossy(&Command::new("rustc").arg("--version").output()?.stdout).trim().to_owned();
@@ -86,15 +110,16 @@ pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path
             compiler,
         };
         let text = serde_json::to_string_pretty(&recorded)?;
-        std::fs::write(file, format!("{text}\n"))?;
+        std::fs::write(profile.file(), format!("{text}\n"))?;
         println!("recorded: {text}");
         return Ok(true);
     }
+    let file = profile.file();
     let reported = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", file.display()));
     let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).map_err(reported)?)?;
     let held = [
-        held("instructions", counted.instructions, recorded.instructions_a_request as f64),
-        held("readings of the clock", counted.clock_readings, recorded.clock_readings_a_request),
+        held(profile, "instructions", counted.instructions, recorded.instructions_a_request as f64),
+        held(profile, "readings of the clock", counted.clock_readings, recorded.clock_readings_a_request),
     ];
     if compiler != recorded.compiler {
         println!("note: recorded with {}, this is {compiler}", recorded.compiler);
@@ -103,18 +128,19 @@ pub fn run(record: bool, file: &Path, program: Option<&Path>, keep: Option<&Path
 }
 
 /// Says how `counted` stands to what is recorded; false when there are too many.
-fn held(what: &str, counted: u64, recorded: f64) -> bool {
+fn held(profile: Profile, what: &str, counted: u64, recorded: f64) -> bool {
     let each = counted as f64 / COUNTED as f64;
     let change = each / recorded - 1.0;
     let digits = if each < 1000.0 { 1 } else { 0 };
     println!("guard: {each:.digits$} {what} a request, {:+.1} % beside the recorded {recorded}", change * 100.0);
     if change > ALLOWED {
         println!(
-            "more than {:.0} % over: fix it, or if it is worth its price record it: make guard ARGS=--record",
-            ALLOWED * 100.0
+            "more than {:.0} % over: fix it, or if it is worth its price record it: {}",
+            ALLOWED * 100.0,
+            profile.recording()
         );
     } else if change < -ALLOWED {
-        println!("less than was recorded; keep it so: make guard ARGS=--record");
+        println!("less than was recorded; keep it so: {}", profile.recording());
     }
     change <= ALLOWED
 }

@@ -32,8 +32,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.command {
-        Some(Command::Guard { record, file, program, keep, with }) if with.is_empty() => {
-            guard::run(*record, file, program.as_deref(), keep.as_deref())
+        Some(Command::Guard { record, profile, program, keep, with }) if with.is_empty() => {
+            guard::run(*record, *profile, program.as_deref(), keep.as_deref())
         }
         Some(Command::Guard { program, keep, with, .. }) => guard::compare(with, program.as_deref(), keep.as_deref()),
         Some(Command::Analytics { fleet, keep }) => analytics::run(*fleet, keep.as_deref()),

@@ -2,7 +2,7 @@
 
 use crate::contenders::{self, Contender};
 use crate::gateways::Fleet;
-use crate::guard::With;
+use crate::guard::{Profile, With};
 use crate::works::{self, Work};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -63,9 +63,9 @@ pub enum Command {
         /// Records the figure instead.
         #[arg(long)]
         record: bool,
-        /// The recorded figure.
-        #[arg(long, default_value = "loadtests/guard.json")]
-        file: PathBuf,
+        /// What the program is built by: each profile has its recorded figure.
+        #[arg(long, value_enum, default_value_t = Profile::Demo)]
+        profile: Profile,
         /// The program to count; `weir` beside this one unless said.
         #[arg(long)]
         program: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub enum Command {
         #[arg(long)]
         keep: Option<PathBuf>,
         /// Says instead what these cost the worker's thread and the whole process, beside a run without them.
-        #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["record", "file"])]
+        #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "record")]
         with: Vec<With>,
     },
     /// Stores events through weir-analytics in weir-chdb and asks for them: events a second,

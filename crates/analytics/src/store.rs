@@ -255,6 +255,9 @@ impl Store {
             .insert_formatted_with(sql)
             .with_setting("insert_deduplication_token", token)
             .with_setting("async_insert", "0")
+            // The views have grouped their rows already. To look for equal keys once more cost a fleet of many gateways,
+            // where nearly every event is a row of its own in each roll-up, a sixth of the engine's work.
+            .with_setting("optimize_on_insert", "0")
             .with_setting("wait_end_of_query", "1");
         self.within(LONG, async {
             for piece in pieces {

@@ -3,8 +3,9 @@
 //! They hold hashes of passwords, so they are written for this user alone, whole before the engine is started, into a
 //! folder that goes as soon as the engine has read them.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
 
 use crate::args::Memory;
 use crate::users::{OWN, Right, User, Users};
@@ -40,77 +41,54 @@ const CHATTER: [&str; 5] = ["BgSchPool", "BgBufSchPool", "BgDistSchPool", "BgMBS
 /// Programs of this machine, under names that a page of another site cannot have.
 const LOCAL: &str = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?";
 
-const METRICS: &str = "<handler><type>prometheus</type><metrics>true</metrics><events>true</events>\
-     <errors>true</errors></handler>";
-
 impl Server<'_> {
     /// The text of `config.xml`.
-    pub fn xml(&self) -> String {
-        let memory = match self.memory {
-            Memory::Bytes(bytes) => format!("<max_server_memory_usage>{bytes}</max_server_memory_usage>"),
-            Memory::Ratio(ratio) => {
-                format!("<max_server_memory_usage_to_ram_ratio>{ratio}</max_server_memory_usage_to_ram_ratio>")
-            }
-        };
-        let quiet = |name: &str| format!("<logger><name>{}</name><level>none</level></logger>", escape(name));
+    pub fn text(&self) -> String {
         let pools = CHATTER.map(|pool| format!("BackgroundSchedulePool/{pool}"));
-        let quiet: String = match self.says_queries {
-            true => pools.iter().map(|pool| quiet(pool)).collect(),
-            false => SAY_QUERIES.into_iter().chain(pools.iter().map(String::as_str)).map(quiet).collect(),
-        };
-        let json = if self.json_log { "<formatting><type>json</type></formatting>" } else { "" };
-        let backups = self.backups.iter().map(|path| path.to_string_lossy());
-        let backups: String = backups.map(|path| format!("<allowed_path>{}</allowed_path>", escape(&path))).collect();
-        format!(
-            "<clickhouse>
-  <logger><console>1</console>{json}<levels>{quiet}</levels></logger>
-  <listen_host>127.0.0.1</listen_host>
-  <user_directories><users_xml><path>{}</path></users_xml></user_directories>
-  {memory}
-  <backups>{backups}</backups>
-  <max_connections>{}</max_connections>
-  <max_concurrent_queries>{}</max_concurrent_queries>
-  <keep_alive_timeout>{}</keep_alive_timeout>
-  <http_handlers>
-{}  </http_handlers>
-</clickhouse>
-",
-            escape(&self.users_file.to_string_lossy()),
+        let queries = SAY_QUERIES.iter().filter(|_| !self.says_queries).map(|name| (*name).to_owned());
+        let quiet: Vec<Value> = queries.chain(pools).map(|name| json!({"name": name, "level": "none"})).collect();
+        let mut config = json!({
+            "logger": {"console": 1, "levels": {"logger": quiet}},
+            "listen_host": "127.0.0.1",
+            "user_directories": {"users_xml": {"path": self.users_file}},
+            "backups": {"allowed_path": self.backups},
             // And this program's own.
-            self.max_connections.saturating_add(16),
-            self.max_queries,
-            self.idle_timeout,
-            self.handlers(),
-        )
+            "max_connections": self.max_connections.saturating_add(16),
+            "max_concurrent_queries": self.max_queries,
+            "keep_alive_timeout": self.idle_timeout,
+            "http_handlers": self.handlers(),
+        });
+        match self.memory {
+            Memory::Bytes(bytes) => config["max_server_memory_usage"] = json!(bytes),
+            Memory::Ratio(ratio) => config["max_server_memory_usage_to_ram_ratio"] = json!(ratio),
+        }
+        if self.json_log {
+            config["logger"]["formatting"] = json!({"type": "json"});
+        }
+        xml(&config)
     }
 
     /// Where nobody needs a password, a page that the operator looks at must not ask in his name: neither across sites
     /// (`Origin`) nor under a name that was made to point here (`Host`).
-    fn handlers(&self) -> String {
-        let metrics = format!("    <rule><url>/metrics</url><methods>GET,HEAD</methods>{METRICS}</rule>\n");
+    fn handlers(&self) -> Value {
+        let mut metrics = json!({"url": "/metrics", "methods": "GET,HEAD",
+            "handler": {"type": "prometheus", "metrics": true, "events": true, "errors": true}});
         if !self.is_open {
-            return metrics + "    <defaults/>\n";
+            return json!({"rule": [metrics], "defaults": ""});
         }
-        let mut rules =
-            "    <rule><url>/</url><empty_query_string/><methods>GET,HEAD</methods><handler><type>static</type>\
-             <content_type>text/html</content_type><response_content>Ok.&#10;</response_content></handler></rule>\n"
-                .to_owned();
-        let here = format!("<Host>regex:{LOCAL}</Host><Origin>regex:(|https?://{LOCAL})</Origin>");
-        let query = "<handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>";
-        rules += &metrics.replace("<handler>", &format!("<headers>{here}</headers><handler>"));
-        let mut rule = |url: &str, handler: &str| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(rules, "    <rule><url>{url}</url><headers>{here}</headers>{handler}</rule>");
-        };
-        for kind in ["ping", "replicas_status", "play", "dashboard"] {
-            rule(&format!("/{kind}"), &format!("<handler><type>{kind}</type></handler>"));
-        }
-        rule("regex:/(query)?", query);
-        rules
-            + "    <rule><handler><type>static</type><status>403</status><content_type>text/plain</content_type>\
-                 <response_content>without --users only programs of this machine may ask, with a Host of localhost, \
-                 127.0.0.1 or [::1] and no Origin of another site; or there is no such address&#10;</response_content>\
-                 </handler></rule>\n"
+        let here = json!({"Host": format!("regex:{LOCAL}"), "Origin": format!("regex:(|https?://{LOCAL})")});
+        metrics["headers"] = here.clone();
+        let rule = |url: &str, handler: Value| json!({"url": url, "headers": here, "handler": handler});
+        let pages = ["ping", "replicas_status", "play", "dashboard"];
+        let pages = pages.map(|kind| rule(&format!("/{kind}"), json!({"type": kind})));
+        let query = json!({"type": "dynamic_query_handler", "query_param_name": "query"});
+        let greeting = json!({"url": "/", "empty_query_string": "", "methods": "GET,HEAD",
+            "handler": {"type": "static", "content_type": "text/html", "response_content": "Ok.\n"}});
+        let nobody = json!({"handler": {"type": "static", "status": 403, "content_type": "text/plain",
+            "response_content": "without --users only programs of this machine may ask, with a Host of localhost, \
+                127.0.0.1 or [::1] and no Origin of another site; or there is no such address\n"}});
+        let rules = [greeting, metrics].into_iter().chain(pages).chain([rule("regex:/(query)?", query), nobody]);
+        json!({"rule": rules.collect::<Vec<_>>()})
     }
 }
 
@@ -120,75 +98,83 @@ impl Server<'_> {
 /// name must be of no use to anyone else: it has no rights but that one, so many statements as there are listeners to
 /// open, and none that has more than two elements, so that not even `SELECT 1` is among them.
 pub fn users(users: &Users, listeners: usize) -> String {
-    let own = match users {
-        Users::Open => user(OWN, "<password></password>", "<ip>127.0.0.1</ip><ip>::1</ip>", "full", ""),
-        Users::Named(_) => user(
-            OWN,
-            "<password></password>",
-            "<ip>127.0.0.1</ip>",
-            "opening",
-            "<grants><query>GRANT SYSTEM LISTEN ON *.*</query></grants>",
-        ),
-    };
-    let named = match users {
-        Users::Open => String::new(),
-        Users::Named(users) => users.iter().map(named).collect(),
-    };
-    format!(
-        "<clickhouse>
-  <profiles>
-    <full>
-      <async_insert>0</async_insert>
-      <allow_introspection_functions>0</allow_introspection_functions>
-      <implicit_select>0</implicit_select>
-      <max_query_size>1048576</max_query_size>
-    </full>
-    <readonly><profile>full</profile><readonly>2</readonly></readonly>
-    <opening>
-      <max_ast_elements>2</max_ast_elements>
-      <constraints><max_ast_elements><readonly/></max_ast_elements></constraints>
-    </opening>
-    <default><profile>full</profile></default>
-  </profiles>
-  <quotas>
-    <full/>
-    <readonly/>
-    <opening><interval><duration>2147483647</duration><queries>{listeners}</queries></interval></opening>
-  </quotas>
-  <users>
-{own}{named}  </users>
-</clickhouse>
-"
-    )
+    xml(&user_directory(users, listeners))
+}
+
+fn user_directory(users: &Users, listeners: usize) -> Value {
+    let mut all = Map::new();
+    match users {
+        Users::Open => {
+            let own =
+                json!({"password": "", "networks": {"ip": ["127.0.0.1", "::1"]}, "profile": "full", "quota": "full"});
+            all.insert(OWN.to_owned(), own);
+        }
+        Users::Named(named) => {
+            let own = json!({"password": "", "networks": {"ip": "127.0.0.1"}, "profile": "opening", "quota": "opening",
+                "grants": {"query": "GRANT SYSTEM LISTEN ON *.*"}});
+            all.insert(OWN.to_owned(), own);
+            all.extend(named.iter().map(|user| (user.name.clone(), rights(user))));
+        }
+    }
+    json!({
+        "profiles": {
+            "full": {"async_insert": 0, "allow_introspection_functions": 0, "implicit_select": 0, "max_query_size": 1_048_576},
+            "readonly": {"profile": "full", "readonly": 2},
+            "opening": {"max_ast_elements": 2, "constraints": {"max_ast_elements": {"readonly": ""}}},
+            "default": {"profile": "full"},
+        },
+        "quotas": {
+            "full": "",
+            "readonly": "",
+            "opening": {"interval": {"duration": i32::MAX, "queries": listeners}},
+        },
+        "users": all,
+    })
 }
 
 /// A reader has no right on any source outside the databases (`FILE`, `URL`, `REMOTE`, `S3`, …), none to write, none to
 /// see users or what others ask. Temporary tables are his external tables. What asks for no right and reads files all
 /// the same (the function `file()`, schemas and templates of formats) is held within the folder by
 /// [`crate::confine`].
-fn named(each: &User) -> String {
-    let password = format!("<password_sha256_hex>{}</password_sha256_hex>", each.hash);
-    let (profile, rights) = match each.right {
-        Right::Full => ("full", "<grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants>"),
-        Right::ReadOnly => (
-            "readonly",
-            "<grants><query>GRANT SELECT, SHOW, dictGet, CREATE TEMPORARY TABLE ON *.*</query>\
-             <query>GRANT TABLE ENGINE ON Memory</query><query>REVOKE SELECT ON system.users</query></grants>\
-             <databases><system><processes><filter>user = currentUser()</filter></processes></system></databases>",
-        ),
+fn rights(user: &User) -> Value {
+    let mut all = json!({"password_sha256_hex": user.hash, "networks": {"ip": "::/0"}});
+    let profile = match user.right {
+        Right::Full => {
+            all["grants"] = json!({"query": "GRANT ALL ON *.* WITH GRANT OPTION"});
+            "full"
+        }
+        Right::ReadOnly => {
+            all["grants"] = json!({"query": [
+                "GRANT SELECT, SHOW, dictGet, CREATE TEMPORARY TABLE ON *.*",
+                "GRANT TABLE ENGINE ON Memory",
+                "REVOKE SELECT ON system.users",
+            ]});
+            all["databases"] = json!({"system": {"processes": {"filter": "user = currentUser()"}}});
+            "readonly"
+        }
     };
-    user(&each.name, &password, "<ip>::/0</ip>", profile, rights)
+    (all["profile"], all["quota"]) = (json!(profile), json!(profile));
+    all
 }
 
-fn user(name: &str, password: &str, networks: &str, profile: &str, rest: &str) -> String {
-    format!(
-        "    <{name}>{password}<networks>{networks}</networks><profile>{profile}</profile>\
-         <quota>{profile}</quota>{rest}</{name}>\n"
-    )
+/// As ClickHouse reads a configuration: a member is an element of its name, and an array is one element after the other.
+fn xml(config: &Value) -> String {
+    let mut text = String::new();
+    element("clickhouse", config, &mut text);
+    text
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+fn element(name: &str, value: &Value, text: &mut String) {
+    if let Value::Array(all) = value {
+        return all.iter().for_each(|each| element(name, each, text));
+    }
+    text.push_str(&format!("<{name}>"));
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| element(name, value, text)),
+        Value::String(word) => text.push_str(&word.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")),
+        number => text.push_str(&number.to_string()),
+    }
+    text.push_str(&format!("</{name}>"));
 }
 
 #[cfg(test)]
@@ -199,16 +185,18 @@ mod tests {
     fn nobody_but_the_engine_can_use_its_own_name() {
         let hash = "ab".repeat(32);
         let reader = User { name: "r".to_owned(), hash: hash.clone(), right: Right::ReadOnly };
-        let text = users(&Users::Named(vec![reader]), 2);
-        let own = text.lines().find(|line| line.contains("<default><password>")).expect("a line");
-        assert!(own.contains("<profile>opening</profile>") && own.contains("<quota>opening</quota>"), "{own}");
-        assert!(text.contains("<queries>2</queries>") && text.contains(&hash), "{text}");
+        let text = user_directory(&Users::Named(vec![reader]), 2);
+        let own = &text["users"][OWN];
+        assert_eq!((&own["profile"], &own["quota"]), (&json!("opening"), &json!("opening")), "{own}");
+        assert_eq!(text["quotas"]["opening"]["interval"]["queries"], 2);
+        assert_eq!(text["users"]["r"]["password_sha256_hex"], json!(hash));
     }
 
     #[test]
     fn a_path_stays_text() {
+        let path = Path::new("/a<b&c");
         let server = Server {
-            users_file: Path::new("/a<b&c"),
+            users_file: path,
             is_open: true,
             memory: Memory::Bytes(7),
             max_connections: 1,
@@ -216,8 +204,10 @@ mod tests {
             idle_timeout: 1,
             says_queries: false,
             json_log: false,
-            backups: &[],
+            backups: &[path.to_owned()],
         };
-        assert!(server.xml().contains("<path>/a&lt;b&amp;c</path>"), "{}", server.xml());
+        let config = server.text();
+        assert!(config.contains("<path>/a&lt;b&amp;c</path>"), "{config}");
+        assert!(config.contains("<allowed_path>/a&lt;b&amp;c</allowed_path>"), "{config}");
     }
 }

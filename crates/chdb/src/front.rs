@@ -5,7 +5,7 @@
 //! a server's own program installs another one). A port scan is enough. So a head is passed on when it is whole and
 //! beyond doubt ([`crate::framing`]). All else, bodies and answers, goes through as it comes, byte by byte.
 
-use crate::framing::{Framing, Refused};
+use crate::framing::{Passage, Refused};
 use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
@@ -63,7 +63,7 @@ pub async fn serve(
 struct Requests {
     client: OwnedReadHalf,
     read: BytesMut,
-    framing: Framing,
+    passage: Passage,
     idle: Duration,
 }
 
@@ -76,16 +76,15 @@ enum End {
 }
 
 impl Requests {
-    /// Waits until something may pass, and says how many bytes of what is read.
-    async fn passable(&mut self, is_first: bool) -> Result<usize, End> {
+    /// Waits until something may pass.
+    async fn next(&mut self, is_first: bool) -> Result<BytesMut, End> {
         loop {
-            match self.framing.passable(&self.read).map_err(End::Refused)? {
-                0 => {}
-                bytes => return Ok(bytes),
+            if let Some(passed) = self.passage.next(&mut self.read).map_err(End::Refused)? {
+                return Ok(passed);
             }
             self.read.reserve(PIECE);
             // Between requests the engine keeps the time: it knows whether an answer is under way.
-            let limited = self.framing.expects_head() && (is_first || !self.read.is_empty());
+            let limited = self.passage.expects_head() && (is_first || !self.read.is_empty());
             let reading = self.client.read_buf(&mut self.read);
             let read = if limited { timeout(self.idle, reading).await.unwrap_or(Ok(0)) } else { reading.await };
             match read {
@@ -96,16 +95,17 @@ impl Requests {
         }
     }
 
-    async fn pass(&mut self, mut first: usize, engine: &mut OwnedWriteHalf) -> End {
+    async fn pass(&mut self, first: BytesMut, engine: &mut OwnedWriteHalf) -> End {
+        let mut next = Ok(first);
         loop {
-            let passed = self.read.split_to(first);
+            let passed = match next {
+                Ok(passed) => passed,
+                Err(end) => return end,
+            };
             if let Err(error) = engine.write_all(&passed).await {
                 return End::Failed(error);
             }
-            match self.passable(false).await {
-                Ok(bytes) => first = bytes,
-                Err(end) => return end,
-            }
+            next = self.next(false).await;
         }
     }
 }
@@ -113,9 +113,9 @@ impl Requests {
 async fn connection(client: TcpStream, engine: SocketAddr, idle: Duration) -> io::Result<()> {
     client.set_nodelay(true)?;
     let (client, mut answers) = client.into_split();
-    let mut requests = Requests { client, read: BytesMut::new(), framing: Framing::default(), idle };
-    let first = match requests.passable(true).await {
-        Ok(bytes) => bytes,
+    let mut requests = Requests { client, read: BytesMut::new(), passage: Passage::default(), idle };
+    let first = match requests.next(true).await {
+        Ok(passed) => passed,
         Err(End::Closed) => return Ok(()),
         Err(End::Refused(refused)) => return refuse(refused, &mut answers).await,
         Err(End::Failed(error)) => return Err(error),

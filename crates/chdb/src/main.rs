@@ -1,7 +1,7 @@
 //! ClickHouse's own server for one machine, out of ClickHouse's library.
 //!
 //! `libchdb.so` holds `clickhouse-local` complete, and that can open the server's own listeners. So what answers is
-//! ClickHouse's code; this program finds the library, locks the folder, writes `config.xml` and `users.xml`, holds the
+//! ClickHouse's code; this program finds the library, locks the folder, writes the server's configuration, holds the
 //! server open, ends it in order, and says in one sentence why a start failed. This file only wires.
 
 mod args;
@@ -156,7 +156,7 @@ fn configure(args: &Args, users: &Users, run: &Run, backups: &[PathBuf]) -> Resu
         json_log: args.log.log_format == LogFormat::Json,
         backups,
     };
-    Ok(run.write("config.xml", &server.xml())?)
+    Ok(run.write("config.xml", &server.text())?)
 }
 
 /// The engine's word for what the operator asked for. Its `information` is what our `debug` is.

@@ -54,7 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("weir-analytics", &["weir-api", "weir-event", "weir-metrics", "weir-program", "weir-transport"]),
-    ("weir-chdb", &["weir-program"]),
+    ("weir-chdb", &["weir-http1", "weir-program"]),
     ("weir-ctl", &["weir-api", "weir-event", "weir-config", "weir-program", "weir-transport"]),
 ];
 

@@ -34,29 +34,6 @@ impl std::str::FromStr for Durability {
 /// Of a part that an insert wrote, and of one that a merge puts in the place of such parts.
 const SETTINGS: [&str; 3] = ["fsync_after_insert", "fsync_part_directory", "min_rows_to_fsync_after_merge"];
 
-/// Sets what the configuration asks for on every MergeTree table of the database.
-pub(super) async fn apply(store: &Store) -> Result<(), StoreError> {
-    let schema = store.schema();
-    let value = u8::from(schema.durability == Durability::Fsync);
-    let wanted: Vec<_> = SETTINGS.iter().map(|name| format!("{name} = {value}")).collect();
-    // A table that never had the setting is as one that has it off.
-    let lacks: Vec<_> = wanted.iter().map(|setting| format!("position(create_table_query, '{setting}') = 0")).collect();
-    let differs = match value {
-        1 => lacks.join(" OR "),
-        _ => "position(create_table_query, 'fsync_after_insert = 1') > 0".to_owned(),
-    };
-    let sql = format!(
-        "SELECT name FROM system.tables WHERE database = {{database:String}} AND engine LIKE '%MergeTree' \
-         AND NOT match(name, '^repair_') AND ({differs}) ORDER BY name"
-    );
-    let args = [("database", schema.database.clone())];
-    for table in store.rows::<String>(&sql, &args).await? {
-        store.execute(&alter(schema, &table, &wanted.join(", "))).await?;
-        tracing::info!(table, durability = ?schema.durability, "durability set");
-    }
-    Ok(())
-}
-
 /// Of the raw table: a part that an insert writes is compact whatever its size, so that an insert makes, writes and syncs
 /// a few files and not two hundred: a third less CPU a row at 160,000 rows a block.
 const COMPACT: (&str, &str) = ("min_level_for_wide_part", "1");
@@ -65,29 +42,50 @@ const COMPACT: (&str, &str) = ("min_level_for_wide_part", "1");
 /// with five), and a day has some parts more at a time.
 const MERGED: (&str, &str) = ("merge_selector_base", "10");
 
-/// Sets what inserts are cheaper with, where this server knows the setting.
-pub(super) async fn tune(store: &Store) -> Result<(), StoreError> {
-    set(store, "access_events", COMPACT).await?;
-    set(store, "access_events", MERGED).await?;
-    for rollup in &super::rollups::ROLLUPS {
-        set(store, rollup.table, MERGED).await?;
+/// Sets, on every MergeTree table of the database, what the configuration asks for and what inserts are cheaper with. One
+/// statement for each table that lacks something.
+pub(super) async fn apply(store: &Store) -> Result<(), StoreError> {
+    let schema = store.schema();
+    let tables = "SELECT name, create_table_query FROM system.tables WHERE database = {database:String} \
+         AND engine LIKE '%MergeTree' AND NOT match(name, '^repair_') ORDER BY name";
+    let database = [("database", schema.database.clone())];
+    let tables = store.rows::<(String, String)>(tables, &database).await?;
+    let known = format!("SELECT name FROM system.merge_tree_settings WHERE name IN ('{}', '{}')", COMPACT.0, MERGED.0);
+    let known = store.rows::<String>(&known, &[]).await?;
+    for (table, created) in tables {
+        let mut settings = durable(schema.durability, &created);
+        if !settings.is_empty() {
+            tracing::info!(table, durability = ?schema.durability, "durability set");
+        }
+        let tuned = tuning(table.strip_suffix(schema.layout.local_suffix()).unwrap_or(&table));
+        let tuned = tuned.iter().filter(|(name, _)| known.iter().any(|known| known == name));
+        let tuned = tuned.map(|(name, value)| format!("{name} = {value}"));
+        settings.extend(tuned.filter(|setting| !created.contains(setting)));
+        if !settings.is_empty() {
+            store.execute(&alter(schema, &table, &settings.join(", "))).await?;
+        }
     }
     Ok(())
 }
 
-async fn set(store: &Store, table: &str, (name, value): (&str, &str)) -> Result<(), StoreError> {
-    let schema = store.schema();
-    let table = format!("{table}{}", schema.layout.local_suffix());
-    let wanted = format!("{name} = {value}");
-    let sql = "SELECT count() FROM system.merge_tree_settings WHERE name = {name:String} AND NOT EXISTS (\
-                 SELECT 1 FROM system.tables WHERE database = {database:String} AND name = {table:String} \
-                 AND position(create_table_query, {wanted:String}) > 0)";
-    let database = schema.database.clone();
-    let args =
-        [("name", name.to_owned()), ("database", database), ("table", table.clone()), ("wanted", wanted.clone())];
-    match store.number(sql, &args).await? {
-        0 => Ok(()),
-        _ => store.execute(&alter(schema, &table, &wanted)).await,
+/// What a table that was created so lacks of what the configuration asks for.
+fn durable(durability: Durability, created: &str) -> Vec<String> {
+    let value = u8::from(durability == Durability::Fsync);
+    let wanted = SETTINGS.map(|name| format!("{name} = {value}"));
+    // A table that never had the setting is as one that has it off.
+    let differs = match value {
+        1 => wanted.iter().any(|setting| !created.contains(setting)),
+        _ => created.contains("fsync_after_insert = 1"),
+    };
+    if differs { wanted.to_vec() } else { Vec::new() }
+}
+
+/// Where this server knows the setting.
+fn tuning(table: &str) -> &'static [(&'static str, &'static str)] {
+    match table {
+        "access_events" => &[COMPACT, MERGED],
+        table if super::ROLLUPS.iter().any(|rollup| rollup.table == table) => &[MERGED],
+        _ => &[],
     }
 }
 

@@ -1,11 +1,11 @@
 //! Bringing the database to this version's schema.
 //!
 //! Every statement is idempotent, so that two ingestors that start together do no harm: each applies what it does
-//! not find noted and notes it. What was applied is held against this version by checksum; a difference means that
+//! not find noted and notes it. A new database is noted as a whole when all of it is there. What was applied is held against this version by checksum; a difference means that
 //! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
 //! checksum: it is set again where it differs.
 
-use super::{Layout, ROLLUPS, Schema, durability, steps};
+use super::{Layout, Migration, ROLLUPS, Schema, durability, steps};
 use crate::store::{Store, StoreError};
 use clickhouse::Row;
 use serde::Deserialize;
@@ -51,32 +51,39 @@ pub async fn migrate(store: &Store) -> Result<usize, MigrateError> {
         return Err(MigrateError::Newer { found, known: steps::last(), database: schema.database.clone() });
     }
     let checksums = checksums(schema);
-    let mut taken = 0;
+    let mut missing = Vec::new();
     for step in &steps {
         let checksum = &checksums[&step.number];
         match applied.get(&step.number) {
-            Some(row) if row.checksum == *checksum => continue,
+            Some(row) if row.checksum == *checksum => {}
             Some(row) => {
                 let (name, database) = (row.name.clone(), schema.database.clone());
                 return Err(MigrateError::Changed { number: step.number, name, database });
             }
-            None => {}
+            None => missing.push((step, checksum.as_str())),
         }
-        store.execute(&step.sql).await?;
-        let row = [("number", step.number.to_string()), ("name", step.name.to_owned()), ("checksum", checksum.clone())];
-        let note = format!(
-            "INSERT INTO {} (number, name, checksum, applied) \
-             SELECT {{number:UInt32}}, {{name:String}}, {{checksum:String}}, now()",
-            log(schema)
-        );
-        store.execute_with(&note, &row).await?;
-        tracing::info!(number = step.number, name = step.name, "schema migration applied");
-        taken += 1;
+    }
+    // In a new database nothing is lost when they are all taken again: an insert for each would cost as much as they do.
+    let at_once = if applied.is_empty() { missing.len().max(1) } else { 1 };
+    for steps in missing.chunks(at_once) {
+        take(store, steps).await?;
     }
     retain(store).await?;
     durability::apply(store).await?;
-    durability::tune(store).await?;
-    Ok(taken)
+    Ok(missing.len())
+}
+
+/// Applies these steps, and notes them with their checksums.
+async fn take(store: &Store, steps: &[(&Migration, &str)]) -> Result<(), StoreError> {
+    for (step, _) in steps {
+        store.execute(&step.sql).await?;
+        tracing::info!(number = step.number, name = step.name, "schema migration applied");
+    }
+    let note =
+        |(step, checksum): &(&Migration, &str)| format!("({}, '{}', '{checksum}', now())", step.number, step.name);
+    let notes: Vec<_> = steps.iter().map(note).collect();
+    let log = log(store.schema());
+    store.execute(&format!("INSERT INTO {log} (number, name, checksum, applied) VALUES {}", notes.join(", "))).await
 }
 
 fn log(schema: &Schema) -> String {
@@ -118,13 +125,12 @@ async fn retain(store: &Store) -> Result<(), StoreError> {
         ("gateway_gauges", "toDateTime(t)", keep.gauges),
     ];
     tables.extend(ROLLUPS.iter().map(|rollup| (rollup.table, "t", keep.of(rollup))));
+    let found = "SELECT name, create_table_query FROM system.tables WHERE database = {database:String}";
+    let found = store.rows::<(String, String)>(found, &[("database", schema.database.clone())]).await?;
+    let found: HashMap<String, String> = found.into_iter().collect();
     for (table, time, duration) in tables {
-        let name = format!("{table}{}", schema.layout.local_suffix());
-        let found = "SELECT countSubstrings(create_table_query, {wanted:String}) FROM system.tables \
-                     WHERE database = {database:String} AND name = {name:String}";
-        let wanted = format!("toIntervalSecond({})", duration.as_secs());
-        let args = [("wanted", wanted), ("database", schema.database.clone()), ("name", name)];
-        if store.number(found, &args).await? == 0 {
+        let created = found.get(&format!("{table}{}", schema.layout.local_suffix()));
+        if !created.is_some_and(|text| text.contains(&format!("toIntervalSecond({})", duration.as_secs()))) {
             store
                 .execute(&format!(
                     "ALTER TABLE {}{} MODIFY TTL {time} + INTERVAL {} SECOND",

@@ -166,12 +166,18 @@ impl Engine {
     }
 }
 
+/// Between two looks at another process, first and at most: a look is a query, which costs that process a core if it is
+/// asked without a pause.
+const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+
 /// Waits for what another process is about to make true.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
+    let [mut look, most] = LOOKS;
     while !holds() {
         assert!(Instant::now() < deadline, "not within a minute: {what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(look);
+        look = most.min(look * 2);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::engine::{DEADLINE, Engine, SECRET, command, receive, refusal, send};
+use crate::engine::{DEADLINE, Engine, LOOK, SECRET, command, receive, refusal, send};
 
 /// A raw table, a roll-up, and the view between them, synced as weir-analytics has its own.
 const TABLES: [&str; 3] = [
@@ -64,7 +64,7 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
             }
             // Not before something is acknowledged, and then at a moment that nobody chose.
             while began.elapsed() < after || acknowledged.lock().expect("a lock").len() == before {
-                std::thread::yield_now();
+                std::thread::park_timeout(LOOK);
             }
             engine.kill()
         });

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::engine::{Engine, receive, send};
+use crate::engine::{Engine, LOOK, receive, send};
 
 fn served() -> Engine {
     Engine::of_users(&[("writer", "full"), ("reader", "readonly"), ("other", "readonly")], &[])
@@ -119,7 +119,7 @@ fn users_do_not_see_each_other_s_queries_sessions_and_tables() {
     let seen =
         |user: &str| engine.ask(user, "/", "SELECT query_id FROM system.processes WHERE query_id = 'private'").text();
     while seen("writer").is_empty() {
-        std::thread::yield_now();
+        std::thread::park_timeout(LOOK);
     }
     for user in ["reader", "other"] {
         assert_eq!(seen(user), "", "{user}");

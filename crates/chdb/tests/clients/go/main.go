@@ -152,11 +152,7 @@ func oneType(ctx context.Context, conn clickhouse.Conn, kind string) error {
 		}
 	}
 	if strings.HasPrefix(kind, "AggregateFunction(") {
-		var read string
-		if err := conn.QueryRow(ctx, "SELECT toString(finalizeAggregation(v)) FROM one_type").Scan(&read); err != nil || read != "0123456789abcdef" {
-			return fmt.Errorf("read %q, %v", read, err)
-		}
-		return nil
+		return states(ctx, conn)
 	}
 	rows, err := conn.Query(ctx, "SELECT v, toString(v) FROM one_type ORDER BY n")
 	if err != nil {
@@ -177,6 +173,22 @@ func oneType(ctx context.Context, conn clickhouse.Conn, kind string) error {
 	}
 	if rows.Err() != nil || got != 50 {
 		return fmt.Errorf("%d rows, %v", got, rows.Err())
+	}
+	return nil
+}
+
+// states reads one_type.v, a column of states of argMax. The client has no such type (clickhouse-go#1173): it refuses the
+// column by its name, and goes on with the same connection. The server's value of it is a value like any other.
+func states(ctx context.Context, conn clickhouse.Conn) error {
+	_, err := count(ctx, conn, "SELECT v FROM one_type")
+	if err == nil || !strings.Contains(err.Error(), `unsupported column type "AggregateFunction(argMax`) {
+		return fmt.Errorf("a state by itself: %v", err)
+	}
+	for _, value := range []string{"finalizeAggregation(v)", "argMaxMerge(v)"} {
+		var read string
+		if err := conn.QueryRow(ctx, "SELECT "+value+" FROM one_type").Scan(&read); err != nil || read != "0123456789abcdef" {
+			return fmt.Errorf("%s: read %q, %v", value, read, err)
+		}
 	}
 	return nil
 }
