@@ -9,7 +9,7 @@ NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo screenshots test test-needs test-format test-build test-run \
   test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-image-built test-units test-api \
-  bench bench-quick bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
+  bench bench-quick bench-pane bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make screenshots   the pictures of the README, of the demo"
@@ -17,7 +17,7 @@ help:
 	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
-	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts"
+	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts, bench-pane the dashboards on 20 million events"
 	@echo "make pgo     the gateway as a package should have it: built by a profile of itself"
 	@echo "make guard   instructions a request beside the recorded figure"
 
@@ -98,9 +98,10 @@ test-image: test-image-built
 test-image-built:
 	@.ci/step "images, built" .ci/image --build
 
-# The dashboards against Grafana's own types and units; 170 MB of its packages, fetched once.
-test-dashboards: .ci/dashboards/node_modules/.package-lock.json
+# The dashboards against Grafana's own types and units, and panels beside Grafana's own; 500 MB of its packages, fetched once.
+test-dashboards: .ci/dashboards/node_modules/.package-lock.json tools
 	@node .ci/dashboards/check.mjs
+	@node .ci/dashboards/beside.mjs
 
 .ci/dashboards/node_modules/.package-lock.json: .ci/dashboards/package-lock.json
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix .ci/dashboards
@@ -140,6 +141,11 @@ bench: tools .tools/envoy/installed target/pingora/release/bench-pingora
 	cargo build --release -p weir-gateway -p weir-loadtests --bin weir --bin weir-bench
 	cargo build --release $(WEIR_OFF)
 	target/release/weir-bench $(ARGS)
+
+# Every query of every dashboard on a day of 20 million events; ten minutes, 3 GB of disk.
+bench-pane: $(ENGINE)
+	cargo build --profile demo -p weir-chdb -p weir-analytics -p weir-loadtests --bin weir-chdb --bin weir-analytics --bin weir-bench
+	target/demo/weir-bench pane $(ARGS)
 
 bench-quick:
 	@$(MAKE) bench ARGS="--quick $(ARGS)"

@@ -75,7 +75,7 @@ GROUP BY consumer ORDER BY requests DESC LIMIT 20`, { links: [p.to("weir-consume
   FROM requests_1m AS m
   INNER JOIN (
     SELECT site, gateway, toStartOfMinute(argMax(first, generation)) AS changed FROM (
-      SELECT site, gateway, generation, min(ts) AS first FROM access_events WHERE $__timeFilter(ts) AND sample_interval > 0 GROUP BY site, gateway, generation)
+      SELECT site, gateway, generation, min(first) AS first FROM generations_1m WHERE t > $__fromTime - 60 AND t <= $__toTime GROUP BY site, gateway, generation)
     GROUP BY site, gateway
   ) AS g USING (site, gateway)
   ${WHERE}

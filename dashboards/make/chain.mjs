@@ -2,12 +2,12 @@
 import * as p from "./parts.mjs";
 
 const SCOPE = p.scope("organization", "environment", "site", "gateway", "api");
-const OF_TRACE = "trace_id = toFixedString(unhex(leftPad(${trace:singlequote}, 32, '0')), 16)";
 
 /** The hops of the newest 20,000 events, each an array in the order of time: (ts, name, total, link, service, failed). */
 const HOPS = `SELECT arraySort(groupArray((ts, concat(site, '/', gateway), total_us, link_us, service, toUInt8(${p.FAILED}), gateway_us))) AS hops
   FROM (SELECT * FROM access_events WHERE $__timeFilter(ts) AND sample_interval > 0
-    AND (\${trace:singlequote} = '' OR ${OF_TRACE})
+    AND (\${trace:singlequote} = '' OR ${p.OF_TRACE})
+    AND ts >= if(\${trace:singlequote} = '', ${p.newest(20000, SCOPE)}, toDateTime(0))
     AND ${SCOPE} ORDER BY ts DESC LIMIT 20000)
   GROUP BY trace_id`;
 
@@ -48,7 +48,7 @@ ARRAY JOIN arrayConcat(
   arrayMap((i, address, failure, us) -> (lower(leftPad(hex(reinterpretAsUInt64(reverse(span_id)) + i), 16, '0')), lower(hex(span_id)), concat('attempt ', address), toUInt64(attempt_start_us[i]), toUInt64(us),
     [map('key', 'failure', 'value', toString(failure))]), arrayEnumerate(attempt_upstreams), attempt_upstreams, attempt_outcomes, attempt_us)
 ) AS s
-WHERE \${trace:singlequote} != '' AND ${OF_TRACE}
+WHERE \${trace:singlequote} != '' AND ${p.OF_TRACE}
   AND ${p.scope("organization", "environment")}
 ORDER BY ts, startTime LIMIT 500`, { links: [p.to("weir-events", "its events", ["trace", "${trace}"])] }),
   p.lines([12, 8], "Time on links", "The mean way to the next gateway and back, of requests whose next gateway reported its time.", p.MICROSECONDS,

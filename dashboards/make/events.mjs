@@ -11,7 +11,10 @@ const WHERE = `WHERE $__timeFilter(ts) AND sample_interval > 0
   AND ${typed("reason", "reason = ${reason:singlequote}")}
   AND ${typed("status", "toString(status) = ${status:singlequote}")}
   AND ${typed("search", "positionCaseInsensitiveUTF8(concat(method, ' ', path, ' ', host, ' ', user_agent), ${search:singlequote}) > 0")}
-  AND ${typed("trace", "trace_id = toFixedString(unhex(leftPad(${trace:singlequote}, 32, '0')), 16)")}`;
+  AND ${typed("trace", p.OF_TRACE)}`;
+
+/** Whose fault an event may be; empty: nobody's. Those of `Side` in crates/event/src/reason.rs. */
+const SIDES = ["", "downstream", "gateway", "upstream"];
 
 /** What one event says, as names and texts. */
 const ONE = `SELECT tupleElement(pair, 1) AS field, tupleElement(pair, 2) AS value FROM (
@@ -36,9 +39,12 @@ export default p.dashboard("events", "Events", "Single requests at single gatewa
   p.stat([6, 6], "Events that match", "Gateway requests in the time shown that match what is selected above.", p.COUNT,
     `SELECT sum(sample_interval) AS events FROM access_events ${WHERE} HAVING sum(sample_interval) > 0`, { defaults: { decimals: 0 } }),
   p.lines([18, 6], "Events over time", "How many match, a second, by whose fault they are (empty: nobody's).", p.PER_SECOND,
-    `SELECT toStartOfInterval(ts, INTERVAL ${p.STEP} second) AS time, if(side = '', 'in order', side) AS fault, sum(sample_interval) / ${p.SECONDS} AS events
-FROM access_events ${WHERE}
-GROUP BY time, side ORDER BY time, side`, { stacking: true }),
+    // One sum a side, and not a group: half the CPU.
+    `SELECT time, fault, number / ${p.SECONDS} AS events FROM (
+  SELECT toStartOfInterval(ts, INTERVAL ${p.STEP} second) AS time, [${SIDES.map((side) => `sumIf(sample_interval, side = '${side}')`).join(", ")}] AS numbers
+  FROM access_events ${WHERE} GROUP BY time)
+ARRAY JOIN numbers AS number, ['in order', ${SIDES.slice(1).map((side) => `'${side}'`).join(", ")}] AS fault
+WHERE number > 0 ORDER BY time, fault`, { stacking: true }),
   p.table([24, 14], "Events", "The last 200 that match, the newest first. Times are those of the viewer's time zone.",
     `SELECT ts AS time, site, gateway, api, route, consumer, method, path, status, reason, side AS fault, total_us AS total, gateway_us AS gateway_time,
   upstream_us AS upstream_time, client_us AS client_time, ${p.TRACE} AS trace

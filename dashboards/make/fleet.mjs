@@ -68,6 +68,7 @@ GROUP BY site ORDER BY site LIMIT 100`,
   if(argMax(reason, ts) = '', 'own answer', argMax(reason, ts)) AS why, if(argMax(side, ts) = '', 'upstream', argMax(side, ts)) AS fault, argMin(total_us, ts) AS took, ${p.TRACE} AS trace
 FROM (SELECT * FROM access_events
   WHERE $__timeFilter(ts) AND sample_interval > 0 AND ${p.FAILED}
+  AND ts >= ${p.newest(2000, `${p.FAILED}\n  AND ${SCOPE}`)}
   AND ${SCOPE}
   ORDER BY ts DESC LIMIT 2000)
 GROUP BY trace_id ORDER BY time DESC LIMIT 50`,
@@ -95,8 +96,9 @@ GROUP BY time, intDiv(k, 2) ORDER BY time, intDiv(k, 2)`),
   WHERE received > now64(3) - INTERVAL 1 DAY
   GROUP BY site, gateway, replica
 ) AS r LEFT JOIN (
-  SELECT site, gateway, replica, argMax(generation, ts) AS generation FROM access_events
-  WHERE $__timeFilter(ts) GROUP BY site, gateway, replica
+  SELECT site, gateway, replica, argMax(generation, last) AS generation FROM generations_1m
+  WHERE ${p.MINUTES} AND ${p.scope("organization", "environment", "site", "gateway")}
+  GROUP BY site, gateway, replica
 ) AS e USING (site, gateway, replica)
 ORDER BY site, gateway, replica LIMIT 200`,
     {

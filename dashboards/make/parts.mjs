@@ -34,6 +34,17 @@ export const SECONDS =
 export const quantiles = (...levels) =>
   `arrayReduce('quantilesExactWeighted(${levels.join(", ")})', arrayMap(k -> exp2((k + 0.5) / 8) - 1, mapKeys(h)), mapValues(h))`;
 
+/** The condition that an event is of the trace that is typed. Every part of it is folded before it is read, which `leftPad` is
+ *  not: only so the index of traces is used. */
+export const OF_TRACE = "trace_id = toFixedString(unhex(substring(concat(repeat('0', 32), ${trace:singlequote}), -32)), 16)";
+
+/** A minute since which there are `count` events at least that `condition` holds of, or 1970: what is older is not among the
+ *  newest `count`, and need not be read. A row of the roll-up stands for one event at least. The minute of the end is left
+ *  out, since its rows may be of later events. */
+export const newest = (count, condition) => `(SELECT max(t) FROM (SELECT t, sum(rows_) OVER (ORDER BY t DESC) AS reached FROM (
+    SELECT t, count() AS rows_ FROM requests_1m WHERE ${MINUTES} AND t <= $__toTime - 60 AND n > 0
+  AND ${condition} GROUP BY t)) WHERE reached >= ${count})`;
+
 /** A trace as text. */
 export const TRACE = "lower(hex(trace_id))";
 
@@ -215,13 +226,13 @@ const changes = (variables) => ({
     refId: "Anno",
     editorType: "sql",
     format: 1,
-    rawSql: `SELECT min(ts) AS time, concat(site, '/', gateway, ': generation ', toString(generation)) AS text,
+    rawSql: `SELECT min(first) AS time, concat(site, '/', gateway, ': generation ', toString(generation)) AS text,
   arrayStringConcat([organization, environment, site, gateway], ',') AS tags
-FROM access_events
-WHERE $__timeFilter(ts) AND sample_interval > 0
+FROM generations_1m
+WHERE t > $__fromTime - 60 AND t <= $__toTime
   AND ${scope(...["organization", "environment", "site", "gateway"].filter((name) => variables.includes(name)))}
 GROUP BY organization, environment, site, gateway, replica, generation
-HAVING time > $__fromTime + 60
+HAVING time > $__fromTime + 60 AND time <= $__toTime
 ORDER BY time LIMIT 200`,
   },
 });

@@ -5,12 +5,15 @@ const SCOPE = p.scope("organization", "environment", "site", "api");
 const WHERE = `WHERE ${p.MINUTES} AND entry = 1 AND api != ''\n  AND ${SCOPE}`;
 const BUDGET = "(1 - toFloat64OrZero(${objective:singlequote}) / 100)";
 const LIMIT = "(toFloat64OrZero(${slow:singlequote}) * 1000)";
-const SLOW = `arraySum(arrayMap((k, c) -> if(exp2(k / 8) - 1 >= ${LIMIT}, c, 0), mapKeys(h), mapValues(h)))`;
+/** The first bucket above the time chosen. */
+const FIRST_SLOW = `(arrayFirstIndex(k -> exp2(k / 8) - 1 >= ${LIMIT}, range(0, 512)) - 1)`;
+/** How many of a histogram are slow. It is a sum, so histograms need not be merged for it. */
+const slow = (hist) => `arraySum(arrayMap((k, c) -> c * (k >= ${FIRST_SLOW}), mapKeys(${hist}), mapValues(${hist})))`;
 
 export default p.dashboard("slo", "SLO", "User requests against an objective: the part that must not fail, the part that must not be slow.", ["organization", "environment", "site", "api"], [
   p.table([24, 8], "Budget of each API", "Errors of user requests in the time shown beside those that the objective allows. `budget left` is the part of the allowed errors that is not used; below 0 it is overdrawn. `slow` is the part above the time chosen, by buckets of the histogram.",
-    `SELECT api, requests, errors, 1 - errors / ${BUDGET} AS budget_left, errors / ${BUDGET} AS burn_rate, ${SLOW} / requests AS slow FROM (
-  SELECT api, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors, sumMap(hist) AS h FROM requests_1m ${WHERE} GROUP BY api)
+    `SELECT api, requests, errors, 1 - errors / ${BUDGET} AS budget_left, errors / ${BUDGET} AS burn_rate, slow_ / requests AS slow FROM (
+  SELECT api, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors, sum(${slow("hist")}) AS slow_ FROM requests_1m ${WHERE} GROUP BY api)
 ORDER BY budget_left, api LIMIT 100`,
     {
       overrides: [
@@ -26,9 +29,8 @@ ORDER BY budget_left, api LIMIT 100`,
     `SELECT ${p.TIME} AS time, api, sumIf(n, ${p.FAILED}) / sum(n) / ${BUDGET} AS burn FROM requests_1m ${WHERE}
 GROUP BY time, api ORDER BY time, api`),
   p.lines([12, 8], "Slow user requests", "The part of user requests above the time chosen, by buckets of the histogram.", p.SHARE,
-    `SELECT time, api, ${SLOW} / requests AS slow FROM (
-  SELECT ${p.TIME} AS time, api, sum(n) AS requests, sumMap(hist) AS h FROM requests_1m ${WHERE} GROUP BY time, api)
-ORDER BY time, api`),
+    `SELECT ${p.TIME} AS time, api, sum(${slow("hist")}) / sum(n) AS slow FROM requests_1m ${WHERE}
+GROUP BY time, api ORDER BY time, api`),
   p.bars([24, 7], "Errors by API", "Failed user requests in the time shown: where the budget went.", p.COUNT,
     `SELECT api, sumIf(n, ${p.FAILED}) AS failures FROM requests_1m ${WHERE} GROUP BY api ORDER BY failures DESC LIMIT 20`,
     { links: [p.to("weir-events", "failed requests", ["result", "failed"])] }),

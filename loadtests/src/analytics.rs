@@ -120,7 +120,7 @@ pub fn run(fleet: Fleet, keep: Option<&Path>) -> io::Result<bool> {
 }
 
 /// Until no merge runs three times in a row.
-fn settle(merges: impl Fn() -> io::Result<f64>) -> io::Result<Duration> {
+pub fn settle(merges: impl Fn() -> io::Result<f64>) -> io::Result<Duration> {
     let (began, mut quiet) = (Instant::now(), 0);
     while quiet < 3 && began.elapsed() < SETTLED {
         quiet = if merges()? == 0.0 { quiet + 1 } else { 0 };
@@ -135,7 +135,7 @@ fn with_logs(error: io::Error, dir: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{error}\n{}{}", said("engine.err"), said("analytics.err")))
 }
 
-fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {
+pub fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {
     let (at_text, data) = (at.to_string(), dir.join("engine").to_string_lossy().into_owned());
     std::fs::create_dir_all(&data)?;
     let args = ["--listen", &at_text, "--path", &data];
@@ -147,7 +147,7 @@ fn engine(dir: &Path, at: SocketAddr) -> io::Result<Child> {
     )
 }
 
-fn analytics(dir: &Path, engine: SocketAddr, at: SocketAddr) -> io::Result<Child> {
+pub fn analytics(dir: &Path, engine: SocketAddr, at: SocketAddr) -> io::Result<Child> {
     let tokens = dir.join("tokens");
     std::fs::write(&tokens, format!("{} acme * * *\n", gateways::TOKEN))?;
     let (listen, engine) = (at.to_string(), format!("http://{engine}"));
@@ -188,7 +188,7 @@ fn milliseconds(at: SocketAddr, sql: &str) -> io::Result<f64> {
     Ok(times[2])
 }
 
-fn ask(at: SocketAddr, sql: &str) -> io::Result<String> {
+pub fn ask(at: SocketAddr, sql: &str) -> io::Result<String> {
     match http::post(at, "/", sql.as_bytes())? {
         (200, text) => Ok(text),
         (status, text) => Err(io::Error::other(format!("`{sql}` was answered {status}: {text}"))),

@@ -15,6 +15,7 @@ mod guard;
 mod load;
 mod machine;
 mod options;
+mod pane;
 mod report;
 mod rotation;
 mod run;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Guard { program, keep, with, .. }) => guard::compare(with, program.as_deref(), keep.as_deref()),
         Some(Command::Analytics { fleet, keep }) => analytics::run(*fleet, keep.as_deref()),
+        Some(Command::Pane(options)) => pane::run(options),
         None if options.list => Ok(list(&options)),
         None => bench(&options),
     };

@@ -4,7 +4,7 @@ use crate::contenders::{self, Contender};
 use crate::gateways::Fleet;
 use crate::guard::{Profile, With};
 use crate::works::{self, Work};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Weir beside what would be picked instead: the same work for each in turn, one worker pinned to core 0, load and
@@ -85,6 +85,25 @@ pub enum Command {
         #[arg(long)]
         keep: Option<PathBuf>,
     },
+    /// Asks every query of every dashboard on a day of events, through weir-analytics as the page does, and holds each
+    /// against its limit: 100 ms on roll-ups, 400 ms on raw events, 2 s for all of Fleet.
+    Pane(Pane),
+}
+
+#[derive(Args)]
+pub struct Pane {
+    /// Events of the day that is shown.
+    #[arg(long, default_value_t = 20_000_000)]
+    pub events: u64,
+    /// How often each is asked, after two that warm up; the median counts.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=50))]
+    pub repeats: u8,
+    /// The folder for the data, 2 GB, which is deleted at the end.
+    #[arg(long, default_value = "target/pane")]
+    pub dir: PathBuf,
+    /// Keeps the data in this folder instead, and asks what is there already.
+    #[arg(long)]
+    pub keep: Option<PathBuf>,
 }
 
 impl Options {

@@ -805,3 +805,52 @@ TTL toDateTime(t) + INTERVAL 3024000 SECOND;
 -- 101 gateway_gauges
 CREATE TABLE IF NOT EXISTS `weir`.gateway_gauges ON CLUSTER `main` AS `weir`.gateway_gauges_local
 ENGINE = Distributed(`main`, `weir`, 'gateway_gauges_local', cityHash64(organization, environment, site, gateway));
+
+-- 110 generations_1m
+CREATE TABLE IF NOT EXISTS `weir`.generations_1m_local ON CLUSTER `main` (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  generation UInt32,
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  first SimpleAggregateFunction(min, DateTime64(6, 'UTC')) COMMENT 'the first request of the minute that was served by this generation' CODEC(Delta(8), ZSTD(1)),
+  last SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'the last one' CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, site, gateway, replica, generation, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
+-- 111 generations_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.generations_1m_mv ON CLUSTER `main` TO `weir`.generations_1m_local AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, replica, generation,
+ sum(toUInt64(e.sample_interval)) AS n,
+ min(e.ts) AS first,
+ max(e.ts) AS last
+FROM `weir`.access_events_local AS e
+WHERE e.sample_interval > 0
+GROUP BY t, organization, environment, site, gateway, replica, generation;
+
+-- 112 generations_1m
+CREATE TABLE IF NOT EXISTS `weir`.generations_1m ON CLUSTER `main` AS `weir`.generations_1m_local
+ENGINE = Distributed(`main`, `weir`, 'generations_1m_local', cityHash64(organization, environment, site, gateway));
+
+-- 113 requests_1m_hist
+ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
+  MODIFY COLUMN hist CODEC(LZ4);
+
+-- 114 attempts_1m_hist
+ALTER TABLE `weir`.attempts_1m_local ON CLUSTER `main`
+  MODIFY COLUMN hist CODEC(LZ4);
+
+-- 115 requests_1m_projections
+ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
+  MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild';
+
+-- 116 requests_1m_by_time
+ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
+  ADD PROJECTION IF NOT EXISTS by_time (SELECT * ORDER BY t);

@@ -718,3 +718,48 @@ ENGINE = ReplacingMergeTree(received)
 PARTITION BY toYYYYMM(t)
 ORDER BY (organization, environment, site, gateway, replica, boot, t)
 TTL toDateTime(t) + INTERVAL 3024000 SECOND;
+
+-- 110 generations_1m
+CREATE TABLE IF NOT EXISTS `weir`.generations_1m (
+  t DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+  organization LowCardinality(String),
+  environment LowCardinality(String),
+  site LowCardinality(String),
+  gateway LowCardinality(String),
+  replica LowCardinality(String),
+  generation UInt32,
+  n SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  first SimpleAggregateFunction(min, DateTime64(6, 'UTC')) COMMENT 'the first request of the minute that was served by this generation' CODEC(Delta(8), ZSTD(1)),
+  last SimpleAggregateFunction(max, DateTime64(6, 'UTC')) COMMENT 'the last one' CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toDate(t)
+ORDER BY (organization, environment, site, gateway, replica, generation, t)
+TTL t + INTERVAL 3024000 SECOND
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+
+-- 111 generations_1m_mv
+CREATE MATERIALIZED VIEW IF NOT EXISTS `weir`.generations_1m_mv TO `weir`.generations_1m AS
+SELECT toStartOfMinute(e.ts) AS t, organization, environment, site, gateway, replica, generation,
+ sum(toUInt64(e.sample_interval)) AS n,
+ min(e.ts) AS first,
+ max(e.ts) AS last
+FROM `weir`.access_events AS e
+WHERE e.sample_interval > 0
+GROUP BY t, organization, environment, site, gateway, replica, generation;
+
+-- 113 requests_1m_hist
+ALTER TABLE `weir`.requests_1m
+  MODIFY COLUMN hist CODEC(LZ4);
+
+-- 114 attempts_1m_hist
+ALTER TABLE `weir`.attempts_1m
+  MODIFY COLUMN hist CODEC(LZ4);
+
+-- 115 requests_1m_projections
+ALTER TABLE `weir`.requests_1m
+  MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild';
+
+-- 116 requests_1m_by_time
+ALTER TABLE `weir`.requests_1m
+  ADD PROJECTION IF NOT EXISTS by_time (SELECT * ORDER BY t);

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use weir_analytics::query::dashboards::{Asked, FILES, answer, expand, read, shipped, values};
+use weir_analytics::query::dashboards::{Asked, FILES, answer, by_hours, expand, read, shipped, values};
 use weir_analytics::schema::Schema;
 use weir_analytics::store::{Costs, Store};
 use weir_api::dashboards::{Dashboard, Frame, Link, Matcher, Panel, PanelKind, Property, VariableKind, VariableQuery};
@@ -422,6 +422,42 @@ fn a_long_time_is_read_by_hours_and_its_figures_are_the_same() {
     let (from, to) = ((now_s - 7 * 86_400) * 1000, now_s * 1000);
     let old = analytics.api(&format!("dashboards/weir-fleet/panel?panel=2&from={from}&to={to}"));
     assert_eq!(summed(&old, "requests"), 360.0, "what minutes are not kept for any more is there");
+}
+
+/// Of every query that reads whole hours within a time that neither begins nor ends with one.
+#[tokio::test]
+async fn hours_within_a_time_change_no_figure() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let now_s = now_us() / 1_000_000;
+    let of = stream("on-prem", "edge", 0);
+    // A request every minute for eight hours.
+    let begin_us = (now_s - 8 * 3600) * 1_000_000;
+    analytics.store(&chunk(&of, 0..480, begin_us, 60_000_000));
+    let costs = Costs::of_dashboards(Duration::from_secs(30));
+    let store = Store::new(&engine.url(), "", "", Schema::single("weir")).unwrap().for_dashboards(costs).unwrap();
+    let asked = Asked {
+        from_s: now_s - 7 * 3600 + 61,
+        to_s: now_s - 2600,
+        step_s: 60,
+        values: std::collections::BTreeMap::new(),
+    };
+    let mut changed = 0;
+    for dashboard in shipped() {
+        for (what, sql) in queries(dashboard) {
+            let (hours, same) = by_hours(sql, &asked, now_s);
+            if hours == sql {
+                continue;
+            }
+            let rows =
+                async |sql: &str| answer(&store, &expand(dashboard, sql, &asked).unwrap(), &same).await.unwrap().rows;
+            let of_minutes = rows(sql).await;
+            assert!(!of_minutes.is_empty(), "{what} of {}", dashboard.uid);
+            assert_eq!(rows(&hours).await, of_minutes, "{what} of {}", dashboard.uid);
+            changed += 1;
+        }
+    }
+    assert!(changed > 15, "{changed}");
 }
 
 #[test]

@@ -5,16 +5,14 @@
 
 mod common;
 
-use common::{Analytics, Engine, Reply, chunk_of, exchange, now_us, report_sample, request, stream, until};
+use common::{Analytics, Engine, Reply, filled, now_us, request, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use weir_analytics::query::dashboards::shipped;
 use weir_api::dashboards::{Dashboard, VariableKind};
-use weir_api::gauges::Gauges;
 use weir_api::operations::{ANALYTICS, Access, Analytics as Operation, Method};
-use weir_event::chunk::{Gap, GapReason};
 
 const NOBODY: &str = "token-of-nobody-01";
 const ANNA: &str = "token-of-anna-0001";
@@ -43,27 +41,6 @@ fn ask(analytics: &Analytics, method: &str, target: &str, token: Option<&str>) -
     let bearer = token.map(|token| format!("Bearer {token}"));
     let fields: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
     request(analytics.address(), method, target, &fields, b"")
-}
-
-/// Events of `acme/demo` with everything that panels show: failures, gaps, a dead letter, a report with gauges.
-fn filled(analytics: &Analytics, engine: &Engine) {
-    let of = stream("on-prem", "edge", 0);
-    let begin_us = now_us() - 20_000_000;
-    let mut events: Vec<_> = (0..90).map(|seq| (seq, exchange(seq, begin_us + seq as i64 * 1000))).collect();
-    // Long ago: kept apart.
-    events.push((95, exchange(95, now_us() - 400 * 86_400_000_000)));
-    let gap = Gap { first: 90, last: 94, reason: GapReason::RingFull };
-    analytics.store(&chunk_of(&of, events, &[gap]));
-    let gauges = Gauges { sampled_ms: now_us() / 1000 - 5000, ..Gauges::default() };
-    let identity = &of.identity;
-    let line = json!({
-        "stream": of.id().to_string(), "organization": identity.organization, "environment": identity.environment,
-        "site": identity.site, "gateway": identity.gateway, "replica": identity.replica, "boot": of.boot.to_string(),
-        "worker": 0, "accepted": 97, "counted_ms": now_us() / 1000, "gauges": gauges,
-    });
-    report_sample(analytics, engine, &line, 1);
-    assert_eq!(engine.number("SELECT count() FROM weir.dead_letters"), 1);
-    assert_eq!(engine.number("SELECT count() FROM weir.gaps"), 1);
 }
 
 fn of_dashboard(dashboard: &Dashboard, range: &str) -> Vec<String> {

@@ -15,7 +15,22 @@ pub fn differences(database: &str) -> Vec<(&'static str, String)> {
         let rolled = by_key(&format!("{rolled} FROM {database}.{table}"));
         (table, difference(&rolled, &by_key(&format!("{raw} FROM {database}.access_events AS e"))))
     }));
+    all.push(("generations_1m", generations(database)));
     all
+}
+
+fn generations(database: &str) -> String {
+    let keys = "organization, environment, site, gateway, replica, generation";
+    let of = |minute: &str, figures: &str, from: &str| {
+        format!("SELECT {minute} AS minute, {keys}, {figures} FROM {database}.{from} GROUP BY minute, {keys}")
+    };
+    let rolled = of("t", "sum(n) AS requests, min(first) AS earliest, max(last) AS latest", "generations_1m");
+    let raw = of(
+        "toDateTime(ts, 'UTC') - toSecond(ts)",
+        "sum(sample_interval) AS requests, min(ts) AS earliest, max(ts) AS latest",
+        "access_events WHERE sample_interval != 0",
+    );
+    difference(&rolled, &raw)
 }
 
 /// Both ways: what is in one and not in the other.

@@ -16,7 +16,7 @@ pub use migrate::{MigrateError, migrate};
 pub use render::Layout;
 pub use rollups::{ROLLUPS, Rollup};
 pub use selects::seqs_select;
-pub(crate) use selects::{FAILED, REQUESTS};
+pub(crate) use selects::{FAILED, REQUESTS, key_columns, sum_columns};
 pub(crate) use steps::rollups_step;
 
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! like the others. Its table and its view are steps of their own ([`super::steps`]).
 
 use super::selects::{
-    FAILED, attempts_select, consumers_select, hour_select, links_select, minute_select, policies_select, refused,
-    sum_columns,
+    FAILED, attempts_select, consumers_select, generations_select, hour_select, links_select, minute_select,
+    policies_select, refused, sum_columns,
 };
 
 /// A table that a view fills with sums over a minute or an hour.
@@ -46,7 +46,7 @@ const WEIGHT: &str = "sum(toUInt64(sample_interval))";
 const BUCKETS: &str = "sum(arraySum(mapValues(hist)))";
 
 /// In the order in which they are made: a source before what is made from it.
-pub static ROLLUPS: [Rollup; 6] = [
+pub static ROLLUPS: [Rollup; 7] = [
     Rollup {
         table: "requests_1m",
         step_s: 60,
@@ -101,6 +101,15 @@ pub static ROLLUPS: [Rollup; 6] = [
         is_hours: false,
         counts_all: false,
     },
+    Rollup {
+        table: "generations_1m",
+        step_s: 60,
+        source: None,
+        select: generations_select,
+        checks: generations,
+        is_hours: false,
+        counts_all: true,
+    },
 ];
 
 fn requests() -> Vec<Check> {
@@ -137,6 +146,11 @@ fn policies() -> Vec<Check> {
 
 fn attempts() -> Vec<Check> {
     each("attempt_us")
+}
+
+fn generations() -> Vec<Check> {
+    let by = |column: &str| format!("sum(toUInt64(generation) * {column})");
+    vec![Check::new("sum(n)", WEIGHT), Check::new(by("n"), by("sample_interval"))]
 }
 
 fn each(array: &str) -> Vec<Check> {

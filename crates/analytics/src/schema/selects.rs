@@ -121,6 +121,15 @@ pub fn attempts_select(source: &str) -> String {
     )
 }
 
+/// One row a minute, process and generation of its configuration: its first and its last request.
+pub fn generations_select(source: &str) -> String {
+    let keys = "organization, environment, site, gateway, replica, generation";
+    format!(
+        "SELECT toStartOfMinute(e.ts) AS t, {keys},\n sum(toUInt64(e.sample_interval)) AS n,\n min(e.ts) AS first,\n \
+         max(e.ts) AS last\nFROM {source} AS e\nWHERE {REQUESTS}\nGROUP BY t, {keys}"
+    )
+}
+
 /// Of events that have several of something: each is counted.
 fn each_select(source: &str, keys: &str, time: &str, arrays: &str) -> String {
     format!(

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use weir_event::chunk::{ChunkWriter, Gap};
+use weir_api::gauges::Gauges;
+use weir_event::chunk::{ChunkWriter, Gap, GapReason};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::record::encode;
 use weir_event::{BootId, Exchange, Identity, NameId, Outcome, RateLimitState, Reason, Stream, Turn, Verdict};
@@ -515,4 +516,25 @@ pub fn chunk_of(stream: &Stream, events: impl IntoIterator<Item = (u64, Exchange
     }
     gaps.for_each(|gap| writer.gap(*gap).expect("in order"));
     writer.seal(now_us()).expect("sealed")
+}
+
+/// Events of `acme/demo` with everything that panels show: failures, gaps, a dead letter, a report with gauges.
+pub fn filled(analytics: &Analytics, engine: &Engine) {
+    let of = stream("on-prem", "edge", 0);
+    let begin_us = now_us() - 20_000_000;
+    let mut events: Vec<_> = (0..90).map(|seq| (seq, exchange(seq, begin_us + seq as i64 * 1000))).collect();
+    // Long ago: kept apart.
+    events.push((95, exchange(95, now_us() - 400 * 86_400_000_000)));
+    let gap = Gap { first: 90, last: 94, reason: GapReason::RingFull };
+    analytics.store(&chunk_of(&of, events, &[gap]));
+    let gauges = Gauges { sampled_ms: now_us() / 1000 - 5000, ..Gauges::default() };
+    let identity = &of.identity;
+    let line = serde_json::json!({
+        "stream": of.id().to_string(), "organization": identity.organization, "environment": identity.environment,
+        "site": identity.site, "gateway": identity.gateway, "replica": identity.replica, "boot": of.boot.to_string(),
+        "worker": 0, "accepted": 97, "counted_ms": now_us() / 1000, "gauges": gauges,
+    });
+    report_sample(analytics, engine, &line, 1);
+    assert_eq!(engine.number("SELECT count() FROM weir.dead_letters"), 1);
+    assert_eq!(engine.number("SELECT count() FROM weir.gaps"), 1);
 }
