@@ -1,9 +1,9 @@
 //! Bringing the database to this version's schema.
 //!
 //! Every statement is idempotent, so that two ingestors that start together do no harm: each applies what it does
-//! not find noted and notes it. A new database is noted as a whole when all of it is there. What was applied is held against this version by checksum; a difference means that
-//! somebody edited history, and is refused rather than guessed at. Retention is configuration and not part of the
-//! checksum: it is set again where it differs.
+//! not find noted and notes it. A new database is noted as a whole when all of it is there. What was applied is held
+//! against this version by checksum; a difference means that somebody edited history, and is refused rather than guessed
+//! at. Retention is configuration and not part of the checksum: it is set again where it differs.
 
 use super::{Layout, Migration, ROLLUPS, Schema, durability, steps};
 use crate::store::{Store, StoreError};
