@@ -257,6 +257,13 @@ impl WeakExchange {
         }
     }
 
+    /// The status that it has was not sent.
+    pub(crate) fn has_sent_nothing(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.exchange.borrow_mut().status = 0;
+        }
+    }
+
     /// Whether it is open and its response has not begun.
     pub(crate) fn waits_for_response(&self) -> bool {
         self.0.upgrade().is_some_and(|shared| shared.exchange.borrow().status == 0)

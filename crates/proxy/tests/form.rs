@@ -123,3 +123,18 @@ fn the_chain_is_one_list_in_one_line() {
         assert_eq!(header(&request, "x_forwarded_for"), None, "{request}");
     }
 }
+
+/// What a client could read as another line, or as another response.
+#[test]
+fn a_response_that_could_be_read_as_two_is_502() {
+    for line in
+        ["x: a\rset-cookie: b", "x: a\r\r\nset-cookie: b", "x: a\nset-cookie: b", "x: a\0b", "x\ry: a", "x: a\r\n b"]
+    {
+        let answer = format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 0\r\n\r\n");
+        let (answer, reason) = answer_of(answer.leak());
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("set-cookie"), "{line:?}: {answer}");
+        assert_eq!(reason, Reason::UpstreamProtocolError, "{line:?}");
+    }
+    let (answer, reason) = answer_of("HTTP/1.1 200 O\rset-cookie: b\r\ncontent-length: 0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502 ") && reason == Reason::UpstreamProtocolError, "{answer}");
+}

@@ -385,3 +385,41 @@ fn an_upstream_of_http1_is_told_apart() {
     let event = gateway.event();
     assert_eq!(event.reason, Reason::UpstreamProtocolError, "{:?}", event.attempts);
 }
+
+/// What HTTP/1.1 would read as another line never comes out of a field of HTTP/2 (RFC 9113 8.2.1, 10.3).
+#[test]
+fn a_field_that_is_more_than_one_line_is_not_passed_on() {
+    for (name, value) in [
+        ("x", "a\r\nset-cookie: b"),
+        ("x", "a\rb"),
+        ("x", "a\nb"),
+        ("x", "a\0b"),
+        ("x\r\nset-cookie", "b"),
+        ("x:y", "b"),
+        ("X", "b"),
+        ("transfer-encoding", "chunked"),
+    ] {
+        let upstream = Upstream::new(vec![Box::new(move |stream, _| {
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).unwrap();
+            stream.write_all(&SETTINGS).unwrap();
+            let mut header = [0; 9];
+            // The request's head, which is the only frame of its kind.
+            while header[3] != 1 {
+                stream.read_exact(&mut header).unwrap();
+                let len = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+                stream.read_exact(&mut vec![0; len as usize]).unwrap();
+            }
+            let fields = head(&[(":status", "200"), ("content-length", "0"), (name, value)]);
+            stream.write_all(&frame(1, 5, 1, &fields)).unwrap();
+            drop(stream.read_to_end(&mut Vec::new()));
+        })]);
+        let gateway = Gateway::start(&api(upstream.address, "").replace("address: \"http://", "address: \"h2://"));
+        let answer = gateway.get("/");
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("set-cookie"), "{name:?} {value:?}: {answer}");
+        let event = gateway.event();
+        let reported = (event.status, event.reason, event.attempts[0].outcome);
+        let wanted = (502, Reason::UpstreamProtocolError, Reason::UpstreamProtocolError);
+        assert_eq!(reported, wanted, "{name:?} {value:?}");
+    }
+}
