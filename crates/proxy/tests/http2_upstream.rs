@@ -5,7 +5,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::http2::{ask, body, connect, get, run};
+use common::http2::{SETTINGS, ask, body, connect, frame, get, head, run};
 use common::http2_upstream::{Http2Upstream, all_of, fields};
 use common::{DEADLINE, Gateway, Upstream, api, header, timeouts};
 use h2::client::SendRequest;
