@@ -122,9 +122,17 @@ fn a_malformed_head_after_a_good_request_is_answered_too() {
     let mut client = gateway.connect();
     client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     client.read_until("\r\n\r\nok");
+    // Nothing comes for as long.
+    client.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    client.stream.read(&mut [0]).unwrap_err();
+    client.stream.set_read_timeout(Some(DEADLINE)).unwrap();
     client.send(b"NOT HTTP AT ALL\r\n\r\n");
     is_problem(&client.read_to_end(), 400, Reason::MalformedRequest);
-    assert_eq!((gateway.event().status, gateway.event().status), (200, 400));
+    let (good, malformed) = (gateway.event(), gateway.event());
+    assert_eq!((good.status, malformed.status), (200, 400));
+    // From its own first byte.
+    assert!(malformed.total() < Duration::from_millis(250), "{:?}", malformed.total());
+    assert!(malformed.started_us - good.started_us >= 500_000);
 }
 
 #[test]

@@ -307,3 +307,20 @@ fn who_dies_with_the_connection_is_distinguished_from_who_broke_it() {
     assert_eq!(reported, [("connection_broken", 0, "cancelled"), ("malformed_request", 0, "cancelled")]);
     assert!(gateway.events().is_empty());
 }
+
+/// RFC 9110 8.6: servers that insist on a length answer 411 otherwise.
+#[test]
+fn a_request_that_may_have_content_and_has_none_says_so() {
+    let upstream = Upstream::answering(OK);
+    let gateway = Gateway::before(upstream.address);
+    let cases = [("POST", Some("0")), ("PUT", Some("0")), ("PATCH", Some("0")), ("DELETE", None), ("GET", None)];
+    for (method, length) in cases {
+        let mut client = begun(&gateway);
+        client.send(&frame(1, 5, 1, &with(&[(":method", method)])));
+        assert_eq!(next(&mut client).0, 1, "{method}");
+        let seen = upstream.request();
+        assert!(seen.starts_with(method), "{seen}");
+        let framing = (common::header(&seen, "content-length"), common::header(&seen, "transfer-encoding"));
+        assert_eq!(framing, (length, None), "{method}");
+    }
+}

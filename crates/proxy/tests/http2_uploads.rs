@@ -319,3 +319,45 @@ fn an_answer_in_front_of_a_reset_arrives() {
         }
     }
 }
+
+/// What had passed of an upload that is answered early, and a mark that it was not all.
+#[test]
+fn an_upload_that_is_answered_early_counts_what_was_taken() {
+    const SIZE: usize = 20 << 20;
+    for version in [1, 2] {
+        let (tell, told) = channel();
+        let upstream = Upstream::after_one_head(move |stream| {
+            let mut taken = vec![0; 2 << 20];
+            stream.read_exact(&mut taken).unwrap();
+            stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").unwrap();
+            let mut rest = Vec::new();
+            drop(stream.read_to_end(&mut rest));
+            tell.send(taken.len() + rest.len()).unwrap();
+        });
+        let gateway = Gateway::before(upstream.address);
+        if version == 1 {
+            let mut client = gateway.connect();
+            client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {SIZE}\r\n\r\n").as_bytes());
+            let mut reader = client.stream.try_clone().unwrap();
+            let answer = std::thread::spawn(move || common::read_until(&mut reader, "\r\n\r\n"));
+            drop(client.stream.write_all(&vec![b'x'; SIZE]));
+            assert!(answer.join().unwrap().starts_with("HTTP/1.1 413 "));
+        } else {
+            run(async {
+                let (client, _) = connect(gateway.address).await;
+                let request = Request::post("http://a/").header("content-length", SIZE).body(()).unwrap();
+                let (response, mut sending) = client.ready().await.unwrap().send_request(request, false).unwrap();
+                let sent = tokio::spawn(async move { send(&mut sending, SIZE, true).await });
+                assert_eq!(response.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+                sent.await.unwrap();
+            });
+        }
+        let event = gateway.event();
+        let (counted, taken) = (usize::try_from(event.bytes_in).unwrap(), told.recv_timeout(DEADLINE).unwrap());
+        // What is in hand when the answer comes is counted and may not be written.
+        let in_hand = counted.checked_sub(taken).expect("no more than was counted");
+        assert!(in_hand <= 128 * 1024 && counted < SIZE, "HTTP/{version}: {counted} of {taken}");
+        assert_eq!((event.status, event.reason, event.outcome), (413, Reason::None, Outcome::Completed));
+        assert!(event.attrs.iter().any(|(name, value)| name == "request.partial" && value == "true"));
+    }
+}

@@ -373,6 +373,25 @@ fn an_upstream_that_says_nothing_is_out_of_time() {
     assert_eq!(upstream.told(), "CANCEL");
 }
 
+/// Neither a 204 nor a 1xx has content, whatever it says (RFC 9110 8.6).
+#[test]
+fn a_head_without_content_has_no_length() {
+    let upstream = Http2Upstream::answering(Builder::new(), |_, mut respond, _| async move {
+        let head = |status| Response::builder().status(status).header("content-length", 5).body(()).unwrap();
+        respond.send_informational(head(103)).unwrap();
+        respond.send_response(head(204), true).unwrap();
+    });
+    let gateway = Gateway::start(&upstream.api(""));
+    let answer = gateway.get("/");
+    assert!(answer.starts_with("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n"), "{answer}");
+    assert_eq!(header(&answer, "content-length"), None, "{answer}");
+    run(async {
+        let (mut client, _connection) = connect(gateway.address).await;
+        let response = ask(&mut client, get(gateway.address, "/")).await;
+        assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (204, None));
+    });
+}
+
 /// What speaks HTTP/1.1 at an address of `h2` is no upstream.
 #[test]
 fn an_upstream_of_http1_is_told_apart() {
