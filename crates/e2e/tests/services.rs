@@ -155,3 +155,80 @@ spec:
         served.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
+
+/// A frame of HTTP/2 (RFC 9113 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// An upload over HTTP/2, and the frame that takes it back.
+fn upload_over_http2() -> (Vec<u8>, Vec<u8>) {
+    let literal = |(name, value): (&str, &str)| {
+        [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+    };
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+    let head: Vec<u8> = fields.into_iter().flat_map(literal).collect();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let sent = [preface, frame(4, 0, 0, &[]), frame(1, 4, 1, &head), frame(0, 0, 1, &[b'x'; 1000])].concat();
+    (sent, frame(3, 0, 1, &8_u32.to_be_bytes()))
+}
+
+/// An upload that its client breaks off is no failure of the service, in no metric.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_breaks_off_is_the_clients_in_every_metric() {
+    let site = Site::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let served = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(stream);
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    lines.read_line(&mut line).await.unwrap();
+                }
+                tell.send(()).unwrap();
+                lines.read_to_end(&mut Vec::new()).await.ok();
+            });
+        }
+    });
+    let gateway = Gateway::start(&site, &GatewaySpec::new("edge", "edge", silent)).unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n";
+    let (over_http2, reset) = upload_over_http2();
+    let uploads = [
+        (head.as_bytes().to_vec(), Vec::new()),
+        ([head.as_bytes(), &[b'x'; 1000]].concat(), Vec::new()),
+        (over_http2, reset),
+    ];
+    for (upload, last) in &uploads {
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all(upload).await.unwrap();
+        told.recv().await.unwrap();
+        client.write_all(last).await.unwrap();
+    }
+    let of = |rows: &[(String, f64)], labels: &[&str]| -> f64 {
+        let rows = rows.iter().filter(|(row, _)| labels.iter().all(|label| row.contains(label)));
+        rows.map(|(_, count)| count).sum()
+    };
+    eventually("all are counted, and as the client's", async || {
+        let ended = metric(&gateway, "weir_requests_total").await;
+        (of(&ended, &[]) >= 3.0).then_some(())
+    })
+    .await;
+    let attempts = metric(&gateway, "http_client_request_duration_seconds_count").await;
+    let requests = metric(&gateway, "http_server_request_duration_seconds_count").await;
+    let failed = metric(&gateway, "weir_requests_failed_total").await;
+    let counts = [
+        of(&attempts, &["error_type=\"client_closed\""]),
+        of(&attempts, &[]),
+        of(&requests, &["http_response_status_code=\"499\"", "error_type=\"\""]),
+        of(&requests, &[]),
+        of(&failed, &[]),
+    ];
+    assert_eq!(counts.map(|count| count as u64), [3, 3, 3, 3, 0], "{attempts:?} {requests:?}");
+    served.abort();
+}
