@@ -19,6 +19,7 @@ pub fn run<T>(client: impl Future<Output = T>) -> T {
 /// Speaks HTTP/2 at once (prior knowledge). The second answer is how the connection ends.
 pub async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     // A connection's window that one stream alone cannot fill.
     let (client, connection) =
         h2::client::Builder::new().initial_connection_window_size(1 << 20).handshake(stream).await.unwrap();
