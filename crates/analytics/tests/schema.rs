@@ -128,6 +128,24 @@ async fn what_is_older_than_entry_has_entered_where_it_was_seen() {
     }
 }
 
+/// A tunnel is counted, over HTTP/1.1 and HTTP/2, and its handshake is not among the durations of requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_is_counted_and_has_no_duration() {
+    let engine = Engine::start();
+    let retention = Retention { raw: Duration::from_secs(3650 * 86_400), ..Retention::default() };
+    migrate(&store(&engine, retention)).await.expect("migrated");
+    engine.sql(
+        "INSERT INTO weir.access_events (ts, sample_interval, status, total_us, attrs) VALUES \
+         ('2026-11-26 10:00:00', 1, 200, 7000, map()), \
+         ('2026-11-26 10:00:00', 1, 200, 9000000, map('tunnel.duration_us', '1')), \
+         ('2026-11-26 10:00:00', 1, 101, 9000000, map('tunnel.duration_us', '1'))",
+    );
+    for table in ["requests_1m", "requests_1h"] {
+        let sums = format!("SELECT sum(n), sum(arraySum(mapValues(hist))) FROM weir.{table}");
+        assert_eq!(engine.sql(&sums), "3\t1", "{table}");
+    }
+}
+
 /// Its columns are those of the tables, and its example is a query that works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_the_tables_is_true() {

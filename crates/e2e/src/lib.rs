@@ -10,6 +10,7 @@ pub mod collector;
 mod gateway;
 pub mod grafana;
 mod held;
+pub mod name_server;
 pub mod otlp;
 mod power;
 mod promtool;

@@ -5,10 +5,10 @@
 
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
-use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually};
+use weir_e2e::{DEADLINE, Gateway, GatewaySpec, Site, eventually, name_server};
 use weir_testkit::{get, upstream};
 
 fn answer(mut stream: TcpStream) -> String {
@@ -210,12 +210,7 @@ fn local_ports_that_are_used_up_are_the_gateways_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_name_server_is_distinguished_from_a_silent_upstream() {
     let mut site = Site::new().unwrap();
-    let (server, address) = (0..100)
-        .find_map(|_| {
-            let address = IpAddr::from([127, 53, fastrand::u8(1..255), fastrand::u8(1..255)]);
-            Some((UdpSocket::bind((address, 53)).ok()?, address))
-        })
-        .expect("port 53 of a loopback address: as root, or with net.ipv4.ip_unprivileged_port_start=0");
+    let (server, address) = name_server::bind().expect("as root, or with net.ipv4.ip_unprivileged_port_start=0");
     site.name_server("edge", address).unwrap();
     let mut spec = GatewaySpec::new("here", "edge", upstream::spawn("127.0.0.1:0").await.unwrap());
     spec.more_yaml = "---

@@ -4,7 +4,10 @@
 
 use clickhouse::Row;
 use serde::Deserialize;
-use weir_e2e::{Part, TestStack, python, reserve};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use weir_e2e::{Gateway, GatewaySpec, Part, Site, TestStack, eventually, python, reserve};
+use weir_testkit::get;
 
 #[derive(Debug, PartialEq, Eq, Row, Deserialize)]
 struct Tunnel {
@@ -76,4 +79,61 @@ spec:
     assert_eq!(tunnels, wanted);
     let bytes = "SELECT bytes_in > 8 << 20 AND bytes_out > 8 << 20 FROM access_events WHERE path = '/large'";
     assert!(stack.client().query(&bytes.replace("8 << 20", "8388608")).fetch_one::<bool>().await.unwrap());
+}
+
+/// Opens a tunnel for every handshake, and ends with it.
+fn opens_tunnels() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                until_blank_line(&mut stream);
+                let open = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+                    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                stream.write_all(open.as_bytes()).unwrap();
+                stream.read_to_end(&mut Vec::new()).ok();
+            });
+        }
+    });
+    address
+}
+
+fn until_blank_line(stream: &mut TcpStream) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// What a scrape says of tunnels: that they were, not how long they took, and never that they failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrape_counts_tunnels_and_has_no_duration_of_them() {
+    let site = Site::new().unwrap();
+    let gateway = Gateway::start(&site, &GatewaySpec::new("edge", "edge", opens_tunnels())).unwrap();
+    let handshake = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(gateway.address).unwrap();
+        client.write_all(handshake.as_bytes()).unwrap();
+        let answer = until_blank_line(&mut client);
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+    let sum = |text: &str, name: &str| -> f64 {
+        let of = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+        of.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+    };
+    let text = eventually("three requests are counted", async || {
+        let text = get(&format!("http://{}/metrics", gateway.admin)).await.unwrap().1;
+        (sum(&text, "weir_requests_total") >= 3.0).then_some(text)
+    })
+    .await;
+    assert!((sum(&text, "weir_requests_total") - 3.0).abs() < 0.5, "{text}");
+    for name in ["weir_requests_failed_total", "http_server_request_duration_seconds_count"] {
+        assert!(sum(&text, name) < 0.5, "{name}: {text}");
+    }
 }

@@ -106,6 +106,9 @@ pub struct TraceFacts {
     pub kept: Option<Kept>,
 }
 
+/// The attribute of a tunnel: for how long it was open, in microseconds.
+pub const TUNNEL_DURATION: Bytes = Bytes::from_static(b"tunnel.duration_us");
+
 /// What is known of one request. Sizes are body bytes unless a field says otherwise.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -288,6 +291,14 @@ impl Exchange {
             }
         }
         true
+    }
+
+    /// Whether it was a tunnel: once that is closed it says for how long it was open.
+    pub fn is_tunnel(&self) -> bool {
+        // A cheap look in front: nearly every request is neither.
+        matches!(self.status, 101 | 200)
+            && !self.attrs.is_empty()
+            && self.attrs.iter().any(|(name, _)| *name == TUNNEL_DURATION)
     }
 
     /// Whether [`Exchange::finish`] was called.

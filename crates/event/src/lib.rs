@@ -27,7 +27,7 @@ pub mod vocabulary;
 mod wire;
 
 pub use clock::Clock;
-pub use exchange::{Attempt, Exchange, PolicyRun, micros};
+pub use exchange::{Attempt, Exchange, PolicyRun, TUNNEL_DURATION, micros};
 pub use identity::{Identity, Stream};
 pub use ids::{BootId, SpanId, StreamId, TraceId};
 pub use meter::{Meter, Turn};

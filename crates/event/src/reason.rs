@@ -175,7 +175,12 @@ impl Reason {
         }
     }
 
-    /// The status that the gateway answers with when it is the gateway that answers.
+    /// Whether there is somebody to answer: otherwise the connection or the stream is closed without a status.
+    pub const fn is_answered(self) -> bool {
+        !matches!(self, Self::ClientClosed | Self::RequestHeadTimeout | Self::ClientFlood | Self::ConnectionBroken)
+    }
+
+    /// The status that the gateway answers with when it is the gateway that answers ([`Self::is_answered`]).
     pub const fn status(self) -> StatusCode {
         match self {
             Self::None | Self::Unknown | Self::PolicyAnswered => StatusCode::OK,

@@ -18,7 +18,9 @@ fn the_page_of_reasons_is_current() {
     let mut page = String::from(
         "# Reasons\n\n\
          Why a request did not simply pass: `reason` of the event, the label `reason` of metrics, the member `reason` of a problem \
-         document. *Side* is who was at fault. *Status* is what the gateway answers where it is the gateway that answers. \
+         document. *Side* is who was at fault. *Status* is what the gateway answers where it is the gateway that answers; \
+         - : the connection or the stream is closed without an answer. Then the status of the event is 0 unless a response had begun, \
+         or 499 of `client_closed`. \
          *Proxy-Status* is the word of RFC 9209 2.3. A number never changes its meaning.\n\n\
          Made of `crates/event/src/reason.rs`.\n",
     );
@@ -28,8 +30,10 @@ fn the_page_of_reasons_is_current() {
         write!(page, "\n## {title}\n| reason | number | status | Proxy-Status | meaning |\n|---|---|---|---|---|\n")
             .unwrap();
         for reason in Reason::ALL.iter().filter(|reason| reason.side() == side) {
-            let (word, number, status) = (reason.as_str(), *reason as u8, reason.status().as_u16());
-            let proxy_status = reason.proxy_status().map_or("-".to_owned(), |word| format!("`{word}`"));
+            let (word, number) = (reason.as_str(), *reason as u8);
+            let answered = |text: String| if reason.is_answered() { text } else { "-".to_owned() };
+            let status = answered(reason.status().as_u16().to_string());
+            let proxy_status = answered(reason.proxy_status().map_or("-".to_owned(), |word| format!("`{word}`")));
             let meaning = reason.meaning().trim();
             assert!(!meaning.is_empty(), "{word} says nothing");
             writeln!(page, "| `{word}` | {number} | {status} | {proxy_status} | {meaning} |").unwrap();

@@ -358,10 +358,10 @@ fn request_id(headers: &Fields, preserve: bool, trace: &Continuation) -> HeaderV
     if preserve && let Some(theirs) = headers.get_value(Known::XRequestId) {
         return theirs;
     }
-    compose(trace.facts.trace, trace.facts.span)
+    own_request_id(trace.facts.trace, trace.facts.span)
 }
 
-fn compose(trace: TraceId, span: SpanId) -> HeaderValue {
+pub(crate) fn own_request_id(trace: TraceId, span: SpanId) -> HeaderValue {
     let mut text = [b'-'; 49];
     hex_into(&trace.0, &mut text[..32]);
     hex_into(&span.0, &mut text[33..]);

@@ -14,7 +14,7 @@ use weir_event::{Reason, TraceId};
 use weir_http1::Known;
 use weir_policies::{Answer, Body, ResponseHeaders};
 
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(crate) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a request goes no further: a refusal, or the answer of a policy ([`Reason::PolicyAnswered`]).
@@ -109,7 +109,8 @@ impl From<Answer> for Refusal {
     }
 }
 
-fn proxy_status(pseudonym: &str, reason: Reason) -> Option<HeaderValue> {
+/// What Proxy-Status says of a refusal.
+pub(crate) fn proxy_status(pseudonym: &str, reason: Reason) -> Option<HeaderValue> {
     let error = reason.proxy_status()?;
     // A name that is no structured-field token is sent as a string (RFC 9209 2).
     let token = pseudonym.starts_with(|first: char| first.is_ascii_alphabetic());

@@ -43,8 +43,8 @@ impl Way {
     }
 }
 
-/// An attempt that is under way. Dropped with its end unsaid - the client gave up - it is booked as that: an upstream
-/// that hangs is known by the attempts that nobody waited for.
+/// An attempt that is under way. Dropped with its end unsaid - the client gave up, or what the exchange is blamed for - it
+/// is booked as that: an upstream that hangs is known by the attempts that nobody waited for.
 pub(crate) struct Trying {
     exchange: ExchangeRef,
     pub(crate) attempt: Attempt,
@@ -96,7 +96,8 @@ impl Drop for Trying {
     fn drop(&mut self) {
         if !self.ended && !std::thread::panicking() {
             let now = self.exchange.worker().clock.now();
-            self.book(Reason::ClientClosed, now);
+            let blamed = self.exchange.borrow().reason;
+            self.book(if blamed == Reason::None { Reason::ClientClosed } else { blamed }, now);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, Outcome, Protocol, Reason, Turn, micros};
+use weir_event::{Exchange, Outcome, Protocol, Reason, TUNNEL_DURATION, Turn, micros};
 use weir_http1::Fields;
 
 /// Whose exchange it is: a connection, which must know whether one is open.
@@ -242,7 +242,7 @@ fn describe_tunnel(exchange: &mut Exchange, open: Duration, by: Option<Turn>) {
         // Idle for too long, or cut off by a drain: the reason says which.
         _ => b"gateway",
     };
-    exchange.attrs.push((Bytes::from_static(b"tunnel.duration_us"), micros(open).to_string().into()));
+    exchange.attrs.push((TUNNEL_DURATION, micros(open).to_string().into()));
     exchange.attrs.push((Bytes::from_static(b"tunnel.closed_by"), Bytes::from_static(by)));
 }
 
@@ -254,6 +254,13 @@ impl WeakExchange {
     pub(crate) fn blame(&self, reason: Reason) {
         if let Some(shared) = self.0.upgrade() {
             shared.exchange.borrow_mut().blame(reason);
+        }
+    }
+
+    /// The status that it has was not sent.
+    pub(crate) fn has_sent_nothing(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.exchange.borrow_mut().status = 0;
         }
     }
 

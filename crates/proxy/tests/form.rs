@@ -4,7 +4,9 @@
 
 mod common;
 
+use common::http2::{body, connect, get, run};
 use common::{Gateway, Upstream, api, header};
+use std::future::poll_fn;
 use weir_event::Reason;
 
 /// What a client gets of an upstream that answers `answer`.
@@ -122,4 +124,61 @@ fn the_chain_is_one_list_in_one_line() {
         assert_eq!(header(&request, "x-forwarded-prefix"), prefix, "{request}");
         assert_eq!(header(&request, "x_forwarded_for"), None, "{request}");
     }
+}
+
+/// What a client could read as another line, or as another response.
+#[test]
+fn a_response_that_could_be_read_as_two_is_502() {
+    for line in
+        ["x: a\rset-cookie: b", "x: a\r\r\nset-cookie: b", "x: a\nset-cookie: b", "x: a\0b", "x\ry: a", "x: a\r\n b"]
+    {
+        let answer = format!("HTTP/1.1 200 OK\r\n{line}\r\ncontent-length: 0\r\n\r\n");
+        let (answer, reason) = answer_of(answer.leak());
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("set-cookie"), "{line:?}: {answer}");
+        assert_eq!(reason, Reason::UpstreamProtocolError, "{line:?}");
+    }
+    let (answer, reason) = answer_of("HTTP/1.1 200 O\rset-cookie: b\r\ncontent-length: 0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502 ") && reason == Reason::UpstreamProtocolError, "{answer}");
+}
+
+/// HTTP/1.0 knows no chunks: what has no length ends with the connection, and says so.
+#[test]
+fn a_client_of_http10_is_told_whether_its_connection_is_kept() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let gateway = Gateway::before(upstream.address);
+    let ask = "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n";
+    let answer = gateway.exchange(ask);
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert_eq!(header(&answer, "connection"), Some("close"), "{answer}");
+    assert_eq!((header(&answer, "transfer-encoding"), header(&answer, "content-length")), (None, None), "{answer}");
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        client.send(ask.as_bytes());
+        let answer = client.read_until("\r\n\r\nok");
+        assert_eq!(header(&answer, "connection"), Some("keep-alive"), "{answer}");
+    }
+    assert_eq!([gateway.event().status, gateway.event().status], [200, 200]);
+}
+
+/// A head of 1xx has no content (RFC 9110 8.6).
+#[test]
+fn an_interim_head_has_no_length() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-length: 5\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let gateway = Gateway::before(upstream.address);
+    let answer = gateway.get("/");
+    assert!(answer.starts_with("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"), "{answer}");
+    run(async {
+        let (client, _connection) = connect(gateway.address).await;
+        let mut client = client.ready().await.unwrap();
+        let (mut response, _) = client.send_request(get(gateway.address, "/"), true).unwrap();
+        let interim = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!((interim.status().as_u16(), interim.headers().len()), (103, 1), "{interim:?}");
+        let mut response = response.await.unwrap();
+        assert_eq!(response.headers()["content-length"], "2");
+        assert_eq!(body(response.body_mut()).await.unwrap(), b"ok");
+    });
 }

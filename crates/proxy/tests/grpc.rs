@@ -7,12 +7,18 @@ mod common;
 use bytes::Bytes;
 use common::http2::{body, connect, run};
 use common::http2_upstream::{Http2Upstream, all_of, answer_grpc, fields};
-use common::{Gateway, Upstream, api, timeouts};
+use common::{Gateway, Upstream, api, pki, timeouts};
 use h2::RecvStream;
 use h2::server::Builder;
 use http::{HeaderMap, Request, Response};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 use weir_event::{Exchange, Outcome, Reason};
 
@@ -162,17 +168,78 @@ fn the_gateways_own_answers_are_of_grpc() {
     }
 }
 
-/// B20: a service of HTTP/1.1 is not asked.
+/// A service that speaks TLS, and behind it HTTP/1.1: by ALPN, or for want of it.
+fn over_tls(alpn: &[&[u8]]) -> SocketAddr {
+    let dir = tempfile::tempdir().unwrap();
+    pki::authority(dir.path(), "known");
+    pki::leaf(dir.path(), "leaf", "localhost", "known");
+    let certificate = CertificateDer::from_pem_file(dir.path().join("leaf.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(dir.path().join("leaf.key")).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            drop(StreamOwned::new(session, stream.unwrap()).read(&mut [0; 1024]));
+        }
+    });
+    address
+}
+
+/// An API whose service at `address` is spoken to over TLS, and offered both protocols.
+fn offering_both(address: SocketAddr) -> String {
+    format!(
+        "
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Service
+metadata: {{name: backend}}
+spec: {{address: \"https://{address}\"}}
+---
+apiVersion: gateway.weir.dev/v1
+kind: PolicyBinding
+metadata: {{name: backend-tls}}
+spec:
+  targetRef: {{kind: Service, name: backend}}
+  policyRef: {{name: tls-outbound}}
+  config: {{skipValidation: true, alpn: [h2, http/1.1]}}
+---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {{name: secure}}
+spec:
+  address: http://127.0.0.1:0
+  policies: [{{policyRef: {{name: route}}, config: {{destinationRef: {{name: backend}}}}}}]
+"
+    )
+}
+
+/// However it turns out that a service does not speak HTTP/2 - by its configuration, by what its TLS chooses, by what it
+/// answers to HTTP/2's preface - a client of gRPC has one status, and whoever reads the event one reason.
 #[test]
 fn a_service_of_http1_is_unavailable_to_grpc() {
-    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-    let gateway = Gateway::before(upstream.address);
-    let answer = run(call(gateway.address, request(gateway.address, "/0", &[]), "ask"));
-    assert_eq!((answer.status, answer.grpc_status(), answer.is_alone), (200, "14", true));
-    assert!(answer.message().contains("HTTP/2"), "{}", answer.message());
-    let event = gateway.event();
-    assert_eq!((event.reason, event.attempts.len()), (Reason::UpstreamProtocolError, 0));
-    assert!(upstream.try_request().is_none());
+    let configured = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let answers = Upstream::new(vec![Box::new(|stream, _| {
+        drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+        drop(stream.read(&mut [0; 1024]));
+    })]);
+    for (way, yaml, attempts) in [
+        ("configured", api(configured.address, ""), &[][..]),
+        ("no ALPN", offering_both(over_tls(&[])), &[Reason::UpstreamProtocolError]),
+        ("ALPN", offering_both(over_tls(&[b"http/1.1"])), &[Reason::UpstreamProtocolError]),
+        ("the preface", api(answers.address, "").replace("\"http://", "\"h2://"), &[Reason::UpstreamProtocolError]),
+    ] {
+        let gateway = Gateway::start(&yaml);
+        let answer = run(call(gateway.address, request(gateway.address, "/0", &[]), "ask"));
+        assert_eq!((answer.status, answer.grpc_status(), answer.is_alone), (200, "14", true), "{way}");
+        let event = gateway.event();
+        let seen: Vec<Reason> = event.attempts.iter().map(|attempt| attempt.outcome).collect();
+        assert_eq!((event.reason, &seen[..]), (Reason::UpstreamProtocolError, attempts), "{way}");
+    }
+    assert!(configured.try_request().is_none());
 }
 
 #[test]

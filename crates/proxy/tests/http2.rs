@@ -5,7 +5,9 @@
 mod common;
 
 use bytes::Bytes;
-use common::http2::{GET, PREFACE, SETTINGS, ask, body, connect, frame, get, head, held_request, literal, raw, run};
+use common::http2::{
+    GET, PREFACE, SETTINGS, ask, body, connect, frame, get, head, held_request, kinds, literal, raw, run,
+};
 use common::{DEADLINE, Gateway, Handler, Upstream, api, delay, timeouts};
 use h2::Reason as Code;
 use http::{HeaderMap, Request, StatusCode};
@@ -179,10 +181,14 @@ fn what_the_library_refuses_is_an_event_all_the_same() {
     let twice = head(&[GET.as_slice(), &[(":path", "/again")]].concat());
     let without = head(&GET[..2]);
     let goaway = frame(7, 0, 0, &[0; 8]);
-    for fields in [upper, connection_specific, pseudo_last, twice, without, vec![0x40, 0x00]] {
-        raw(&gateway, [frame(1, 5, 1, &fields), goaway.clone()].into_iter());
+    for fields in [upper, connection_specific, pseudo_last, twice, without.clone(), vec![0x40, 0x00]] {
+        let answer = raw(&gateway, [frame(1, 5, 1, &fields), goaway.clone()].into_iter());
         let event = gateway.event();
         assert_eq!((event.reason, event.protocol), (Reason::MalformedRequest, Protocol::Http2), "{fields:?}");
+        // One without a path the library passes on, and it has an answer.
+        let is_answered = kinds(&answer).contains(&1);
+        let wanted = if is_answered { (400, Outcome::Completed) } else { (0, Outcome::Cancelled) };
+        assert_eq!((is_answered, (event.status, event.outcome)), (fields == without, wanted), "{fields:?}");
     }
     assert!(gateway.events().is_empty(), "one each");
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::http2::{ask, body, connect, get, run};
+use common::http2::{SETTINGS, ask, body, connect, frame, get, head, run};
 use common::http2_upstream::{Http2Upstream, all_of, fields};
 use common::{DEADLINE, Gateway, Upstream, api, header, timeouts};
 use h2::client::SendRequest;
@@ -373,6 +373,25 @@ fn an_upstream_that_says_nothing_is_out_of_time() {
     assert_eq!(upstream.told(), "CANCEL");
 }
 
+/// Neither a 204 nor a 1xx has content, whatever it says (RFC 9110 8.6).
+#[test]
+fn a_head_without_content_has_no_length() {
+    let upstream = Http2Upstream::answering(Builder::new(), |_, mut respond, _| async move {
+        let head = |status| Response::builder().status(status).header("content-length", 5).body(()).unwrap();
+        respond.send_informational(head(103)).unwrap();
+        respond.send_response(head(204), true).unwrap();
+    });
+    let gateway = Gateway::start(&upstream.api(""));
+    let answer = gateway.get("/");
+    assert!(answer.starts_with("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n"), "{answer}");
+    assert_eq!(header(&answer, "content-length"), None, "{answer}");
+    run(async {
+        let (mut client, _connection) = connect(gateway.address).await;
+        let response = ask(&mut client, get(gateway.address, "/")).await;
+        assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (204, None));
+    });
+}
+
 /// What speaks HTTP/1.1 at an address of `h2` is no upstream.
 #[test]
 fn an_upstream_of_http1_is_told_apart() {
@@ -384,4 +403,42 @@ fn an_upstream_of_http1_is_told_apart() {
     assert!(gateway.get("/").starts_with("HTTP/1.1 502"));
     let event = gateway.event();
     assert_eq!(event.reason, Reason::UpstreamProtocolError, "{:?}", event.attempts);
+}
+
+/// What HTTP/1.1 would read as another line never comes out of a field of HTTP/2 (RFC 9113 8.2.1, 10.3).
+#[test]
+fn a_field_that_is_more_than_one_line_is_not_passed_on() {
+    for (name, value) in [
+        ("x", "a\r\nset-cookie: b"),
+        ("x", "a\rb"),
+        ("x", "a\nb"),
+        ("x", "a\0b"),
+        ("x\r\nset-cookie", "b"),
+        ("x:y", "b"),
+        ("X", "b"),
+        ("transfer-encoding", "chunked"),
+    ] {
+        let upstream = Upstream::new(vec![Box::new(move |stream, _| {
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).unwrap();
+            stream.write_all(&SETTINGS).unwrap();
+            let mut header = [0; 9];
+            // The request's head, which is the only frame of its kind.
+            while header[3] != 1 {
+                stream.read_exact(&mut header).unwrap();
+                let len = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+                stream.read_exact(&mut vec![0; len as usize]).unwrap();
+            }
+            let fields = head(&[(":status", "200"), ("content-length", "0"), (name, value)]);
+            stream.write_all(&frame(1, 5, 1, &fields)).unwrap();
+            drop(stream.read_to_end(&mut Vec::new()));
+        })]);
+        let gateway = Gateway::start(&api(upstream.address, "").replace("address: \"http://", "address: \"h2://"));
+        let answer = gateway.get("/");
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("set-cookie"), "{name:?} {value:?}: {answer}");
+        let event = gateway.event();
+        let reported = (event.status, event.reason, event.attempts[0].outcome);
+        let wanted = (502, Reason::UpstreamProtocolError, Reason::UpstreamProtocolError);
+        assert_eq!(reported, wanted, "{name:?} {value:?}");
+    }
 }

@@ -406,20 +406,25 @@ fn a_client_whose_tls_ends_with_its_request_has_left() {
     let held = Upstream::after_one(|stream| drop(stream.read_to_end(&mut Vec::new())));
     let gateway = Gateway::start(&api(dir.path(), "leaf", held.address, ""));
     let config = client(dir.path(), &[kx_group::X25519]);
-    let mut session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut tcp = TcpStream::connect(gateway.address).unwrap();
-    tcp.set_read_timeout(Some(DEADLINE)).unwrap();
-    while session.is_handshaking() {
-        session.complete_io(&mut tcp).unwrap();
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    // Nothing behind it, the empty line of old clients, another request.
+    for behind in ["", "\r\n", request] {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut session = ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let mut tcp = TcpStream::connect(gateway.address).unwrap();
+        tcp.set_read_timeout(Some(DEADLINE)).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut tcp).unwrap();
+        }
+        session.writer().write_all([request, behind].concat().as_bytes()).unwrap();
+        session.send_close_notify();
+        let mut flight = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut flight).unwrap();
+        }
+        tcp.write_all(&flight).unwrap();
+        let event = gateway.event();
+        assert_eq!((event.reason, event.status), (Reason::ClientClosed, 499), "{behind:?}");
+        drop(tcp);
     }
-    session.writer().write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-    session.send_close_notify();
-    let mut flight = Vec::new();
-    while session.wants_write() {
-        session.write_tls(&mut flight).unwrap();
-    }
-    tcp.write_all(&flight).unwrap();
-    let event = gateway.event();
-    assert_eq!((event.reason, event.status), (Reason::ClientClosed, 499));
-    drop(tcp);
 }

@@ -4,7 +4,7 @@
 //! like the others. Its table and its view are steps of their own ([`super::steps`]).
 
 use super::selects::{
-    FAILED, attempts_select, consumers_select, generations_select, hour_select, links_select, minute_select,
+    FAILED, TUNNEL, attempts_select, consumers_select, generations_select, hour_select, links_select, minute_select,
     policies_select, refused, sum_columns,
 };
 
@@ -42,6 +42,8 @@ impl Check {
     }
 }
 
+/// Without the answers that open a tunnel: rows of before have those in their buckets.
+const DURATIONS: &str = "sumIf(arraySum(mapValues(hist)), status != 101)";
 const WEIGHT: &str = "sum(toUInt64(sample_interval))";
 const BUCKETS: &str = "sum(arraySum(mapValues(hist)))";
 
@@ -113,7 +115,8 @@ pub static ROLLUPS: [Rollup; 7] = [
 ];
 
 fn requests() -> Vec<Check> {
-    let mut checks = vec![Check::new("sum(n)", WEIGHT), Check::new(BUCKETS, WEIGHT)];
+    let timed = format!("sumIf(toUInt64(sample_interval), status != 101 AND NOT {TUNNEL})");
+    let mut checks = vec![Check::new("sum(n)", WEIGHT), Check::new(DURATIONS, timed)];
     checks.extend(sum_columns().map(|field| Check::of(field.name)));
     checks
 }

@@ -15,6 +15,9 @@ pub(crate) const FAILED: &str =
 /// a key could be there with no request, and the slowest request could be a probe. Policies and upstreams never see one.
 pub(crate) const REQUESTS: &str = "e.sample_interval > 0";
 
+/// A tunnel, whose time is that of its handshake: what is slow or quick is not judged by it.
+pub(crate) const TUNNEL: &str = "mapContains(attrs, 'tunnel.duration_us')";
+
 /// A request that was refused for the client's own reasons. One that failed is none, whatever its status: it is counted
 /// once.
 pub(super) fn refused() -> String {
@@ -41,7 +44,8 @@ pub fn seqs_select(source: &str) -> String {
     )
 }
 
-/// One row a minute and key. A bucket `k` of `hist` holds [2^(k/8) - 1, 2^((k+1)/8) - 1) µs of `total_us`.
+/// One row a minute and key. A bucket `k` of `hist` holds [2^(k/8) - 1, 2^((k+1)/8) - 1) µs of `total_us`; tunnels are in
+/// none.
 pub fn minute_select(source: &str) -> String {
     let keys: Vec<_> = key_columns().map(|field| field.name).collect();
     let keys = keys.join(", ");
@@ -49,7 +53,7 @@ pub fn minute_select(source: &str) -> String {
     format!(
         "SELECT toStartOfMinute(e.ts) AS t, {keys},\n sum(toUInt64(e.sample_interval)) AS n,\n{} \
          max(e.total_us) AS max_total_us,\n \
-         sumMap(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval))) AS hist,\n \
+         sumMapIf(map(toUInt16(floor(log2(least(e.total_us, 9223372036854775806) + 1) * 8)), toUInt64(e.sample_interval)), NOT {TUNNEL}) AS hist,\n \
          argMaxState(e.trace_id, e.total_us) AS slow_trace\nFROM {source} AS e\nWHERE {REQUESTS}\nGROUP BY t, {keys}",
         weighted(&sums),
     )

@@ -129,6 +129,8 @@ const FIELDS: &[Step] = &[
     // Probes.
     step!(92, "requests_1m_mv", "092_requests_1m_mv.sql"),
     step!(93, "consumers_1m_mv", "093_consumers_1m_mv.sql"),
+    // The durations of tunnels.
+    step!(94, "requests_1m_mv", "094_requests_1m_mv.sql"),
 ];
 
 /// Samples of gateways: from 100.

@@ -29,7 +29,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use weir_event::{Exchange, Outcome, Protocol, Reason, TraceId, Turn};
+use weir_event::{Exchange, Outcome, Protocol, Reason, SpanId, TraceId, Turn};
 use weir_http1::{Fields, legible};
 
 /// How long a connection that was just accepted is given to say something once the worker drains.
@@ -176,8 +176,8 @@ impl Connection {
     }
 
     /// Records a request that was refused before it was one, with the status that it was answered with, if it was, and what
-    /// can be read of its `head`. Answers its trace id.
-    fn record_unparsed(&self, reason: Reason, status: Option<StatusCode>, head: &[u8]) -> TraceId {
+    /// can be read of its `head`. Answers its trace and span.
+    fn record_unparsed(&self, reason: Reason, status: Option<StatusCode>, head: &[u8]) -> (TraceId, SpanId) {
         let (client, worker, now) = (&self.client, self.worker(), self.now());
         let began = self.since.get().min(now);
         let mut exchange = Exchange::new(began, worker.clock.wall_us(began));
@@ -196,7 +196,7 @@ impl Connection {
         let outcome = if status.is_some() { Outcome::Completed } else { Outcome::Cancelled };
         exchange.finish(outcome, now);
         worker.record(&mut exchange, None, &snapshot);
-        trace.trace
+        (trace.trace, trace.span)
     }
 }
 

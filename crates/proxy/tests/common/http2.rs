@@ -19,6 +19,7 @@ pub fn run<T>(client: impl Future<Output = T>) -> T {
 /// Speaks HTTP/2 at once (prior knowledge). The second answer is how the connection ends.
 pub async fn connect(address: SocketAddr) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     // A connection's window that one stream alone cannot fill.
     let (client, connection) =
         h2::client::Builder::new().initial_connection_window_size(1 << 20).handshake(stream).await.unwrap();
@@ -64,21 +65,34 @@ pub const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// Sends bytes as long as the gateway takes them, then reads until it closes.
-pub fn raw(gateway: &Gateway, pieces: impl Iterator<Item = Vec<u8>>) {
+/// Sends bytes as long as the gateway takes them, then reads until it closes. Answers what it read.
+pub fn raw(gateway: &Gateway, pieces: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut client = gateway.connect();
     client.send(&[PREFACE, &SETTINGS].concat());
     let mut reader = client.stream.try_clone().unwrap();
     let reading = std::thread::spawn(move || {
-        let mut waste = [0; 65536];
-        while reader.read(&mut waste).is_ok_and(|read| read > 0) {}
+        let mut all = Vec::new();
+        // A reset is an end as well.
+        drop(reader.read_to_end(&mut all));
+        all
     });
     for piece in pieces {
         if client.stream.write_all(&piece).is_err() {
             break;
         }
     }
-    reading.join().unwrap();
+    reading.join().unwrap()
+}
+
+/// The kinds of the frames in `bytes`.
+pub fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while bytes.len() >= 9 {
+        let len = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
+        kinds.push(bytes[3]);
+        bytes = bytes.get(9 + len..).unwrap_or_default();
+    }
+    kinds
 }
 
 /// Until a request has reached the upstream.

@@ -3,12 +3,12 @@
 
 weir_metrics::catalogue! {
     REQUESTS Counter "weir_requests_total" "{request}" ["api" "route"]
-        "Requests that have ended, from 0 on for each configured route; what belongs to no route has empty labels.";
+        "Requests that have ended, from 0 on for each configured route; what belongs to no route has empty labels. A tunnel is one of them, and never one that failed.";
     FAILED Counter "weir_requests_failed_total" "{request}" ["api" "route"]
         "Of these, those that failed by the fault of the service or of the gateway: a status of 500 or more, or a response that either broke off.";
     SERVER_DURATION Histogram "http_server_request_duration_seconds" "s"
         ["api" "route" "http_route" "service" "http_request_method" "http_response_status_code" "error_type"]
-        "Time from a request's head to the last frame of its response. `http_route` is the path's template, `error_type` the reason of a request that failed by the fault of the service or of the gateway, or its status. As all histograms of a route, it is there from the first request on.";
+        "Time from a request's head to the last frame of its response. `http_route` is the path's template, `error_type` the reason of a request that failed by the fault of the service or of the gateway, or its status. As all histograms of a route, it is there from the first request on. Without tunnels.";
     OVERHEAD Histogram "weir_gateway_overhead_seconds" "s" ["api" "route"]
         "Part of a request's time in which neither the upstream nor the client was waited for.";
     CLIENT_DURATION Histogram "http_client_request_duration_seconds" "s" ["api" "route" "http_route" "service" "error_type"]

@@ -80,6 +80,8 @@ pub(super) struct Cells {
     pub(super) other: WithExemplars,
     /// Of [`Cells::other`], those that failed.
     pub(super) other_failed: AtomicU64,
+    /// Tunnels that were opened: how long that took, and how they end, is no measure of requests.
+    tunnels: AtomicU64,
     pub(super) overhead: Histogram,
     pub(super) attempts: Chain<u8, Histogram>,
     pub(super) other_attempts: Histogram,
@@ -104,6 +106,7 @@ impl Cells {
             answers: Chain::new(),
             other: WithExemplars::new(DURATION_NS),
             other_failed: AtomicU64::new(0),
+            tunnels: AtomicU64::new(0),
             overhead: Histogram::of_durations(OVERHEAD_NS),
             attempts: Chain::new(),
             other_attempts: Histogram::of_durations(DURATION_NS),
@@ -120,21 +123,10 @@ impl Cells {
     }
 
     fn observe(&self, exchange: &Exchange, admitted: &LabelSets, exemplar: bool) {
-        let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
-        let total = exchange.total();
-        // In 64 bits, where `Duration::as_micros` divides in 128.
-        let took_us = (total.as_secs() as i64).wrapping_mul(1_000_000).wrapping_add(i64::from(total.subsec_micros()));
-        let ended_us = exchange.started_us.wrapping_add(took_us);
-        // Of every request there is an event, by these numbers.
-        let ids = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
-        let of = || exemplar.then(ids);
-        let may = || admitted.answers.admits(answer);
-        match self.answers.get_or_make(answer, may, || WithExemplars::new(DURATION_NS)) {
-            Some(cell) => cell.observe_duration(total, ended_us, of),
-            None => {
-                self.other.observe_duration(total, ended_us, of);
-                add(&self.other_failed, u64::from(answer.is_failure()));
-            }
+        if exchange.is_tunnel() {
+            add(&self.tunnels, 1);
+        } else {
+            self.observe_answer(exchange, admitted, exemplar);
         }
         self.overhead.observe_duration(exchange.overhead());
         self.request_body.observe(exchange.bytes_in);
@@ -169,8 +161,29 @@ impl Cells {
 }
 
 impl Cells {
+    #[inline(always)]
+    fn observe_answer(&self, exchange: &Exchange, admitted: &LabelSets, exemplar: bool) {
+        let answer = Answer { method: exchange.method as u8, status: exchange.status, reason: exchange.reason as u8 };
+        let total = exchange.total();
+        // In 64 bits, where `Duration::as_micros` divides in 128.
+        let took_us = (total.as_secs() as i64).wrapping_mul(1_000_000).wrapping_add(i64::from(total.subsec_micros()));
+        let ended_us = exchange.started_us.wrapping_add(took_us);
+        // Of every request there is an event, by these numbers.
+        let ids = || (u128::from_be_bytes(exchange.trace.trace.0), u64::from_be_bytes(exchange.trace.span.0));
+        let of = || exemplar.then(ids);
+        let may = || admitted.answers.admits(answer);
+        match self.answers.get_or_make(answer, may, || WithExemplars::new(DURATION_NS)) {
+            Some(cell) => cell.observe_duration(total, ended_us, of),
+            None => {
+                self.other.observe_duration(total, ended_us, of);
+                add(&self.other_failed, u64::from(answer.is_failure()));
+            }
+        }
+    }
+
     pub(super) fn requests(&self) -> u64 {
-        self.answers.iter().map(|(_, cell)| cell.count()).sum::<u64>() + self.other.count()
+        let answers = self.answers.iter().map(|(_, cell)| cell.count()).sum::<u64>() + self.other.count();
+        answers + self.tunnels.load(Ordering::Acquire)
     }
 
     pub(super) fn failed(&self) -> u64 {
@@ -312,7 +325,7 @@ impl RouteMetrics {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
-    use weir_event::{Attempt, Method, Outcome, PolicyRun};
+    use weir_event::{Attempt, Method, Outcome, PolicyRun, TUNNEL_DURATION};
 
     fn labels() -> RouteLabels {
         RouteLabels { api: "orders".into(), route: "r".into(), service: "s".into() }
@@ -380,6 +393,29 @@ mod tests {
         let series = |name: &str, count: u64| format!("{name}{{api=\"orders\",route=\"r\"}} {count}\n");
         assert!(text.contains(&series("weir_requests_total", reported.len() as u64)), "{text}");
         assert!(text.contains(&series("weir_requests_failed_total", failed)), "{text}");
+    }
+
+    /// Over HTTP/1.1, and over HTTP/2 (RFC 8441), where it is answered with 200.
+    #[test]
+    fn a_tunnel_is_a_request_without_a_duration() {
+        let metrics = metrics(1);
+        for status in [101, 200] {
+            let mut exchange = exchange(status);
+            exchange.attrs.push((TUNNEL_DURATION, "7000000".into()));
+            // Cut off by its service, and by a drain.
+            for reason in [Reason::None, Reason::ResponseIncomplete, Reason::GatewayDraining] {
+                exchange.reason = reason;
+                metrics.observe(0, &exchange, true);
+            }
+        }
+        let of = |text: &str, name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        let tunnels = text(&metrics, &Names::new());
+        assert!(tunnels.contains("weir_requests_total{api=\"orders\",route=\"r\"} 6\n"), "{tunnels}");
+        assert!(tunnels.contains("weir_requests_failed_total{api=\"orders\",route=\"r\"} 0\n"), "{tunnels}");
+        assert_eq!(of(&tunnels, "http_server_request_duration_seconds"), 0, "{tunnels}");
+        metrics.observe(0, &exchange(200), true);
+        let text = text(&metrics, &Names::new());
+        assert!(text.contains(&format!("http_server_request_duration_seconds_count{{{OF_ROUTE}}} 1\n")), "{text}");
     }
 
     #[test]

@@ -9,22 +9,23 @@ pub(super) mod state;
 mod wire;
 
 use super::{Connection, Kind};
-use crate::accept::MAX_HEAD;
-use crate::answer::problem;
+use crate::accept::{MAX_HEAD, own_request_id};
+use crate::answer::{PROBLEM, problem, proxy_status};
 use crate::exchange::Owner;
 use crate::pipeline;
 use crate::upload::Incoming;
 use bytes::BytesMut;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use request::{arrived, detail, reason};
-use response::{Asker, Stop, write};
+use response::{Asker, CLOSE, Stop, write, write_head};
 use state::Phase;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use weir_event::Reason;
-use weir_http1::{Expectation, Framing, HeadError, Limits, Request, Upgrade};
+use weir_http1::{Expectation, Fields, Framing, HeadError, Known, Limits, Request, Upgrade};
 use weir_transport::Stream;
 use wire::{Next, Wire};
 
@@ -151,16 +152,17 @@ async fn serve_one(
 async fn refuse(connection: &Rc<Connection>, wire: &Wire, fault: HeadError) -> Option<After> {
     connection.http1.phase.set(Phase::Flushing);
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let trace = connection.record_unparsed(reason(fault), Some(status), &wire.unread());
+    let (trace, span) = connection.record_unparsed(reason(fault), Some(status), &wire.unread());
     let body = problem(reason(fault), status, detail(fault), trace);
-    let date = connection.worker().date();
+    let mut fields = Fields::new();
+    fields.extend([(CONTENT_TYPE, PROBLEM), (CONTENT_LENGTH, body.len().into()), (CONNECTION, CLOSE)]);
+    fields.put(Known::Date, &connection.worker().date());
+    fields.put(Known::XRequestId, &own_request_id(trace, span));
+    if let Some(value) = proxy_status(&connection.worker().snapshot().pseudonym, reason(fault)) {
+        fields.put(Known::ProxyStatus, &value);
+    }
     wire.with_output(|io| {
-        let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ndate: {}\r\nconnection: close\r\n\r\n",
-            body.len(),
-            date.to_str().unwrap_or_default(),
-        );
-        io.output().extend_from_slice(head.as_bytes());
+        write_head(status, None, &fields, io.output());
         io.push(body, b"");
     });
     // A client that has left does not read it.

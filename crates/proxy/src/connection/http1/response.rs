@@ -17,7 +17,7 @@ const COLLECTED: usize = 16 * 1024;
 
 /// Room for the status line. Bytes.
 const MOST_ADDED: usize = 64;
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
+pub(super) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
 
 /// What of its request a response depends on.
@@ -105,7 +105,7 @@ fn dress(fields: &mut Fields, status: StatusCode, framing: Framing, asker: Asker
     }
 }
 
-fn write_head(status: StatusCode, phrase: Option<&ReasonPhrase>, fields: &Fields, out: &mut BytesMut) {
+pub(super) fn write_head(status: StatusCode, phrase: Option<&ReasonPhrase>, fields: &Fields, out: &mut BytesMut) {
     out.reserve(fields.room() + MOST_ADDED);
     write_status(status, phrase, out);
     fields.write(out);

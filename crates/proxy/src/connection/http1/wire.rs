@@ -16,6 +16,9 @@ use weir_transport::{Buffered, Stream};
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes of a request that was refused which are read before its connection is closed.
 const MOST_WASTE: usize = 256 * 1024;
+/// Bytes behind a request that are read before its response is written. Of a client that has sent more it is not noticed
+/// that it leaves.
+const MOST_AHEAD: usize = 16 * 1024;
 /// A buffer that is larger is given back behind its response.
 const KEPT_OUTPUT: usize = 8 * 1024;
 
@@ -106,11 +109,18 @@ impl Wire {
         Body { wire: Rc::clone(self), length: None, opens: true }
     }
 
-    /// Whether the client has left in the middle of its exchange. It is looked for only where nothing else is to be read:
-    /// behind the request, and in front of the next one.
+    /// Whether the client has left in the middle of its exchange, or has shut its half down. It is looked for behind the
+    /// request: what stands there - the empty line of old clients, the next request - is read ahead, up to a bound.
     pub(super) fn has_left(&self, cx: &mut Context<'_>) -> bool {
         let Inner { io, decoder, .. } = &mut *self.inner.borrow_mut();
-        decoder.is_done() && io.is_input_empty() && matches!(io.poll_fill(cx), Poll::Ready(Ok(0) | Err(_)))
+        while decoder.is_done() && io.input().len() < MOST_AHEAD {
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        false
     }
 
     pub(super) fn with_output<T>(&self, write: impl FnOnce(&mut Buffered) -> T) -> T {

@@ -46,6 +46,9 @@ impl Connection {
             Reason::MalformedRequest if error.is_some() => self.http2.blame(Reason::ConnectionBroken),
             _ => {}
         }
+        if reason == Reason::ClientClosed {
+            self.book(self.http2.refused(), self.why_refused());
+        }
         // A connection that the gateway ends for cause leaves an event, even if no stream was opened on it.
         let for_cause = error.is_some() && matches!(reason, Reason::ClientFlood | Reason::MalformedRequest);
         let missing = self.http2.missing();

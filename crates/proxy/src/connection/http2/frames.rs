@@ -24,7 +24,9 @@ const MOST: usize = HEADER + 4;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// The client sends frames that move nothing, faster than any client needs.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,10 @@ pub(super) struct Frames {
     have: usize,
     last_stream: u32,
     requests: u64,
+    /// The frame is of the head of a request …
+    of_head: bool,
+    /// … and another one of it follows.
+    continues: bool,
     idle: u32,
     since: Instant,
     /// Bytes that were sent to the client and excuse nothing yet.
@@ -56,6 +62,8 @@ impl Frames {
             have: 0,
             last_stream: 0,
             requests: 0,
+            of_head: false,
+            continues: false,
             idle: 0,
             since: now,
             unexcused: 0,
@@ -67,6 +75,11 @@ impl Frames {
     /// Streams that the client has opened.
     pub(super) fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Those whose heads have come to their end.
+    pub(super) fn heads(&self) -> u64 {
+        self.requests - u64::from(self.of_head && (self.continues || self.skip > 0))
     }
 
     /// So many bytes were sent to the client.
@@ -138,10 +151,13 @@ impl Frames {
             WINDOW_UPDATE => self.opens(number(HEADER) & 0x7fff_ffff),
             _ => false,
         };
-        if kind == HEADERS && stream > self.last_stream {
+        let opens = kind == HEADERS && stream > self.last_stream;
+        if opens {
             self.last_stream = stream;
             self.requests += 1;
         }
+        self.of_head = opens || self.of_head && self.continues && kind == CONTINUATION;
+        self.continues = flags & END_HEADERS == 0;
         self.skip = len - (self.have - HEADER).min(len);
         self.have = 0;
         if moves {
@@ -204,6 +220,23 @@ mod tests {
             assert_eq!((frames.requests(), frames.have, frames.skip), (3, 0, 0), "in pieces of {piece}");
             assert_eq!(frames.idle, 1, "the settings");
         }
+    }
+
+    /// In pieces, a head is whole with its last byte.
+    #[test]
+    fn a_head_that_is_not_whole_is_no_head() {
+        let now = Instant::now();
+        let mut frames = after_preface(now);
+        let mut heads = |bytes: &[u8]| {
+            frames.pass(bytes, || now).unwrap();
+            (frames.requests(), frames.heads())
+        };
+        let (whole, last) = (frame(HEADERS, 5, 1, b"head"), frame(CONTINUATION, END_HEADERS, 3, b"last"));
+        assert_eq!((heads(&whole[..9]), heads(&whole[9..])), ((1, 0), (1, 1)));
+        assert_eq!(heads(&frame(HEADERS, 1, 3, b"head")), (2, 1));
+        assert_eq!(heads(&frame(CONTINUATION, 0, 3, b"more")), (2, 1));
+        assert_eq!((heads(&last[..12]), heads(&last[12..])), ((2, 1), (2, 2)));
+        assert_eq!(heads(&frame(DATA, 0, 3, b"data")[..10]), (2, 2));
     }
 
     #[test]

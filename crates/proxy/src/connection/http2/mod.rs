@@ -114,12 +114,16 @@ impl Future for Served {
                     }
                     this.state = Serving::Streams(streams);
                 }
-                Serving::Streams(streams) => match ready!(streams.poll_accept(cx)) {
-                    Some(accepted) => {
+                Serving::Streams(streams) => match streams.poll_accept(cx) {
+                    Poll::Ready(Some(accepted)) => {
                         let (request, respond) = accepted?;
                         stream::spawn(&this.connection, &this.frames, request, respond);
                     }
-                    None => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {
+                        this.connection.http2.has_accepted_all();
+                        return Poll::Pending;
+                    }
                 },
             }
         }

@@ -27,6 +27,8 @@ pub(in crate::connection) struct State {
     pub(in crate::connection) booked: Cell<u64>,
     /// Requests without an exchange, at the last look.
     pub(in crate::connection) missing: Cell<u64>,
+    /// Of those that are missing, how many the library has read and refused.
+    refused: Cell<u64>,
     pub(super) frames: RefCell<Option<Rc<RefCell<Frames>>>>,
     /// As many streams were open as may be: more were turned away.
     pub(in crate::connection) crowded: Cell<bool>,
@@ -47,6 +49,17 @@ pub(in crate::connection) struct StreamState {
     pub(in crate::connection) waker: RefCell<Option<Waker>>,
     /// Heads of 1xx that are to be sent in front of the response.
     pub(in crate::connection) interim: RefCell<Vec<(StatusCode, Fields)>>,
+}
+
+impl StreamState {
+    pub(super) fn blame(&self, reason: Reason) {
+        self.exchange.borrow().iter().for_each(|exchange| exchange.blame(reason));
+    }
+
+    /// The head of the response was not sent after all.
+    pub(super) fn has_sent_nothing(&self) {
+        self.exchange.borrow().iter().for_each(WeakExchange::has_sent_nothing);
+    }
 }
 
 impl State {
@@ -74,6 +87,17 @@ impl State {
     pub(in crate::connection) fn missing(&self) -> u64 {
         let requests = self.frames.borrow().as_ref().map_or(0, |frames| frames.borrow().requests());
         requests.saturating_sub(self.begun.get() + self.booked.get())
+    }
+
+    /// The library has handed over all the streams of what was read: whatever else has come whole it has refused.
+    pub(super) fn has_accepted_all(&self) {
+        let heads = self.frames.borrow().as_ref().map_or(0, |frames| frames.borrow().heads());
+        self.refused.set(heads.saturating_sub(self.begun.get() + self.booked.get()));
+    }
+
+    /// Of the requests that are missing, those that the library has refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.get().min(self.missing())
     }
 
     pub(in crate::connection) fn each_exchange(&self, act: impl Fn(&WeakExchange)) {

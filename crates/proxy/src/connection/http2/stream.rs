@@ -106,7 +106,10 @@ async fn serve(
         if upload.must_continue(cx.waker()) {
             inform(&mut respond, StatusCode::CONTINUE, &Fields::new());
         }
-        respond.poll_reset(cx).map(|_| None)
+        respond.poll_reset(cx).map(|_| {
+            upload.why_reset(cx).into_iter().for_each(|reason| stream.blame(reason));
+            None
+        })
     });
     let reply = answered.await?;
     // Its exchange lives on in the body.
@@ -133,8 +136,9 @@ async fn serve(
     let mut send = match respond.send_response(head, ended) {
         Ok(send) => send,
         Err(error) => {
-            // Unless the client has reset the stream, the response is one that cannot be reported over HTTP/2.
+            // Unless the stream was reset, the response is one that cannot be reported over HTTP/2.
             tracing::debug!(%error, "a response was not sent");
+            stream.has_sent_nothing();
             respond.send_reset(Code::INTERNAL_ERROR);
             return None;
         }

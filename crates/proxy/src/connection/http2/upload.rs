@@ -146,6 +146,18 @@ impl Handle {
         Poll::Ready(())
     }
 
+    /// Of a stream that was reset, by whom and why. What had come of it is of no use to anybody.
+    pub(super) fn why_reset(&self, cx: &mut Context<'_>) -> Option<Reason> {
+        let mut recv = self.0.recv.borrow_mut();
+        let stream = recv.as_mut()?;
+        while let Poll::Ready(Some(next)) = stream.poll_data(cx) {
+            if let Err(error) = next {
+                return Some(why_broke(&UploadError::Http2(error)));
+            }
+        }
+        None
+    }
+
     /// The stream is over: nobody reads the rest, and whoever would have is reported.
     pub(super) fn close(&self) {
         self.0.recv.take();
