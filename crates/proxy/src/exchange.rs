@@ -216,13 +216,17 @@ impl ExchangeRef {
         }
         // Of a client that has left there is nobody to have the answer.
         let outcome = if exchange.reason == Reason::ClientClosed { Outcome::Cancelled } else { outcome };
-        if let Some((since, by)) = self.0.tunnel.get().filter(|_| !exchange.is_finished()) {
+        let tunnel = self.0.tunnel.get().filter(|_| !exchange.is_finished());
+        if let Some((since, by)) = tunnel {
             describe_tunnel(&mut exchange, now.saturating_duration_since(since), by);
         }
         if outcome == Outcome::Cancelled && !exchange.is_finished() {
             grpc::left(&mut exchange, self.deadline(), now);
         }
         if exchange.finish(outcome, now) {
+            if tunnel.is_some() {
+                part_from_tunnel(&mut exchange);
+            }
             let snapshot = &self.0.snapshot;
             let route = self.0.place.get();
             let route = route.map(|at| &snapshot.listeners[at.listener].apis[at.api].routes[at.route]);
@@ -239,11 +243,21 @@ fn describe_tunnel(exchange: &mut Exchange, open: Duration, by: Option<Turn>) {
     let by: &[u8] = match (by, exchange.reason) {
         (Some(Turn::Client), _) | (None, Reason::ClientClosed) => b"client",
         (Some(Turn::Upstream), _) | (None, Reason::ResponseIncomplete) => b"service",
-        // Idle for too long, or cut off by a drain: the reason says which.
+        // Idle for too long, or cut off by a drain.
         _ => b"gateway",
     };
     exchange.attrs.push((TUNNEL_DURATION, micros(open).to_string().into()));
     exchange.attrs.push((Bytes::from_static(b"tunnel.closed_by"), Bytes::from_static(by)));
+}
+
+/// Why the service or the gateway has ended a tunnel. Its request was answered: how the tunnel ended later is no failure of
+/// it, in the event and in all that is made of the event.
+#[cold]
+fn part_from_tunnel(exchange: &mut Exchange) {
+    if !matches!(exchange.reason, Reason::None | Reason::ClientClosed) {
+        let why = std::mem::replace(&mut exchange.reason, Reason::None);
+        exchange.attrs.push((Bytes::from_static(b"tunnel.reason"), Bytes::from_static(why.as_str().as_bytes())));
+    }
 }
 
 /// An exchange that may be over.

@@ -108,8 +108,9 @@ fn a_tunnel_that_is_idle_is_closed() {
     client.send(HANDSHAKE.as_bytes());
     assert!(client.read_to_end().starts_with("HTTP/1.1 101 "));
     let event = gateway.event();
-    assert_eq!((event.status, event.reason), (101, Reason::UpstreamIdleTimeout));
+    assert_eq!((event.status, event.reason), (101, Reason::None), "the request was answered");
     assert_eq!(attr(&event, "tunnel.closed_by").as_deref(), Some("gateway"));
+    assert_eq!(attr(&event, "tunnel.reason").as_deref(), Some("upstream_idle_timeout"));
 }
 
 #[test]
@@ -124,6 +125,26 @@ fn a_client_that_breaks_off_is_named() {
     let event = gateway.event();
     assert_eq!((event.reason, event.outcome), (Reason::ClientClosed, Outcome::Cancelled));
     assert_eq!(attr(&event, "tunnel.closed_by").as_deref(), Some("client"));
+}
+
+/// A tunnel that a service breaks off, or a drain, is no failed request.
+#[test]
+fn a_tunnel_that_breaks_off_says_why() {
+    let upstream = Upstream::after_one(|stream| {
+        stream.write_all(OPEN.as_bytes()).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let gateway = Gateway::before(upstream.address);
+    let mut client = gateway.connect();
+    client.send(HANDSHAKE.as_bytes());
+    client.read_until("\r\n\r\n");
+    client.send(b"x");
+    client.read_to_end();
+    let event = gateway.event();
+    assert_eq!((event.status, event.reason), (101, Reason::None));
+    assert_eq!(attr(&event, "tunnel.closed_by").as_deref(), Some("service"));
+    assert_eq!(attr(&event, "tunnel.reason").as_deref(), Some("response_incomplete"));
 }
 
 /// A client cannot have the gateway take for a tunnel what its service reads as requests.
