@@ -864,11 +864,3 @@ ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
 -- 114 attempts_1m_hist
 ALTER TABLE `weir`.attempts_1m_local ON CLUSTER `main`
   MODIFY COLUMN hist CODEC(LZ4);
-
--- 115 requests_1m_projections
-ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
-  MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild';
-
--- 116 requests_1m_by_time
-ALTER TABLE `weir`.requests_1m_local ON CLUSTER `main`
-  ADD PROJECTION IF NOT EXISTS by_time (SELECT * ORDER BY t);

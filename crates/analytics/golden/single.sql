@@ -773,11 +773,3 @@ ALTER TABLE `weir`.requests_1m
 -- 114 attempts_1m_hist
 ALTER TABLE `weir`.attempts_1m
   MODIFY COLUMN hist CODEC(LZ4);
-
--- 115 requests_1m_projections
-ALTER TABLE `weir`.requests_1m
-  MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild';
-
--- 116 requests_1m_by_time
-ALTER TABLE `weir`.requests_1m
-  ADD PROJECTION IF NOT EXISTS by_time (SELECT * ORDER BY t);
