@@ -70,13 +70,11 @@ pub(super) fn spawn(
 
 /// Takes a little of what is left of a request that is answered.
 async fn waste(upload: &Handle) {
-    let mut left = MOST_WASTED;
-    let wasted = poll_fn(|cx| upload.poll_waste(&mut left, cx));
-    // Usually there is nothing left, and no timer is made.
-    let mut wasted = pin!(wasted);
-    if poll_fn(|cx| Poll::Ready(wasted.as_mut().poll(cx).is_pending())).await {
-        timeout(WASTING, wasted).await.unwrap_or_default();
+    if upload.is_over() {
+        return;
     }
+    let mut left = MOST_WASTED;
+    timeout(WASTING, poll_fn(|cx| upload.poll_waste(&mut left, cx))).await.unwrap_or_default();
 }
 
 /// The stream's end, however it comes: its request is not read any more.

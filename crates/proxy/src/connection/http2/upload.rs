@@ -128,12 +128,15 @@ impl Handle {
         self.0.reader.borrow().is_some() && self.0.expects.replace(false)
     }
 
+    /// Whether nothing of the request is left that could be read: it is whole, or nobody reads it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.look_for_end();
+        self.0.ended.get() || self.0.recv.borrow().is_none()
+    }
+
     /// Reads what is left of a request whose response is whole, and wastes it: at most `left` bytes. A client that is still
     /// sending would take the reset of its stream for a failure, though it says that there is none (RFC 9113 8.1).
     pub(super) fn poll_waste(&self, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.ended.get() {
-            return Poll::Ready(());
-        }
         let mut recv = self.0.recv.borrow_mut();
         let Some(stream) = recv.as_mut() else { return Poll::Ready(()) };
         while let Some(Ok(data)) = ready!(stream.poll_data(cx)) {
