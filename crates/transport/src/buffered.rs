@@ -103,7 +103,7 @@ impl Buffered {
             Poll::Ready(Err(_)) => false,
         };
         match read {
-            Poll::Ready(Ok(len)) if len == room => self.room = (self.room * 2).min(MOST_READ),
+            Poll::Ready(Ok(len)) if len == room => self.room = (self.room * 4).min(MOST_READ),
             Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
             _ => {}
         }
