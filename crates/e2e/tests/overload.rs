@@ -53,7 +53,7 @@ async fn memory_goes_back_after_an_attack() {
     let gateway = Gateway::start(&site, &spec).unwrap();
     assert!(answer(gateway.ask("/fast").unwrap()).starts_with("HTTP/1.1 200 "));
     let before = gateway.memory().unwrap();
-    let held: Vec<_> = (0..200)
+    let held: Vec<_> = (0..400)
         .map(|_| {
             let stream = gateway.ask("/large?kib=2048").unwrap();
             socket2::SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
