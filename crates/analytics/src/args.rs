@@ -274,7 +274,7 @@ fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
 
 /// `90s`, `15m`, `36h`, `30d`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "give a time like `90s`, `15m`, `36h` or `30d`".to_owned();
+    let wrong = || "give a time like `90s`, `15m`, `36h` or `30d`, of 18250d at most".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,
@@ -284,8 +284,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    // A hundred years: what a DateTime column can add.
-    let most = 36_500 * 86_400;
+    // Fifty years. ClickHouse's DateTime ends in 2106: what is kept beyond that is taken for expired, and removed.
+    let most = 18_250 * 86_400;
     let total = number.checked_mul(seconds).filter(|total| (1..=most).contains(total)).ok_or_else(wrong)?;
     Ok(Duration::from_secs(total))
 }
@@ -307,6 +307,7 @@ mod tests {
         assert_eq!(duration("36h"), Ok(Duration::from_secs(129_600)));
         assert!(duration("36").is_err() && duration("").is_err() && duration("0d").is_err() && duration("é").is_err());
         assert!(duration("99999999999999999999d").is_err());
+        assert!(duration("18250d").is_ok() && duration("18251d").is_err(), "ClickHouse's times end in 2106");
         assert_eq!(day("1970-01-01"), Ok(0));
         assert_eq!(day("2026-11-23"), Ok(20_780));
         assert!(day("2026-13-01").is_err() && day("tomorrow").is_err() && day("2026-11-23T00:00").is_err());

@@ -34,7 +34,7 @@ fn started(engine: &Engine) -> Analytics {
     let readers = state.path().join("readers");
     std::fs::write(&readers, READERS).unwrap();
     let env = [("WEIR_ANALYTICS_READERS", readers.to_str().unwrap())];
-    Analytics::with_args(engine, state, &env, &["--retention-gauges", "36500d"])
+    Analytics::with_args(engine, state, &env, &["--retention-gauges", "18250d"])
 }
 
 fn ask(analytics: &Analytics, method: &str, target: &str, token: Option<&str>) -> Reply {
@@ -113,7 +113,11 @@ fn a_reader_of_another_organization_sees_nothing_of_this_one_anywhere() {
         for token in [ANNA, DEMO] {
             let theirs = answer(&analytics, question, token);
             // Sizes of tables are the operator's.
-            let is_equal = theirs == all || question.contains("weir-pipeline/panel?panel=19") && theirs == *before;
+            let is_operators = question.contains("weir-pipeline/panel?panel=19");
+            // A minute may have ended between the two, by which rates are counted: then both are asked once more.
+            let is_equal = theirs == all
+                || is_operators && theirs == *before
+                || answer(&analytics, question, OPS) == answer(&analytics, question, token);
             if !is_equal && !grows_older(question) {
                 leaks.push(format!("{token} {question}: {theirs} instead of {all}"));
             }
