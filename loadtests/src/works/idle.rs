@@ -8,13 +8,15 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// File descriptors that the bench needs besides.
+/// File descriptors that a proxy and the bench need besides.
 const BESIDES: u64 = 500;
 
 pub fn run(proxy: &Proxy, connections: usize) -> io::Result<Sample> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    if limit < connections as u64 + BESIDES {
-        return Err(io::Error::other(format!("`ulimit -n` is {limit}; raise it to {}", connections as u64 + BESIDES)));
+    // A gateway keeps one back for the upstream of each client.
+    let needed = 2 * connections as u64 + BESIDES;
+    if limit < needed {
+        return Err(io::Error::other(format!("`ulimit -n` is {limit}; raise it to {needed}")));
     }
     let before = proxy.anonymous_bytes()?;
     let request = http::request("/bench/1k");
