@@ -89,8 +89,8 @@ impl Fields {
     /// The head is larger than 4 GiB.
     pub fn end_hop(&mut self) -> Result<(), EditError> {
         // What nearly every message says that says something.
-        if !self.has(Known::Te) && self.has(Known::Connection) {
-            self.remove_only(Known::Connection, [b"keep-alive", b"close"]);
+        if !self.has(Known::Te) && self.only(Known::Connection).is_some_and(names_no_field) {
+            self.remove(Known::Connection);
         }
         let takes_trailers = self.present().meets(LOOKED_AT) && self.remove_named();
         self.remove_all(HOP_BY_HOP);
@@ -105,11 +105,8 @@ impl Fields {
     fn remove_named(&mut self) -> bool {
         let takes_trailers =
             self.has(Known::Te) && self.members(Known::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-        // No names of fields.
-        let is_plain =
-            |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
         let mut named = Vec::new();
-        for option in self.members(Known::Connection).filter(|option| !is_plain(option)).take(MOST_NAMED) {
+        for option in self.members(Known::Connection).filter(|option| !names_no_field(option)).take(MOST_NAMED) {
             let name = Name::from(option).resolved();
             if !matches!(name, Name::Known(known) if PROTECTED.has(known)) {
                 named.extend((0..self.len()).filter(|at| self.is(&self.entries[*at], name)));
@@ -118,6 +115,11 @@ impl Fields {
         self.remove_lines(&named);
         takes_trailers
     }
+}
+
+/// Options of `Connection` that mean something by themselves, and that no field can be taken for.
+fn names_no_field(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether a message's sender keeps its connection (RFC 9112 9.3).

@@ -223,14 +223,4 @@ impl Fields {
         let is_only = !self.names.repeated.has(name) || !self.entries[at + 1..].iter().any(is_same);
         is_only.then(|| self.value(&self.entries[at]))
     }
-
-    /// Removes the line with this name, where its value is one of `values` in any case and there is no other such line.
-    pub(crate) fn remove_only(&mut self, name: Known, values: [&[u8]; 2]) -> bool {
-        let is_one = self.only(name).is_some_and(|value| values.iter().any(|one| value.eq_ignore_ascii_case(one)));
-        if is_one && let Some(at) = self.position(Name::Known(name)) {
-            self.entries.remove(at);
-            self.names.forget(KnownSet::new(&[name]));
-        }
-        is_one
-    }
 }
