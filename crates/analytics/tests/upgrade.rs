@@ -11,8 +11,9 @@ use weir_event::Reason;
 
 const DAY: i64 = 86_400_000_000;
 
-/// The retention that the fixture was made with: no row of it may expire while this is a test.
-const KEEP: [&str; 6] = ["--retention-raw", "20000d", "--retention-minutes", "20000d", "--retention-hours", "20000d"];
+/// The longest retention there is (the fixture was made with one that is refused by now): no row of it may expire while this is a
+/// test.
+const KEEP: [&str; 6] = ["--retention-raw", "18250d", "--retention-minutes", "18250d", "--retention-hours", "18250d"];
 
 /// The folders `engine` and `state`, and three chunks.
 fn unpacked() -> TempDir {

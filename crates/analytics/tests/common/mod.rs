@@ -36,13 +36,13 @@ struct Program {
 }
 
 impl Program {
-    fn start(mut command: Command, fix: &str) -> Self {
+    fn start(mut command: Command, why: impl FnOnce() -> String) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line on stdout");
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
             let status = child.wait().expect("the program ends");
-            panic!("{:?} did not start ({status}); {fix}", command.get_program());
+            panic!("{:?} did not start ({status}): {}", command.get_program(), why());
         };
         Self { child, address: address.to_owned() }
     }
@@ -110,7 +110,7 @@ impl Engine {
         let mut command = Command::new(engine_program());
         command.args(["--listen", listen, "--path"]).arg(folder.path()).args(args).env("WEIR_LOG", "error");
         let fix = "if the engine is missing: npm ci --ignore-scripts --prefix crates/chdb/engine";
-        Self { program: Program::start(command, fix), folder }
+        Self { program: Program::start(command, || fix.to_owned()), folder }
     }
 
     pub fn url(&self) -> String {
@@ -286,9 +286,9 @@ impl Analytics<PathBuf> {
 
 impl<State: StateFolder> Analytics<State> {
     fn started(mut command: Command, state: State) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(state.folder().join("log")).expect("a log");
-        command.stderr(log);
-        let program = Program::start(command, "see the log in its state folder");
+        let log_file = state.folder().join("log");
+        command.stderr(std::fs::File::options().create(true).append(true).open(&log_file).expect("a log"));
+        let program = Program::start(command, || std::fs::read_to_string(&log_file).expect("its log"));
         Self { program, state }
     }
 
