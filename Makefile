@@ -143,7 +143,7 @@ bench: tools .tools/envoy/installed target/pingora/release/bench-pingora
 	target/release/weir-bench $(ARGS)
 
 # Every query of every dashboard on a day of 20 million events; ten minutes, 3 GB of disk.
-bench-pane: $(ENGINE)
+bench-pane: $(ENGINE) tools
 	cargo build --profile demo -p weir-chdb -p weir-analytics -p weir-loadtests --bin weir-chdb --bin weir-analytics --bin weir-bench
 	target/demo/weir-bench pane $(ARGS)
 

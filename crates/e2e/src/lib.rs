@@ -3,7 +3,6 @@
 
 mod account;
 pub mod axe;
-mod browser;
 mod certificates;
 mod claim;
 pub mod collector;
@@ -20,7 +19,6 @@ mod site;
 mod test_stack;
 
 pub use account::Account;
-pub use browser::Browser;
 pub use certificates::{certificate, certificate_of};
 pub use claim::{Claim, now_ms};
 pub use gateway::{Gateway, GatewaySpec};
@@ -30,6 +28,7 @@ pub use promtool::check_metrics;
 pub use rollups::disagreement;
 pub use site::{Site, off_by};
 pub use test_stack::{Part, Setup, TestStack, reserve};
+pub use weir_testkit::browser::{Browser, DRAWN};
 
 use std::time::{Duration, Instant};
 

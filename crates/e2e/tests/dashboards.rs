@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use weir_e2e::{Browser, Gateway, GatewaySpec, Part, TestStack, axe, eventually, now_ms};
+use weir_e2e::{Browser, DRAWN, Gateway, GatewaySpec, Part, TestStack, axe, eventually, now_ms};
 use weir_testkit::witness::{Line, Plan, State, Witness, read_log};
 use weir_testkit::{get, get_with};
 
@@ -312,10 +312,11 @@ fn pictures() -> PathBuf {
     folder
 }
 
-/// Every panel has been drawn, and none says that it could not be.
-const DRAWN: &str = "document.body.dataset.rounds >= 1 && document.querySelectorAll('.panel').length > 0
-  && [...document.querySelectorAll('.panel')].every((one) => one.dataset.drawn >= 1)
-  && [...document.querySelectorAll('.problem')].every((one) => one.hidden)";
+/// Waits until every panel has been drawn, and none says that it could not be.
+fn wait_until_drawn(browser: &mut Browser) {
+    let without_problems = "[...document.querySelectorAll('.problem')].every((one) => one.hidden)";
+    browser.wait_for(&format!("{DRAWN} && {without_problems}")).unwrap();
+}
 
 /// The figures of a page: those of panels with one, and the rows of tables.
 const FIGURES: &str =
@@ -341,7 +342,7 @@ async fn page_is_true(chain: &Chain, browser: &mut Browser, (range, from_s, to_s
         );
         browser.go(&address).unwrap();
         browser.wait_for(&format!("location.pathname === '/d/{uid}'")).unwrap();
-        browser.wait_for(DRAWN).unwrap();
+        wait_until_drawn(browser);
         let shown = browser.evaluate(FIGURES).unwrap();
         browser.screenshot(&pictures().join(format!("{uid}.png"))).unwrap();
         assert_eq!(browser.complaints().unwrap(), [""; 0], "{uid}");
@@ -367,7 +368,7 @@ async fn page_is_true(chain: &Chain, browser: &mut Browser, (range, from_s, to_s
 async fn three_clicks(chain: &Chain, browser: &mut Browser, log: &[Line]) {
     browser.go(&format!("http://{}/", chain.stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelector('#title')?.textContent === 'Fleet'").unwrap();
-    browser.wait_for(DRAWN).unwrap();
+    wait_until_drawn(browser);
     let clicks = [
         ("Errors, of user requests", ".figure", "Events"),
         ("Events", "td[data-column=trace] a", "Events"),
@@ -384,7 +385,7 @@ async fn three_clicks(chain: &Chain, browser: &mut Browser, log: &[Line]) {
             "document.body.dataset.left === undefined && document.querySelector('#title')?.textContent === '{lands}'"
         );
         browser.wait_for(&landed).unwrap();
-        browser.wait_for(DRAWN).unwrap();
+        wait_until_drawn(browser);
         if panel == "Events" && lands == "Events" {
             let event = browser.evaluate("Object.fromEntries([...document.querySelectorAll('#panel-4 tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent)))").unwrap();
             let line =
@@ -401,7 +402,7 @@ async fn choices_are_in_the_address(chain: &Chain, browser: &mut Browser, (range
     let shown = format!("from={}&to={}&refresh=", from_s * 1000, to_s * 1000);
     browser.go(&format!("http://{}/d/weir-fleet?{shown}", chain.stack.analytics_at)).unwrap();
     browser.wait_for("document.querySelector('#title')?.textContent === 'Fleet'").unwrap();
-    browser.wait_for(DRAWN).unwrap();
+    wait_until_drawn(browser);
     let site = "[...document.querySelectorAll('[data-variable=site] label')].find((one) => one.textContent.trim() === 'here').querySelector('input')";
     browser
         .wait_for(&format!("document.querySelectorAll('[data-variable=site] label').length === 3 && {site} !== null"))
@@ -417,7 +418,7 @@ async fn choices_are_in_the_address(chain: &Chain, browser: &mut Browser, (range
     browser.evaluate("void history.back()").unwrap();
     let all = chain.figure("weir-fleet", "Gateway requests", range).await;
     browser.wait_for(&format!("{figure}?.dataset.value === '{all}'")).unwrap();
-    browser.wait_for(DRAWN).unwrap();
+    wait_until_drawn(browser);
     let chart = "(({ left, top, width, height }) => [left, top, width, height])(document.querySelector('#panel-7 .u-over').getBoundingClientRect())";
     let chart: Vec<f64> = browser.evaluate(chart).unwrap().as_array().unwrap().iter().map(number).collect();
     let at = |part: f64| (chart[0] + part * chart[2], chart[1] + chart[3] / 2.0);
@@ -462,7 +463,7 @@ async fn the_page_stands_what_happens_to_it() {
     let fleet = format!("http://{}/d/weir-fleet?refresh=5s", stack.analytics_at);
     // Nothing is there yet: it says so, and no figure is 0.
     browser.go(&fleet).unwrap();
-    browser.wait_for(DRAWN).unwrap();
+    wait_until_drawn(&mut browser);
     let said =
         browser.evaluate("[...document.querySelectorAll('.stat .nothing')].map((one) => one.textContent)").unwrap();
     assert_eq!(said, json!(["no data", "no data", "no data", "no data", "no data", "no data"]));
@@ -480,7 +481,7 @@ async fn the_page_stands_what_happens_to_it() {
     );
     browser.go(&events).unwrap();
     browser.wait_for("document.querySelector('#title')?.textContent === 'Events'").unwrap();
-    browser.wait_for(DRAWN).unwrap();
+    wait_until_drawn(&mut browser);
     let shown = "[...document.querySelectorAll('#panel-4 td')].some((cell) => cell.textContent === '<img src=x onerror=document.title=1>')";
     assert_eq!(browser.evaluate(shown).unwrap(), true, "it is shown as text");
     assert_eq!(

@@ -5,16 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use serde_json::json;
-use weir_e2e::{Browser, Part, TestStack, axe, eventually};
+use weir_e2e::{Browser, DRAWN, Part, TestStack, axe, eventually};
 use weir_testkit::get;
 use weir_testkit::process::program;
 
 const ANNA: &str = "token-of-anna-0001";
 const READERS: &str = "token-of-anna-0001 anna viewer acme *\n";
-
-/// Every panel has been drawn.
-const DRAWN: &str = "document.body.dataset.rounds >= 1 && document.querySelectorAll('.panel').length > 0
-  && [...document.querySelectorAll('.panel')].every((one) => one.dataset.drawn >= 1)";
 
 /// A gateway, and a weir-analytics that asks readers for a token.
 async fn started() -> TestStack {

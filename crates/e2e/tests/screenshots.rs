@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use weir_e2e::Browser;
+use weir_e2e::{Browser, DRAWN};
 use weir_testkit::get;
 
 /// Bytes of one picture, at most.
@@ -20,9 +20,6 @@ const PICTURES: [(&str, &str); 3] = [
     ("api", "/d/weir-api?from=now-15m&to=now&refresh=&var-api=orders"),
     ("chain", "/d/weir-chain?from=now-15m&to=now&refresh=&var-trace="),
 ];
-
-const DRAWN: &str = "document.body.dataset.rounds >= 1 && document.querySelectorAll('.panel').length > 0
-  && [...document.querySelectorAll('.panel')].every((one) => one.dataset.drawn >= 1)";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/images")

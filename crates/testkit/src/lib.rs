@@ -7,11 +7,13 @@
 //! - [`holding_proxy`]: a proxy that keeps a request back and delivers it when its sender has gone.
 //! - [`rollups`]: what differs between the raw table and what is rolled up of it.
 //! - [`ports`]: addresses that stay free until the program listens that is reported them.
+//! - [`browser`]: a real Chromium, for pages.
 //! - [`process`]: the programs of the workspace as children that end with their handle.
 //!
 //! The border: nothing here is part of the product, and nothing of the product is reimplemented here: the witness
 //! is independent so that it can be believed.
 
+pub mod browser;
 pub mod compare;
 pub mod delay_proxy;
 pub mod fault_proxy;

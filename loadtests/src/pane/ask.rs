@@ -84,10 +84,14 @@ impl Asker {
         Ok(Figures { wall_ms, cpu_ms: (after.cpu_us - before.cpu_us) / 1000.0, rows: after.rows - before.rows })
     }
 
-    /// A time shown that nobody has asked for before, of the same length.
-    fn ask(&self, question: &Question, turn: usize) -> io::Result<()> {
+    /// A time shown that nobody has asked for before, of the same length: from and to, in milliseconds.
+    pub fn shown_ms(&self, turn: usize) -> (u64, u64) {
         let later_s = turn as u64 * KEPT_S;
-        let [from, to] = [self.shown.0, self.shown.1].map(|at_s| (at_s + later_s) * 1000);
+        ((self.shown.0 + later_s) * 1000, (self.shown.1 + later_s) * 1000)
+    }
+
+    fn ask(&self, question: &Question, turn: usize) -> io::Result<()> {
+        let (from, to) = self.shown_ms(turn);
         let target = format!("{}&from={from}&to={to}", question.target);
         match http::get(self.analytics, &target)? {
             (200, _) => Ok(()),
@@ -107,7 +111,8 @@ impl Asker {
     }
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+/// The middle one; 0 of none.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<_> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()

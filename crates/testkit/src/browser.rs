@@ -2,7 +2,7 @@
 //!
 //! Chromium's headless shell, as Debian packages it (`chromium-headless-shell`).
 
-use crate::DEADLINE;
+use crate::process::Process;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -11,7 +11,13 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use weir_testkit::process::Process;
+
+/// What a wait may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Of the pane's pages: every panel is drawn.
+pub const DRAWN: &str = "document.body.dataset.rounds >= 1 && document.querySelectorAll('.panel').length > 0
+  && [...document.querySelectorAll('.panel')].every((one) => one.dataset.drawn >= 1)";
 
 /// One page in a browser of its own.
 pub struct Browser {
@@ -104,6 +110,22 @@ impl Browser {
             None => Ok(answer["result"]["value"].clone()),
             Some(thrown) => Err(io::Error::other(format!("{expression}: {thrown}"))),
         }
+    }
+
+    /// Goes to a page of the pane; the milliseconds from the navigation to the frame after its last panel was drawn, by the
+    /// clock of the page.
+    pub fn drawn_in_ms(&mut self, url: &str) -> io::Result<f64> {
+        // Or the document that is left would be asked.
+        self.go("about:blank")?;
+        self.go(url)?;
+        self.wait_for("location.protocol !== 'about:' && document.body !== null")?;
+        let drawn = format!(
+            "new Promise((done) => {{
+               const look = () => ({DRAWN}) ? done(performance.now()) : requestAnimationFrame(look);
+               look();
+             }})"
+        );
+        self.evaluate(&drawn)?.as_f64().ok_or_else(|| io::Error::other(format!("no time for `{url}`")))
     }
 
     /// Drags the mouse from one point of the screen to another, in pixels.
