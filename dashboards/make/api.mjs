@@ -10,6 +10,32 @@ const PERCENTILES = `SELECT time, q[1] AS p50, q[2] AS p95, q[3] AS p99 FROM (
   SELECT ${p.TIME} AS time, sumMap(hist) AS h, ${p.quantiles(0.5, 0.95, 0.99)} AS q FROM requests_1m ${WHERE} AND entry = 1 GROUP BY time)
 ORDER BY time`;
 
+// When each gateway of the time shown began to serve its newest generation, as arrays beside each other, and the hours of that.
+const GATEWAY = "concat(site, char(0), gateway)";
+const CHANGES = `SELECT (groupArray(${GATEWAY}), groupArray(changed), groupUniqArray(toStartOfHour(changed))) FROM (
+    SELECT site, gateway, toStartOfMinute(argMax(first, generation)) AS changed FROM (
+      SELECT site, gateway, generation, min(first) AS first FROM generations_1m WHERE t > $__fromTime - 60 AND t <= $__toTime
+      AND ${p.scope("organization", "environment", "site", "gateway")}
+      GROUP BY site, gateway, generation)
+    GROUP BY site, gateway)`;
+// Hours that are shown whole and in which nothing changed come from the roll-up by hours, the rest from that by minutes.
+const [FIRST_HOUR, AFTER_HOURS] = ["toStartOfHour($__fromTime + 3599)", "toStartOfHour($__toTime + 60)"];
+const COMPARED = `SELECT t, indexOf(changes.1, ${GATEWAY}) AS place, site, gateway, status, side, reason, n, hist`;
+const BEFORE_AND_AFTER = `WITH (${CHANGES}) AS changes
+SELECT site, gateway, period, requests, errors, q[1] AS p50, q[2] AS p99, begins FROM (
+  SELECT site, gateway, if(t >= changes.2[place], 'since', 'before') AS period, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors,
+    sumMap(hist) AS h, ${p.quantiles(0.5, 0.99)} AS q, if(period = 'since', max(changes.2[place]), toStartOfMinute($__fromTime)) AS begins
+  FROM (
+    ${COMPARED} FROM requests_1h
+    WHERE t >= ${FIRST_HOUR} AND t < ${AFTER_HOURS} AND NOT has(changes.3, t)
+    AND ${SCOPE}
+    UNION ALL
+    ${COMPARED} FROM requests_1m
+    ${WHERE}
+    AND (t < ${FIRST_HOUR} OR t >= ${AFTER_HOURS} OR has(changes.3, toStartOfHour(t))))
+  WHERE place > 0 GROUP BY site, gateway, period)
+ORDER BY site, gateway, period LIMIT 100`;
+
 export default p.dashboard("api", "API", "One API or several: rate, errors and duration by route, where the time goes, reasons, policies, upstreams and consumers.", p.VARIABLES, [
   p.lines([8, 8], "User requests by route", "Requests a second that entered the fleet, by route.", p.PER_SECOND,
     `SELECT ${p.TIME} AS time, if(route = '', 'no route', route) AS route_, sum(n) / ${p.SECONDS} AS requests FROM requests_1m ${WHERE} AND entry = 1
@@ -69,24 +95,13 @@ WHERE ${p.MINUTES} AND entry = 1
   AND ${OF_CONSUMERS}
 GROUP BY consumer ORDER BY requests DESC LIMIT 20`, { links: [p.to("weir-consumers", "consumers")] }),
   p.table([12, 7], "Before and after the last configuration change", "Gateway requests of the minutes since each gateway began to serve its newest generation of the time shown, beside those of the minutes before.",
-    `SELECT site, gateway, period, requests, errors, q[1] AS p50, q[2] AS p99, first_minute FROM (
-  SELECT site, gateway, if(t >= changed, 'since', 'before') AS period, sum(n) AS requests, sumIf(n, ${p.FAILED}) / sum(n) AS errors,
-    sumMap(hist) AS h, ${p.quantiles(0.5, 0.99)} AS q, min(t) AS first_minute
-  FROM requests_1m AS m
-  INNER JOIN (
-    SELECT site, gateway, toStartOfMinute(argMax(first, generation)) AS changed FROM (
-      SELECT site, gateway, generation, min(first) AS first FROM generations_1m WHERE t > $__fromTime - 60 AND t <= $__toTime GROUP BY site, gateway, generation)
-    GROUP BY site, gateway
-  ) AS g USING (site, gateway)
-  ${WHERE}
-  GROUP BY site, gateway, period)
-ORDER BY site, gateway, period LIMIT 100`,
+    BEFORE_AND_AFTER,
     {
       overrides: [
         p.column("requests", { unit: p.COUNT, decimals: 0 }),
         p.errors("errors"),
         ...["p50", "p99"].map((name) => p.column(name, { unit: p.MICROSECONDS, decimals: 1 })),
-        p.column("first_minute", { displayName: "first minute", unit: p.TIME_UNIT }),
+        p.column("begins", { displayName: "from", unit: p.TIME_UNIT }),
       ],
     }),
 ]);

@@ -8,7 +8,7 @@ const LIMIT = "(toFloat64OrZero(${slow:singlequote}) * 1000)";
 /** The first bucket above the time chosen. */
 const FIRST_SLOW = `(arrayFirstIndex(k -> exp2(k / 8) - 1 >= ${LIMIT}, range(0, 512)) - 1)`;
 /** How many of a histogram are slow. It is a sum, so histograms need not be merged for it. */
-const slow = (hist) => `arraySum(arrayMap((k, c) -> c * (k >= ${FIRST_SLOW}), mapKeys(${hist}), mapValues(${hist})))`;
+const slow = (hist) => `arrayDotProduct(mapValues(${hist}), arrayMap(k -> toUInt64(k >= ${FIRST_SLOW}), mapKeys(${hist})))`;
 
 export default p.dashboard("slo", "SLO", "User requests against an objective: the part that must not fail, the part that must not be slow.", ["organization", "environment", "site", "api"], [
   p.table([24, 8], "Budget of each API", "Errors of user requests in the time shown beside those that the objective allows. `budget left` is the part of the allowed errors that is not used; below 0 it is overdrawn. `slow` is the part above the time chosen, by buckets of the histogram.",

@@ -6,14 +6,14 @@
 
 mod common;
 
-use common::{Analytics, Engine, chunk, now_us, stream};
+use common::{Analytics, Engine, chunk, chunk_of, exchange, now_us, stream};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use weir_analytics::query::dashboards::{Asked, FILES, answer, by_hours, expand, read, shipped, values};
+use weir_analytics::query::dashboards::{Asked, FILES, answer, by_hours, expand, find, read, shipped, values};
 use weir_analytics::schema::Schema;
 use weir_analytics::store::{Costs, Store};
 use weir_api::dashboards::{Dashboard, Frame, Link, Matcher, Panel, PanelKind, Property, VariableKind, VariableQuery};
@@ -458,6 +458,57 @@ async fn hours_within_a_time_change_no_figure() {
         }
     }
     assert!(changed > 15, "{changed}");
+}
+
+/// A request a minute; in the middle of an hour another generation begins, which is slower and fails.
+#[test]
+fn before_and_after_a_change_each_minute_counts_once() {
+    let engine = Engine::start();
+    let analytics = Analytics::start(&engine);
+    let (hour_us, minute_us) = (3_600_000_000, 60_000_000);
+    let first_hour_us = (now_us() / hour_us - 8) * hour_us;
+    let minute = |number: i64| first_hour_us + number * minute_us;
+    let changed = 4 * 60 + 23;
+    let events = (0..480).map(|number| {
+        let is_new = number as i64 >= changed;
+        // Which of the common exchanges it is decides its time: 1450 µs and 9250 µs.
+        let which = if is_new { 700 } else { 100 };
+        let mut event = exchange(which, minute(number as i64) + 5_000_000);
+        (event.generation, event.status) = if is_new { (2, 500) } else { (1, 200) };
+        (number, event)
+    });
+    analytics.store(&chunk_of(&stream("on-prem", "edge", 0), events, &[]));
+    let panel = find("weir-api").unwrap().panels.iter().find(|panel| panel.title.starts_with("Before and after"));
+    let compared = |from: i64, to: i64| {
+        let panel = panel.unwrap().id;
+        let (from, to) = (minute(from) / 1000, minute(to) / 1000);
+        let frame = analytics.api(&format!("dashboards/weir-api/panel?panel={panel}&from={from}&to={to}"));
+        let rows = frame["rows"].as_array().unwrap();
+        let column =
+            |name: &str| frame["columns"].as_array().unwrap().iter().position(|one| one["name"] == name).unwrap();
+        let of = |row: &Value, name: &str| row[column(name)].clone();
+        rows.iter()
+            .map(|row| {
+                // What fails is the new generation's.
+                let failed = of(row, "errors").as_f64().unwrap();
+                let expected = if failed == 1.0 { 9250.0 } else { 1450.0 };
+                assert!((of(row, "p50").as_f64().unwrap() / expected - 1.0).abs() < 0.1, "{row}");
+                let begins = of(row, "begins").as_str().unwrap().replace(['T', 'Z'], " ").trim().to_owned();
+                (of(row, "period").as_str().unwrap().to_owned(), of(row, "requests").as_i64().unwrap(), failed, begins)
+            })
+            .collect::<Vec<_>>()
+    };
+    let at = |number: i64| {
+        engine.sql(&format!("SELECT fromUnixTimestamp({}, '%Y-%m-%d %H:%i:%S')", minute(number) / 1_000_000))
+    };
+    // Ends within hours, at their bounds, in one hour with the change, and a time without one.
+    for (from, to) in [(0, 479), (31, 441), (60, 420), (61, 359), (240, 299), (250, 270), (262, 263), (263, 300)] {
+        let before = (from < changed).then(|| ("before".to_owned(), changed - from, 0.0, at(from)));
+        let since = ("since".to_owned(), to + 1 - changed, 1.0, at(changed));
+        let expected: Vec<_> = before.into_iter().chain([since]).collect();
+        assert_eq!(compared(from, to), expected, "{from} to {to}");
+    }
+    assert_eq!(compared(60, 200), [("since".to_owned(), 141, 0.0, at(60))], "all of one generation");
 }
 
 #[test]
