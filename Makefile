@@ -8,13 +8,13 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 NEXTEST := .tools/cargo/bin/cargo-nextest nextest
 
 .PHONY: help demo screenshots test test-needs test-format test-build test-run \
-  test-kits test-kits-run test-guard test-fuzz test-collector test-dashboards test-image test-image-built test-units test-api \
+  test-kits test-kits-run test-long test-guard test-fuzz test-collector test-dashboards test-image test-image-built test-units test-api \
   bench bench-quick bench-pane bench-micro pgo guard check soak fuzz fuzz-build fuzz-run tools
 help:
 	@echo "make demo    two gateways on two sites, an upstream, ClickHouse, the page and traffic, until Ctrl-C"
 	@echo "make screenshots   the pictures of the README, of the demo"
 	@echo "make test    every test but the kits', with what it needs installed; tells what took how long"
-	@echo "make test-kits   what has a build of its own: test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
+	@echo "make test-kits   the long tests and what has a build of its own: test-long, test-guard, test-fuzz, test-collector, test-dashboards, test-api, test-units, test-image"
 	@echo "make check   formatting, lints, licences, 60 s of each fuzz target"
 	@echo "make soak    kills, faults and power failures at full length: SEEDS=50, POWER_SEEDS=1000, LEASE_SEEDS=1000"
 	@echo "make bench   Weir beside the others; bench-quick in three minutes, bench-micro its parts, bench-pane the dashboards on 20 million events"
@@ -64,19 +64,23 @@ test-build: test-format
 test-run: test-build test-needs
 	@.ci/step "tests" env $(LINTED) $(NEXTEST) run --workspace
 
-# What does not fit into the minutes of `make test`: what has a build of its own. The guard,
-# the fuzzers, the Collector, the dashboards, the query API, the units, and the images, built and run.
+# What does not fit into the minutes of `make test`: the long tests, and what has a build of its own. The guard, the fuzzers, the Collector, the dashboards, the query API, the units, and the images, built and run.
 test-kits:
 	@.ci/step --begin
 	@$(MAKE) --no-print-directory test-kits-run; said=$$?; .ci/step --report; exit $$said
 
 test-kits-run:
+	@$(MAKE) --no-print-directory test-long
 	@$(MAKE) --no-print-directory test-guard test-image
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-collector
 	@.ci/step "dashboards" $(MAKE) --no-print-directory test-dashboards
 	@.ci/step "the query API" $(MAKE) --no-print-directory test-api
 	@.ci/step "units" $(MAKE) --no-print-directory test-units
+
+# The tests that take more than ten seconds of a processor each: kills, faults, a whole minute, a cluster.
+test-long: test-build test-needs
+	@.ci/step "the long tests" env $(LINTED) $(NEXTEST) run --workspace --profile long
 
 # Of the gateway that the images have: no other release build is made for it.
 test-guard: test-build tools test-image-built

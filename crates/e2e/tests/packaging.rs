@@ -15,6 +15,43 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// The tests of `make test` are all but those of `make test-kits`, and each of those is there.
+#[test]
+fn no_test_is_left_out_of_both_runs() {
+    let text = fs::read_to_string(root().join(".config/nextest.toml")).unwrap();
+    let filter = |after: &str, begin: &str| {
+        let (_, rest) = text.split_once(after).unwrap().1.split_once(begin).unwrap();
+        rest.split_once("\n)\"\"\"").unwrap().0.to_owned()
+    };
+    let long = filter("[profile.long]", "default-filter = \"\"\"(\n");
+    assert_eq!(filter("[profile.default]", "default-filter = \"\"\"not (\n"), long);
+    let sources = sources(&root().join("crates"));
+    for one in long.split(" | ").map(|one| one.trim().trim_start_matches("| ")) {
+        let (kind, name) = one.trim_end_matches(')').split_once('(').unwrap();
+        let is_there = match kind {
+            "binary" => sources.keys().any(|path| path.ends_with(format!("tests/{name}.rs"))),
+            _ => sources.values().any(|text| text.contains(&format!("fn {name}"))),
+        };
+        assert!(is_there, "`{one}` is no test");
+    }
+}
+
+/// The sources of tests.
+fn sources(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() && !entry.ends_with("node_modules") {
+            all.extend(sources(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "rs")
+            && entry.components().any(|part| part.as_os_str() == "tests")
+        {
+            let text = fs::read_to_string(&entry).unwrap();
+            all.insert(entry, text);
+        }
+    }
+    all
+}
+
 const PROGRAMS: [&str; 4] = ["weir", "weir-analytics", "weir-chdb", "weirctl"];
 
 /// The instructions of a Dockerfile: continued lines joined, comments left out.
