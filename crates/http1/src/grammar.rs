@@ -95,16 +95,20 @@ pub(crate) fn end_of_value(bytes: &[u8]) -> usize {
 pub(crate) fn first_control(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
-        let marks = controls(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(at * 8 + first(marks));
+        let word = u64::from_le_bytes(*word);
+        if suspects(word) & HIGH != 0 {
+            let marks = controls(word);
+            if marks != 0 {
+                return Some(at * 8 + first(marks));
+            }
         }
     }
     let before = bytes.len() - rest.len();
     rest.iter().position(u8::is_ascii_control).map(|at| before + at)
 }
 
-/// Where the first colon is, within [`LONGEST_NAME`], and whether a control character stands before it.
+/// Where the first colon is, within [`LONGEST_NAME`], and whether something stands before it that is neither printable ASCII
+/// nor a blank.
 #[inline]
 pub(crate) fn until_colon(bytes: &[u8]) -> Option<(usize, bool)> {
     let mut before = 0;
@@ -114,19 +118,26 @@ pub(crate) fn until_colon(bytes: &[u8]) -> Option<(usize, bool)> {
         let colons = zeros(word ^ (ONES * u64::from(b':'))) & HIGH;
         if colons != 0 {
             // Of the bytes that come first the lowest bits are.
-            before |= controls(word) & (colons & colons.wrapping_neg()).wrapping_sub(1);
-            return Some((at * 8 + first(colons), before != 0));
+            before |= suspects(word) & (colons & colons.wrapping_neg()).wrapping_sub(1);
+            return Some((at * 8 + first(colons), before & HIGH != 0));
         }
-        before |= controls(word);
+        before |= suspects(word);
     }
     let at = rest.iter().position(|byte| *byte == b':')?;
-    Some((words.len() * 8 + at, before != 0 || rest[..at].iter().any(u8::is_ascii_control)))
+    Some((words.len() * 8 + at, before & HIGH != 0 || rest[..at].iter().any(|byte| !(b' '..0x7f).contains(byte))))
 }
 
 /// Its highest bits mark control characters; the lowest mark is exact.
 #[inline(always)]
 fn controls(word: u64) -> u64 {
     (less_than(word, 0x20) | zeros(word ^ (ONES * 0x7f))) & HIGH
+}
+
+/// Has its highest bits clear where all bytes are printable ASCII or blanks. Where another byte is, one is set, though not
+/// always that of the byte.
+#[inline(always)]
+fn suspects(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES)
 }
 
 /// Which byte the lowest mark is of.
@@ -138,10 +149,7 @@ fn first(marks: u64) -> usize {
 /// Whether all of it may be in a field value: [`end_of_value`] without the place, in half the instructions.
 #[inline]
 pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    let suspects = |word: &[u8; 8]| {
-        let word = u64::from_ne_bytes(*word);
-        less_than(word, 0x20) | zeros(word ^ (ONES * 0x7f))
-    };
+    let suspects = |word: &[u8; 8]| suspects(u64::from_ne_bytes(*word));
     // The last word may overlap the one before it.
     let Some(last) = bytes.last_chunk() else { return end_of_value(bytes) == bytes.len() };
     let words = bytes.as_chunks().0.iter();
@@ -212,8 +220,9 @@ mod tests {
                     let control = bytes.iter().position(u8::is_ascii_control);
                     assert_eq!(first_control(&bytes), control);
                     let found = bytes.iter().position(|byte| *byte == b':');
-                    let is_before = |colon| control.is_some_and(|control| control < colon);
-                    assert_eq!(until_colon(&bytes), found.map(|colon| (colon, is_before(colon))), "{bytes:?}");
+                    let is_strange = |byte: &u8| !(b' '..0x7f).contains(byte);
+                    let expected = found.map(|colon| (colon, bytes[..colon].iter().any(is_strange)));
+                    assert_eq!(until_colon(&bytes), expected, "{bytes:?}");
                 }
             }
         }

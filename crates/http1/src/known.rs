@@ -20,6 +20,9 @@ macro_rules! known {
 
         const ALL: &[(Known, &str)] = &[$((Known::$name, $text),)*];
 
+        /// The beginnings of their lines.
+        const STARTS: &[&str] = &[$(concat!($text, ": "),)*];
+
         static HEADER_NAMES: [HeaderName; ALL.len()] = [$(HeaderName::from_static($text),)*];
     };
 }
@@ -110,6 +113,11 @@ impl Known {
     /// The name as the `http` crate has it.
     pub fn header_name(self) -> HeaderName {
         HEADER_NAMES[self as usize].clone()
+    }
+
+    /// The beginning of a line with it: the name, a colon and a blank.
+    pub(crate) const fn line_start(self) -> &'static str {
+        STARTS[self as usize]
     }
 
     /// The name in small letters.

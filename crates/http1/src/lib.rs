@@ -37,7 +37,7 @@ mod target;
 pub use body::{Decoder, Encoder, Frame, Piece, Step, content_only};
 pub use connection::{Expectation, Options, Upgrade};
 pub use error::{BodyError, EditError, EncodeError, HeadError};
-pub use fields::{Field, Fields, Lines, Name};
+pub use fields::{Field, Fields, Lines, Name, SoundValue};
 pub use framing::{Asked, Framing};
 pub use host::is_plain_authority;
 pub use known::{Known, KnownSet};

@@ -13,6 +13,7 @@ use crate::forwarded::{client_address, is_of};
 use crate::grpc;
 use crate::headers::Special;
 use crate::record::Closer;
+use crate::request_id::RequestId;
 use crate::snapshot::Held;
 use crate::tracing::{debug, limit_baggage, link};
 use crate::upload::Incoming;
@@ -24,8 +25,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use weir_event::ids::hex_into;
-use weir_event::{Exchange, Kept, Reason, Scheme, SpanId, TlsVersion, TraceId};
+use weir_event::{Exchange, Kept, Reason, Scheme, TlsVersion};
 use weir_http1::{Fields, Known, is_plain_authority};
 use weir_telemetry::Continuation;
 
@@ -105,7 +105,7 @@ pub(crate) fn accept(
     let is_probe = special.has_probe() && snapshot.marks.take_from(&mut headers, &snapshot.pseudonym);
     let listener = snapshot.listener(client.listener);
     let mut trace = trace_context(&client, &snapshot, listener, &mut headers, special);
-    let request_id = request_id(&headers, snapshot.preserve_request_id, &trace);
+    let request_id = RequestId::of(&headers, snapshot.preserve_request_id, trace.facts.trace, trace.facts.span);
     let (target, path) = normal_target(parts.uri);
     let host = language(&client)
         .and(sound)
@@ -350,22 +350,6 @@ fn is_same_authority(host: &HeaderValue, authority: &str, uri: &Uri) -> bool {
         name.to_ascii_lowercase()
     };
     bare(host.as_bytes()) == bare(authority.as_bytes())
-}
-
-/// `<trace id>-<span id>` unless the client's own is to be kept: unique for each request, and enough to find its
-/// trace, so that no third random id need be stored.
-fn request_id(headers: &Fields, preserve: bool, trace: &Continuation) -> HeaderValue {
-    if preserve && let Some(theirs) = headers.get_value(Known::XRequestId) {
-        return theirs;
-    }
-    own_request_id(trace.facts.trace, trace.facts.span)
-}
-
-pub(crate) fn own_request_id(trace: TraceId, span: SpanId) -> HeaderValue {
-    let mut text = [b'-'; 49];
-    hex_into(&trace.0, &mut text[..32]);
-    hex_into(&span.0, &mut text[33..]);
-    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).expect("hex digits and a dash are visible ASCII")
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use crate::exchange::ExchangeRef;
 use crate::record::Closer;
+use crate::request_id::RequestId;
 use crate::upload::Incoming;
-use http::{HeaderValue, Method};
+use http::Method;
 use weir_policies::{Carried, ResponseHeaders};
 use weir_telemetry::Continuation;
 use weir_upstream::Lease;
@@ -16,7 +17,7 @@ pub(crate) struct Flow {
     pub(crate) listener: Option<usize>,
     pub(crate) closer: Closer,
     pub(crate) trace: Continuation,
-    pub(crate) request_id: HeaderValue,
+    pub(crate) request_id: RequestId,
     pub(crate) method: Method,
     /// The API at that listener, once known.
     pub(crate) api: Option<usize>,

@@ -41,6 +41,7 @@ mod pulse;
 mod record;
 mod registry;
 mod reply;
+mod request_id;
 mod request_policies;
 mod response_policies;
 mod route;

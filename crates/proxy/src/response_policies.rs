@@ -8,7 +8,6 @@ use crate::flow::{Flow, Passed};
 use crate::reply::Reply;
 use crate::snapshot::BoundPolicy;
 use std::rc::Rc;
-use weir_http1::Known;
 use weir_policies::{ResponseView, Stages};
 
 /// Runs the response side. Of two policies that set the same field, what the first of the chain says stands.
@@ -16,7 +15,7 @@ pub(crate) fn response_policies(flow: &mut Flow, mut reply: Reply<Source>) -> Re
     if !flow.passed.is_empty() {
         run_all(flow, &mut reply);
     }
-    reply.fields.put(Known::XRequestId, &flow.request_id);
+    flow.request_id.put(&mut reply.fields);
     reply
 }
 

@@ -71,7 +71,11 @@ impl Router {
         let slashes = memchr::memchr_iter(b'/', reach);
         let whole = (path.len() <= self.most_bytes).then_some(path.len());
         let ends = slashes.chain(whole).take(self.most_segments + 1);
-        ends.filter_map(|end| self.with_base_path(&path[..end])).last()
+        let mut longest = None;
+        for end in ends {
+            longest = self.with_base_path(&path[..end]).or(longest);
+        }
+        longest
     }
 
     fn with_base_path(&self, base_path: &str) -> Option<&CompiledApi> {

@@ -21,7 +21,24 @@ impl FromIterator<(HeaderName, HeaderValue)> for Fields {
     }
 }
 
+/// A value of a known length that is sound: looked at once, and put into many messages.
+#[derive(Clone, Copy, Debug)]
+pub struct SoundValue<const N: usize>([u8; N]);
+
+impl<const N: usize> SoundValue<N> {
+    /// # Errors
+    /// It has a control character, or a blank at an end (RFC 9110 5.5).
+    pub fn new(value: [u8; N]) -> Result<Self, EditError> {
+        if is_value(&value) && trimmed(&value).len() == N { Ok(Self(value)) } else { Err(EditError::Value) }
+    }
+}
+
 impl Fields {
+    /// As [`Self::set`], with a value that is sound.
+    pub fn put_sound<'n, const N: usize>(&mut self, name: impl Into<Name<'n>>, value: &SoundValue<N>) {
+        self.put_line(name.into().resolved(), &value.0);
+    }
+
     /// Adds a line behind the others. Blanks at the ends of the value are left out, as a reader would leave them.
     ///
     /// # Errors
@@ -65,8 +82,12 @@ impl Fields {
 
     /// As [`Self::set`], with a value that is sound.
     pub fn put<'n>(&mut self, name: impl Into<Name<'n>>, value: &HeaderValue) {
-        let name = name.into().resolved();
-        let set = self.sound_line(name, trimmed(value.as_bytes()));
+        self.put_line(name.into().resolved(), trimmed(value.as_bytes()));
+    }
+
+    #[inline]
+    fn put_line(&mut self, name: Name<'_>, value: &[u8]) {
+        let set = self.sound_line(name, value);
         debug_assert!(set.is_ok(), "a head of 4 GiB, or a name that is none");
         if let Ok(entry) = set {
             self.replace(name, entry);
@@ -159,19 +180,21 @@ impl Fields {
     #[inline]
     fn sound_line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Entry, EditError> {
         self.furnish();
-        let (known, text) = match name {
-            Name::Known(known) => (Some(known), known.as_str().as_bytes()),
-            Name::Other(text) if is_token(text) => (None, text),
+        let (known, start, colon): (_, _, &[u8]) = match name {
+            Name::Known(known) => (Some(known), known.line_start().as_bytes(), b""),
+            Name::Other(text) if is_token(text) => (None, text, b": "),
             Name::Other(_) => return Err(EditError::Name),
         };
-        self.make_room(text.len() + value.len() + 4)?;
+        self.make_room(start.len() + value.len() + 4)?;
         let added = &mut self.store.added;
         let at = added.len() as u32;
-        added.extend_from_slice(text);
-        added.extend_from_slice(b": ");
+        added.extend_from_slice(start);
+        if !colon.is_empty() {
+            added.extend_from_slice(colon);
+        }
+        let name = Span { at, len: added.len() as u32 - at - 2 };
         added.extend_from_slice(value);
         added.extend_from_slice(b"\r\n");
-        let name = Span { at, len: text.len() as u32 };
         let value = Span { at: name.end() + 2, len: value.len() as u32 };
         Ok(Entry { name, value, place: Place::Added, known, is_plain: true })
     }

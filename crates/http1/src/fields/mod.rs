@@ -10,6 +10,7 @@ mod read;
 mod spare;
 mod write;
 
+pub use edit::SoundValue;
 pub use lines::Lines;
 pub use list::{Field, Fields, Name};
 pub(crate) use list::{Place, Span};

@@ -36,9 +36,9 @@ impl Fields {
             if line.starts_with(b"\r\n") {
                 return Some(at + 2);
             }
-            let (name, has_control) = until_colon(line)?;
+            let (name, is_strange) = until_colon(line)?;
             let text = &line[..name];
-            let known = if has_control { None } else { Known::of_token(text) };
+            let known = if is_strange { None } else { Known::of_token(text) };
             if known.is_none() && !is_token(text) {
                 return None;
             }

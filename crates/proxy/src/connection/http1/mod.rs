@@ -9,10 +9,11 @@ pub(super) mod state;
 mod wire;
 
 use super::{Connection, Kind};
-use crate::accept::{MAX_HEAD, own_request_id};
+use crate::accept::MAX_HEAD;
 use crate::answer::{PROBLEM, problem, proxy_status};
 use crate::exchange::Owner;
 use crate::pipeline;
+use crate::request_id::RequestId;
 use crate::upload::Incoming;
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -157,7 +158,7 @@ async fn refuse(connection: &Rc<Connection>, wire: &Wire, fault: HeadError) -> O
     let mut fields = Fields::new();
     fields.extend([(CONTENT_TYPE, PROBLEM), (CONTENT_LENGTH, body.len().into()), (CONNECTION, CLOSE)]);
     fields.put(Known::Date, &connection.worker().date());
-    fields.put(Known::XRequestId, &own_request_id(trace, span));
+    RequestId::own(trace, span).put(&mut fields);
     if let Some(value) = proxy_status(&connection.worker().snapshot().pseudonym, reason(fault)) {
         fields.put(Known::ProxyStatus, &value);
     }
