@@ -124,7 +124,7 @@ fn chunk(fleet: Fleet, gateway: u64, index: u64) -> Vec<u8> {
 }
 
 fn exchange(start_us: i64, rng: &mut fastrand::Rng) -> Exchange {
-    let now = Instant::now();
+    let now = weir_event::Instant::now();
     let mut exchange = Exchange::new(now, start_us);
     let route = rng.u32(0..40);
     (exchange.api, exchange.route, exchange.service) =

@@ -13,6 +13,7 @@ use crate::load::http;
 use crate::sink::Sink;
 use crate::tls::{Certificates, Key};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -297,16 +298,16 @@ fn of_threads(dir: &Path) -> io::Result<Counted> {
     Ok(Counted { of_process, ..worker })
 }
 
-/// How often a function whose name begins with `name` was called, by callgrind's profile format: `cfn=(7) name` names
-/// the callee once and `cfn=(7)` ever after; `calls=3 …` follows.
+/// How often functions with `name` in their names were called, by callgrind's profile format: `cfn=(7) name` names the
+/// callee once and `cfn=(7)` ever after; `calls=3 …` follows.
 fn calls(profile: &str, name: &str) -> u64 {
-    let (mut number, mut is_callee, mut calls) = (None, false, 0);
+    let (mut numbers, mut is_callee, mut calls) = (HashSet::new(), false, 0);
     for line in profile.lines() {
         if let Some((id, named)) = line.split_once("fn=(").and_then(|(_, rest)| rest.split_once(')')) {
-            if named.trim_start().starts_with(name) {
-                number = Some(id);
+            if named.contains(name) {
+                numbers.insert(id);
             }
-            is_callee = line.starts_with('c') && number == Some(id);
+            is_callee = line.starts_with('c') && numbers.contains(id);
         } else if let Some(count) = line.strip_prefix("calls=").filter(|_| is_callee) {
             calls += count.split(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         }
@@ -323,6 +324,8 @@ mod tests {
         let profile = "fn=(1) main\n1 5\ncfn=(2) clock_gettime@@GLIBC_2.17\ncalls=3 10\n1 30\ncfn=(3) read\ncalls=7 1\n\
             1 7\nfn=(2)\n10 4\ncfn=(4) vdso\ncalls=3 1\n1 1\nfn=(5) poll\n+1 2\ncfn=(2)\ncalls=2 10\n1 20\n";
         assert_eq!(calls(profile, "clock_gettime"), 5);
+        let both = format!("{profile}cfn=(9) rustix::vdso::clock_gettime_via_syscall\ncalls=4 1\n1 1\n");
+        assert_eq!(calls(&both, "clock_gettime"), 9);
         assert_eq!((calls(profile, "read"), calls(profile, "nobody")), (7, 0));
     }
 }

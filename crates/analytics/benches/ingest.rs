@@ -2,8 +2,9 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_analytics::block::{Block, BlockBuilder, BlockId};
+use weir_event::Instant;
 use weir_event::chunk::{Chunk, ChunkWriter};
 use weir_event::exchange::Attempt;
 use weir_event::record::encode;

@@ -54,7 +54,7 @@ fn every_column_comes_back_as_it_went_in() {
     let analytics = Analytics::start(&engine);
     let edge = stream("on-prem", "edge", 3);
     let now = now_us();
-    let bare = weir_event::Exchange::new(std::time::Instant::now(), now);
+    let bare = weir_event::Exchange::new(weir_event::Instant::now(), now);
     let mut full = exchange(1, now);
     full.scheme = Scheme::Https;
     full.tls_version = TlsVersion::Tls13;

@@ -2,7 +2,8 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::chunk::{Chunk, ChunkWriter};
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::record::encode;

@@ -4,10 +4,11 @@
 //! So wall time is `anchor + (now - anchor's instant)`, and the anchor is taken anew every second, so that a
 //! corrected system clock is followed within one.
 
+use crate::Instant;
 use std::cell::Cell;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const ANCHOR_LIFE: Duration = Duration::from_secs(1);
+const ANCHOR_LIFE_US: i64 = 1_000_000;
 
 #[derive(Clone, Copy)]
 struct Anchor {
@@ -35,15 +36,14 @@ impl Clock {
     /// Microseconds since the Unix epoch, UTC, of an instant close to the present one.
     pub fn wall_us(&self, at: Instant) -> i64 {
         let anchor = self.anchor.get();
-        match at.checked_duration_since(anchor.instant) {
-            Some(later) if later > ANCHOR_LIFE => {
-                let wall_us = system_us();
-                self.anchor.set(Anchor { instant: at, wall_us });
-                wall_us
-            }
-            Some(later) => anchor.wall_us.saturating_add(micros(later)),
-            None => anchor.wall_us.saturating_sub(micros(anchor.instant.duration_since(at))),
+        let later_us = (at.nanos_since(anchor.instant) / 1000).cast_signed();
+        if later_us > ANCHOR_LIFE_US {
+            let wall_us = system_us();
+            self.anchor.set(Anchor { instant: at, wall_us });
+            return wall_us;
         }
+        let earlier_us = (anchor.instant.nanos_since(at) / 1000).cast_signed();
+        anchor.wall_us.saturating_add(later_us).saturating_sub(earlier_us)
     }
 }
 

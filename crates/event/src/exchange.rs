@@ -5,6 +5,7 @@
 //! they cannot disagree. It is sync, cannot fail and never blocks; strings are kept as the shared buffers that
 //! they arrived in, never copied before [`crate::record::encode`].
 
+use crate::Instant;
 use crate::ids::{SpanId, TraceId};
 use crate::meter::{Meter, Turn};
 use crate::names::NameId;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One policy's part in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -122,12 +122,12 @@ pub fn read_us(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
     use crate::exchange::Exchange;
     use crate::field::FIELDS;
     use crate::ids::BootId;
     use crate::reason::Outcome;
     use crate::record::Schema;
-    use std::time::Instant;
 
     #[test]
     fn json_has_the_fields_of_the_table_and_no_others() {

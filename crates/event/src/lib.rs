@@ -5,7 +5,7 @@
 //! [`Outcome`], …), the table of its fields ([`field::FIELDS`]), its flat form on the wire ([`record`]) and the
 //! chunk that carries many of them ([`chunk`]).
 //!
-//! The border: no I/O, no runtime, no clock but the one handed in. Both ends of the pipeline (gateway and
+//! The border: no I/O, no runtime, no clock but the monotonic one. Both ends of the pipeline (gateway and
 //! ingestor) and the operator's tool read the same bytes through this crate.
 
 pub mod chunk;
@@ -16,6 +16,7 @@ pub mod failpoint;
 pub mod field;
 pub mod identity;
 pub mod ids;
+pub mod instant;
 pub mod json;
 pub mod line;
 pub mod meter;
@@ -30,6 +31,7 @@ pub use clock::Clock;
 pub use exchange::{Attempt, Exchange, PolicyRun, TUNNEL_DURATION, micros};
 pub use identity::{Identity, Stream};
 pub use ids::{BootId, SpanId, StreamId, TraceId};
+pub use instant::Instant;
 pub use meter::{Meter, Turn};
 pub use names::{NameId, Names};
 pub use ranges::Ranges;

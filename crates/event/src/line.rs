@@ -132,13 +132,13 @@ line_fields! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
     use crate::exchange::Exchange;
     use crate::identity::Stream;
     use crate::ids::BootId;
     use crate::reason::Outcome;
     use crate::record::{Schema, encode};
     use serde_json::{Value, json};
-    use std::time::Instant;
 
     /// A line says of a field what the event's JSON says of it.
     #[test]

@@ -5,7 +5,8 @@
 //! turn it is; every change of turn books the time since the last one. So the three times are exclusive and sum
 //! to the total by construction, and a phase that forgets to say whose turn it is books to the last one named.
 
-use std::time::{Duration, Instant};
+use crate::Instant;
+use std::time::Duration;
 
 /// Who is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +21,14 @@ pub enum Turn {
 pub struct Meter {
     turn: Turn,
     since: Instant,
-    spent: [Duration; 3],
+    spent_ns: [u64; 3],
     ended: bool,
 }
 
 impl Meter {
     /// Starts with the gateway's turn.
     pub fn start(now: Instant) -> Self {
-        Self { turn: Turn::Gateway, since: now, spent: [Duration::ZERO; 3], ended: false }
+        Self { turn: Turn::Gateway, since: now, spent_ns: [0; 3], ended: false }
     }
 
     /// Books the time since the last change, and hands the turn on.
@@ -36,7 +37,7 @@ impl Meter {
         if self.ended {
             return;
         }
-        self.spent[self.turn as usize] += now.saturating_duration_since(self.since);
+        self.spent_ns[self.turn as usize] += now.nanos_since(self.since);
         self.since = now;
         self.turn = turn;
     }
@@ -54,7 +55,7 @@ impl Meter {
 
     /// The time booked so far to one of the three.
     pub fn spent(&self, turn: Turn) -> Duration {
-        self.spent[turn as usize]
+        Duration::from_nanos(self.spent_ns[turn as usize])
     }
 
     /// The time of one of the three up to `now`, with what is not booked yet.
@@ -65,7 +66,7 @@ impl Meter {
 
     /// The time booked so far to all three.
     pub fn total(&self) -> Duration {
-        self.spent.iter().sum()
+        Duration::from_nanos(self.spent_ns.iter().sum())
     }
 }
 

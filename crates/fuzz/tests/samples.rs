@@ -73,7 +73,7 @@ fn stream() -> Stream {
 
 fn records() -> Vec<Vec<u8>> {
     let of = |number: u64| {
-        let now = Instant::now();
+        let now = weir_event::Instant::now();
         let mut exchange = Exchange::new(now, 1_795_416_085_000_000 + number as i64);
         exchange.target = format!("/orders/{number}?page=2").parse().unwrap();
         exchange.host = Some("api.example.com".parse().unwrap());

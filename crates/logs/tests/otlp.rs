@@ -36,7 +36,7 @@ fn start(output: &LogOutput, names: &Arc<Names>) -> Logs {
 }
 
 fn record(names: &Names, number: u8) -> Vec<u8> {
-    let now = Instant::now();
+    let now = weir_event::Instant::now();
     let mut exchange = Exchange::new(now, 1_795_416_085_000_000);
     exchange.api = names.register("orders");
     exchange.target = "/a/b?c=d".parse().unwrap();

@@ -7,10 +7,11 @@ mod common;
 
 use common::until;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir_config::{AttributeLimits, Batch, OtlpProtocol, OtlpTarget, Secret, TraceExport};
+use weir_event::Instant;
 use weir_event::exchange::TraceFacts;
 use weir_event::{Exchange, Identity, Names, Outcome, SpanId, TraceId, record};
 use weir_otlp::{Counts, Exporter, KeptRequest, Loss, Sender, queue};

@@ -6,8 +6,8 @@ use divan::{Bencher, black_box};
 use http::Method;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Instant;
 use weir_config::{Api, load_text};
+use weir_event::Instant;
 use weir_http1::Fields;
 use weir_policies::{Policy, RequestView, Services};
 

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Instant;
+use weir_event::Instant;
 
 use http::Method;
 use weir_config::{Api, load_text};

@@ -10,9 +10,9 @@ use http::{Method, StatusCode};
 use std::any::Any;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::time::Instant;
 use weir_config::Api;
 use weir_config::policy::LogLevel;
+use weir_event::Instant;
 use weir_event::{AuthKind, RateLimitState, Reason};
 use weir_http1::Fields;
 

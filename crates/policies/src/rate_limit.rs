@@ -98,9 +98,10 @@ mod tests {
     use crate::contract::Authenticated;
     use crate::testing::{Request, done};
     use std::num::NonZeroU32;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
     use weir_config::Expression;
     use weir_event::AuthKind;
+    use weir_event::Instant;
 
     const LIMITS: &str = "{rateLimits: [{maximumRequests: 1, timePeriodInMilliseconds: 1000}]}";
 

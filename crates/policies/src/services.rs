@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
 use tokio::runtime::Handle;
+use weir_event::Instant;
 
 /// For the policies of a process.
 #[derive(Debug)]

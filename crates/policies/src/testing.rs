@@ -7,8 +7,8 @@ use http::{Method, StatusCode, Uri};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Instant;
 use weir_config::{Api, load_text};
+use weir_event::Instant;
 use weir_http1::Fields;
 
 pub(crate) struct Request {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 use tracing::debug;
+use weir_event::Instant;
 use weir_event::{Attempt, Reason, Turn, micros};
 use weir_upstream::{Connection, Failure, Origin};
 

@@ -19,7 +19,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use weir_event::Instant;
 use weir_event::{NameId, Outcome, Reason, Turn};
 use weir_policies::ContentReader;
 use weir_upstream::{Content, InFlight, Lease};

@@ -9,13 +9,14 @@ use crate::worker::{SWEEP, Worker};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error};
+use weir_event::Instant;
 
 /// What a worker is sent.
 pub(crate) enum Command {
@@ -66,7 +67,7 @@ async fn obey(connections: Rc<Connections>, mut commands: mpsc::UnboundedReceive
                 Some(Command::Drain(limit)) => return drain(&connections, listeners, limit).await,
                 None => return drain(&connections, listeners, Duration::ZERO).await,
             },
-            now = tick.tick() => sweep(&connections, now.into_std()),
+            now = tick.tick() => sweep(&connections, Instant::from_std(now.into_std())),
         }
     }
 }

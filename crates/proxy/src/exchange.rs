@@ -9,7 +9,8 @@ use http::StatusCode;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::{Exchange, Outcome, Protocol, Reason, TUNNEL_DURATION, Turn, micros};
 use weir_http1::Fields;
 
@@ -183,7 +184,7 @@ impl ExchangeRef {
     /// It is gRPC over HTTP/2, and its client waits for so long, if it says so.
     pub(crate) fn speaks_grpc(&self, timeout: Option<Duration>) {
         let started = self.borrow().started;
-        self.0.grpc.set(Some(timeout.and_then(|timeout| started.checked_add(timeout))));
+        self.0.grpc.set(Some(timeout.map(|timeout| started + timeout)));
     }
 
     pub(crate) fn is_grpc(&self) -> bool {

@@ -8,7 +8,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::{CLIENT_CLOSED, Exchange, Reason};
 use weir_http1::{Fields, Known};
 

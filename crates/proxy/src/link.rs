@@ -5,7 +5,8 @@
 //! back. Both are differences of one monotonic clock each. The field is `weir-link: SPAN;dur=MICROSECONDS`, with the span id that the request
 //! was sent with: an answer to somebody else's request, or one from a cache, has another.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::{Exchange, SpanId, micros};
 use weir_http1::Fields;
 use weir_telemetry::Continuation;

@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use weir_event::Instant;
 use weir_event::ids::{hex_from, hex_into};
 use weir_http1::Fields;
 

@@ -10,9 +10,10 @@ use crate::worker::SWEEP;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::{Sleep, sleep_until};
 use weir_config::Timeouts;
+use weir_event::Instant;
 use weir_event::{Reason, Turn};
 
 /// A deadline nearer than this has a timer: the next look may come too late for it.
@@ -46,9 +47,9 @@ pub(crate) async fn patiently<F: Future>(
             } else if left > NEAR {
                 return Poll::Pending;
             }
-            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
-            if sleep.deadline() != deadline.into() {
-                sleep.as_mut().reset(deadline.into());
+            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.into_std().into())));
+            if sleep.deadline() != deadline.into_std().into() {
+                sleep.as_mut().reset(deadline.into_std().into());
             }
             ready!(sleep.as_mut().poll(cx));
             now = Instant::now();
@@ -120,7 +121,9 @@ impl IdleTimer {
         loop {
             let sleep = self.sleep.get_or_insert_with(|| {
                 let until = Instant::now() + self.limit;
-                Box::pin(sleep_until(exchange.deadline().map_or(until, |deadline| deadline.min(until)).into()))
+                Box::pin(sleep_until(
+                    exchange.deadline().map_or(until, |deadline| deadline.min(until)).into_std().into(),
+                ))
             });
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -134,7 +137,7 @@ impl IdleTimer {
                 return Poll::Ready(Reason::UpstreamIdleTimeout);
             }
             let until = exchange.deadline().map_or(deadline, |own| own.min(deadline));
-            sleep.as_mut().reset(until.into());
+            sleep.as_mut().reset(until.into_std().into());
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::exchange::ExchangeRef;
 use http::{HeaderName, HeaderValue};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::{Exchange, NameId, PolicyRun, Verdict, micros};
 use weir_http1::Fields;
 use weir_policies::Decision;

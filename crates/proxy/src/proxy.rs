@@ -13,9 +13,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use weir_config::{GatewayConfig, Live};
+use weir_event::Instant;
 use weir_transport::start_resolver;
 
 /// Why the data plane cannot run a configuration.

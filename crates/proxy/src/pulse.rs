@@ -3,7 +3,8 @@
 
 use crate::worker::SWEEP;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 
 /// The most that counts between two looks: where the whole process stood still, no worker did alone.
 pub(crate) const LONGEST: Duration = SWEEP.saturating_mul(2);

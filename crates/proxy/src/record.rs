@@ -4,7 +4,7 @@
 //! has the whole response proves by it that the event exists. Whatever ends otherwise is closed by its [`Closer`].
 
 use crate::exchange::ExchangeRef;
-use std::time::Instant;
+use weir_event::Instant;
 use weir_event::{Outcome, Reason};
 
 /// Whoever holds it owes the exchange its end. Dropped with the debt unpaid - the client left, the handler

@@ -28,8 +28,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_config::UpstreamHost;
+use weir_event::Instant;
 use weir_event::{Protocol, Reason, Turn};
 use weir_http1::{Fields, Framing, HeadError, Known};
 use weir_upstream::{Connection, Content, Failure, Head as Answered, InFlight, Origin, Unanswered};
@@ -359,7 +360,7 @@ fn prepare(flow: &Flow, target: &Target, head: Head, origin: &Origin) -> Result<
         special,
     }
     .write(&mut fields);
-    fields.put(Known::XRequestId, &flow.request_id);
+    flow.request_id.put(&mut fields);
     fields.put(Known::Host, host_of(origin, snapshot.upstream_host).unwrap_or(&host));
     let accept = flow.tunnel.as_ref().and_then(|_| websocket::expected(&method, &fields));
     if accept.is_some() {

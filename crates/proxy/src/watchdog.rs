@@ -11,8 +11,9 @@ use crate::pulse::LONGEST;
 use crate::running::Running;
 use socket2::SockRef;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::error;
+use weir_event::Instant;
 
 /// What a look has found out.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,8 +14,9 @@ use http::{HeaderMap, Request, StatusCode};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
+use weir_event::Instant;
 use weir_event::{Exchange, Outcome, Protocol, Reason};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

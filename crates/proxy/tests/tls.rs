@@ -14,8 +14,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 use tempfile::TempDir;
+use weir_event::Instant;
 use weir_event::{Outcome, Protocol, Reason, Scheme, TlsVersion};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

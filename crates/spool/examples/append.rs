@@ -80,9 +80,9 @@ fn reported(what: &str, batches: &mut Vec<f64>) {
 fn record() -> Vec<u8> {
     let mut bytes = Vec::new();
     for path in 1.. {
-        let mut exchange = Exchange::new(Instant::now(), 0);
+        let mut exchange = Exchange::new(weir_event::Instant::now(), 0);
         exchange.target = format!("/{}", "a".repeat(path)).parse().unwrap_or_default();
-        exchange.finish(Outcome::Completed, Instant::now());
+        exchange.finish(Outcome::Completed, weir_event::Instant::now());
         bytes.clear();
         weir_event::record::encode(&exchange, 0, &mut bytes);
         if bytes.len() >= LEN {

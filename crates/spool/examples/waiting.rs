@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (spool, mut rings) = start(folder.path())?;
     if let Some(ring) = rings.first_mut() {
         for seq in 0..10 {
-            let mut exchange = Exchange::new(Instant::now(), 0);
-            exchange.finish(Outcome::Completed, Instant::now());
+            let mut exchange = Exchange::new(weir_event::Instant::now(), 0);
+            exchange.finish(Outcome::Completed, weir_event::Instant::now());
             let mut record = Vec::new();
             weir_event::record::encode(&exchange, seq, &mut record);
             assert_eq!(ring.append(seq, &record), Appended::Written);

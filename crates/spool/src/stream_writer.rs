@@ -269,8 +269,8 @@ mod tests {
     use weir_event::{BootId, Exchange, Identity, Names, Outcome};
 
     fn record(seq: u64) -> Vec<u8> {
-        let mut exchange = Exchange::new(Instant::now(), 0);
-        exchange.finish(Outcome::Completed, Instant::now());
+        let mut exchange = Exchange::new(weir_event::Instant::now(), 0);
+        exchange.finish(Outcome::Completed, weir_event::Instant::now());
         let mut bytes = Vec::new();
         weir_event::record::encode(&exchange, seq, &mut bytes);
         bytes

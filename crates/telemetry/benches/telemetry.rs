@@ -2,8 +2,9 @@
 
 use divan::{Bencher, black_box};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_config::{Propagators, TraceTrust};
+use weir_event::Instant;
 use weir_event::exchange::{Attempt, PolicyRun};
 use weir_event::{Exchange, Method, NameId, Names, Outcome, Turn, Verdict};
 use weir_http1::Fields;

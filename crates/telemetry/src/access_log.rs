@@ -70,8 +70,8 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
     use weir_config::Percent;
+    use weir_event::Instant;
     use weir_event::{Outcome, TraceId};
 
     fn exchange(status: u16, reason: Reason, took: Duration) -> Exchange {

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 
 /// The addresses of one name.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use crate::lot;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_config::{Balancing, Retries};
+use weir_event::Instant;
 
 /// Retries that a budget allows whatever the traffic: of one request a second, a fifth is none.
 const LEAST_PER_SECOND: u32 = 3;

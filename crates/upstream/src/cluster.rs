@@ -11,10 +11,10 @@ use crate::tls::{TlsError, TlsRoots};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
 use tracing::warn;
 use weir_config::policy::TlsOutbound;
 use weir_config::{Balancing, Cluster as Settings, Endpoint, HashKey, Retries, Service};
+use weir_event::Instant;
 
 /// The endpoints of one service.
 #[derive(Debug)]

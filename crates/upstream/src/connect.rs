@@ -11,11 +11,12 @@ use crate::origin::{Origin, Speaks};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use weir_config::policy::Alpn;
+use weir_event::Instant;
 use weir_event::{Attempt, micros};
 use weir_transport::{Socket, Stream, lookup};
 
@@ -40,7 +41,7 @@ pub(crate) async fn connect(
     let started = Instant::now();
     let deadline = started + timeouts.connect;
     let late = || Failure::ConnectTimeout { target: origin.address.to_string(), seconds: timeouts.connect.as_secs() };
-    let dialled = timeout_at(deadline.into(), reach(origin, attempt)).await;
+    let dialled = timeout_at(deadline.into_std().into(), reach(origin, attempt)).await;
     attempt.connect_us = micros(started.elapsed());
     let stream = dialled.map_err(|_| match attempt.address {
         Some(_) => late(),
@@ -53,7 +54,8 @@ pub(crate) async fn connect(
         return peer.connection(Stream::Plain(stream), origin.speaks == Speaks::Http2).await;
     };
     let started = Instant::now();
-    let shaken = timeout_at(deadline.into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
+    let shaken =
+        timeout_at(deadline.into_std().into(), TlsConnector::from(config.clone()).connect(name.clone(), stream)).await;
     attempt.tls_us = micros(started.elapsed());
     let stream = shaken.map_err(|_| late())?;
     let stream = stream.map_err(|error| Failure::Tls { target: origin.address.to_string(), error })?;

@@ -5,7 +5,8 @@ use crate::origin::Origin;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 
 /// Where a connection leads, and until when that is believed. Its origin's number is no other's while this is there.
 pub(crate) struct Lifetime {

@@ -5,7 +5,8 @@ use crate::lifetime::Lifetime;
 use crate::progress::Progress;
 use bytes::BytesMut;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_http1::{Asked, Framing, Limits, Reader, Response};
 use weir_transport::{Buffered, Stream};
 

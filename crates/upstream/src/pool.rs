@@ -13,8 +13,8 @@ use crate::origin::{Origin, Speaks};
 use crate::sessions::Sessions;
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::time::timeout_at;
+use weir_event::Instant;
 use weir_event::{Attempt, micros};
 
 /// Idle connections of HTTP/1.1 kept per origin and worker at most.
@@ -101,7 +101,7 @@ impl Pool {
         let started = Instant::now();
         let deadline = started + timeouts.connect;
         let opening = self.kept_of(origin.index()).sessions.opening();
-        let Ok(turn) = timeout_at(deadline.into(), opening.lock()).await else {
+        let Ok(turn) = timeout_at(deadline.into_std().into(), opening.lock()).await else {
             attempt.connect_us = micros(started.elapsed());
             let seconds = timeouts.connect.as_secs();
             return Err(Failure::ConnectTimeout { target: origin.address.to_string(), seconds });

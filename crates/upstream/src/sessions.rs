@@ -6,8 +6,9 @@
 
 use crate::http2::{Place, Session};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use weir_event::Instant;
 
 /// The connections.
 #[derive(Default)]

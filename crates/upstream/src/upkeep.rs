@@ -18,12 +18,13 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 use weir_config::HealthCheck;
 use weir_event::Attempt;
+use weir_event::Instant;
 use weir_http1::{Fields, Known};
 use weir_transport::lookup;
 

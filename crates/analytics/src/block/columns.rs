@@ -347,7 +347,7 @@ fn address(address: Option<SocketAddr>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use weir_event::Instant;
     use weir_event::chunk::{Chunk, ChunkWriter};
     use weir_event::{Exchange, Outcome, Stream};
 

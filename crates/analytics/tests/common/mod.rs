@@ -457,7 +457,7 @@ pub fn name(id: NameId) -> Option<String> {
 
 /// An exchange that differs from its neighbours in everything that roll-ups look at.
 pub fn exchange(seq: u64, start_us: i64) -> Exchange {
-    let now = Instant::now();
+    let now = weir_event::Instant::now();
     let mut exchange = Exchange::new(now, start_us);
     exchange.api = NameId(if seq.is_multiple_of(3) { 7 } else { 1 });
     exchange.api_instance = NameId(2);

@@ -159,11 +159,11 @@ pub enum ChunkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
     use crate::exchange::Exchange;
     use crate::identity::{Identity, Stream};
     use crate::ids::BootId;
     use crate::reason::Outcome;
-    use std::time::Instant;
 
     fn stream() -> Stream {
         let identity = Identity { site: "on-prem".into(), gateway: "edge".into(), ..Identity::default() };

@@ -160,6 +160,7 @@ pub enum RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
     use crate::exchange::Exchange;
     use crate::exchange::{Attempt, PolicyRun};
     use crate::meter::Turn;
@@ -169,7 +170,6 @@ mod tests {
     use bytes::Bytes;
     use http::HeaderValue;
     use std::time::Duration;
-    use std::time::Instant;
 
     fn exchange() -> Exchange {
         let now = Instant::now();

@@ -2,8 +2,9 @@
 
 use super::*;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_config::load_text;
+use weir_event::Instant;
 use weir_event::record::encode;
 use weir_event::{Exchange, Outcome, SpanId, TraceId};
 

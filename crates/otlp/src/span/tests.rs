@@ -5,8 +5,9 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 use prost::Message;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_config::{Scheme, UpstreamAddress};
+use weir_event::Instant;
 use weir_event::exchange::TraceFacts;
 use weir_event::{Attempt, Exchange, NameId, PolicyRun, Protocol, Turn, Verdict, record};
 

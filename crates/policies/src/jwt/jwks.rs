@@ -14,10 +14,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use weir_config::policy::KeySets;
+use weir_event::Instant;
 
 /// Between two readings that requests ask for.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);

@@ -322,7 +322,7 @@ impl Site {
             "{{jwtKeyOrigin: jwks, jwksUrl: \"{url}\", skipClientIdValidation: true, jwksServiceConnectionTimeout: 5000}}"
         );
         let api = api("jwt-validation-flex", &config);
-        let services = Services::new(std::time::Instant::now(), Some(background.handle().clone()));
+        let services = Services::new(weir_event::Instant::now(), Some(background.handle().clone()));
         Self { policy: Policy::compile(&api.policies[0], &api, &services), worker, _background: background }
     }
 

@@ -9,9 +9,10 @@ use crate::Services;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use table::{Counted, Table};
 use weir_config::policy::LimitKey;
+use weir_event::Instant;
 use window::{Taken, Window};
 
 /// What the windows of a limit are known by over reloads. What is counted and for how long is part of it: under another

@@ -28,7 +28,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::{Exchange, Outcome, Protocol, Reason, SpanId, TraceId, Turn};
 use weir_http1::{Fields, legible};
 

@@ -3,7 +3,8 @@
 use super::waker::wake;
 use super::{Connection, Kind, Order};
 use crate::connection::http1::state::Phase;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::Reason;
 
 /// How long a TLS handshake may take.

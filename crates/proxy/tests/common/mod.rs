@@ -13,8 +13,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_event::Exchange;
+use weir_event::Instant;
 use weir_proxy::{EventSink, Proxy, Registry, Snapshot};
 
 /// What every wait of a test may take.

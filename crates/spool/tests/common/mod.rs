@@ -41,7 +41,7 @@ pub fn start(config: SpoolConfig) -> (Spool, RingWriter) {
 
 /// The record of event `seq`, with a name in it.
 pub fn record(seq: u64, api: NameId) -> Vec<u8> {
-    let now = Instant::now();
+    let now = weir_event::Instant::now();
     let mut exchange = Exchange::new(now, 1_700_000_000_000_000 + seq as i64);
     exchange.api = api;
     exchange.target = format!("/orders/{seq}").parse().unwrap();

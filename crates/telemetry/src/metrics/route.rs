@@ -324,7 +324,8 @@ impl RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+    use weir_event::Instant;
     use weir_event::{Attempt, Method, Outcome, PolicyRun, TUNNEL_DURATION};
 
     fn labels() -> RouteLabels {

@@ -15,8 +15,9 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::Instant as Clock;
+use weir_event::Instant;
 use weir_transport::Stream;
 
 /// Requests at once on one connection, whatever more its peer takes.
@@ -77,7 +78,7 @@ impl Session {
             send: RefCell::new(send),
             vital,
             is_retired: Cell::new(false),
-            idle_since: Cell::new(now.into_std()),
+            idle_since: Cell::new(Instant::from_std(now.into_std())),
         }))
     }
 
@@ -142,7 +143,7 @@ impl Drop for Place {
         let Session { vital, idle_since, .. } = &*self.session;
         let now = Clock::now();
         vital.open.set(vital.open.get().saturating_sub(1));
-        idle_since.set(now.into_std());
+        idle_since.set(Instant::from_std(now.into_std()));
         // Whoever waited has given up, and nothing has come for anybody: the peer may be gone without a word, which its
         // PING tells late. The next request does not wait for that.
         let was_silent = vital.heard.get() < self.since && now.saturating_duration_since(self.since) >= DOUBTFUL;

@@ -4,7 +4,7 @@ use crate::exchange::WeakExchange;
 use bytes::BytesMut;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
+use weir_event::Instant;
 use weir_event::Reason;
 use weir_http1::{Fields, write_status};
 

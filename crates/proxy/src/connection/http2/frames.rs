@@ -5,7 +5,8 @@
 //! it nothing and move nothing (RFC 9113 10.5): pings, settings, resets, priorities, empty data, endless
 //! continuations, windows opened a few bytes at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 
 /// So many frames that move nothing, more than what was moved excuses …
 const IDLE_FRAMES: u32 = 1000;

@@ -7,7 +7,8 @@ use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use weir_event::Instant;
 use weir_event::Reason;
 use weir_http1::Fields;
 
