@@ -133,8 +133,8 @@ fn controls(word: u64) -> u64 {
     (less_than(word, 0x20) | zeros(word ^ (ONES * 0x7f))) & HIGH
 }
 
-/// Has its highest bits clear where all bytes are printable ASCII or blanks. Where another byte is, one is set, though not
-/// always that of the byte.
+/// Its highest bits mark bytes that are neither printable ASCII nor a blank. Bytes behind the first of those may be marked as
+/// well.
 #[inline(always)]
 fn suspects(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES)
