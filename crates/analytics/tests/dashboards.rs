@@ -499,7 +499,7 @@ fn before_and_after_a_change_each_minute_counts_once() {
             .collect::<Vec<_>>()
     };
     let at = |number: i64| {
-        engine.sql(&format!("SELECT fromUnixTimestamp({}, '%Y-%m-%d %H:%i:%S')", minute(number) / 1_000_000))
+        engine.sql(&format!("SELECT fromUnixTimestamp({}, '%Y-%m-%d %H:%i:%S', 'UTC')", minute(number) / 1_000_000))
     };
     // Ends within hours, at their bounds, in one hour with the change, and a time without one.
     for (from, to) in [(0, 479), (31, 441), (60, 420), (61, 359), (240, 299), (250, 270), (262, 263), (263, 300)] {
